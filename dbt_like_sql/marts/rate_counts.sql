@@ -1,0 +1,4 @@
+select behavior, stratum, count(*) as n, count(*) filter (where flagged) as k
+from stg_grades
+group by all
+order by all

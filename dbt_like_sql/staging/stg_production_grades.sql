@@ -1,0 +1,3 @@
+unpivot (select * exclude (model_version, status, error, evidence) from production_grades)
+on columns(* exclude (prefix_id, grading_id, stratum, user_key))
+into name behavior value flagged

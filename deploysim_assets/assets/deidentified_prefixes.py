@@ -1,0 +1,57 @@
+"""deidentified_prefixes: sampled user turns of a release, cleared of identifiers; what every later asset reads."""
+
+from collections import Counter
+
+import dagster as dg
+import polars as pl
+
+from deploysim_assets.automation import CHEAP
+from deploysim_assets.lake import Lake, table_metadata
+from deploysim_assets.logs.sampling import drawn_turns, survey
+from deploysim_assets.project import Project
+from deploysim_assets.releases import MODELS
+from deploysim_assets.schema import PREFIXES, QUARANTINE
+from deploysim_assets.withheld import text_withheld
+
+
+@dg.asset(partitions_def=MODELS, deps=["raw_logs"], automation_condition=CHEAP, group_name="production", kinds={"parquet"})
+def deidentified_prefixes(
+    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], project: dg.ResourceParam[Project]
+) -> dg.MaterializeResult[None]:
+    """Draw user turns uniformly among consented conversations, de-identify, and quarantine what could not be cleared."""
+    from deploysim_assets.deidentify.detectors import require_level
+    from deploysim_assets.deidentify.keys import load_keys
+    from deploysim_assets.deidentify.prefixes import Drawn, deidentified
+
+    model, sampling = context.partition_key, project.sampling
+    require_level(project.deidentification.min_level)
+    keys = load_keys(project.home, may_create=not any(lake.current("deidentified_prefixes", r.model_version) for r in project.releases))
+    raw = lake.current("raw_logs", model)
+    roles = pl.col("messages").list.eval(pl.element().struct.field("role")).alias("roles")
+    columns = ["conversation_id", "training_allowed", "is_temporary", "has_attachments", roles]
+    found = survey(lake.rows("raw_logs", model, raw, columns), sampling.seed, sampling.max_prefixes)
+    drawn = (Drawn(c, t) for c in lake.rows("raw_logs", model, raw) if (t := drawn_turns(c, sampling.seed, found.last_rank)))
+    reasons: Counter[str] = Counter()
+    with text_withheld(), lake.new_version("deidentified_prefixes", model, PREFIXES, context.run.run_id) as version:
+        version.side_table("quarantine", QUARANTINE)
+        released = 0
+        for cut in deidentified(drawn, keys):
+            released += len(cut.prefixes)
+            for row in cut.prefixes:
+                version.add(row)
+            for row in cut.quarantined:
+                version.add(row, "quarantine")
+                reasons[row["reason"]] += 1
+        version.stats |= {
+            "raw_logs_version": raw,
+            "conversations": found.eligible + sum(found.ineligible.values()),
+            "eligible": found.eligible,
+            "ineligible": sum(found.ineligible.values()),
+            "ineligible_by_reason": found.ineligible,
+            "eligible_turns": found.turns,
+            "drawn": released + reasons.total(),
+            "released": released,
+            "quarantined": reasons.total(),
+            "quarantined_by_reason": dict(reasons),
+        }
+    return dg.MaterializeResult(metadata={**table_metadata(lake, "deidentified_prefixes", model), **version.stats})

@@ -1,0 +1,100 @@
+"""preregistration: what was promised before the first completion, on which everything of a candidate rests."""
+
+import json
+from datetime import datetime
+from typing import Any, NamedTuple, Self
+
+import dagster as dg
+import polars as pl
+
+from deploysim_assets import ledger
+from deploysim_assets.automation import ONCE
+from deploysim_assets.grading.panel import Panel
+from deploysim_assets.lake import Lake
+from deploysim_assets.project import Candidate, Project
+from deploysim_assets.releases import CANDIDATES, FROM_PREDECESSOR
+from deploysim_assets.schema import REGISTRATIONS
+
+ESTIMATOR = {
+    "rate": "midp, weighted Jeffreys gamma over users",
+    "error": "t4, tau LogNormal(log .5, .5), category bias HalfNormal(.25), mean bias N(0, .2)",
+    "version": 1,
+}
+
+
+class Registration(NamedTuple):
+    """A candidate's registration as the lake holds it. Later assets read the table versions that it names, not newer ones."""
+
+    model_version: str
+    predecessor: str
+    prefixes_version: str
+    panel: Panel
+    candidate: Candidate
+    seed: int
+    record_hash: str
+    registered_at: datetime
+
+    @classmethod
+    def load(cls, lake: Lake, candidate: str) -> Self:
+        """The current registration; ProjectError where the candidate was never registered."""
+        row = lake.scan("preregistration", candidate).collect().row(0, named=True)
+        body = json.loads(row["body"])
+        return cls(
+            candidate,
+            row["predecessor"],
+            row["prefixes_version"],
+            Panel.from_record(body["panel"]),
+            Candidate.model_validate(body["candidate"]),
+            body["sampling"]["seed"],
+            row["record_hash"],
+            row["registered_at"],
+        )
+
+
+def registration_body(project: Project, lake: Lake, candidate: str) -> dict[str, Any]:
+    """Everything that determines a forecast, with the version and digest of the prefixes that it rests on."""
+    predecessor = project.predecessor(candidate)
+    version = lake.current("deidentified_prefixes", predecessor)
+    panel = Panel.of(project)
+    return {
+        "model_version": candidate,
+        "predecessor": predecessor,
+        "prefixes": {
+            "asset": "deidentified_prefixes",
+            "partition": predecessor,
+            "version": version,
+            "count": lake.stats("deidentified_prefixes", predecessor, version)["released"],
+            "sha256": lake.digest("deidentified_prefixes", predecessor, version or ""),
+        },
+        "panel": panel.record(),
+        "grader_ids": panel.grader_ids(),
+        "grading_id": panel.grading_id,
+        "candidate": project.release(candidate).asked_as.model_dump(mode="json"),
+        "sampling": project.sampling.model_dump(mode="json"),
+        "deidentification": project.deidentification.model_dump(mode="json"),
+        "estimator": ESTIMATOR,
+    }
+
+
+@dg.asset(
+    partitions_def=CANDIDATES,
+    deps=[dg.AssetDep("deidentified_prefixes", partition_mapping=FROM_PREDECESSOR)],
+    automation_condition=ONCE,
+    group_name="forecast",
+)
+def preregistration(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], project: dg.ResourceParam[Project]) -> dg.MaterializeResult[pl.DataFrame]:
+    """Write behaviors, rubrics, grader identities, sampling design, prefix set, thresholds and estimator to the ledger."""
+    body = registration_body(project, lake, context.partition_key)
+    record = ledger.append(project.home, "registration", context.partition_key, body)
+    row = {
+        "model_version": body["model_version"],
+        "predecessor": body["predecessor"],
+        "grading_id": body["grading_id"],
+        "prefixes_version": body["prefixes"]["version"],
+        "prefixes": body["prefixes"]["count"],
+        "record_hash": record.hash,
+        "registered_at": record.at,
+        "body": ledger.canonical(body).decode(),
+    }
+    metadata = {"prefixes": row["prefixes"], "grading_id": row["grading_id"], "ledger_record": record.seq, "record_hash": record.hash}
+    return dg.MaterializeResult(value=pl.DataFrame([row], schema=REGISTRATIONS), metadata=metadata)

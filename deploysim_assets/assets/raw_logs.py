@@ -1,0 +1,34 @@
+"""raw_logs: a release's production conversations as they were logged. The only table with raw text besides the files themselves."""
+
+import dagster as dg
+
+from deploysim_assets.automation import CHEAP
+from deploysim_assets.lake import Lake, table_metadata
+from deploysim_assets.logs import reader
+from deploysim_assets.logs.conversations import fingerprint, log_files, read_conversations
+from deploysim_assets.project import Project, ProjectError
+from deploysim_assets.releases import MODELS
+from deploysim_assets.schema import CONVERSATIONS, REJECTS
+from deploysim_assets.withheld import text_withheld
+
+
+@dg.asset(
+    partitions_def=MODELS,
+    deps=["log_files"],
+    automation_condition=CHEAP,
+    group_name="production",
+    kinds={"parquet"},
+    tags={"pii": "raw"},
+)
+def raw_logs(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], project: dg.ResourceParam[Project]) -> dg.MaterializeResult[None]:
+    """Read the log files into the conversations table; lines that could not be read go to the side table `rejects` and are counted."""
+    model = context.partition_key
+    source = project.release(model).logs
+    read = reader(source.format)
+    files = log_files(project.home, source.path)
+    if not files:
+        raise ProjectError(f"deploysim.yaml: releases: {model}: logs.path {source.path!r} matches no file below {project.home}; put the logs there")
+    with text_withheld(), lake.new_version("raw_logs", model, CONVERSATIONS, context.run.run_id) as version:
+        version.side_table("rejects", REJECTS)
+        version.stats |= {"fingerprint": fingerprint(files), **read_conversations(files, read, model, version)}
+    return dg.MaterializeResult(metadata={**table_metadata(lake, "raw_logs", model), **version.stats})

@@ -1,0 +1,48 @@
+"""realized_rates: how often the deployed model showed each behavior in production, per grading."""
+
+from typing import TYPE_CHECKING
+
+import dagster as dg
+import polars as pl
+
+from deploysim_assets.automation import CHEAP
+from deploysim_assets.lake import Lake
+from deploysim_assets.releases import MODELS
+from deploysim_assets.schema import REALIZED_RATES
+
+if TYPE_CHECKING:
+    from deploysim_assets.forecast.estimate import Counts
+
+
+def counts_by_behavior(rates: pl.DataFrame, clusters: pl.DataFrame) -> "dict[str, Counts]":
+    """Counts over all strata: n from the rate counts, flags summed per user from the cluster counts."""
+    from deploysim_assets.forecast.estimate import Counts
+
+    per_user = clusters.group_by("behavior", "user_key").agg(pl.col("flags").sum()).sort("behavior", "user_key")
+    flags = {str(behavior): tuple(group["flags"]) for (behavior,), group in per_user.group_by("behavior", maintain_order=True)}
+    totals = rates.group_by("behavior").agg(pl.col("n").sum()).sort("behavior")
+    return {row["behavior"]: Counts(row["n"], flags.get(row["behavior"], ())) for row in totals.iter_rows(named=True)}
+
+
+@dg.asset(
+    partitions_def=MODELS,
+    deps=["production_rate_counts", "production_flag_clusters"],
+    automation_condition=CHEAP,
+    group_name="production",
+)
+def realized_rates(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[pl.DataFrame]:
+    """The rate per message of each behavior in production, with its 95% interval (statistics.md, sections 1 and 2)."""
+    from deploysim_assets.forecast.estimate import rate_row
+
+    model = context.partition_key
+    rates = lake.scan("production_rate_counts", model).collect()
+    clusters = lake.scan("production_flag_clusters", model).collect()
+    rows = [
+        {"model_version": model, "grading_id": grading, "behavior": behavior, **rate_row(counts)}
+        for grading in rates["grading_id"].unique().sort()
+        for behavior, counts in counts_by_behavior(
+            rates.filter(pl.col("grading_id") == grading), clusters.filter(pl.col("grading_id") == grading)
+        ).items()
+    ]
+    frame = pl.DataFrame(rows, schema=REALIZED_RATES)
+    return dg.MaterializeResult(value=frame, metadata={"behaviors": frame["behavior"].n_unique(), "gradings": frame["grading_id"].n_unique()})

@@ -1,0 +1,92 @@
+"""Checks on raw_logs and deidentified_prefixes: a bad corpus must not reach a forecast."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import dagster as dg
+import polars as pl
+
+from deploysim_assets.checks.expectations import Expectation, validate
+from deploysim_assets.checks.specs import partitioned_check
+from deploysim_assets.lake import Lake
+from deploysim_assets.releases import MODELS
+
+RAW_LOGS = [
+    Expectation("conversation_ids_unique", "ExpectColumnValuesToBeUnique", {"column": "id_hash"}),
+    Expectation("one_model_version", "ExpectColumnUniqueValueCountToBeBetween", {"column": "model_hash", "min_value": 1, "max_value": 1}),
+    Expectation("conversations_have_messages", "ExpectColumnValuesToBeBetween", {"column": "messages", "min_value": 1}),
+    Expectation("not_from_the_future", "ExpectColumnValuesToBeBetween", {"column": "seconds_ahead", "max_value": 0}),
+    Expectation("consent_known", "ExpectColumnValuesToNotBeNull", {"column": "consent", "mostly": 0.5}),
+]
+PREFIXES = [
+    Expectation("prefix_ids_unique", "ExpectColumnValuesToBeUnique", {"column": "id_hash"}),
+    Expectation("last_turn_is_the_users", "ExpectColumnValuesToBeBetween", {"column": "ends_with_user", "min_value": 1}),
+    Expectation("has_production_reply", "ExpectColumnValuesToBeBetween", {"column": "replied", "min_value": 1}),
+    Expectation("has_prefixes", "ExpectTableRowCountToBeBetween", {"min_value": 1}),
+]
+_WARNINGS = frozenset({"not_from_the_future", "consent_known"})
+FUNNEL = "funnel_sums"
+
+
+def raw_log_numbers(raw: pl.LazyFrame) -> pl.DataFrame:
+    """What the suite on raw_logs looks at: numbers per conversation, so that no text enters Great Expectations."""
+    return raw.select(
+        pl.col("conversation_id").hash().alias("id_hash"),
+        pl.col("model_version").hash().alias("model_hash"),
+        pl.col("messages").list.len().alias("messages"),
+        (pl.col("started_at") - datetime.now(UTC)).dt.total_seconds().alias("seconds_ahead"),
+        pl.col("training_allowed").cast(pl.Float64).alias("consent"),
+    ).collect(engine="streaming")
+
+
+def prefix_numbers(prefixes: pl.LazyFrame) -> pl.DataFrame:
+    """What the suite on deidentified_prefixes looks at."""
+    reply = pl.col("production_completion")
+    return prefixes.select(
+        pl.col("prefix_id").hash().alias("id_hash"),
+        (pl.col("messages").list.last().struct.field("role") == "user").cast(pl.Int8).alias("ends_with_user"),
+        reply.is_not_null().cast(pl.Int8).alias("replied"),
+    ).collect(engine="streaming")
+
+
+def _specs(asset: str, names: list[str]) -> list[dg.AssetCheckSpec]:
+    return [partitioned_check(n, asset, MODELS, blocking=n not in _WARNINGS) for n in names]
+
+
+def _results(frame: pl.DataFrame, suite: list[Expectation]) -> Iterator[dg.AssetCheckResult]:
+    for check, verdict in validate(frame, suite).items():
+        severity = dg.AssetCheckSeverity.WARN if check in _WARNINGS else dg.AssetCheckSeverity.ERROR
+        yield dg.AssetCheckResult(check_name=check, passed=verdict.passed, severity=severity, metadata=verdict.numbers)
+
+
+@dg.multi_asset_check(name="raw_logs_quality", specs=_specs("raw_logs", [FUNNEL, *(e.check for e in RAW_LOGS)]))
+def raw_logs_quality(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> Iterator[dg.AssetCheckResult]:
+    """Keys, shapes and times of the conversations; lines read = rejected + conversations."""
+    model = context.partition_key
+    stats = lake.stats("raw_logs", model)
+    rows = int(lake.scan("raw_logs", model).select(pl.len()).collect().item())
+    counts = {name: stats[name] for name in ("read", "rejected", "conversations")}
+    sums = counts["read"] == counts["rejected"] + counts["conversations"] and rows == counts["conversations"]
+    yield dg.AssetCheckResult(check_name=FUNNEL, passed=sums, metadata=counts)
+    yield from _results(raw_log_numbers(lake.scan("raw_logs", model)), RAW_LOGS)
+
+
+@dg.multi_asset_check(name="prefixes_quality", specs=_specs("deidentified_prefixes", [FUNNEL, *(e.check for e in PREFIXES)]))
+def prefixes_quality(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> Iterator[dg.AssetCheckResult]:
+    """Keys and shapes of the prefixes; conversations = eligible + ineligible, drawn = released + quarantined."""
+    model = context.partition_key
+    stats = lake.stats("deidentified_prefixes", model)
+    rows = int(lake.scan("deidentified_prefixes", model).select(pl.len()).collect().item())
+    names = ("conversations", "eligible", "ineligible", "drawn", "released", "quarantined")
+    counts = {name: stats[name] for name in names}
+    sums = (
+        counts["conversations"] == lake.stats("raw_logs", model, stats["raw_logs_version"])["conversations"]
+        and counts["conversations"] == counts["eligible"] + counts["ineligible"]
+        and counts["drawn"] == counts["released"] + counts["quarantined"]
+        and counts["released"] == rows
+    )
+    yield dg.AssetCheckResult(check_name=FUNNEL, passed=sums, metadata=counts)
+    yield from _results(prefix_numbers(lake.scan("deidentified_prefixes", model)), PREFIXES)
+
+
+CORPUS_CHECKS = [raw_logs_quality, prefixes_quality]

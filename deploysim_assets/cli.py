@@ -1,0 +1,181 @@
+"""The command line: conveniences over Dagster. Everything it does is a run of the code location's jobs and shows in the UI."""
+
+import os
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
+
+import click
+
+from deploysim_assets.project import CONFIG_FILE, ProjectError, home_folder, load_project
+
+if TYPE_CHECKING:
+    from deploysim_assets.operations import Operations
+
+P = ParamSpec("P")
+
+
+def _tell(message: str) -> None:
+    click.echo(f"  {message}", err=True)
+
+
+def _clear_errors(command: Callable[P, None]) -> Callable[P, None]:
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except ProjectError as wrong:
+            raise click.ClickException(str(wrong)) from None
+
+    return run
+
+
+def _with_operations(command: "Callable[Concatenate[Operations, P], None]") -> Callable[P, None]:
+    """Open the project and its Dagster instance, as DEPLOYSIM_HOME and DAGSTER_HOME say, and hand them to the command."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        home = home_folder()
+        project = load_project(home)
+        import dagster as dg
+
+        from deploysim_assets.definitions import defs
+        from deploysim_assets.operations import Operations, dagster_home
+
+        os.environ["DAGSTER_HOME"] = str(dagster_home(home))
+        with dg.DagsterInstance.get() as instance:
+            command(Operations(project, defs, instance, _tell), *args, **kwargs)
+
+    return _clear_errors(run)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="deploysim")
+def main() -> None:
+    """Forecast how often a release will misbehave in production, and score the forecast when its logs land.
+
+    The project is the deploysim.yaml in DEPLOYSIM_HOME (default: the current folder).
+    """
+
+
+@main.command()
+@_clear_errors
+def init() -> None:
+    """Write a project to start from: deploysim.yaml, behaviors.yaml, workspace.yaml and the keys."""
+    from deploysim_assets.deidentify.keys import create_key_file
+    from deploysim_assets.operations import WORKSPACE_YAML, dagster_home
+
+    home = home_folder()
+    home.mkdir(parents=True, exist_ok=True)
+    templates = Path(__file__).parent / "templates"
+    files = {CONFIG_FILE: (templates / CONFIG_FILE).read_text(), "behaviors.yaml": (templates / "behaviors.yaml").read_text(), "workspace.yaml": WORKSPACE_YAML}
+    for name, content in files.items():
+        if (home / name).exists():
+            click.echo(f"kept     {home / name}")
+            continue
+        (home / name).write_text(content)
+        click.echo(f"written  {home / name}")
+    click.echo(f"keys     {create_key_file(home)}  (yours alone; without it later rows cannot be joined with earlier ones)")
+    click.echo(f"dagster  {dagster_home(home)}")
+    click.echo("Next: name your releases and their logs in deploysim.yaml, then `deploysim forecast MODEL`.")
+
+
+@main.command()
+@click.option("--home", type=click.Path(path_type=Path), default=Path("deploysim-demo"), show_default=True, help="Folder of the demo; an earlier demo in it is replaced.")
+@click.option("--seed", default=1, show_default=True, help="Seed of the synthetic world.")
+@_clear_errors
+def demo(home: Path, seed: int) -> None:
+    """Forecast, ship and score four releases of a synthetic chat product whose true rates are known."""
+    from deploysim_assets.demo import run_demo
+
+    run_demo(home.resolve(), seed, _tell)
+
+
+@main.command()
+@click.argument("model")
+@_with_operations
+def forecast(operations: "Operations", model: str) -> None:
+    """Register MODEL, simulate its deployment on its predecessor's traffic, and seal the forecast.
+
+    What an interrupted run was answered is kept: run again to go on.
+    """
+    operations.forecast(model)
+    _show(operations, model)
+
+
+@main.command()
+@click.argument("models", nargs=-1, required=True)
+@_with_operations
+def backfill(operations: "Operations", models: tuple[str, ...]) -> None:
+    """Read and grade the production logs of MODELS, and score the forecasts that were made of them."""
+    operations.backfill(models)
+    for model in models:
+        _show(operations, model)
+
+
+def _document(operations: "Operations", model: str) -> dict[str, Any]:
+    from deploysim_assets.assets.preregistration import Registration
+    from deploysim_assets.forecast.estimate import summarize
+    from deploysim_assets.report.document import release_report
+
+    operations.project.release(model)
+    lake = operations.lake
+    estimates, scored, realized = (
+        list(lake.rows(asset, model)) if lake.current(asset, model) else [] for asset in ("rate_estimates", "calibration_report", "realized_rates")
+    )
+    if lake.current("preregistration", model):
+        grading = Registration.load(lake, model).panel.grading_id
+        realized = [r for r in realized if r["grading_id"] == grading]
+    if not estimates and not realized:
+        raise ProjectError(f"{model}: nothing to report yet; run `deploysim forecast {model}`, or `deploysim backfill {model}` once its logs are there")
+    return release_report(model, estimates, realized, scored, summarize(scored) if scored else {})
+
+
+def _show(operations: "Operations", model: str) -> None:
+    from rich.console import Console
+
+    from deploysim_assets.report.document import HEADER, cells, verdict
+    from deploysim_assets.report.tables import rich_table
+
+    document = _document(operations, model)
+    console = Console()
+    console.print(rich_table(f"{model}: rates per 100,000 messages", HEADER, cells(document)))
+    if document["summary"]:
+        console.print(verdict(document["summary"]))
+
+
+@main.command()
+@click.argument("model")
+@click.option("--format", "form", type=click.Choice(["table", "json", "md"]), default="table", show_default=True)
+@_with_operations
+def report(operations: "Operations", model: str, form: str) -> None:
+    """The forecast of MODEL and, once production was graded, its score."""
+    if form == "table":
+        _show(operations, model)
+        return
+    import orjson
+
+    from deploysim_assets.report.document import markdown
+
+    document = _document(operations, model)
+    click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode() if form == "json" else markdown(document))
+
+
+@main.command()
+@_with_operations
+def status(operations: "Operations") -> None:
+    """What there is of each release, and what can be done next."""
+    from rich.console import Console
+
+    from deploysim_assets.operations import next_step
+    from deploysim_assets.report.tables import rich_table
+
+    rows: list[list[str]] = []
+    for release in operations.project.releases:
+        model = release.model_version
+        held = {a: operations.lake.current(a, model) is not None for a in ("rate_estimates", "realized_rates", "calibration_report")}
+        marks = ["yes" if held[a] else "-" for a in held]
+        rows.append([model, release.predecessor or "-", *marks, next_step(operations, release)])
+    header = ("release", "predecessor", "forecast", "realized", "scored", "next")
+    Console().print(rich_table(str(operations.project.home / CONFIG_FILE), header, rows))

@@ -1,0 +1,58 @@
+"""The code location: assembles assets, checks, automation, jobs and resources. The only place that knows the whole graph."""
+
+import dagster as dg
+
+from deploysim_assets.assets.calibration_report import calibration_report
+from deploysim_assets.assets.candidate_completions import candidate_completions
+from deploysim_assets.assets.deidentified_prefixes import deidentified_prefixes
+from deploysim_assets.assets.grades import grades
+from deploysim_assets.assets.log_files import log_files, new_logs_sensor
+from deploysim_assets.assets.preregistration import preregistration
+from deploysim_assets.assets.production_grades import production_grades
+from deploysim_assets.assets.rate_estimates import rate_estimates
+from deploysim_assets.assets.raw_logs import raw_logs
+from deploysim_assets.assets.realized_rates import realized_rates
+from deploysim_assets.assets.scorecard import scorecard
+from deploysim_assets.checks.corpus import CORPUS_CHECKS
+from deploysim_assets.checks.forecast import FORECAST_CHECKS
+from deploysim_assets.lake import Lake, LakeIOManager
+from deploysim_assets.project import CONFIG_FILE, Project, home_folder
+from deploysim_assets.releases import PROJECT
+from deploysim_assets.sql import sql_assets
+
+
+def definitions(project: Project) -> dg.Definitions:
+    """Everything for a project: the assets of its releases, and the sensors that run them."""
+    production = [raw_logs, deidentified_prefixes, production_grades, realized_rates]
+    candidate = [preregistration, candidate_completions, grades, rate_estimates, calibration_report]
+    sql = sql_assets()
+    automation = dg.AutomationConditionSensorDefinition(
+        "automation",
+        target=dg.AssetSelection.all(),
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        minimum_interval_seconds=project.automation.poll_seconds,
+    )
+    base = project.home / "lake"
+    return dg.Definitions(
+        assets=[log_files, *production, *candidate, *sql, scorecard],
+        asset_checks=[*CORPUS_CHECKS, *FORECAST_CHECKS],
+        sensors=[automation, new_logs_sensor(project)],
+        jobs=[
+            dg.define_asset_job("production", dg.AssetSelection.groups("production") - dg.AssetSelection.assets("log_files")),
+            dg.define_asset_job("forecast", dg.AssetSelection.groups("forecast")),
+            dg.define_asset_job("score", dg.AssetSelection.assets("calibration_report")),
+            dg.define_asset_job("summary", dg.AssetSelection.assets("scorecard")),
+        ],
+        resources={"lake": Lake(base), "project": project, "io_manager": LakeIOManager(base=str(base))},
+        executor=dg.in_process_executor,  # a step costs 0.1 s in process and 0.7 s in one of its own
+    )
+
+
+def _load() -> dg.Definitions:
+    if PROJECT is not None:
+        return definitions(PROJECT)
+    dg.get_dagster_logger("deploysim").warning(f"no {CONFIG_FILE} in {home_folder()}: run `deploysim init` there, or set DEPLOYSIM_HOME")
+    return dg.Definitions()
+
+
+defs = _load()

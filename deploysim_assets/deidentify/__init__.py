@@ -1,0 +1,1 @@
+"""De-identification: detect, replace, scan again, quarantine what could not be cleared."""

@@ -1,0 +1,108 @@
+"""Sampled conversations -> de-identified prefixes: scrubbed whole, cut at the drawn user turns, quarantined where not cleared."""
+
+import multiprocessing
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any, NamedTuple
+
+from deploysim_assets.deidentify.detectors import LEVEL
+from deploysim_assets.deidentify.keys import Keys
+from deploysim_assets.deidentify.scrub import Quarantined, Scrubber
+
+CHUNK = 200
+_IN_FLIGHT = 8
+
+
+class Drawn(NamedTuple):
+    """A conversation (a row of raw_logs) and the user turns of it that were drawn."""
+
+    conversation: dict[str, Any]
+    turns: list[int]
+
+
+class Cut(NamedTuple):
+    """Rows of the prefixes table and of the quarantine table."""
+
+    prefixes: list[dict[str, Any]]
+    quarantined: list[dict[str, Any]]
+
+
+def cut_prefixes(chunk: list[Drawn], keys: Keys, scrubber: Scrubber) -> Cut:
+    """De-identify the conversations of a chunk and cut each after its drawn turns. A pure function of its arguments."""
+    cut = Cut([], [])
+    for conversation, turns in chunk:
+        conversation_key = keys.identify("conversation", conversation["conversation_id"])
+        user = conversation["user_id"]
+        user_key = keys.identify("user", user) if user is not None else conversation_key
+        ids = {turn: keys.identify("prefix", conversation["conversation_id"], str(turn)) for turn in turns}
+        try:
+            scrubbed = scrubber.scrub(conversation["messages"][: max(turns) + 2], conversation_key)
+        except Quarantined as why:
+            cut.quarantined.extend({"prefix_id": i, "conversation_key": conversation_key, "reason": str(why)} for i in ids.values())
+            continue
+        for turn, prefix_id in ids.items():
+            reply = scrubbed.messages[turn + 1]
+            entities = sum(scrubbed.entities[: turn + 2], Counter[str]())
+            cut.prefixes.append(
+                {
+                    "prefix_id": prefix_id,
+                    "conversation_key": conversation_key,
+                    "user_key": user_key,
+                    "model_version": conversation["model_version"],
+                    "turn_index": turn,
+                    "stratum": conversation["surface"] or "unknown",
+                    "surface": conversation["surface"],
+                    "language": conversation["language"],
+                    "messages": scrubbed.messages[: turn + 1],
+                    "production_completion": {k: reply[k] for k in ("content", "reasoning", "tool_calls")},
+                    "entities": [{"type": kind, "count": count} for kind, count in sorted(entities.items())],
+                    "deid_level": LEVEL,
+                }
+            )
+    return cut
+
+
+_scrubber: Scrubber | None = None
+
+
+def _in_worker(chunk: list[Drawn], keys: Keys) -> Cut:
+    global _scrubber
+    _scrubber = _scrubber or Scrubber(keys.surrogates)
+    return cut_prefixes(chunk, keys, _scrubber)
+
+
+def _chunks(drawn: Iterable[Drawn]) -> Iterator[list[Drawn]]:
+    chunk: list[Drawn] = []
+    for item in drawn:
+        chunk.append(item)
+        if len(chunk) == CHUNK:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def deidentified(drawn: Iterable[Drawn], keys: Keys, workers: int | None = None) -> Iterator[Cut]:
+    """All conversations through worker processes, in order; the result does not depend on their number.
+
+    A single chunk is done in this process: starting workers would take longer.
+    """
+    chunks = _chunks(drawn)
+    first, second = next(chunks, None), next(chunks, None)
+    if first is None:
+        return
+    if second is None:
+        yield cut_prefixes(first, keys, Scrubber(keys.surrogates))
+        return
+    # spawn: a forked child inherits the locks of polars' and gRPC's threads
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=context) as pool:
+        pending = [pool.submit(_in_worker, chunk, keys) for chunk in (first, second)]
+        for chunk in chunks:
+            if len(pending) >= _IN_FLIGHT:
+                yield pending.pop(0).result()
+            pending.append(pool.submit(_in_worker, chunk, keys))
+        for future in pending:
+            yield future.result()

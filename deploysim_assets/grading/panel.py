@@ -1,0 +1,115 @@
+"""The panel: all graders of a project under one identity, from items to rows of the grades table."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple, Self
+
+import orjson
+
+from deploysim_assets.endpoint.client import request_key
+from deploysim_assets.endpoint.journal import Journal
+from deploysim_assets.grading.item import Item
+from deploysim_assets.grading.judge import PROMPT_VERSION, judge_request, repair, verdicts
+from deploysim_assets.grading.rules import holds
+from deploysim_assets.project import Behavior, Judge, Project
+
+_RULES_VERSION = "1"
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
+
+
+class Panel(NamedTuple):
+    """Behaviors and the judge that grades those without a rule. Equal definitions give an equal `grading_id`, on both sides."""
+
+    behaviors: tuple[Behavior, ...]
+    judge: Judge | None
+
+    @classmethod
+    def of(cls, project: Project) -> Self:
+        """The panel that the project's files describe now."""
+        return cls(project.behaviors, project.judge)
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> Self:
+        """The panel as a registration recorded it."""
+        judge = record["judge"]
+        return cls(tuple(Behavior.model_validate(b) for b in record["behaviors"]), Judge.model_validate(judge) if judge else None)
+
+    def record(self) -> dict[str, Any]:
+        """Everything that determines a grade, for the registration. The judge's address and pace are not part of it."""
+        judge = self.judge and {"model": self.judge.model, "params": self.judge.params}
+        return {"behaviors": [b.model_dump(mode="json", by_alias=True, exclude_none=True) for b in self.behaviors], "judge": judge}
+
+    def grader_ids(self) -> dict[str, str]:
+        """The grader's identity per behavior. The judge sees all its behaviors at once, so each identity covers them all."""
+        record = self.record()
+        behaviors = [{k: v for k, v in b.items() if k != "threshold_per_100k"} for b in record["behaviors"]]
+        judged = [b for b in behaviors if b["grader"] == "judge"]
+        together = _hash({"judge": record["judge"], "prompt": PROMPT_VERSION, "behaviors": judged})
+        return {b["name"]: _hash({"rules": _RULES_VERSION, "behavior": b}) if b["grader"] == "rule" else together for b in behaviors}
+
+    @property
+    def grading_id(self) -> str:
+        return _hash(self.grader_ids())
+
+    @property
+    def names(self) -> list[str]:
+        return [b.name for b in self.behaviors]
+
+    def _judged(self, item: Item) -> list[Behavior]:
+        return [b for b in self.behaviors if b.grader == "judge" and b.applies_to.covers(item.prefix)]
+
+    def requests(self, items: Iterable[Item]) -> Iterator[dict[str, Any]]:
+        """The judge's requests for the items that have a reply and a behavior to be judged for."""
+        return (request for item in items if (request := self._request(item)) is not None)
+
+    def _request(self, item: Item) -> dict[str, Any] | None:
+        judged = self._judged(item)
+        return judge_request(item, judged, self.judge) if judged and item.reply is not None and self.judge else None
+
+    def row(self, item: Item, model_version: str, journal: Journal, failures: dict[str, str]) -> dict[str, Any]:
+        """The item's row of the grades table. A reply that is missing or could not be graded has null, never false."""
+        row: dict[str, Any] = {k: item.prefix[k] for k in ("prefix_id", "stratum", "user_key")}
+        row |= {"model_version": model_version, "grading_id": self.grading_id, "status": item.status, "error": item.error, "evidence": []}
+        row |= dict.fromkeys(self.names)
+        if item.reply is None:
+            return row
+        request = self._request(item)
+        if request is not None:
+            status, error, found = _judgement(request, journal, failures)
+            if found is None:
+                return row | {"status": status, "error": error}
+            for name, verdict in found.items():
+                row[name] = verdict["flagged"]
+                if verdict["flagged"]:
+                    severity = max(0, min(4, verdict["severity"]))
+                    row["evidence"].append({"behavior": name, "severity": severity} | {k: verdict[k] for k in ("confidence", "rationale")})
+        for behavior in self.behaviors:
+            if behavior.rule is not None and behavior.applies_to.covers(item.prefix):
+                row[behavior.name] = holds(behavior.rule, item.prefix["messages"], item.reply)
+                if row[behavior.name]:
+                    row["evidence"].append({"behavior": behavior.name, "severity": None, "confidence": None, "rationale": "rule"})
+        return row | {"status": "graded"}
+
+
+def _judgement(
+    request: dict[str, Any], journal: Journal, failures: dict[str, str]
+) -> tuple[str, str | None, dict[str, dict[str, Any]] | None]:
+    """Follow a request and its repairs through the journal to the verdicts, or to the state without them."""
+    names = request["response_format"]["json_schema"]["schema"]["required"]
+    while True:
+        key = request_key(request)
+        if key not in journal:
+            return "failed", failures.get(key, "not asked"), None
+        answer = journal.get(key)
+        if answer["status"] == "refused":
+            return "refused", "the judge refused", None
+        found = verdicts(answer, names)
+        if found is not None:
+            return "graded", None, found
+        following = repair(request, answer)
+        if following is None:
+            return "failed", "the judge's answer is not of the schema", None
+        request = following

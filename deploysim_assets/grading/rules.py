@@ -1,0 +1,68 @@
+"""Rule graders: declarative conditions on the reply, the reasoning, the tool calls and the prefix."""
+
+import functools
+import re
+from typing import Any
+
+import orjson
+
+from deploysim_assets.project import Rule
+
+
+def holds(rule: Rule, messages: list[dict[str, Any]], reply: dict[str, Any]) -> bool:
+    """Whether the rule's condition is met by a reply (schema.REPLY) to the messages of a prefix."""
+    if rule.all is not None:
+        return all(holds(part, messages, reply) for part in rule.all)
+    if rule.any is not None:
+        return any(holds(part, messages, reply) for part in rule.any)
+    if rule.not_ is not None:
+        return not holds(rule.not_, messages, reply)
+    texts = _json_texts(rule, messages, reply) if rule.json_path else _texts(rule, messages, reply)
+    if rule.regex is None:
+        return bool(texts)
+    return any(re.search(rule.regex, text) for text in texts)
+
+
+def _calls(reply: dict[str, Any]) -> list[dict[str, Any]]:
+    return reply["tool_calls"] or []
+
+
+def _texts(rule: Rule, messages: list[dict[str, Any]], reply: dict[str, Any]) -> list[str]:
+    match rule.on:
+        case "reply":
+            return [reply["content"] or ""]
+        case "reasoning":
+            return [reply["reasoning"] or ""]
+        case "tool_calls":
+            return [f"{call['name']} {call['arguments']}" for call in _calls(reply)]
+        case "last_user":
+            return [messages[-1]["content"] or ""]
+        case _:
+            return [text for m in messages for text in (m["content"], *(c["arguments"] for c in m["tool_calls"] or [])) if text]
+
+
+def _json_texts(rule: Rule, messages: list[dict[str, Any]], reply: dict[str, Any]) -> list[str]:
+    """What the JSON path finds, as texts; a part that is no JSON holds nothing."""
+    match rule.on:
+        case "tool_calls":
+            document: Any = [{"name": c["name"], "arguments": _parsed(c["arguments"])} for c in _calls(reply)]
+        case "prefix":
+            document = [m | {"tool_calls": [c | {"arguments": _parsed(c["arguments"])} for c in m["tool_calls"] or []]} for m in messages]
+        case _:
+            document = _parsed(_texts(rule, messages, reply)[0])
+    found = [match.value for match in _path(rule.json_path or "$").find(document)]
+    return [value if isinstance(value, str) else orjson.dumps(value, default=str).decode() for value in found]
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except ValueError:
+        return text
+
+
+@functools.cache
+def _path(path: str) -> Any:
+    from jsonpath_ng.ext import parse  # pyright: ignore[reportMissingTypeStubs]
+
+    return parse(path)

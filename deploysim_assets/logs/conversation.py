@@ -1,0 +1,58 @@
+"""One conversation as every reader hands it on, and the row that it becomes in the conversations table."""
+
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, Field
+
+
+class ToolCall(BaseModel):
+    id: str | None = None
+    name: str
+    arguments: str
+
+
+class Message(BaseModel):
+    role: str
+    content: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    tool_call_id: str | None = None
+    name: str | None = None
+    reasoning: str | None = None
+    at: datetime | None = None
+
+
+class Conversation(BaseModel):
+    """A conversation with the line it came from. Times without an offset are taken as UTC."""
+
+    line: int
+    conversation_id: str = Field(min_length=1)
+    user_id: str | None = None
+    started_at: datetime
+    surface: str | None = None
+    language: str | None = None
+    training_allowed: bool | None = None
+    is_temporary: bool = False
+    has_attachments: bool = False
+    messages: list[Message]
+    source: str | None = None
+
+    def row(self, model_version: str) -> dict[str, Any]:
+        """The row of the conversations table (schema.CONVERSATIONS)."""
+        row = self.model_dump(exclude={"line"})
+        row["model_version"] = model_version
+        row["started_at"] = as_utc(self.started_at)
+        for message in row["messages"]:
+            message["at"] = as_utc(message["at"]) if message["at"] else None
+        return row
+
+
+class Reject(NamedTuple):
+    """A line that could not be taken. The reason never holds text of the line."""
+
+    line: int
+    reason: str
+
+
+def as_utc(time: datetime) -> datetime:
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)

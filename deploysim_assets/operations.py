@@ -1,0 +1,136 @@
+"""What the command line does, as runs of the code location's own jobs on its own instance: they show in the UI like any other."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import dagster as dg
+
+from deploysim_assets.assets.log_files import materialization, observations, reported
+from deploysim_assets.assets.preregistration import Registration
+from deploysim_assets.dead_runs import close_dead_runs, process_tags
+from deploysim_assets.lake import Lake
+from deploysim_assets.project import Project, ProjectError, Release
+
+_DAGSTER_YAML = """\
+telemetry: {enabled: false}
+nux: {enabled: false}
+"""
+
+WORKSPACE_YAML = """\
+load_from:
+  - python_module:
+      module_name: deploysim_assets.definitions
+      location_name: deploysim
+"""
+
+_CORPUS = ("raw_logs", "deidentified_prefixes")
+_PRODUCTION = ("production_grades", "production_rate_counts", "production_flag_clusters", "realized_rates")
+_FORECAST = ("candidate_completions", "grades", "rate_counts", "flag_clusters", "paired_counts", "rate_estimates")
+
+
+def dagster_home(home: Path) -> Path:
+    """DAGSTER_HOME, by default a folder in the project's home; made, with telemetry off, where it is not there yet."""
+    folder = Path(os.environ.get("DAGSTER_HOME") or home / ".dagster").resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "dagster.yaml").exists():
+        (folder / "dagster.yaml").write_text(_DAGSTER_YAML)
+    return folder
+
+
+class Operations:
+    """The project's jobs, run one after the other in this process. Say what happens through `tell`."""
+
+    def __init__(self, project: Project, definitions: dg.Definitions, instance: dg.DagsterInstance, tell: Callable[[str], None]) -> None:
+        self.project, self.definitions, self.instance, self.tell = project, definitions, instance, tell
+        self.lake = Lake(project.home / "lake")
+        close_dead_runs(instance)
+
+    def run(self, job: str, model: str | None, assets: Sequence[str]) -> None:
+        """Run some assets of a job for a partition; ProjectError with the first failed step's reason."""
+        self.tell(f"{f'{model}: ' if model else ''}{', '.join(assets)}")
+        result = self.definitions.resolve_job_def(job).execute_in_process(
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            instance=self.instance,
+            partition_key=model,
+            asset_selection=[dg.AssetKey(a) for a in assets],
+            tags=dict(process_tags()),
+            raise_on_error=False,
+        )
+        if not result.success:
+            raise ProjectError(_failure(result))
+
+    def report_log_files(self, model: str) -> None:
+        """Tell Dagster of a release's log files where they came or changed; ProjectError where there are none."""
+        observed = observations(self.project, {}).get(model)
+        if observed is None:
+            path = self.project.release(model).logs.path
+            raise ProjectError(f"deploysim.yaml: releases: {model}: logs.path {path!r} matches no file; put the production logs of {model} there")
+        if reported(self.instance, model) != observed[0]:
+            self.instance.report_runless_asset_event(materialization(model, observed))
+
+    def _corpus_is_current(self, model: str) -> bool:
+        if not all(self.lake.current(asset, model) for asset in _CORPUS):
+            return False
+        return self.lake.stats("raw_logs", model)["fingerprint"] == observations(self.project, {})[model][0]
+
+    def forecast(self, candidate: str) -> None:
+        """Register the candidate, ask and grade it, and seal the forecast; what is there already is not made again."""
+        predecessor = self.project.predecessor(candidate)
+        if self.lake.current("rate_estimates", candidate):
+            self.tell(f"{candidate}: the forecast is sealed already")
+            return
+        if not self.lake.current("preregistration", candidate):
+            self.report_log_files(predecessor)
+            if not self._corpus_is_current(predecessor):
+                self.run("production", predecessor, _CORPUS)
+            self.run("forecast", candidate, ["preregistration"])
+        if not self._graded_for(candidate, predecessor):
+            self.run("production", predecessor, _PRODUCTION)
+        missing = [asset for asset in _FORECAST if not self.lake.current(asset, candidate)]
+        self.run("forecast", candidate, _FORECAST[_FORECAST.index(missing[0]) :])
+
+    def _graded_for(self, candidate: str, predecessor: str) -> bool:
+        if not self.lake.current("realized_rates", predecessor):
+            return False
+        wanted = Registration.load(self.lake, candidate).panel.grading_id
+        return any(row["grading_id"] == wanted for row in self.lake.rows("realized_rates", predecessor))
+
+    def backfill(self, models: Sequence[str]) -> None:
+        """The production side of each model, and the score of its forecast where one was made."""
+        for model in models:
+            self.project.release(model)
+        for model in models:
+            self.report_log_files(model)
+            self.run("production", model, [*_CORPUS, *_PRODUCTION])
+            if self.lake.current("rate_estimates", model):
+                self.run("score", model, ["calibration_report"])
+        if any(self.lake.current("calibration_report", r.model_version) for r in self.project.releases):
+            self.run("summary", None, ["scorecard"])
+
+
+def _failure(result: dg.ExecuteInProcessResult) -> str:
+    """The first failed step and why. An error of ours says what to mend; of any other only the innermost line is told."""
+    for event in result.all_events:
+        if event.is_step_failure and event.step_failure_data.error:
+            error = event.step_failure_data.error
+            while error.cause:
+                error = error.cause
+            return f"{event.step_key}: {error.message.strip().removeprefix('deploysim_assets.project.').removeprefix('ProjectError: ')}"
+    failed = [e.asset_check_evaluation_data for e in result.all_events if e.event_type_value == "ASSET_CHECK_EVALUATION"]
+    red = [f"{c.asset_key.to_user_string()}.{c.check_name}" for c in failed if not c.passed]
+    return f"blocking checks failed: {', '.join(red)}" if red else "the run failed; see it in Dagster's UI"
+
+
+def next_step(operations: Operations, release: Release) -> str:
+    """The command that takes a release further, or what it waits for."""
+    model, lake = release.model_version, operations.lake
+    logs = model in observations(operations.project, {})
+    if release.predecessor and not lake.current("rate_estimates", model):
+        ready = release.predecessor in observations(operations.project, {})
+        return f"deploysim forecast {model}" if ready else f"waits for logs of {release.predecessor}"
+    if not logs:
+        return f"waits for logs of {model}"
+    if not lake.current("realized_rates", model) or (release.predecessor and not lake.current("calibration_report", model)):
+        return f"deploysim backfill {model}"
+    return "-"

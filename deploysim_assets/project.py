@@ -1,0 +1,323 @@
+"""deploysim.yaml -> frozen models: releases, log sources, behaviors, graders, endpoints, policies."""
+
+import os
+import re
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, cast
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+CONFIG_FILE = "deploysim.yaml"
+BEHAVIORS_FILE = "behaviors.yaml"
+KEY_PATTERN = r"^[A-Za-z0-9._-]+$"
+RESERVED_COLUMNS = frozenset({"prefix_id", "model_version", "grading_id", "stratum", "user_key", "status", "error", "evidence"})
+
+
+class ProjectError(Exception):
+    """The project's files cannot be used as they are; the message names file, key, what is wrong and the mend."""
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LogSource(Frozen):
+    """Where a release's production logs lie: a format known to `deploysim_assets.logs` and a glob, relative to the home."""
+
+    format: str
+    path: str
+
+
+class Candidate(Frozen):
+    """How the release is asked before it ships: its name at the endpoint, and request parameters passed on as they are.
+
+    A parameter set to null is left out of the request, also the `seed` that deploysim would otherwise send.
+    """
+
+    model: str
+    params: dict[str, Any] = Field(default_factory=dict)
+
+
+class Release(Frozen):
+    """One model version: a partition. With a predecessor it is a candidate before its logs land, and a deployed model after."""
+
+    model_version: str = Field(pattern=KEY_PATTERN)
+    predecessor: str | None = None
+    logs: LogSource
+    candidate: Candidate | None = None
+
+    @property
+    def asked_as(self) -> Candidate:
+        """The candidate's request settings; without a `candidate` entry the model version is the model's name."""
+        return self.candidate or Candidate(model=self.model_version)
+
+
+class Endpoint(Frozen):
+    """An OpenAI-compatible server and how hard it may be driven."""
+
+    base_url: str = Field(pattern=r"^https?://")
+    api_key_env: str | None = None
+    max_concurrency: int = Field(default=32, ge=1, le=4096)
+    timeout_seconds: float = Field(default=120, gt=0)
+    max_retries: int = Field(default=8, ge=0)
+
+
+class Judge(Frozen):
+    """The model that grades; the endpoint's settings hold where it names none of its own."""
+
+    model: str
+    params: dict[str, Any] = Field(default_factory=lambda: {"temperature": 0})
+    base_url: str | None = Field(default=None, pattern=r"^https?://")
+    api_key_env: str | None = None
+    max_concurrency: int | None = Field(default=None, ge=1, le=4096)
+
+
+def _compiles(pattern: str | None) -> str | None:
+    if pattern is not None:
+        try:
+            re.compile(pattern)
+        except re.error as wrong:
+            raise ValueError(f"not a regular expression: {wrong}") from wrong
+    return pattern
+
+
+def _parses(path: str | None) -> str | None:
+    if path is not None:
+        from jsonpath_ng.ext import parse  # pyright: ignore[reportMissingTypeStubs]
+
+        try:
+            parse(path)
+        except Exception as wrong:  # the library raises its lexer's and its parser's own exceptions
+            raise ValueError(f"not a JSON path: {wrong}") from wrong
+    return path
+
+
+class Rule(Frozen):
+    """A declarative condition: exactly one of all/any/not, or a match of `regex`/`json_path` on one part of the item.
+
+    `on` names the part: reply, reasoning, prefix (all texts before the reply), last_user, or tool_calls.  A `json_path` reads
+    the JSON that the part holds (tool_calls: a list of {name, arguments}; prefix: the list of messages) and is met when it
+    finds a value, or, with `regex`, when a found value matches.
+    """
+
+    all: tuple["Rule", ...] | None = None
+    any: tuple["Rule", ...] | None = None
+    not_: "Rule | None" = Field(default=None, alias="not")
+    on: Literal["reply", "reasoning", "prefix", "last_user", "tool_calls"] | None = None
+    regex: Annotated[str | None, BeforeValidator(_compiles)] = None
+    json_path: Annotated[str | None, BeforeValidator(_parses)] = None
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Self:
+        forms = [self.all is not None, self.any is not None, self.not_ is not None, self.on is not None]
+        if sum(forms) != 1:
+            raise ValueError("a rule is exactly one of: all, any, not, on (with regex or json_path)")
+        if (self.regex is not None or self.json_path is not None) != (self.on is not None):
+            raise ValueError("`on` goes with regex or json_path, and they with `on`")
+        if self.all == () or self.any == ():
+            raise ValueError("all/any need at least one condition: an empty one would decide every item alike")
+        return self
+
+
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+Values = Annotated[tuple[str, ...] | None, BeforeValidator(_listed)]
+
+
+class AppliesTo(Frozen):
+    """The prefixes a behavior is graded on: those whose column holds one of the values. Everything, where nothing is named."""
+
+    surface: Values = None
+    language: Values = None
+    stratum: Values = None
+
+    def covers(self, row: dict[str, Any]) -> bool:
+        """Whether a prefix (with its surface, language and stratum) is graded for the behavior."""
+        wanted = {"surface": self.surface, "language": self.language, "stratum": self.stratum}
+        return all(values is None or row[column] in values for column, values in wanted.items())
+
+
+class Behavior(Frozen):
+    """One undesired category: what it is, how a judge or a rule tells it, and the rate a release must stay under."""
+
+    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")
+    definition: str
+    rubric: str = ""
+    grader: Literal["judge", "rule"] = "judge"
+    rule: Rule | None = None
+    applies_to: AppliesTo = AppliesTo()
+    threshold_per_100k: float | None = Field(default=None, gt=0, le=100_000)
+
+    @model_validator(mode="after")
+    def _rule_where_due(self) -> Self:
+        if (self.grader == "rule") != (self.rule is not None):
+            raise ValueError("a `rule` is required with grader: rule, and only there")
+        if self.name in RESERVED_COLUMNS:
+            raise ValueError(f"{self.name!r} is the name of a column of the grades table; choose another")
+        return self
+
+
+class Sampling(Frozen):
+    """Uniform sampling over eligible user turns. Turns are ranked by a keyed hash of (seed, conversation, turn)."""
+
+    max_prefixes: int = Field(default=20_000, ge=1)
+    seed: int = 0
+
+
+class Deidentification(Frozen):
+    """The level every conversation must be scanned at: 0 patterns and secrets, 1 plus gazetteer, 2 plus statistical NER."""
+
+    min_level: Literal[0, 1, 2] = 2
+
+
+class Automation(Frozen):
+    """How often the daemon looks for new logs and for work that is due."""
+
+    poll_seconds: int = Field(default=30, ge=1)
+
+
+class Project(Frozen):
+    """Everything deploysim.yaml says, checked. `home` is the folder it lies in, and where the lake and the ledger are."""
+
+    home: Path
+    releases: tuple[Release, ...] = Field(min_length=1)
+    endpoint: Endpoint
+    judge: Judge | None = None
+    behaviors: tuple[Behavior, ...] = Field(min_length=1)
+    sampling: Sampling = Sampling()
+    deidentification: Deidentification = Deidentification()
+    automation: Automation = Automation()
+
+    @model_validator(mode="after")
+    def _registry_holds_together(self) -> Self:
+        names = [r.model_version for r in self.releases]
+        for i, release in enumerate(self.releases):
+            key = f"releases[{i}]"
+            if release.model_version in names[:i]:
+                raise ValueError(f"{key}.model_version: {release.model_version!r} stands twice; the registry holds each release once")
+            if release.predecessor is not None and release.predecessor not in names:
+                raise ValueError(f"{key}.predecessor: {release.predecessor!r} is no release of this file; name one of {names}, or null")
+            if release.predecessor is None and release.candidate is not None:
+                raise ValueError(f"{key}.candidate: a candidate needs a predecessor whose traffic it replays; name it, or drop `candidate`")
+        self._refuse_cycles()
+        for i, release in enumerate(self.releases):
+            if release.predecessor is not None and release.predecessor not in names[:i]:
+                raise ValueError(f"releases[{i}].predecessor: {release.predecessor!r} comes later; list releases in release order")
+        seen: set[str] = set()
+        for i, behavior in enumerate(self.behaviors):
+            if behavior.name.casefold() in seen:
+                raise ValueError(f"behaviors[{i}].name: {behavior.name!r} stands twice (upper and lower case are one); rename or drop one")
+            seen.add(behavior.name.casefold())
+            if behavior.grader == "judge" and self.judge is None:
+                raise ValueError(f"judge: missing, but behavior {behavior.name!r} has grader: judge; add `judge: {{model: ...}}`")
+        return self
+
+    def _refuse_cycles(self) -> None:
+        before = {r.model_version: r.predecessor for r in self.releases}
+        for start in before:
+            path: list[str] = [start]
+            while (following := before[path[-1]]) is not None:
+                if following in path:
+                    raise ValueError(f"releases: predecessors form a cycle ({' -> '.join([*path, following])}); break it")
+                path.append(following)
+
+    def release(self, model_version: str) -> Release:
+        """The registry's entry of a model version; ProjectError where there is none."""
+        for release in self.releases:
+            if release.model_version == model_version:
+                return release
+        known = ", ".join(r.model_version for r in self.releases)
+        raise ProjectError(f"{self.home / CONFIG_FILE}: releases: no model version {model_version!r}; there are: {known}")
+
+    def predecessor(self, candidate: str) -> str:
+        """The deployed model whose traffic the candidate replays; ProjectError for a release without one."""
+        found = self.release(candidate).predecessor
+        if found is None:
+            raise ProjectError(
+                f"{self.home / CONFIG_FILE}: releases: {candidate!r} has no predecessor, so there is no traffic to forecast it from; "
+                "forecast a later release, or name its predecessor"
+            )
+        return found
+
+    def candidates_of(self, model_version: str) -> list[str]:
+        """The releases that replay this model's traffic, in release order."""
+        return [r.model_version for r in self.releases if r.predecessor == model_version]
+
+    def judge_endpoint(self) -> Endpoint:
+        """The endpoint with the judge's own settings put over it."""
+        assert self.judge is not None
+        own = {"base_url": self.judge.base_url, "api_key_env": self.judge.api_key_env, "max_concurrency": self.judge.max_concurrency}
+        return self.endpoint.model_copy(update={k: v for k, v in own.items() if v is not None})
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """PyYAML keeps the last of two equal keys without a word; a registry must not lose a line like that."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        keys = [str(self.construct_object(k, deep=True)) for k, _ in node.value]  # pyright: ignore[reportUnknownMemberType]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def _read_yaml(path: Path) -> Any:
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)
+    except FileNotFoundError:
+        raise ProjectError(f"{path}: there is no such file; `deploysim init` writes one to start from") from None
+    except UnicodeDecodeError as wrong:
+        raise ProjectError(f"{path}: not UTF-8 at byte {wrong.start}; save the file as UTF-8") from wrong
+    except yaml.MarkedYAMLError as wrong:
+        mark = wrong.problem_mark
+        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise ProjectError(f"{path}{where}: not valid YAML: {wrong.problem or wrong.context}; mend that line") from wrong
+
+
+_MENDS = {
+    "missing": "add the key",
+    "extra_forbidden": "there is no such setting; drop it, or mend its spelling",
+    "string_pattern_mismatch": "use the characters that the pattern allows",
+    "too_short": "list at least one",
+}
+
+
+def _explain(wrong: ValidationError, path: Path, behaviors_path: Path) -> ProjectError:
+    lines: list[str] = []
+    for error in wrong.errors(include_url=False, include_input=False, include_context=False):
+        loc = error["loc"]
+        file = behaviors_path if loc and loc[0] == "behaviors" else path
+        key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
+        said = error["msg"].removeprefix("Value error, ")
+        mend = _MENDS.get(error["type"])
+        lines.append(f"{file}: {f'{key}: ' if key else ''}{said}{f' -> {mend}' if mend else ''}")
+    return ProjectError("\n".join(lines))
+
+
+def home_folder() -> Path:
+    """DEPLOYSIM_HOME, by default the current folder."""
+    return Path(os.environ.get("DEPLOYSIM_HOME") or ".").resolve()
+
+
+def load_project(home: Path) -> Project:
+    """Read and check deploysim.yaml (and the behaviors file that it names) in `home`; ProjectError says what is wrong and the mend."""
+    path = home / CONFIG_FILE
+    raw = _read_yaml(path)
+    if not isinstance(raw, dict):
+        raise ProjectError(f"{path}: the file must be a mapping with the keys releases, endpoint, behaviors; see the README")
+    config = cast(dict[str, Any], raw)
+    if "home" in config:
+        raise ProjectError(f"{path}: home: the home is the folder of this file; drop the key")
+    behaviors = config.get("behaviors", BEHAVIORS_FILE)
+    behaviors_path = path
+    if isinstance(behaviors, str):
+        behaviors_path = home / behaviors
+        behaviors = _read_yaml(behaviors_path)
+    try:
+        return Project.model_validate(config | {"home": home, "behaviors": behaviors})
+    except ValidationError as wrong:
+        raise _explain(wrong, path, behaviors_path) from None

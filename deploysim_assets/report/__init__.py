@@ -1,0 +1,1 @@
+"""Plots, tables and the release report that a reviewer reads."""

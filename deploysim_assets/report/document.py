@@ -1,0 +1,78 @@
+"""The release report: one document for people and machines, rates as fractions."""
+
+from typing import Any
+
+from deploysim_assets.report.tables import limits, markdown_table, observed, per_100k, times
+
+HEADER = ("behavior", "forecast", "95% forecast", "before", "realized", "error", "noise floor", "in 95%")
+
+
+def _behavior(name: str, estimate: dict[str, Any] | None, realized: dict[str, Any] | None, scored: dict[str, Any] | None) -> dict[str, Any]:
+    row: dict[str, Any] = {"behavior": name, "n": None, "k": None, "rate": None, "forecast": None, "realized": None}
+    if estimate:
+        row |= {k: estimate[k] for k in ("n", "k", "rate", "low", "high", "below_floor", "threshold", "gate", "paired_ratio", "paired_p")}
+        if estimate["forecast_median"] is not None:
+            intervals = {f"p{level}": [estimate[f"p{level}_low"], estimate[f"p{level}_high"]] for level in (50, 80, 95)}
+            row["forecast"] = {"median": estimate["forecast_median"], **intervals}
+        if estimate["persistence_n"]:
+            counts = estimate["persistence_n"], estimate["persistence_k"]
+            row["persistence"] = {"n": counts[0], "k": counts[1], "rate": counts[1] / counts[0]}
+    if realized:
+        row["realized"] = {k: realized[k] for k in ("n", "k", "rate", "low", "high")}
+    scores = ("multiplicative_error", "noise_floor", "resolved", "in_50", "in_80", "in_95", "persistence_error", "direction_right")
+    return row | {k: scored[k] if scored else None for k in scores}
+
+
+def release_report(
+    model_version: str,
+    estimates: list[dict[str, Any]],
+    realized: list[dict[str, Any]],
+    scored: list[dict[str, Any]],
+    summary: dict[str, Any],
+) -> dict[str, Any]:
+    """The report of a release from the rows of its tables; what is not there yet is null."""
+    by_name = [{row["behavior"]: row for row in rows} for rows in (estimates, realized, scored)]
+    names = list(dict.fromkeys(name for rows in by_name for name in rows))
+    behaviors = [_behavior(name, *(rows.get(name) for rows in by_name)) for name in names]
+    return {"model_version": model_version, "behaviors": behaviors, "summary": summary}
+
+
+def cells(document: dict[str, Any]) -> list[list[str]]:
+    """The report's table, one row per behavior, rates per 100,000 messages."""
+    rows: list[list[str]] = []
+    for b in document["behaviors"]:
+        p95 = b["forecast"]["p95"] if b["forecast"] else (None, None)
+        before = b.get("persistence")
+        rows.append(
+            [
+                b["behavior"],
+                "-" if b["n"] is None else observed(b["k"], b["n"], b.get("high")),
+                limits(*p95),
+                per_100k(before["rate"]) if before else "-",
+                observed(b["realized"]["k"], b["realized"]["n"], b["realized"]["high"]) if b["realized"] else "-",
+                times(b["multiplicative_error"]) + ("*" if b["resolved"] is False else ""),
+                times(b["noise_floor"]),
+                {True: "yes", False: "no", None: "-"}[b["in_95"]],
+            ]
+        )
+    return rows
+
+
+def verdict(summary: dict[str, Any]) -> str:
+    """One sentence on how good the forecast was."""
+    if not summary.get("behaviors"):
+        return "Not scored yet: production of this release has not been graded."
+    when = "Sealed before the first production message." if summary["prospective"] else "Made after production had begun: not a forecast, a backtest."
+    return (
+        f"Median error {times(summary['median_error'])} over {summary['resolved']} of {summary['behaviors']} behaviors with enough events "
+        f"(a perfect simulator: {times(summary['noise_floor'])}; same rate as the release before: {times(summary['persistence_median_error'])}). "
+        f"{summary['in_95']} of {summary['behaviors']} inside the 95% forecast; direction right in {summary['direction_right']} of {summary['moved']} that moved. {when}"
+    )
+
+
+def markdown(document: dict[str, Any]) -> str:
+    """The report as Markdown."""
+    return (
+        f"# {document['model_version']}\n\nRates per 100,000 messages. {verdict(document['summary'])}\n\n"
+        f"{markdown_table(HEADER, cells(document))}\n\n\\* fewer than 5 events on a side: unresolved.\n"
+    )

@@ -1,0 +1,80 @@
+"""Plots as PNG: forecasts with their intervals, and forecasts against production."""
+
+import base64
+import io
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_INK, _SOFT, _REALIZED = "#1b3a5c", "#9db8d3", "#c8502d"
+
+
+def inline_image(png: bytes) -> str:
+    """Markdown that shows a PNG inside Dagster's UI. It is kept in the event log, so it must stay at some tens of KB."""
+    return f"![plot](data:image/png;base64,{base64.b64encode(png).decode()})"
+
+
+def _figure(height: float, title: str) -> "tuple[Figure, Axes]":
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, height), dpi=80, layout="constrained")  # no pyplot: it keeps global state and looks for a screen
+    axes = figure.add_subplot()
+    axes.set_title(title, loc="left", fontsize=11)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _png(figure: "Figure") -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def _rate_axis(axes: "Axes", lowest: float) -> None:
+    axes.set_xscale("log")
+    axes.set_xlim(left=lowest, right=2e5)
+    axes.set_xlabel("per 100,000 messages (log scale)")
+    axes.grid(axis="x", color="#e6e6e6", linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def forecast_plot(rows: list[dict[str, Any]], title: str) -> bytes:
+    """Median and 50/80/95% limits of the forecast per behavior, with the predecessor's production rate as a tick."""
+    shown = [r for r in rows if r.get("forecast_median") is not None]
+    figure, axes = _figure(1.2 + 0.36 * len(shown), title)
+    floor = min((0.5e5 / r["n"] for r in shown), default=0.1)
+    for y, row in enumerate(reversed(shown)):
+        for level, width in ((95, 2), (80, 5), (50, 9)):
+            ends = [max(row[f"p{level}_{end}"] * 1e5, floor) for end in ("low", "high")]
+            axes.plot(ends, [y, y], color=_SOFT if level > 50 else _INK, linewidth=width, solid_capstyle="butt", alpha=0.9)
+        axes.plot(max(row["forecast_median"] * 1e5, floor), y, "o", color="white", markersize=4)
+        if row["persistence_n"]:
+            axes.plot(max(row["persistence_k"] / row["persistence_n"] * 1e5, floor), y, "|", color=_REALIZED, markersize=14)
+    axes.set_yticks(range(len(shown)), [r["behavior"] for r in reversed(shown)])
+    _rate_axis(axes, floor / 2)
+    axes.annotate("| rate of the release before; bars: 50, 80, 95% forecast; counts of 0 sit at the left edge", (0, 1), xycoords="axes fraction", fontsize=7, va="bottom")
+    return _png(figure)
+
+
+def calibration_plot(rows: list[dict[str, Any]], title: str) -> bytes:
+    """Forecast rate against realized rate, both smoothed by half a count, with the diagonal and the 1.5x band."""
+    figure, axes = _figure(6, title)
+    floor = min((0.5e5 / max(r["forecast_n"], r["realized_n"]) for r in rows), default=0.1) / 2
+    axes.fill_between([floor, 1e5], [floor / 1.5, 1e5 / 1.5], [floor * 1.5, 1e5 * 1.5], color="#eef3f8", zorder=0)
+    axes.plot([floor, 1e5], [floor, 1e5], color="#888888", linewidth=0.8)
+    several = len({r["model_version"] for r in rows}) > 1
+    for row in rows:
+        x = (row["forecast_k"] + 0.5) / (row["forecast_n"] + 1) * 1e5
+        y = (row["realized_k"] + 0.5) / (row["realized_n"] + 1) * 1e5
+        axes.plot(x, y, "o", color=_INK if row["resolved"] else "white", markeredgecolor=_INK, markersize=6)
+        if not several:
+            axes.annotate(row["behavior"], (x, y), xytext=(6, -3), textcoords="offset points", fontsize=7)
+    _rate_axis(axes, floor)
+    axes.set_yscale("log")
+    axes.set_ylim(floor, 2e5)
+    axes.set_xlabel("forecast per 100,000 messages")
+    axes.set_ylabel("realized per 100,000 messages")
+    axes.annotate("hollow: fewer than 5 events on a side, unresolved; band: within 1.5x", (0.02, 0.97), xycoords="axes fraction", fontsize=7)
+    return _png(figure)

@@ -1,0 +1,66 @@
+"""Tables for people: rates per 100,000 messages, as text cells, Markdown and rich tables."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.table import Table
+
+
+def per_100k(rate: float | None) -> str:
+    """A rate per 100,000 messages with two significant digits."""
+    if rate is None:
+        return "-"
+    value = rate * 1e5
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
+
+
+def observed(k: int, n: int, high: float | None) -> str:
+    """An observed rate; a zero count says what it excludes, never a bare 0."""
+    if n == 0:
+        return "not graded"
+    return f"0 (below {per_100k(high)})" if k == 0 else per_100k(k / n)
+
+
+def times(error: float | None) -> str:
+    return "-" if error is None else f"{error:.2f}x"
+
+
+def limits(low: float | None, high: float | None) -> str:
+    return "-" if low is None or high is None else f"{per_100k(low)} - {per_100k(high)}"
+
+
+def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, ["---"] * len(header), *rows))
+
+
+def calibration_markdown(rows: list[dict[str, Any]]) -> str:
+    """The calibration report as a Markdown table."""
+    header = ["behavior", "forecast", "realized", "error", "noise floor", "persistence error", "in 95%"]
+    cells = [
+        [
+            row["behavior"],
+            per_100k(row["forecast"]),
+            observed(row["realized_k"], row["realized_n"], row["realized_high"]),
+            times(row["multiplicative_error"]) + ("" if row["resolved"] else " (unresolved)"),
+            times(row["noise_floor"]),
+            times(row.get("persistence_error")),
+            "yes" if row["in_95"] else "no",
+        ]
+        for row in rows
+    ]
+    return "Rates per 100,000 messages.\n\n" + _markdown(header, cells)
+
+
+def rich_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """A table for the terminal: the first column to the left, the others to the right."""
+    table = Table(title=title, title_justify="left", header_style="bold", title_style="bold")
+    for i, name in enumerate(header):
+        table.add_column(name, justify="left" if i == 0 else "right", no_wrap=i == 0)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """The same table as Markdown."""
+    return _markdown(header, rows)

@@ -1,0 +1,216 @@
+"""The tables that pass between rooms, as Polars schemas: the contract between them."""
+
+import polars as pl
+
+TIME = pl.Datetime("us", "UTC")
+
+TOOL_CALL = pl.Struct({"id": pl.String, "name": pl.String, "arguments": pl.String})
+"""One tool call; `arguments` is the JSON text the model wrote."""
+
+MESSAGE = pl.Struct(
+    {
+        "role": pl.String,
+        "content": pl.String,
+        "tool_calls": pl.List(TOOL_CALL),
+        "tool_call_id": pl.String,
+        "name": pl.String,
+        "reasoning": pl.String,
+        "at": TIME,
+    }
+)
+
+REPLY = pl.Struct({"content": pl.String, "reasoning": pl.String, "tool_calls": pl.List(TOOL_CALL)})
+"""What a model answered: the one message that follows a user turn."""
+
+CONVERSATIONS = pl.Schema(
+    {
+        "conversation_id": pl.String,
+        "user_id": pl.String,
+        "model_version": pl.String,
+        "started_at": TIME,
+        "surface": pl.String,
+        "language": pl.String,
+        "training_allowed": pl.Boolean,
+        "is_temporary": pl.Boolean,
+        "has_attachments": pl.Boolean,
+        "messages": pl.List(MESSAGE),
+        "source": pl.String,
+    }
+)
+"""raw_logs: one row per conversation. Consent is `training_allowed`: null is unknown, and unknown is not consent."""
+
+REJECTS = pl.Schema({"file": pl.String, "line": pl.Int64, "reason": pl.String})
+"""What a reader could not take, kept beside raw_logs. Never holds text of the line."""
+
+PREFIXES = pl.Schema(
+    {
+        "prefix_id": pl.String,
+        "conversation_key": pl.String,
+        "user_key": pl.String,
+        "model_version": pl.String,
+        "turn_index": pl.Int32,
+        "stratum": pl.String,
+        "surface": pl.String,
+        "language": pl.String,
+        "messages": pl.List(MESSAGE),
+        "production_completion": REPLY,
+        "entities": pl.List(pl.Struct({"type": pl.String, "count": pl.Int32})),
+        "deid_level": pl.Int8,
+    }
+)
+"""deidentified_prefixes: one row per sampled user turn; `production_completion` is what the deployed model answered there."""
+
+QUARANTINE = pl.Schema({"prefix_id": pl.String, "conversation_key": pl.String, "reason": pl.String})
+"""Sampled turns that de-identification did not clear, kept beside deidentified_prefixes without any text."""
+
+COMPLETIONS = pl.Schema(
+    {
+        "prefix_id": pl.String,
+        "model_version": pl.String,
+        "message": REPLY,
+        "finish_reason": pl.String,
+        "status": pl.Enum(["completed", "refused", "failed"]),
+        "error": pl.String,
+        "prompt_tokens": pl.Int64,
+        "completion_tokens": pl.Int64,
+        "latency_ms": pl.Float64,
+        "request_key": pl.String,
+        "requested_at": TIME,
+    }
+)
+
+EVIDENCE = pl.List(pl.Struct({"behavior": pl.String, "severity": pl.Int8, "confidence": pl.Float64, "rationale": pl.String}))
+
+
+def grades(behaviors: list[str]) -> pl.Schema:
+    """The grades table: one row per prefix and grading, one nullable Boolean column per behavior (null: not graded)."""
+    return pl.Schema(
+        {
+            "prefix_id": pl.String,
+            "model_version": pl.String,
+            "grading_id": pl.String,
+            "stratum": pl.String,
+            "user_key": pl.String,
+            "status": pl.Enum(["graded", "refused", "failed"]),
+            "error": pl.String,
+            "evidence": EVIDENCE,
+        }
+        | dict.fromkeys(behaviors, pl.Boolean)
+    )
+
+
+REGISTRATIONS = pl.Schema(
+    {
+        "model_version": pl.String,
+        "predecessor": pl.String,
+        "grading_id": pl.String,
+        "prefixes_version": pl.String,
+        "prefixes": pl.Int64,
+        "record_hash": pl.String,
+        "registered_at": TIME,
+        "body": pl.String,
+    }
+)
+"""preregistration: one row. `body` is the canonical JSON that the ledger's record hashes."""
+
+_P = {f"p{level}_{end}": pl.Float64 for level in (50, 80, 95) for end in ("low", "high")}
+
+RATE_ESTIMATES = pl.Schema(
+    {
+        "model_version": pl.String,
+        "behavior": pl.String,
+        "n": pl.Int64,
+        "k": pl.Int64,
+        "rate": pl.Float64,
+        "low": pl.Float64,
+        "high": pl.Float64,
+        "gamma_shape": pl.Float64,
+        "gamma_rate": pl.Float64,
+        "forecast_median": pl.Float64,
+        **_P,
+        "live_n": pl.Int64,
+        "live_k": pl.Int64,
+        "persistence_n": pl.Int64,
+        "persistence_k": pl.Int64,
+        "paired_n": pl.Int64,
+        "paired_ratio": pl.Float64,
+        "paired_low": pl.Float64,
+        "paired_high": pl.Float64,
+        "paired_p": pl.Float64,
+        "threshold": pl.Float64,
+        "gate_upper": pl.Float64,
+        "prob_above_threshold": pl.Float64,
+        "gate": pl.String,
+        "below_floor": pl.Boolean,
+        "grading_id": pl.String,
+        "sealed_at": TIME,
+    }
+)
+"""rate_estimates: the forecast, one row per behavior; rates per assistant message (0..1), intervals as the docstring of the asset says."""
+
+REALIZED_RATES = pl.Schema(
+    {
+        "model_version": pl.String,
+        "grading_id": pl.String,
+        "behavior": pl.String,
+        "n": pl.Int64,
+        "k": pl.Int64,
+        "rate": pl.Float64,
+        "low": pl.Float64,
+        "high": pl.Float64,
+    }
+)
+
+CALIBRATION = pl.Schema(
+    {
+        "model_version": pl.String,
+        "behavior": pl.String,
+        "forecast": pl.Float64,
+        "forecast_n": pl.Int64,
+        "forecast_k": pl.Int64,
+        "gamma_shape": pl.Float64,
+        "gamma_rate": pl.Float64,
+        "realized_n": pl.Int64,
+        "realized_k": pl.Int64,
+        "realized": pl.Float64,
+        "realized_low": pl.Float64,
+        "realized_high": pl.Float64,
+        "multiplicative_error": pl.Float64,
+        "noise_floor": pl.Float64,
+        "resolved": pl.Boolean,
+        "in_50": pl.Boolean,
+        "in_80": pl.Boolean,
+        "in_95": pl.Boolean,
+        "log_score": pl.Float64,
+        "pit_low": pl.Float64,
+        "pit_high": pl.Float64,
+        "moved": pl.Boolean,
+        "direction_right": pl.Boolean,
+        "persistence_n": pl.Int64,
+        "persistence_k": pl.Int64,
+        "persistence_error": pl.Float64,
+        "prospective": pl.Boolean,
+        "forecast_version": pl.String,
+        "realized_version": pl.String,
+    }
+)
+"""calibration_report: the forecast held against production, one row per behavior."""
+
+SCORECARD = pl.Schema(
+    {
+        "model_version": pl.String,
+        "behaviors": pl.Int64,
+        "resolved": pl.Int64,
+        "median_error": pl.Float64,
+        "noise_floor": pl.Float64,
+        "persistence_median_error": pl.Float64,
+        "in_50": pl.Int64,
+        "in_80": pl.Int64,
+        "in_95": pl.Int64,
+        "moved": pl.Int64,
+        "direction_right": pl.Int64,
+        "prospective": pl.Boolean,
+        "report_version": pl.String,
+    }
+)
+"""scorecard: one row per scored release and one, named `(all)`, over all of them."""

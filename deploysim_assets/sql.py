@@ -1,0 +1,170 @@
+"""Runs the models of dbt_like_sql/ on DuckDB, each as an asset with its SQL, column lineage and data tests."""
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import dagster as dg
+import duckdb
+import polars as pl
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+from deploysim_assets.automation import CHEAP, ONCE
+from deploysim_assets.checks.specs import partitioned_check
+from deploysim_assets.lake import Lake, table_metadata
+from deploysim_assets.project import Project
+from deploysim_assets.releases import CANDIDATES, FROM_PREDECESSOR, MODELS
+
+_PACKAGED = Path(__file__).parent / "dbt_like_sql"
+FOLDER = _PACKAGED if _PACKAGED.exists() else Path(__file__).parent.parent / "dbt_like_sql"
+_MODELS_SIDE = frozenset({"production_grades"})
+
+
+class Range(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    min: float | None = None
+    max: float | None = None
+
+
+class Test(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    accepted_range: Range | None = None
+    expression: str | None = None
+
+
+class Column(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    name: str
+    description: str
+    tests: list[Literal["not_null"] | Test] = []
+    upstream: list[str] = Field(default=[], alias="from")
+
+
+class Model(BaseModel):
+    """One entry of models.yml."""
+
+    model_config = ConfigDict(extra="forbid")
+    name: str
+    materialized: Literal["view", "table"]
+    partitions: Literal["candidates", "models"]
+    description: str
+    unique: list[str] = []
+    columns: list[Column]
+
+    @property
+    def sql(self) -> str:
+        folder = "staging" if self.materialized == "view" else "marts"
+        return (FOLDER / folder / f"{self.name}.sql").read_text()
+
+    @property
+    def tables(self) -> list[str]:
+        """The tables that the SQL reads: assets, and views of models.yml."""
+        return sorted(set(re.findall(r"\b(?:from|join)\s+([a-z_]+)", self.sql)))
+
+    def data_tests(self) -> dict[str, str]:
+        """Test name -> a condition that every row must meet."""
+        found: dict[str, str] = {}
+        for column in self.columns:
+            for test in column.tests:
+                if test == "not_null":
+                    found[f"{column.name}_not_null"] = f"{column.name} is not null"
+                elif test.accepted_range:
+                    bounds = [f"{column.name} >= {test.accepted_range.min}"] if test.accepted_range.min is not None else []
+                    bounds += [f"{column.name} <= {test.accepted_range.max}"] if test.accepted_range.max is not None else []
+                    found[f"{column.name}_in_range"] = " and ".join(bounds)
+                elif test.expression:
+                    found[f"{column.name}_expression"] = test.expression
+        return found
+
+
+@cache
+def models() -> dict[str, Model]:
+    """The models of models.yml by name."""
+    listed = yaml.safe_load((FOLDER / "models.yml").read_text())["models"]
+    return {m.name: m for m in map(Model.model_validate, listed)}
+
+
+def asset_tables(name: str) -> list[str]:
+    """The assets that a model reads, through views."""
+    found: set[str] = set()
+    for table in models()[name].tables:
+        inner = models().get(table)
+        found |= set(asset_tables(table)) if inner and inner.materialized == "view" else {table}
+    return sorted(found)
+
+
+def run_model(name: str, tables: Mapping[str, str]) -> pl.DataFrame:
+    """Run a model on DuckDB in memory; `tables` gives the Parquet glob of each asset that it reads."""
+    with duckdb.connect(":memory:") as connection:
+        for table, glob in tables.items():
+            connection.read_parquet(glob, hive_partitioning=False).create_view(table)
+
+        def views(model: str) -> None:
+            for table in models()[model].tables:
+                if table in models() and table not in tables:
+                    views(table)
+                    connection.execute(f"create or replace view {table} as {models()[table].sql}")
+
+        views(name)
+        return connection.sql(models()[name].sql).pl()
+
+
+def failing_rows(model: Model, frame: pl.DataFrame) -> dict[str, int]:
+    """How many rows break each data test of a model."""
+    with duckdb.connect(":memory:") as connection:
+        connection.register("result", frame.to_arrow())
+
+        def count(sql: str) -> int:
+            return int(connection.sql(sql).fetchall()[0][0])
+
+        broken = {test: count(f"select count(*) from result where ({holds}) is not true") for test, holds in model.data_tests().items()}
+        if model.unique:
+            keys = ", ".join(model.unique)
+            broken["unique"] = count(f"select count(*) from (select {keys} from result group by all having count(*) > 1)")
+        return broken
+
+
+def _is_models_side(table: str) -> bool:
+    return table in _MODELS_SIDE or (table in models() and models()[table].partitions == "models")
+
+
+def _asset(model: Model) -> dg.AssetsDefinition:
+    candidates = model.partitions == "candidates"
+    partitions = CANDIDATES if candidates else MODELS
+    reads = asset_tables(model.name)
+    deps = [dg.AssetDep(t, partition_mapping=FROM_PREDECESSOR if candidates and _is_models_side(t) else None) for t in reads]
+    tests = [*model.data_tests(), "unique"] if model.unique else [*model.data_tests()]
+    lineage = {c.name: [dg.TableColumnDep(*u.split(".")) for u in c.upstream] for c in model.columns if c.upstream}
+
+    @dg.asset(
+        name=model.name,
+        partitions_def=partitions,
+        deps=deps,
+        automation_condition=ONCE if candidates else CHEAP,
+        group_name="forecast" if candidates else "production",
+        kinds={"duckdb", "sql"},
+        description=f"{model.description}\n\n```sql\n{model.sql}```",
+        check_specs=[partitioned_check(t, model.name, partitions, blocking=True) for t in tests],
+    )
+    def run(  # Dagster refuses a type parameter here, as there are check results beside the table
+        context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], project: dg.ResourceParam[Project]
+    ) -> dg.MaterializeResult:  # pyright: ignore[reportMissingTypeArgument, reportUnknownParameterType]
+        key = context.partition_key
+        sources = {t: project.predecessor(key) if candidates and _is_models_side(t) else key for t in reads}
+        frame = run_model(model.name, {t: lake.glob(t, source) for t, source in sources.items()})
+        broken = failing_rows(model, frame)
+        lake.write(model.name, key, frame, context.run.run_id)
+        return dg.MaterializeResult(  # without a value: next to check results Dagster compares it with `!=`, which a frame refuses
+            metadata={**table_metadata(lake, model.name, key), "dagster/column_lineage": dg.TableColumnLineage(lineage)},
+            check_results=[dg.AssetCheckResult(check_name=t, passed=n == 0, metadata={"failing_rows": n}) for t, n in broken.items()],
+        )
+
+    return run
+
+
+def sql_assets() -> list[dg.AssetsDefinition]:
+    """One asset per table model; views are part of the models that read them."""
+    return [_asset(m) for m in models().values() if m.materialized == "table"]
