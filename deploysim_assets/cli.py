@@ -133,16 +133,13 @@ def _document(operations: "Operations", model: str) -> dict[str, Any]:
 
 
 def _show(operations: "Operations", model: str) -> None:
-    from rich.console import Console
-
     from deploysim_assets.report.document import HEADER, cells, verdict
-    from deploysim_assets.report.tables import rich_table
+    from deploysim_assets.report.tables import console, rich_table
 
     document = _document(operations, model)
-    console = Console()
-    console.print(rich_table(f"{model}: rates per 100,000 messages", HEADER, cells(document)))
-    if document["summary"]:
-        console.print(verdict(document["summary"]))
+    out = console()
+    out.print(rich_table(f"{model}: rates per 100,000 messages", HEADER, cells(document)))
+    out.print(verdict(document["summary"]))
 
 
 @main.command()
@@ -166,10 +163,8 @@ def report(operations: "Operations", model: str, form: str) -> None:
 @_with_operations
 def status(operations: "Operations") -> None:
     """What there is of each release, and what can be done next."""
-    from rich.console import Console
-
     from deploysim_assets.operations import next_step
-    from deploysim_assets.report.tables import rich_table
+    from deploysim_assets.report.tables import console, rich_table
 
     rows: list[list[str]] = []
     for release in operations.project.releases:
@@ -178,4 +173,4 @@ def status(operations: "Operations") -> None:
         marks = ["yes" if held[a] else "-" for a in held]
         rows.append([model, release.predecessor or "-", *marks, next_step(operations, release)])
     header = ("release", "predecessor", "forecast", "realized", "scored", "next")
-    Console().print(rich_table(str(operations.project.home / CONFIG_FILE), header, rows))
+    console().print(rich_table(str(operations.project.home / CONFIG_FILE), header, rows))

@@ -85,11 +85,11 @@ def _compiles(pattern: str | None) -> str | None:
 
 def _parses(path: str | None) -> str | None:
     if path is not None:
-        from jsonpath_ng.ext import parse  # pyright: ignore[reportMissingTypeStubs]
+        import jsonpath
 
         try:
-            parse(path)
-        except Exception as wrong:  # the library raises its lexer's and its parser's own exceptions
+            jsonpath.compile(path)
+        except jsonpath.JSONPathError as wrong:
             raise ValueError(f"not a JSON path: {wrong}") from wrong
     return path
 

@@ -4,7 +4,9 @@ import functools
 import re
 from typing import Any
 
+import jsonpath
 import orjson
+from jsonpath import CompoundJSONPath, JSONPath
 
 from deploysim_assets.project import Rule
 
@@ -50,7 +52,7 @@ def _json_texts(rule: Rule, messages: list[dict[str, Any]], reply: dict[str, Any
             document = [m | {"tool_calls": [c | {"arguments": _parsed(c["arguments"])} for c in m["tool_calls"] or []]} for m in messages]
         case _:
             document = _parsed(_texts(rule, messages, reply)[0])
-    found = [match.value for match in _path(rule.json_path or "$").find(document)]
+    found = _path(rule.json_path or "$").findall(document)
     return [value if isinstance(value, str) else orjson.dumps(value, default=str).decode() for value in found]
 
 
@@ -62,7 +64,5 @@ def _parsed(text: str) -> Any:
 
 
 @functools.cache
-def _path(path: str) -> Any:
-    from jsonpath_ng.ext import parse  # pyright: ignore[reportMissingTypeStubs]
-
-    return parse(path)
+def _path(path: str) -> JSONPath | CompoundJSONPath:
+    return jsonpath.compile(path)

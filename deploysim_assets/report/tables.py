@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from rich import box
+from rich.console import Console
 from rich.table import Table
 
 
@@ -51,11 +53,17 @@ def calibration_markdown(rows: list[dict[str, Any]]) -> str:
     return "Rates per 100,000 messages.\n\n" + _markdown(header, cells)
 
 
+def console() -> Console:
+    """The terminal; where output goes to a file or a log, wide enough for the tables."""
+    terminal = Console()
+    return terminal if terminal.is_terminal else Console(width=120)
+
+
 def rich_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     """A table for the terminal: the first column to the left, the others to the right."""
-    table = Table(title=title, title_justify="left", header_style="bold", title_style="bold")
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for i, name in enumerate(header):
-        table.add_column(name, justify="left" if i == 0 else "right", no_wrap=i == 0)
+        table.add_column(name, justify="left" if i == 0 else "right")
     for row in rows:
         table.add_row(*row)
     return table

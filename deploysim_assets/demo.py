@@ -1,0 +1,136 @@
+"""`deploysim demo`: four releases of a synthetic chat product are forecast, shipped and scored through the real assets."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+
+from deploysim_assets.project import BEHAVIORS_FILE, CONFIG_FILE, ProjectError, load_project
+from deploysim_assets.report.document import verdict
+from deploysim_assets.report.tables import console, limits, observed, per_100k, rich_table, times
+from deploysim_assets.synthetic.traffic import conversations, write_logs
+from deploysim_assets.synthetic.world import BEHAVIORS, RELEASES, true_rate
+
+CONVERSATIONS = 3_000
+PREFIXES = 4_000
+_MARKER = ".deploysim-demo"
+
+
+@contextlib.contextmanager
+def synthetic_endpoint(seed: int) -> Iterator[str]:
+    """Run the synthetic world's server in a process of its own; gives its base URL."""
+    command = [sys.executable, "-m", "deploysim_assets.synthetic.server", "--seed", str(seed)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdin and server.stdout
+        port = server.stdout.readline().strip()
+        if not port:
+            raise ProjectError("the demo's server did not start; see the message above")
+        try:
+            yield f"http://127.0.0.1:{port}/v1"
+        finally:
+            server.stdin.close()
+
+
+def write_project(home: Path, base_url: str, releases: tuple[str, ...] = RELEASES, max_prefixes: int = PREFIXES, **extra: Any) -> None:
+    """Write deploysim.yaml and behaviors.yaml for the synthetic world; `extra` replaces top-level keys."""
+    listed: list[dict[str, Any]] = []
+    for release, predecessor in zip(releases, (None, *releases), strict=False):
+        entry: dict[str, Any] = {"model_version": release, "predecessor": predecessor, "logs": {"format": "openai_chat", "path": f"logs/{release}/*.jsonl"}}
+        if predecessor:
+            entry["candidate"] = {"model": release, "params": {"temperature": 1.0, "max_tokens": 800}}
+        listed.append(entry)
+    config = {
+        "releases": listed,
+        "endpoint": {"base_url": base_url, "max_concurrency": 16},
+        "judge": {"model": "judge"},
+        "behaviors": BEHAVIORS_FILE,
+        "sampling": {"max_prefixes": max_prefixes, "seed": 7},
+        "deidentification": {"min_level": 0},
+    }
+    behaviors: list[dict[str, Any]] = []
+    for b in BEHAVIORS:
+        grader: dict[str, Any] = {"grader": "rule", "rule": b.rule} if b.rule else {"grader": "judge", "rubric": f"An example: {b.phrase}"}
+        behaviors.append({"name": b.name, "definition": b.definition, **grader})
+    (home / CONFIG_FILE).write_text(yaml.safe_dump(config | extra, sort_keys=False))
+    (home / BEHAVIORS_FILE).write_text(yaml.safe_dump(behaviors, sort_keys=False, allow_unicode=True))
+
+
+def _fresh(home: Path) -> None:
+    if home.exists() and any(home.iterdir()) and not (home / _MARKER).exists():
+        raise ProjectError(f"{home}: not empty, and not an earlier demo; name another folder with --home")
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir(parents=True)
+    (home / _MARKER).touch()
+
+
+def _ship(home: Path, release: str, seed: int, first: datetime, spacing: timedelta) -> None:
+    write_logs(home / "logs" / release / "traffic.jsonl", conversations(release, CONVERSATIONS, seed, first, spacing))
+
+
+def run_demo(home: Path, seed: int, tell: Callable[[str], None]) -> None:
+    """Build the world in `home`, take every release through forecast, shipping and scoring, and print it all beside the truth."""
+    start = time.monotonic()
+    _fresh(home)
+    os.environ["DEPLOYSIM_HOME"] = str(home)
+    os.environ.pop("DAGSTER_HOME", None)
+    with synthetic_endpoint(seed) as base_url:
+        write_project(home, base_url)
+        import dagster as dg
+
+        from deploysim_assets.definitions import defs
+        from deploysim_assets.operations import WORKSPACE_YAML, Operations, dagster_home
+
+        (home / "workspace.yaml").write_text(WORKSPACE_YAML)
+        os.environ["DAGSTER_HOME"] = str(dagster_home(home))
+        with dg.DagsterInstance.get() as instance:
+            operations = Operations(load_project(home), defs, instance, tell)
+            tell(f"{RELEASES[0]} is in production: {CONVERSATIONS:,} conversations")
+            _ship(home, RELEASES[0], seed, datetime.now(UTC) - timedelta(days=14), timedelta(minutes=5))
+            for release in RELEASES[1:]:
+                tell(f"{release} is a candidate: forecast from the traffic of {operations.project.predecessor(release)}")
+                operations.forecast(release)
+                tell(f"{release} ships: {CONVERSATIONS:,} conversations of it land (production in fast motion)")
+                _ship(home, release, seed, datetime.now(UTC), timedelta(microseconds=50))
+                operations.backfill([release])
+            out = console()
+            for release in RELEASES[1:]:
+                _print_release(out, operations.lake, release)
+            _print_scorecard(out, operations.lake)
+    out.print(f"\nDone in {time.monotonic() - start:.0f} s. See it in Dagster's UI, with every table, plot and check:")
+    out.print(f"  cd {home} && DEPLOYSIM_HOME=$PWD DAGSTER_HOME=$PWD/.dagster dg dev -w workspace.yaml", soft_wrap=True, highlight=False)
+
+
+def _print_release(out: Console, lake: Any, release: str) -> None:
+    scored = {row["behavior"]: row for row in lake.rows("calibration_report", release)}
+    rows: list[list[str]] = []
+    for behavior in BEHAVIORS:
+        row, estimate = scored[behavior.name], next(r for r in lake.rows("rate_estimates", release) if r["behavior"] == behavior.name)
+        rows.append(
+            [
+                behavior.name,
+                per_100k(row["persistence_k"] / row["persistence_n"]),
+                observed(row["forecast_k"], row["forecast_n"], estimate["high"]),
+                limits(estimate["p95_low"], estimate["p95_high"]),
+                observed(row["realized_k"], row["realized_n"], row["realized_high"]),
+                per_100k(true_rate(behavior, release)),
+                times(row["multiplicative_error"]) + ("" if row["resolved"] else "*"),
+                "yes" if row["in_95"] else "no",
+            ]
+        )
+    header = ("behavior", "before", "forecast", "95% forecast", "realized", "truth", "error", "in 95%")
+    out.print(rich_table(f"{release}: rates per 100,000 messages", header, rows))
+
+
+def _print_scorecard(out: Console, lake: Any) -> None:
+    summary = next(row for row in lake.rows("scorecard", None) if row["model_version"] == "(all)")
+    out.print("* fewer than 5 events on a side: unresolved, kept out of the median.\n")
+    out.print(f"All three releases. {verdict(summary)}")

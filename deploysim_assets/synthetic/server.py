@@ -1,0 +1,75 @@
+"""An OpenAI-compatible server for the synthetic world: its releases as candidates, and the judge.
+
+`python -m deploysim_assets.synthetic.server --seed 1` prints the port that it listens on, on 127.0.0.1 alone, and ends with its
+standard input, so that it cannot outlive the process that started it.
+"""
+
+import argparse
+import asyncio
+import sys
+import uuid
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from deploysim_assets.synthetic.replies import judge, reply
+from deploysim_assets.synthetic.world import RELEASES
+
+
+def answer(body: dict[str, Any], seed: int) -> dict[str, Any] | None:
+    """The message that answers a chat request, or None for an unknown model."""
+    messages = body["messages"]
+    if body["model"] == "judge":
+        names = body["response_format"]["json_schema"]["schema"]["required"]
+        verdicts = judge(orjson.loads(messages[1]["content"]), names)
+        return {"role": "assistant", "content": orjson.dumps(verdicts).decode()}
+    if body["model"] not in RELEASES:
+        return None
+    last_user = next(m["content"] for m in reversed(messages) if m["role"] == "user")
+    return {"role": "assistant", **reply(body["model"], last_user, (len(messages), last_user, body.get("seed")), seed, simulated=True)}
+
+
+def _completion(message: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
+    sent = sum(len(m.get("content") or "") for m in body["messages"]) // 4
+    written = len(message["content"]) // 4
+    return {
+        "id": f"chatcmpl-{uuid.uuid4().hex[:12]}",
+        "object": "chat.completion",
+        "created": 0,
+        "model": body["model"],
+        "choices": [{"index": 0, "finish_reason": "tool_calls" if message.get("tool_calls") else "stop", "message": message}],
+        "usage": {"prompt_tokens": sent, "completion_tokens": written, "total_tokens": sent + written},
+    }
+
+
+async def _serve(seed: int) -> None:
+    async def chat(request: web.Request) -> web.Response:
+        body = orjson.loads(await request.read())
+        message = answer(body, seed)
+        if message is None:
+            error = {"message": f"unknown model {body['model']}", "type": "invalid_request_error"}
+            return web.Response(status=404, body=orjson.dumps({"error": error}), content_type="application/json")
+        return web.Response(body=orjson.dumps(_completion(message, body)), content_type="application/json")
+
+    app = web.Application(client_max_size=64 << 20)
+    app.router.add_post("/v1/chat/completions", chat)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    sys.stdout.write(f"{runner.addresses[0][1]}\n")
+    sys.stdout.flush()
+    await asyncio.to_thread(sys.stdin.read)
+    await runner.cleanup()
+
+
+def main() -> None:
+    """Serve until standard input ends."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--seed", type=int, default=1)
+    asyncio.run(_serve(parser.parse_args().seed))
+
+
+if __name__ == "__main__":
+    main()
