@@ -14,11 +14,15 @@ CHEAP = ((_A.missing() & ~_A.execution_failed()) | _A.any_deps_updated().since_l
 ONCE = _A.missing() & ~_A.execution_failed() & _READY
 """For paid steps and for what is sealed: runs when it was never made, never again by itself, whatever its inputs do later."""
 
-_PAPERS = dg.AssetSelection.assets("preregistration")
-_GRADABLE = (
-    ~_A.any_deps_missing().ignore(_PAPERS) & ~_A.any_deps_in_progress() & ~_A.in_progress() & _A.all_deps_blocking_checks_passed()
+_MISSING_DEP = _A.any_deps_match(_A.missing() & ~_A.will_be_requested())
+_DEPS_MISSING = _MISSING_DEP.ignore(dg.AssetSelection.assets("preregistration"))  # pyright: ignore[reportUnknownVariableType]
+FOLLOW_GRADABLE = (
+    ((_A.missing() & ~_A.execution_failed()) | _A.any_deps_updated().since_last_handled())
+    & ~_DEPS_MISSING
+    & ~_A.any_deps_in_progress()
+    & ~_A.in_progress()
+    & _A.all_deps_blocking_checks_passed()
 )
-FOLLOW_GRADABLE = ((_A.missing() & ~_A.execution_failed()) | _A.any_deps_updated().since_last_handled()) & _GRADABLE
 """CHEAP for production_grades: a registration adds graders but is not needed, as for the first release, which has none.
 Paid, yet it may follow updates: its journal holds what was graded, so that a rerun asks only for what is new."""
 

@@ -82,7 +82,9 @@ def init() -> None:
 
 
 @main.command()
-@click.option("--home", type=click.Path(path_type=Path), default=Path("deploysim-demo"), show_default=True, help="Folder of the demo; an earlier demo in it is replaced.")
+@click.option(
+    "--home", type=click.Path(path_type=Path), default=Path("deploysim-demo"), show_default=True, help="Folder of the demo; an earlier demo in it is replaced."
+)
 @click.option("--seed", default=1, show_default=True, help="Seed of the synthetic world.")
 @_clear_errors
 def demo(home: Path, seed: int) -> None:

@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Mapping
+from pathlib import Path
 
 import dagster as dg
 
@@ -12,8 +13,7 @@ _HOST_TAG, _PID_TAG, _BORN_TAG = "deploysim/host", "deploysim/pid", "deploysim/p
 def _started(pid: int) -> str | None:
     """The start time of a live process in clock ticks (so that a reused pid is not taken for it), or None."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[19].decode()
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19].decode()
     except FileNotFoundError:
         return None
 

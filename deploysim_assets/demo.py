@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 from rich.console import Console
 
+from deploysim_assets.forecast.rates import midp_interval
 from deploysim_assets.project import BEHAVIORS_FILE, CONFIG_FILE, ProjectError, load_project
 from deploysim_assets.report.document import verdict
 from deploysim_assets.report.tables import console, limits, observed, per_100k, rich_table, times
@@ -26,10 +27,15 @@ _MARKER = ".deploysim-demo"
 
 
 @contextlib.contextmanager
-def synthetic_endpoint(seed: int) -> Iterator[str]:
+def synthetic_endpoint(seed: int) -> Generator[str]:
     """Run the synthetic world's server in a process of its own; gives its base URL."""
     command = [sys.executable, "-m", "deploysim_assets.synthetic.server", "--seed", str(seed)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+    with subprocess.Popen(  # noqa: S603
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as server:
         assert server.stdin and server.stdout
         port = server.stdout.readline().strip()
         if not port:
@@ -117,7 +123,7 @@ def _print_release(out: Console, lake: Any, release: str) -> None:
         rows.append(
             [
                 behavior.name,
-                per_100k(row["persistence_k"] / row["persistence_n"]),
+                observed(row["persistence_k"], row["persistence_n"], midp_interval(row["persistence_k"], row["persistence_n"])[1]),
                 observed(row["forecast_k"], row["forecast_n"], estimate["high"]),
                 limits(estimate["p95_low"], estimate["p95_high"]),
                 observed(row["realized_k"], row["realized_n"], row["realized_high"]),

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -112,7 +112,7 @@ class Lake:
         """The Parquet files of a table version, as DuckDB takes them."""
         return str(self._resolve(asset, key, version) / "part-*.parquet")
 
-    def rows(self, asset: str, key: str | None, version: str | None = None, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
+    def rows(self, asset: str, key: str | None, version: str | None = None, columns: Sequence[str | pl.Expr] | None = None) -> Iterator[dict[str, Any]]:
         """The rows of a table in the order in which they were written, a few thousand in memory at a time."""
         scan = self.scan(asset, key, version)
         for batch in (scan.select(columns) if columns else scan).collect_batches(chunk_size=_BATCH, maintain_order=True):
@@ -131,7 +131,7 @@ class Lake:
         return json.loads((self._resolve(asset, key, version) / "_STATS.json").read_text())
 
     @contextlib.contextmanager
-    def new_version(self, asset: str, key: str | None, schema: Mapping[str, Any], label: str) -> Iterator[Version]:
+    def new_version(self, asset: str, key: str | None, schema: Mapping[str, Any], label: str) -> Generator[Version]:
         """Write a version and make it current when the block ends without an error; an error leaves the old one current."""
         place = self.folder(asset, key)
         if asset in _PRIVATE:
@@ -167,6 +167,11 @@ def table_metadata(lake: Lake, asset: str, key: str | None) -> dict[str, Any]:
         "version": lake.current(asset, key) or "",
         "path": dg.MetadataValue.path(str(lake.folder(asset, key))),
     }
+
+
+def table_result(lake: Lake, asset: str, key: str | None, facts: Mapping[str, Any]) -> dg.MaterializeResult[None]:
+    """The result of an asset that wrote its table itself: what the UI shows of it, and the facts of its funnel."""
+    return dg.MaterializeResult(metadata={**table_metadata(lake, asset, key), **facts})  # pyright: ignore[reportReturnType]
 
 
 class LakeIOManager(dg.ConfigurableIOManager):

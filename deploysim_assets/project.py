@@ -258,7 +258,7 @@ class _UniqueKeys(yaml.SafeLoader):
     """PyYAML keeps the last of two equal keys without a word; a registry must not lose a line like that."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        keys = [str(self.construct_object(k, deep=True)) for k, _ in node.value]  # pyright: ignore[reportUnknownMemberType]
+        keys = [str(cast("object", self.construct_object(k, deep=True))) for k, _ in node.value]
         for key in keys:
             if keys.count(key) > 1:
                 raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", node.start_mark)
@@ -267,7 +267,7 @@ class _UniqueKeys(yaml.SafeLoader):
 
 def _read_yaml(path: Path) -> Any:
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)
+        return yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)  # noqa: S506 (a SafeLoader)
     except FileNotFoundError:
         raise ProjectError(f"{path}: there is no such file; `deploysim init` writes one to start from") from None
     except UnicodeDecodeError as wrong:
@@ -309,7 +309,7 @@ def load_project(home: Path) -> Project:
     raw = _read_yaml(path)
     if not isinstance(raw, dict):
         raise ProjectError(f"{path}: the file must be a mapping with the keys releases, endpoint, behaviors; see the README")
-    config = cast(dict[str, Any], raw)
+    config = cast("dict[str, Any]", raw)
     if "home" in config:
         raise ProjectError(f"{path}: home: the home is the folder of this file; drop the key")
     behaviors = config.get("behaviors", BEHAVIORS_FILE)

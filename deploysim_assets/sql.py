@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import dagster as dg
 import duckdb
@@ -114,8 +114,9 @@ def run_model(name: str, tables: Mapping[str, str]) -> pl.DataFrame:
 
 def failing_rows(model: Model, frame: pl.DataFrame) -> dict[str, int]:
     """How many rows break each data test of a model."""
+    table = cast("object", frame.to_arrow())
     with duckdb.connect(":memory:") as connection:
-        connection.register("result", frame.to_arrow())
+        connection.register("result", table)
 
         def count(sql: str) -> int:
             return int(connection.sql(sql).fetchall()[0][0])
@@ -149,9 +150,9 @@ def _asset(model: Model) -> dg.AssetsDefinition:
         description=f"{model.description}\n\n```sql\n{model.sql}```",
         check_specs=[partitioned_check(t, model.name, partitions, blocking=True) for t in tests],
     )
-    def run(  # Dagster refuses a type parameter here, as there are check results beside the table
+    def run(  # pyright: ignore[reportUnknownParameterType] (with check results beside the table Dagster refuses a type parameter)
         context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], project: dg.ResourceParam[Project]
-    ) -> dg.MaterializeResult:  # pyright: ignore[reportMissingTypeArgument, reportUnknownParameterType]
+    ) -> dg.MaterializeResult:  # pyright: ignore[reportMissingTypeArgument]
         key = context.partition_key
         sources = {t: project.predecessor(key) if candidates and _is_models_side(t) else key for t in reads}
         frame = run_model(model.name, {t: lake.glob(t, source) for t, source in sources.items()})

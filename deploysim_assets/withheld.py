@@ -1,7 +1,7 @@
 """Keeps raw text out of errors: what fails while raw text is in hand must not carry it into logs or Dagster's event log."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from deploysim_assets.project import ProjectError
 
@@ -11,13 +11,13 @@ class WithheldError(Exception):
 
 
 @contextlib.contextmanager
-def text_withheld() -> Iterator[None]:
+def text_withheld() -> Generator[None]:
     """Let ProjectErrors pass (they hold no text); replace every other error by its type and the line that raised it."""
     try:
         yield
     except ProjectError:
         raise
-    except Exception as wrong:
+    except Exception as wrong:  # noqa: BLE001
         frame = wrong.__traceback__
         while frame and frame.tb_next:
             frame = frame.tb_next

@@ -70,8 +70,8 @@ def calibration_report(
     return dg.MaterializeResult(
         value=pl.DataFrame(rows, schema=CALIBRATION),
         metadata={
-            **numbers,
-            "report": dg.MetadataValue.md(calibration_markdown(rows)),
             "plot": dg.MetadataValue.md(inline_image(calibration_plot(rows, f"Forecast and production: {candidate}"))),
+            "report": dg.MetadataValue.md(calibration_markdown(rows)),
+            **numbers,
         },
     )

@@ -11,7 +11,7 @@ from deploysim_assets.automation import ONCE
 from deploysim_assets.endpoint.client import ask_all
 from deploysim_assets.endpoint.completions import completion_request, completion_row
 from deploysim_assets.endpoint.journal import open_journal
-from deploysim_assets.lake import Lake, table_metadata
+from deploysim_assets.lake import Lake, table_result
 from deploysim_assets.project import Project
 from deploysim_assets.releases import CANDIDATES, FROM_PREDECESSOR
 from deploysim_assets.schema import COMPLETIONS
@@ -25,9 +25,7 @@ from deploysim_assets.schema import COMPLETIONS
     kinds={"openai"},
     tags={"paid": "true"},
 )
-def candidate_completions(
-    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], project: dg.ResourceParam[Project]
-) -> dg.MaterializeResult[None]:
+def candidate_completions(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], project: dg.ResourceParam[Project]) -> dg.MaterializeResult[None]:
     """Ask the candidate for its reply to every prefix of the registered version. Answers are journalled: a rerun asks for what is missing."""
     candidate = context.partition_key
     registered = Registration.load(lake, candidate)
@@ -54,4 +52,4 @@ def candidate_completions(
                 "prompt_tokens": outcome.prompt_tokens,
                 "completion_tokens": outcome.completion_tokens,
             }
-    return dg.MaterializeResult(metadata={**table_metadata(lake, "candidate_completions", candidate), **version.stats})
+    return table_result(lake, "candidate_completions", candidate, version.stats)

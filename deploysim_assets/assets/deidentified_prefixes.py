@@ -6,7 +6,7 @@ import dagster as dg
 import polars as pl
 
 from deploysim_assets.automation import CHEAP
-from deploysim_assets.lake import Lake, table_metadata
+from deploysim_assets.lake import Lake, table_result
 from deploysim_assets.logs.sampling import drawn_turns, survey
 from deploysim_assets.project import Project
 from deploysim_assets.releases import MODELS
@@ -15,9 +15,7 @@ from deploysim_assets.withheld import text_withheld
 
 
 @dg.asset(partitions_def=MODELS, deps=["raw_logs"], automation_condition=CHEAP, group_name="production", kinds={"parquet"})
-def deidentified_prefixes(
-    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], project: dg.ResourceParam[Project]
-) -> dg.MaterializeResult[None]:
+def deidentified_prefixes(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], project: dg.ResourceParam[Project]) -> dg.MaterializeResult[None]:
     """Draw user turns uniformly among consented conversations, de-identify, and quarantine what could not be cleared."""
     from deploysim_assets.deidentify.detectors import require_level
     from deploysim_assets.deidentify.keys import load_keys
@@ -54,4 +52,4 @@ def deidentified_prefixes(
             "quarantined": reasons.total(),
             "quarantined_by_reason": dict(reasons),
         }
-    return dg.MaterializeResult(metadata={**table_metadata(lake, "deidentified_prefixes", model), **version.stats})
+    return table_result(lake, "deidentified_prefixes", model, version.stats)

@@ -9,7 +9,7 @@ from deploysim_assets.assets.preregistration import Registration
 from deploysim_assets.automation import ONCE
 from deploysim_assets.grading.item import Item
 from deploysim_assets.grading.table import grade_table
-from deploysim_assets.lake import Lake, table_metadata
+from deploysim_assets.lake import Lake, table_result
 from deploysim_assets.project import Project
 from deploysim_assets.releases import CANDIDATES, FROM_PREDECESSOR
 from deploysim_assets.schema import grades as grades_schema
@@ -43,4 +43,4 @@ def grades(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], proj
         journal = project.home / "journal" / "grades" / f"{candidate}.jsonl"
         counts = grade_table(registered.panel, lambda: _items(lake, registered), project, journal, candidate, version)
         version.stats |= {"registration": registered.record_hash, **metadata, **counts}
-    return dg.MaterializeResult(metadata={**table_metadata(lake, "grades", candidate), **version.stats})
+    return table_result(lake, "grades", candidate, version.stats)

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 import dagster as dg
 
 from deploysim_assets.dead_runs import close_dead_runs
-from deploysim_assets.logs.conversations import fingerprint, log_files as files_of
+from deploysim_assets.logs.conversations import fingerprint
+from deploysim_assets.logs.conversations import log_files as files_of
 from deploysim_assets.project import Project
 from deploysim_assets.releases import MODELS
 

@@ -10,7 +10,7 @@ from deploysim_assets.automation import FOLLOW_GRADABLE
 from deploysim_assets.grading.item import Item
 from deploysim_assets.grading.panel import Panel
 from deploysim_assets.grading.table import grade_table
-from deploysim_assets.lake import Lake, table_metadata
+from deploysim_assets.lake import Lake, table_result
 from deploysim_assets.project import Project
 from deploysim_assets.releases import GRADED_FOR, MODELS
 from deploysim_assets.schema import grades as grades_schema
@@ -33,9 +33,7 @@ def needed_panels(project: Project, lake: Lake, model: str) -> list[Panel]:
     kinds={"openai"},
     tags={"paid": "true"},
 )
-def production_grades(
-    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], project: dg.ResourceParam[Project]
-) -> dg.MaterializeResult[None]:
+def production_grades(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], project: dg.ResourceParam[Project]) -> dg.MaterializeResult[None]:
     """Grade the production replies to the sampled prefixes; what an earlier run graded comes from the journal."""
     model = context.partition_key
     panels = needed_panels(project, lake, model)
@@ -55,4 +53,4 @@ def production_grades(
                 **grade_table(panel, items, project, journal, model, version),
             }
         version.stats |= {"prefixes_version": prefixes, "gradings": counts}
-    return dg.MaterializeResult(metadata={**table_metadata(lake, "production_grades", model), **version.stats})
+    return table_result(lake, "production_grades", model, version.stats)

@@ -27,13 +27,10 @@ def scored_history(project: Project, lake: Lake, candidate: str) -> list[dict[st
         version = lake.current("calibration_report", model)
         if version is None:
             continue
-        for row in lake.rows("calibration_report", model, version):
-            history.append(
-                {
-                    "report": f"{model}/{version}",
-                    "scored": [row["behavior"], row["gamma_shape"], row["gamma_rate"], row["realized_k"], row["realized_n"]],
-                }
-            )
+        history += [
+            {"report": f"{model}/{version}", "scored": [row[name] for name in ("behavior", "gamma_shape", "gamma_rate", "realized_k", "realized_n")]}
+            for row in lake.rows("calibration_report", model, version)
+        ]
     return history
 
 
@@ -44,7 +41,7 @@ def sealed_error_model(body: dict[str, Any]) -> "ErrorModel":
     return error_model(Scored(*entry["scored"]) for entry in body["history"])
 
 
-def estimates(lake: Lake, project: Project, registered: Registration, history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def estimates(lake: Lake, registered: Registration, history: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The forecast's rows, one per registered behavior, also for one that nothing was graded for."""
     from deploysim_assets.forecast.estimate import Counts, Pairs, estimate
 
@@ -85,7 +82,7 @@ def rate_estimates(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lak
     candidate = context.partition_key
     registered = Registration.load(lake, candidate)
     history = scored_history(project, lake, candidate)
-    rows = estimates(lake, project, registered, history)
+    rows = estimates(lake, registered, history)
     body = {"registration": registered.record_hash, "history": history, "rows": rows, "funnel": lake.stats("grades", candidate)}
     seal = ledger.append(project.home, "forecast", candidate, body)
     frame = pl.DataFrame([row | {"sealed_at": seal.at} for row in rows], schema=RATE_ESTIMATES)

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from deploysim_assets.automation import CHEAP
-from deploysim_assets.lake import Lake, table_metadata
+from deploysim_assets.lake import Lake, table_result
 from deploysim_assets.logs import reader
 from deploysim_assets.logs.conversations import fingerprint, log_files, read_conversations
 from deploysim_assets.project import Project, ProjectError
@@ -31,4 +31,4 @@ def raw_logs(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], pr
     with text_withheld(), lake.new_version("raw_logs", model, CONVERSATIONS, context.run.run_id) as version:
         version.side_table("rejects", REJECTS)
         version.stats |= {"fingerprint": fingerprint(files), **read_conversations(files, read, model, version)}
-    return dg.MaterializeResult(metadata={**table_metadata(lake, "raw_logs", model), **version.stats})
+    return table_result(lake, "raw_logs", model, version.stats)

@@ -40,9 +40,7 @@ def realized_rates(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lak
     rows = [
         {"model_version": model, "grading_id": grading, "behavior": behavior, **rate_row(counts)}
         for grading in rates["grading_id"].unique().sort()
-        for behavior, counts in counts_by_behavior(
-            rates.filter(pl.col("grading_id") == grading), clusters.filter(pl.col("grading_id") == grading)
-        ).items()
+        for behavior, counts in counts_by_behavior(rates.filter(pl.col("grading_id") == grading), clusters.filter(pl.col("grading_id") == grading)).items()
     ]
     frame = pl.DataFrame(rows, schema=REALIZED_RATES)
     return dg.MaterializeResult(value=frame, metadata={"behaviors": frame["behavior"].n_unique(), "gradings": frame["grading_id"].n_unique()})

@@ -1,7 +1,7 @@
 """Great Expectations over a small frame of numbers, with results that hold numbers only: its defaults copy offending cells."""
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
-# pyright: reportUnknownParameterType=false
+# pyright: reportUnknownParameterType=false, reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false
 
 from typing import Any, NamedTuple
 
@@ -47,5 +47,5 @@ def validate(frame: pl.DataFrame, expectations: list[Expectation]) -> dict[str, 
     for found in result.results:
         numbers = {k: float(v) for k, v in (found.result or {}).items() if isinstance(v, int | float)}
         passed = bool(found.success) and not _raised(found.exception_info or {})
-        verdicts[found.expectation_config.meta["check"]] = Verdict(passed, numbers)
+        verdicts[(found.expectation_config.meta or {})["check"]] = Verdict(passed, numbers)
     return verdicts

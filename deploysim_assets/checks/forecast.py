@@ -29,9 +29,7 @@ def grades_funnel(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam
     yield dg.AssetCheckResult(passed=passed, metadata={"prefixes": prefixes, **{s: found.get(s, 0) for s in _STATES}})
 
 
-@dg.multi_asset_check(
-    name="forecast_order", specs=[partitioned_check("forecast_before_production", "calibration_report", CANDIDATES, blocking=False)]
-)
+@dg.multi_asset_check(name="forecast_order", specs=[partitioned_check("forecast_before_production", "calibration_report", CANDIDATES, blocking=False)])
 def forecast_before_production(
     context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake], project: dg.ResourceParam[Project]
 ) -> Iterator[dg.AssetCheckResult]:

@@ -68,7 +68,7 @@ _scrubber: Scrubber | None = None
 
 
 def _in_worker(chunk: list[Drawn], keys: Keys) -> Cut:
-    global _scrubber
+    global _scrubber  # noqa: PLW0603 (one per worker process: building it takes a second)
     _scrubber = _scrubber or Scrubber(keys.surrogates)
     return cut_prefixes(chunk, keys, _scrubber)
 

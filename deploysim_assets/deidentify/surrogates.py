@@ -47,7 +47,7 @@ def _ip(number: int, text: str) -> str:
     return f"{('192.0.2', '198.51.100', '203.0.113')[number % 3]}.{number // 3 % 254 + 1}"
 
 
-def _token(number: int, text: str) -> str:
+def _token(number: int) -> str:
     letters = "".join(_BASE32[number >> 5 * i & 31] for i in range(24))
     return f"redacted-{letters}"
 
@@ -72,9 +72,9 @@ def make_surrogate(entity_type: str, text: str, number: int) -> str:
         case "MAC_ADDRESS":
             return f"00-00-5E-00-53-{number & 0xFF:02X}"  # RFC 7042
         case "URL_CREDENTIALS":
-            return f"user:{_token(number, text)}"
+            return f"user:{_token(number)}"
         case _:
-            return _token(number, text)
+            return _token(number)
 
 
 class Surrogate(Operator):

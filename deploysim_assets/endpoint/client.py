@@ -54,9 +54,11 @@ def api_key(endpoint: Endpoint) -> str:
 
 def _answer(key: str, raw: bytes, requested_at: datetime, latency_ms: float) -> dict[str, Any]:
     try:
-        body = orjson.loads(raw)
-        choice, usage = body["choices"][0], body.get("usage") or {}
-        message = choice["message"]
+        body: dict[str, Any] = orjson.loads(raw)
+        choice: dict[str, Any] = body["choices"][0]
+        usage: dict[str, Any] = body.get("usage") or {}
+        message: dict[str, Any] = choice["message"]
+        calls: list[dict[str, Any]] = message.get("tool_calls") or []
         refusal = message.get("refusal") or ("content filter" if choice.get("finish_reason") == "content_filter" else None)
         return {
             "key": key,
@@ -64,9 +66,7 @@ def _answer(key: str, raw: bytes, requested_at: datetime, latency_ms: float) -> 
             "error": refusal,
             "content": message.get("content"),
             "reasoning": message.get("reasoning") or message.get("reasoning_content"),
-            "tool_calls": [
-                {"id": c.get("id"), "name": c["function"]["name"], "arguments": c["function"]["arguments"]} for c in message.get("tool_calls") or []
-            ],
+            "tool_calls": [{"id": c.get("id"), "name": c["function"]["name"], "arguments": c["function"]["arguments"]} for c in calls],
             "finish_reason": choice.get("finish_reason"),
             "prompt_tokens": int(usage.get("prompt_tokens") or 0),
             "completion_tokens": int(usage.get("completion_tokens") or 0),
@@ -146,8 +146,7 @@ class _Run:
     def give_up(self) -> None:
         said, times = Counter(self.failures.values()).most_common(1)[0]
         raise EndpointError(
-            f"{self.endpoint.base_url}: the last {self.in_a_row} requests failed ({times} x {said}); "
-            "what was answered is kept: mend the endpoint and run again"
+            f"{self.endpoint.base_url}: the last {self.in_a_row} requests failed ({times} x {said}); what was answered is kept: mend the endpoint and run again"
         )
 
 

@@ -5,7 +5,7 @@ import fcntl
 import os
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,7 @@ class Journal:
 
 
 @contextlib.contextmanager
-def open_journal(path: Path) -> Iterator[Journal]:
+def open_journal(path: Path) -> Generator[Journal]:
     """The journal at `path`, locked for this process; ProjectError where another process is writing it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)

@@ -45,9 +45,7 @@ def rate_row(counts: Counts) -> dict[str, Any]:
     return {"n": counts.n, "k": counts.k, "rate": counts.k / counts.n, "low": low, "high": high}
 
 
-def estimate(
-    counts: Counts, weights: Array, planned_n: int, persistence: tuple[int, int], pairs: Pairs | None, threshold: float | None
-) -> dict[str, Any]:
+def estimate(counts: Counts, weights: Array, planned_n: int, persistence: tuple[int, int], pairs: Pairs | None, threshold: float | None) -> dict[str, Any]:
     """The forecast of one behavior, for `planned_n` messages of production to come.
 
     `weights` is the error model's distribution of delta; `persistence` is (n, k) of the predecessor's production; `threshold` a

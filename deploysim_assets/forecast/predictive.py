@@ -1,5 +1,6 @@
 """The forecast of a realized count (statistics.md, section 4): sampling, category bias and a t4 environment error."""
 
+import math
 from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import NamedTuple
@@ -16,20 +17,20 @@ DELTA: Array = np.linspace(-6, 6, 601)
 """Grid of delta = log(true production rate / true simulated rate)."""
 
 _BIAS = DELTA[np.abs(DELTA) <= 3]
-_TAU = np.exp(np.linspace(np.log(0.06), np.log(3.0), 24))
-_TAU_PRIOR = stats.norm.pdf(np.log(_TAU), np.log(0.5), 0.5)
-_S_BIAS = 0.25 * stats.norm.ppf((1 + (np.arange(6) + 0.5) / 6) / 2)
-_MU = np.linspace(-0.6, 0.6, 13)
-_MU_PRIOR = stats.norm.pdf(_MU, 0, 0.2)
+_TAU: Array = np.geomspace(0.06, 3.0, 24)
+_TAU_PRIOR: Array = np.asarray(stats.norm.pdf(np.log(_TAU), math.log(0.5), 0.5))
+_S_BIAS: Array = 0.25 * stats.norm.ppf((1 + (np.arange(6) + 0.5) / 6) / 2)
+_MU: Array = np.linspace(-0.6, 0.6, 13)
+_MU_PRIOR: Array = stats.norm.pdf(_MU, 0, 0.2)
 
 
 class Scored(NamedTuple):
-    """One earlier forecast and what came of it: its gamma, then `count` flags in `messages` of production."""
+    """One earlier forecast and what came of it: its gamma, then `flags` in `messages` of production."""
 
     category: str
     shape: float
     rate: float
-    count: float
+    flags: float
     messages: float
 
 
@@ -46,7 +47,7 @@ class ErrorModel(NamedTuple):
 
 def kernel(location: float, scale: float, df: float = 4) -> Array:
     """Student t density on DELTA, as weights that sum to 1."""
-    density = stats.t.pdf((DELTA - location) / scale, df)
+    density: Array = stats.t.pdf((DELTA - location) / scale, df)
     return density / density.sum()
 
 
@@ -61,7 +62,7 @@ def log_likelihood(shape: float, rate: float, count: float, messages: float, del
 @cache
 def _kernels() -> Array:
     """t4 kernels: (tau, bias, delta), each row over delta summing to 1."""
-    density = stats.t.pdf((DELTA[None, None, :] - _BIAS[None, :, None]) / _TAU[:, None, None], 4)
+    density: Array = stats.t.pdf((DELTA[None, None, :] - _BIAS[None, :, None]) / _TAU[:, None, None], 4)
     return density / density.sum(axis=2, keepdims=True)
 
 
@@ -82,10 +83,10 @@ def error_model(history: Iterable[Scored] = ()) -> ErrorModel:
     """
     likelihoods: dict[str, list[Array]] = {}
     for pair in history:
-        log_l = log_likelihood(pair.shape, pair.rate, pair.count, pair.messages)
+        log_l = log_likelihood(pair.shape, pair.rate, pair.flags, pair.messages)
         likelihoods.setdefault(pair.category, []).append(np.exp(log_l - log_l.max()))
     kernels, biases = _kernels(), _bias_densities()
-    given_bias = {c: np.prod([kernels @ l for l in ls], axis=0) for c, ls in likelihoods.items()}  # (tau, bias)
+    given_bias = {c: np.prod([kernels @ likelihood for likelihood in ls], axis=0) for c, ls in likelihoods.items()}  # (tau, bias)
     evidence = {c: a @ biases.T for c, a in given_bias.items()}  # (tau, s_b and mu)
     log_posterior = np.log(_TAU_PRIOR)[:, None] + np.log(np.tile(_MU_PRIOR, len(_S_BIAS)))[None, :]
     for b in evidence.values():
@@ -104,7 +105,8 @@ def predictive_cdf(count: float, gamma: Gamma, messages: float, weights: Array) 
     if count < 0:
         return 0.0
     p = gamma.rate / (gamma.rate + messages * np.exp(DELTA))
-    return float(np.sum(weights * special.betainc(gamma.shape, np.floor(count) + 1, p)))
+    at_most: Array = special.betainc(gamma.shape, math.floor(count) + 1, p)
+    return float(weights @ at_most)
 
 
 def predictive_log_pmf(count: int, gamma: Gamma, messages: float, weights: Array) -> float:
@@ -155,9 +157,9 @@ def tau_profile(pairs: Sequence[Scored], level: float = 0.95) -> tuple[float, fl
 
     exp(.7407 tau) is the median multiplicative error that would remain with endless counts (section 5).
     """
-    grid = np.concatenate([[1e-3], np.exp(np.linspace(np.log(0.02), np.log(4), 240))])
-    likelihood = [np.exp(log_l - log_l.max()) for p in pairs for log_l in [log_likelihood(p.shape, p.rate, p.count, p.messages)]]
-    profile = np.array([sum(float(np.log(kernel(0, max(tau, 0.005)) @ l)) for l in likelihood) for tau in grid])
+    grid = np.concatenate([[1e-3], np.geomspace(0.02, 4, 240)])
+    likelihood = [np.exp(log_l - log_l.max()) for p in pairs for log_l in [log_likelihood(p.shape, p.rate, p.flags, p.messages)]]
+    profile = np.array([sum(float(np.log(kernel(0, max(tau, 0.005)) @ one)) for one in likelihood) for tau in grid])
     best = int(profile.argmax())
-    inside = grid[profile >= profile[best] - stats.chi2.ppf(level, 1) / 2]
+    inside = grid[profile >= profile[best] - float(stats.chi2.ppf(level, 1)) / 2]
     return float(grid[best]), float(inside[0]), float(inside[-1])

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
 
 from deploysim_assets.forecast.rates import jeffreys_rate
@@ -76,8 +76,8 @@ def sign_flip_p(differences: Sequence[float], draws: int = 100_000, seed: int = 
     """Two-sided sign-flip permutation p value of a mean difference; every pattern is enumerated up to 16 values."""
     x = np.asarray(differences, dtype=float)
     if len(x) <= 16:
-        signs = 1 - 2 * ((np.arange(2 ** len(x))[:, None] >> np.arange(len(x))) & 1)
+        signs: NDArray[np.int64] = 1 - 2 * ((np.arange(1 << len(x))[:, None] >> np.arange(len(x))) & 1)
     else:
-        signs = np.random.default_rng(seed).choice([-1, 1], size=(draws, len(x)))
+        signs = np.random.default_rng(seed).choice(np.array([-1, 1]), size=(draws, len(x)))
     means = np.abs(signs @ x)
-    return float(np.mean(means >= abs(x.sum()) - 1e-12))
+    return float(np.mean(means >= abs(float(x.sum())) - 1e-12))

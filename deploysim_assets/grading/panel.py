@@ -94,9 +94,7 @@ class Panel(NamedTuple):
         return row | {"status": "graded"}
 
 
-def _judgement(
-    request: dict[str, Any], journal: Journal, failures: dict[str, str]
-) -> tuple[str, str | None, dict[str, dict[str, Any]] | None]:
+def _judgement(request: dict[str, Any], journal: Journal, failures: dict[str, str]) -> tuple[str, str | None, dict[str, dict[str, Any]] | None]:
     """Follow a request and its repairs through the journal to the verdicts, or to the state without them."""
     names = request["response_format"]["json_schema"]["schema"]["required"]
     while True:

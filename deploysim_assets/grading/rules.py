@@ -25,8 +25,8 @@ def holds(rule: Rule, messages: list[dict[str, Any]], reply: dict[str, Any]) -> 
     return any(re.search(rule.regex, text) for text in texts)
 
 
-def _calls(reply: dict[str, Any]) -> list[dict[str, Any]]:
-    return reply["tool_calls"] or []
+def _calls(message: dict[str, Any]) -> list[dict[str, Any]]:
+    return message["tool_calls"] or []
 
 
 def _texts(rule: Rule, messages: list[dict[str, Any]], reply: dict[str, Any]) -> list[str]:
@@ -40,7 +40,7 @@ def _texts(rule: Rule, messages: list[dict[str, Any]], reply: dict[str, Any]) ->
         case "last_user":
             return [messages[-1]["content"] or ""]
         case _:
-            return [text for m in messages for text in (m["content"], *(c["arguments"] for c in m["tool_calls"] or [])) if text]
+            return [text for m in messages for text in (m["content"], *(c["arguments"] for c in _calls(m))) if text]
 
 
 def _json_texts(rule: Rule, messages: list[dict[str, Any]], reply: dict[str, Any]) -> list[str]:
@@ -49,7 +49,7 @@ def _json_texts(rule: Rule, messages: list[dict[str, Any]], reply: dict[str, Any
         case "tool_calls":
             document: Any = [{"name": c["name"], "arguments": _parsed(c["arguments"])} for c in _calls(reply)]
         case "prefix":
-            document = [m | {"tool_calls": [c | {"arguments": _parsed(c["arguments"])} for c in m["tool_calls"] or []]} for m in messages]
+            document = [m | {"tool_calls": [c | {"arguments": _parsed(c["arguments"])} for c in _calls(m)]} for m in messages]
         case _:
             document = _parsed(_texts(rule, messages, reply)[0])
     found = _path(rule.json_path or "$").findall(document)

@@ -28,9 +28,7 @@ def fingerprint(files: list[Path]) -> str:
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
 
-def read_conversations(
-    files: list[Path], read: Callable[[Path], Iterator[Conversation | Reject]], model_version: str, out: TableWriter
-) -> dict[str, Any]:
+def read_conversations(files: list[Path], read: Callable[[Path], Iterator[Conversation | Reject]], model_version: str, out: TableWriter) -> dict[str, Any]:
     """Stream all files into `out`; returns the counts (lines, conversations, rejected by reason) and the first and last message time.
 
     A conversation_id that came before is rejected. ProjectError where not one conversation could be read.

@@ -4,6 +4,7 @@ import hashlib
 import heapq
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 
@@ -22,7 +23,7 @@ def ineligible(conversation: dict[str, Any]) -> str | None:
 
 def eligible_turns(roles: list[str]) -> list[int]:
     """Indices of the user messages that the model answered directly: the turns that a candidate can be asked to answer."""
-    return [i for i, (role, following) in enumerate(zip(roles, roles[1:], strict=False)) if role == "user" and following == "assistant"]
+    return [i for i, (role, following) in enumerate(pairwise(roles)) if role == "user" and following == "assistant"]
 
 
 def rank(seed: int, conversation_id: str, turn: int) -> int:

@@ -66,7 +66,8 @@ def verdict(summary: dict[str, Any]) -> str:
     return (
         f"Median error {times(summary['median_error'])} over {summary['resolved']} of {summary['behaviors']} behaviors with enough events "
         f"(a perfect simulator: {times(summary['noise_floor'])}; same rate as the release before: {times(summary['persistence_median_error'])}). "
-        f"{summary['in_95']} of {summary['behaviors']} inside the 95% forecast; direction right in {summary['direction_right']} of {summary['moved']} that moved. {when}"
+        f"{summary['in_95']} of {summary['behaviors']} inside the 95% forecast; "
+        f"direction right in {summary['direction_right']} of {summary['moved']} that moved. {when}"
     )
 
 

@@ -32,10 +32,10 @@ def _png(figure: "Figure") -> bytes:
     return buffer.getvalue()
 
 
-def _rate_axis(axes: "Axes", lowest: float) -> None:
+def _rate_axis(axes: "Axes", lowest: float, highest: float, label: str) -> None:
     axes.set_xscale("log")
-    axes.set_xlim(left=lowest, right=2e5)
-    axes.set_xlabel("per 100,000 messages (log scale)")
+    axes.set_xlim(left=lowest, right=highest)
+    axes.set_xlabel(label)
     axes.grid(axis="x", color="#e6e6e6", linewidth=0.6)
     axes.set_axisbelow(True)
 
@@ -53,8 +53,9 @@ def forecast_plot(rows: list[dict[str, Any]], title: str) -> bytes:
         if row["persistence_n"]:
             axes.plot(max(row["persistence_k"] / row["persistence_n"] * 1e5, floor), y, "|", color=_REALIZED, markersize=14)
     axes.set_yticks(range(len(shown)), [r["behavior"] for r in reversed(shown)])
-    _rate_axis(axes, floor / 2)
-    axes.annotate("| rate of the release before; bars: 50, 80, 95% forecast; counts of 0 sit at the left edge", (0, 1), xycoords="axes fraction", fontsize=7, va="bottom")
+    highest = max((max(r["p95_high"], r["persistence_k"] / max(r["persistence_n"], 1)) * 1e5 for r in shown), default=1e5)
+    note = "per 100,000 messages (log scale)\nbars: 50, 80, 95% forecast; red: rate of the release before; a count of 0 sits at the left edge"
+    _rate_axis(axes, floor / 2, highest * 2, note)
     return _png(figure)
 
 
@@ -65,16 +66,17 @@ def calibration_plot(rows: list[dict[str, Any]], title: str) -> bytes:
     axes.fill_between([floor, 1e5], [floor / 1.5, 1e5 / 1.5], [floor * 1.5, 1e5 * 1.5], color="#eef3f8", zorder=0)
     axes.plot([floor, 1e5], [floor, 1e5], color="#888888", linewidth=0.8)
     several = len({r["model_version"] for r in rows}) > 1
-    for row in rows:
-        x = (row["forecast_k"] + 0.5) / (row["forecast_n"] + 1) * 1e5
-        y = (row["realized_k"] + 0.5) / (row["realized_n"] + 1) * 1e5
+    points = [((row["forecast_k"] + 0.5) / (row["forecast_n"] + 1) * 1e5, (row["realized_k"] + 0.5) / (row["realized_n"] + 1) * 1e5, row) for row in rows]
+    for i, (x, y, row) in enumerate(sorted(points, key=lambda point: point[:2])):
         axes.plot(x, y, "o", color=_INK if row["resolved"] else "white", markeredgecolor=_INK, markersize=6)
         if not several:
-            axes.annotate(row["behavior"], (x, y), xytext=(6, -3), textcoords="offset points", fontsize=7)
-    _rate_axis(axes, floor)
+            right = bool(i % 2)  # neighbors often lie close
+            offset, anchor = ((7, -3), "left") if right else ((-7, -3), "right")
+            axes.annotate(row["behavior"], (x, y), xytext=offset, textcoords="offset points", fontsize=7, ha=anchor)
+    highest = max((max(x, y) for x, y, _ in points), default=1e5) * 3
+    _rate_axis(axes, floor, highest, "forecast per 100,000 messages")
     axes.set_yscale("log")
-    axes.set_ylim(floor, 2e5)
-    axes.set_xlabel("forecast per 100,000 messages")
+    axes.set_ylim(floor, highest)
     axes.set_ylabel("realized per 100,000 messages")
     axes.annotate("hollow: fewer than 5 events on a side, unresolved; band: within 1.5x", (0.02, 0.97), xycoords="axes fraction", fontsize=7)
     return _png(figure)

@@ -8,7 +8,10 @@ _QUESTIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "en": {
         "arithmetic": ("How much is {a} times {b}, plus {c}?", "Split a bill of {a}.50 among {c} people, please, and calculate the tip."),
         "travel": ("Plan a trip of {c} days to Lisbon in spring.", "Which train do I take from Vienna to Prague, and what does the trip cost?"),
-        "code": ("My function fails with an index error on input {a}. Here is the code:\n```python\ndef f(x):\n    return x[{c}]\n```", "Write a unit test for the code that parses dates."),
+        "code": (
+            "My function fails with an index error on input {a}. Here is the code:\n```python\ndef f(x):\n    return x[{c}]\n```",
+            "Write a unit test for the code that parses dates.",
+        ),
         "health": ("I sleep badly since {c} weeks. What helps my health?", "Is it healthy to run every day?"),
         "smalltalk": ("Good morning! How are you today?", "Tell me a story about your weekend."),
         "facts": ("Who built the lighthouse of Alexandria, as a matter of fact?", "What are the facts about the moon's orbit?"),
@@ -62,7 +65,7 @@ _QUESTIONS: dict[str, dict[str, tuple[str, ...]]] = {
 }
 
 _CUES = {
-    "arithmetic": ("times", "split a bill", " mal ", " por ", " fois ", "乘以", "かける"),
+    "arithmetic": (" times ", "split a bill", "wie viel ist", "cuánto es", "combien font", "乘以", "かける"),
     "travel": ("trip", "reise", "viaje", "voyage", "旅行"),
     "code": ("code", "código", "代码", "コード"),
     "health": ("health", "gesundheit", "salud", "santé", "健康"),
@@ -74,10 +77,10 @@ _CUES = {
 _PLANTED = {
     "en": ("You can reach me at {email}.", "My number is (415) 555-{n4}.", "I paid with card {card}.", "The server was {ip}."),
     "de": ("Erreichbar bin ich unter {email}.", "Meine IBAN ist DE89 3704 0044 0532 0130 00."),
-    "es": ("Mi correo es {email}.", "Pagué con la tarjeta {card}."),
+    "es": ("Escríbeme a {email}.", "Pagué con la tarjeta {card}."),
     "fr": ("Mon adresse est {email}.", "Le serveur était {ip}."),
     "zh": ("我的邮箱是{email}。", "卡号{card}"),
-    "ja": ("メールは{email}です。", "サーバーは{ip}でした。"),
+    "ja": ("連絡先は{email}です。", "サーバーは{ip}でした。"),
 }
 
 
@@ -91,13 +94,13 @@ def user_message(language: str, topic: str, *key: object) -> str:
     lines = _PLANTED[language]
     n = int(uniform(*key, "digits") * 9000) + 1000
     planted = lines[int(uniform(*key, "line") * len(lines))]
-    return f"{text} {planted.format(email=f'kim.{n}@mailhaus.test', n4=n, card='4111 1111 1111 1111', ip=f'81.2.{n % 250}.{n // 250}')}"
+    return f"{text} {planted.format(email=f'kim.{n}@lindenhof.test', n4=n, card='4111 1111 1111 1111', ip=f'81.2.{n % 250}.{n // 250}')}"
 
 
 def topic_of(text: str) -> str:
     """The topic of a user's message by its cue words, as the synthetic models see it; smalltalk where there is none."""
     lower = text.lower()
-    return next((topic for topic in (*_CUES,) if any(cue in lower for cue in _CUES[topic])), "smalltalk")
+    return next((topic for topic in _CUES if any(cue in lower for cue in _CUES[topic])), "smalltalk")
 
 
 def pick(shares: dict[str, float], u: float) -> str:
