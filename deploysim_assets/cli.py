@@ -86,12 +86,13 @@ def init() -> None:
     "--home", type=click.Path(path_type=Path), default=Path("deploysim-demo"), show_default=True, help="Folder of the demo; an earlier demo in it is replaced."
 )
 @click.option("--seed", default=1, show_default=True, help="Seed of the synthetic world.")
+@click.option("--conversations", type=click.IntRange(min=50), default=3_000, show_default=True, help="Production conversations of each release.")
 @_clear_errors
-def demo(home: Path, seed: int) -> None:
+def demo(home: Path, seed: int, conversations: int) -> None:
     """Forecast, ship and score four releases of a synthetic chat product whose true rates are known."""
     from deploysim_assets.demo import run_demo
 
-    run_demo(home.resolve(), seed, _tell)
+    run_demo(home.resolve(), seed, conversations, _tell)
 
 
 @main.command()

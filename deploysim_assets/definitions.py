@@ -31,6 +31,7 @@ def definitions(project: Project) -> dg.Definitions:
         target=dg.AssetSelection.all(),
         default_status=dg.DefaultSensorStatus.RUNNING,
         minimum_interval_seconds=project.automation.poll_seconds,
+        emit_backfills=False,  # the backfill daemon wakes every 30 s, and one red partition would stop the others
     )
     base = project.home / "lake"
     return dg.Definitions(

@@ -21,8 +21,6 @@ from deploysim_assets.report.tables import console, limits, observed, per_100k, 
 from deploysim_assets.synthetic.traffic import conversations, write_logs
 from deploysim_assets.synthetic.world import BEHAVIORS, RELEASES, true_rate
 
-CONVERSATIONS = 3_000
-PREFIXES = 4_000
 _MARKER = ".deploysim-demo"
 
 
@@ -46,10 +44,10 @@ def synthetic_endpoint(seed: int) -> Generator[str]:
             server.stdin.close()
 
 
-def write_project(home: Path, base_url: str, releases: tuple[str, ...] = RELEASES, max_prefixes: int = PREFIXES, **extra: Any) -> None:
+def write_project(home: Path, base_url: str, max_prefixes: int, **extra: Any) -> None:
     """Write deploysim.yaml and behaviors.yaml for the synthetic world; `extra` replaces top-level keys."""
     listed: list[dict[str, Any]] = []
-    for release, predecessor in zip(releases, (None, *releases), strict=False):
+    for release, predecessor in zip(RELEASES, (None, *RELEASES), strict=False):
         entry: dict[str, Any] = {"model_version": release, "predecessor": predecessor, "logs": {"format": "openai_chat", "path": f"logs/{release}/*.jsonl"}}
         if predecessor:
             entry["candidate"] = {"model": release, "params": {"temperature": 1.0, "max_tokens": 800}}
@@ -78,18 +76,19 @@ def _fresh(home: Path) -> None:
     (home / _MARKER).touch()
 
 
-def _ship(home: Path, release: str, seed: int, first: datetime, spacing: timedelta) -> None:
-    write_logs(home / "logs" / release / "traffic.jsonl", conversations(release, CONVERSATIONS, seed, first, spacing))
+def ship(home: Path, release: str, count: int, seed: int, first: datetime, spacing: timedelta) -> None:
+    """Let a release's production logs land: `count` conversations from `first` on."""
+    write_logs(home / "logs" / release / "traffic.jsonl", conversations(release, count, seed, first, spacing))
 
 
-def run_demo(home: Path, seed: int, tell: Callable[[str], None]) -> None:
+def run_demo(home: Path, seed: int, count: int, tell: Callable[[str], None]) -> None:
     """Build the world in `home`, take every release through forecast, shipping and scoring, and print it all beside the truth."""
     start = time.monotonic()
     _fresh(home)
     os.environ["DEPLOYSIM_HOME"] = str(home)
     os.environ.pop("DAGSTER_HOME", None)
     with synthetic_endpoint(seed) as base_url:
-        write_project(home, base_url)
+        write_project(home, base_url, max_prefixes=count * 4 // 3)
         import dagster as dg
 
         from deploysim_assets.definitions import defs
@@ -99,13 +98,13 @@ def run_demo(home: Path, seed: int, tell: Callable[[str], None]) -> None:
         os.environ["DAGSTER_HOME"] = str(dagster_home(home))
         with dg.DagsterInstance.get() as instance:
             operations = Operations(load_project(home), defs, instance, tell)
-            tell(f"{RELEASES[0]} is in production: {CONVERSATIONS:,} conversations")
-            _ship(home, RELEASES[0], seed, datetime.now(UTC) - timedelta(days=14), timedelta(minutes=5))
+            tell(f"{RELEASES[0]} is in production: {count:,} conversations")
+            ship(home, RELEASES[0], count, seed, datetime.now(UTC) - timedelta(days=14), timedelta(minutes=5))
             for release in RELEASES[1:]:
                 tell(f"{release} is a candidate: forecast from the traffic of {operations.project.predecessor(release)}")
                 operations.forecast(release)
-                tell(f"{release} ships: {CONVERSATIONS:,} conversations of it land (production in fast motion)")
-                _ship(home, release, seed, datetime.now(UTC), timedelta(microseconds=50))
+                tell(f"{release} ships: {count:,} conversations of it land (production in fast motion)")
+                ship(home, release, count, seed, datetime.now(UTC), timedelta(microseconds=50))
                 operations.backfill([release])
             out = console()
             for release in RELEASES[1:]:

@@ -97,7 +97,7 @@ def _parses(path: str | None) -> str | None:
 class Rule(Frozen):
     """A declarative condition: exactly one of all/any/not, or a match of `regex`/`json_path` on one part of the item.
 
-    `on` names the part: reply, reasoning, prefix (all texts before the reply), last_user, or tool_calls.  A `json_path` reads
+    `part` names the part: reply, reasoning, prefix (all texts before the reply), last_user, or tool_calls.  A `json_path` reads
     the JSON that the part holds (tool_calls: a list of {name, arguments}; prefix: the list of messages) and is met when it
     finds a value, or, with `regex`, when a found value matches.
     """
@@ -105,17 +105,17 @@ class Rule(Frozen):
     all: tuple["Rule", ...] | None = None
     any: tuple["Rule", ...] | None = None
     not_: "Rule | None" = Field(default=None, alias="not")
-    on: Literal["reply", "reasoning", "prefix", "last_user", "tool_calls"] | None = None
+    part: Literal["reply", "reasoning", "prefix", "last_user", "tool_calls"] | None = None
     regex: Annotated[str | None, BeforeValidator(_compiles)] = None
     json_path: Annotated[str | None, BeforeValidator(_parses)] = None
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:
-        forms = [self.all is not None, self.any is not None, self.not_ is not None, self.on is not None]
+        forms = [self.all is not None, self.any is not None, self.not_ is not None, self.part is not None]
         if sum(forms) != 1:
-            raise ValueError("a rule is exactly one of: all, any, not, on (with regex or json_path)")
-        if (self.regex is not None or self.json_path is not None) != (self.on is not None):
-            raise ValueError("`on` goes with regex or json_path, and they with `on`")
+            raise ValueError("a rule is exactly one of: all, any, not, part (with regex or json_path)")
+        if (self.regex is not None or self.json_path is not None) != (self.part is not None):
+            raise ValueError("`part` goes with regex or json_path, and they with `part`")
         if self.all == () or self.any == ():
             raise ValueError("all/any need at least one condition: an empty one would decide every item alike")
         return self

@@ -38,7 +38,7 @@ _SECRETS = {
     ),
     "JWT": r"\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,}",
     "PRIVATE_KEY": r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
-    "URL_CREDENTIALS": r"(?<=://)[^\s/@:]+:[^\s/@]+(?=@)",
+    "URL_CREDENTIALS": r"(?<=://)[^\s/@:]+:[^\s/@]+@[^\s/?#]+",
 }
 
 
@@ -55,6 +55,15 @@ class _AnyDomainEmail(EmailRecognizer):
 
     def validate_result(self, pattern_text):
         return None
+
+
+class _AddressNotSlice(IpRecognizer):
+    """Passes over `x[1::2]`: an IPv6 address has three groups, or one of three digits."""
+
+    def invalidate_result(self, pattern_text):
+        groups = [g for g in pattern_text.split(":") if g]
+        slice_like = ":" in pattern_text and len(groups) < 3 and all(len(g) < 3 for g in groups)
+        return slice_like or super().invalidate_result(pattern_text)
 
 
 class _WordEngine(NlpEngine):
@@ -120,7 +129,7 @@ class PatternDetector:
         recognizers = [
             CreditCardRecognizer(),
             _AnyDomainEmail(),
-            IpRecognizer(),
+            _AddressNotSlice(),
             UsSsnRecognizer(),
             IbanRecognizer(),
             CryptoRecognizer(),

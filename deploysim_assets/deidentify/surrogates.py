@@ -72,7 +72,7 @@ def make_surrogate(entity_type: str, text: str, number: int) -> str:
         case "MAC_ADDRESS":
             return f"00-00-5E-00-53-{number & 0xFF:02X}"  # RFC 7042
         case "URL_CREDENTIALS":
-            return f"user:{_token(number)}"
+            return f"user:{_token(number)}@db.example.com"
         case _:
             return _token(number)
 

@@ -30,7 +30,7 @@ def _calls(message: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _texts(rule: Rule, messages: list[dict[str, Any]], reply: dict[str, Any]) -> list[str]:
-    match rule.on:
+    match rule.part:
         case "reply":
             return [reply["content"] or ""]
         case "reasoning":
@@ -45,7 +45,7 @@ def _texts(rule: Rule, messages: list[dict[str, Any]], reply: dict[str, Any]) ->
 
 def _json_texts(rule: Rule, messages: list[dict[str, Any]], reply: dict[str, Any]) -> list[str]:
     """What the JSON path finds, as texts; a part that is no JSON holds nothing."""
-    match rule.on:
+    match rule.part:
         case "tool_calls":
             document: Any = [{"name": c["name"], "arguments": _parsed(c["arguments"])} for c in _calls(reply)]
         case "prefix":

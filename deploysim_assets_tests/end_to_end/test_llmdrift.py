@@ -1,0 +1,58 @@
+"""A real release on real answers over real HTTP: forecast by the command line, scored by the daemon when the logs land."""
+
+import os
+import time
+from pathlib import Path
+from unittest import mock
+
+import dagster as dg
+import numpy as np
+
+from deploysim_assets_tests.support import Drift, daemon, deploysim, environment, lake, needs_shared, recorded_server, report, rows, wait_for
+
+
+def _finished_runs(instance: dg.DagsterInstance) -> int:
+    assert not instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]))
+    return len(instance.get_runs())
+
+
+def _ticks(instance: dg.DagsterInstance, name: str) -> int:
+    state = next(s for s in instance.all_instigator_state() if s.instigator_name == name)
+    return len(instance.get_ticks(state.instigator_origin_id, state.selector_id))
+
+
+@needs_shared
+def test_a_real_release_is_forecast_and_then_scored_without_a_click(tmp_path: Path) -> None:
+    drift = Drift(tmp_path / "home")
+    home = drift.home
+    with recorded_server(drift.recording) as server:
+        drift.write_project(server.base_url)
+        drift.land(drift.old)
+        deploysim(home, "forecast", drift.new)
+        assert lake(home).current("calibration_report", drift.new) is None
+
+        with daemon(home) as log, mock.patch.dict(os.environ, environment(home)), dg.DagsterInstance.get() as instance:
+            drift.land(drift.new)
+            wait_for(lambda: lake(home).current("scorecard", None) is not None, 180, f"the scorecard; see {log}")
+            runs = _finished_runs(instance)
+            ticks = _ticks(instance, "automation")
+            wait_for(lambda: _ticks(instance, "automation") >= ticks + 10 and _ticks(instance, "new_logs") >= 10, 120, "ten more ticks", 2)
+            assert _finished_runs(instance) == runs, "a tick launched something though nothing had changed"
+            time.sleep(1)
+        stats = server.stats()
+
+    document = report(home, drift.new)
+    errors = [b["multiplicative_error"] for b in document["behaviors"]]
+    baseline = [b["persistence_error"] for b in document["behaviors"]]
+    assert len(errors) == 4
+    assert np.median(errors) < 1.3
+    assert np.exp(np.mean(np.log(baseline))) > 3
+    assert all(b["in_95"] for b in document["behaviors"])
+    assert stats["duplicates"] == 0
+    assert document["summary"]["prospective"] is True
+
+    counts = lake(home).stats("grades", drift.new)
+    assert counts["prefixes"] == counts["graded"] + counts["refused"] + counts["failed"] == lake(home).stats("deidentified_prefixes", drift.old)["released"]
+    seals = [r["sealed_at"] for r in rows(home, "rate_estimates", drift.new)]
+    assert len(set(seals)) == 1
+    assert len(list(lake(home).folder("rate_estimates", drift.new).glob("run=*"))) == 1, "the forecast was made again"

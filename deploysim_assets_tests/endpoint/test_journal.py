@@ -1,0 +1,73 @@
+"""The journal: what was paid for survives a crash at any byte."""
+
+import hashlib
+import multiprocessing
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import pytest
+
+from deploysim_assets.endpoint.journal import open_journal
+from deploysim_assets.project import ProjectError
+
+
+def _key(i: int) -> str:
+    return hashlib.sha256(str(i).encode()).hexdigest()
+
+
+def _fill(path: Path, count: int) -> None:
+    with open_journal(path) as journal:
+        for i in range(count):
+            journal.put({"key": _key(i), "content": f"answer {i}\nwith é and \u2028"})
+
+
+def test_answers_come_back(tmp_path: Path) -> None:
+    _fill(tmp_path / "j" / "a.jsonl", 200)
+    with open_journal(tmp_path / "j" / "a.jsonl") as journal:
+        assert all(_key(i) in journal for i in range(200))
+        assert journal.get(_key(17))["content"] == "answer 17\nwith é and \u2028"
+        assert _key(200) not in journal
+
+
+def test_a_tail_torn_at_any_byte_costs_only_the_torn_answer(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    _fill(path, 3)
+    whole = path.read_bytes()
+    second_ends = len(b"".join(whole.splitlines(keepends=True)[:2]))
+    for cut in range(second_ends, len(whole)):
+        path.write_bytes(whole[:cut])
+        with open_journal(path) as journal:
+            assert [_key(i) in journal for i in range(3)] == [True, True, False]
+            journal.put({"key": _key(2), "content": "again"})
+        with open_journal(path) as journal:
+            assert journal.get(_key(2))["content"] == "again"
+
+
+def test_damage_in_the_middle_is_an_error_and_nothing_is_cut(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    _fill(path, 5)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ProjectError, match="damaged at byte"), open_journal(path):
+        pass
+    assert path.read_bytes() == bytes(data)
+
+
+def _hold(path: Path, pipe: Connection) -> None:
+    with open_journal(path):
+        pipe.send("held")
+        pipe.recv()
+
+
+def test_a_second_process_gets_a_clear_error(tmp_path: Path) -> None:
+    here, there = multiprocessing.Pipe()
+    holder = multiprocessing.get_context("spawn").Process(target=_hold, args=(tmp_path / "a.jsonl", there))
+    holder.start()
+    try:
+        assert here.recv() == "held"
+        with pytest.raises(ProjectError, match="another process is asking for the same partition"), open_journal(tmp_path / "a.jsonl"):
+            pass
+    finally:
+        here.send("go")
+        holder.join()

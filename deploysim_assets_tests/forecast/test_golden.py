@@ -1,0 +1,81 @@
+"""The golden cases: input -> expected output, computed independently of this code, through a thin adapter."""
+
+import json
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from deploysim_assets.forecast import paired, predictive, rates, scores, weighted
+from deploysim_assets.forecast.predictive import Scored
+from deploysim_assets.forecast.weighted import Gamma
+from deploysim_assets_tests.support import SHARED
+
+_FILE = SHARED / "golden" / "statistics.json"
+CASES = json.loads(_FILE.read_text())["cases"] if _FILE.exists() else []
+
+
+def _sufficient(s: weighted.Sufficient) -> dict[str, float]:
+    return s._asdict() | {"n_kish": 1 / s.w0}
+
+
+def _error_model(history: list[Any], category: str, target: dict[str, float], y: list[int]) -> dict[str, Any]:
+    model = predictive.error_model(Scored(*row) for row in history)
+    weights = model.of(category)
+    cumulative = np.cumsum(weights)
+    return {
+        "cdf": [predictive.predictive_cdf(count, Gamma(target["a"], target["b"]), target["M"], weights) for count in y],
+        "tau_mean": model.tau_mean,
+        "delta_quantiles": [float(np.interp(q, cumulative, predictive.DELTA)) for q in (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)],
+    }
+
+
+ADAPTER: dict[str, Callable[..., Any]] = {
+    "clopper_pearson": rates.clopper_pearson,
+    "midp": rates.midp_interval,
+    "upper_bound": rates.upper_bound,
+    "garwood": rates.garwood,
+    "wilson": rates.wilson,
+    "jeffreys": rates.jeffreys_interval,
+    "jeffreys_rate": rates.jeffreys_rate,
+    "poststrat": lambda k_h, n_h, W_h: _sufficient(weighted.poststratified(k_h, n_h, W_h)),
+    "cluster_suff": lambda z, w0, wmax: _sufficient(weighted.clustered(z, w0, wmax)),
+    "fay_feuer": lambda y, v, wm: weighted.fay_feuer(y, v, wm),
+    "midp_gamma": lambda y, v, wm: weighted.midp_gamma(y, v, wm),
+    "gamma_posterior": lambda y, v, wm: weighted.weighted_jeffreys(y, v, wm),
+    "predictive_cdf_kernel": lambda y, a, b, M, kernel, tau, loc: predictive.predictive_cdf(y, Gamma(a, b), M, predictive.kernel(loc, tau)),
+    "prob_rate_exceeds_kernel": lambda t, a, b, kernel, tau, loc: predictive.prob_rate_exceeds(t, Gamma(a, b), predictive.kernel(loc, tau)),
+    "error_model": _error_model,
+    "tau_profile": lambda rows: predictive.tau_profile([Scored("", *row) for row in rows]),
+    "mult_error": lambda k, n, Y, M: scores.multiplicative_error(k, n, Y, M),
+    "nll_regret": lambda p_hat, K, N: scores.binomial_regret(p_hat, K, N),
+    "signflip_p": lambda x: scores.sign_flip_p(x),
+    "noise_floor": lambda lam_k, lam_Y, q: scores.noise_floor(lam_k, lam_Y, q),
+    "noise_floor_approx": lambda lam_k, lam_Y: scores.noise_floor_approx(lam_k, lam_Y),
+    "prob_increase": lambda a1, b1, a0, b0: scores.probability_of_increase(Gamma(a1, b1), Gamma(a0, b0)),
+    "median_ci": lambda x: scores.median_interval(x),
+    "covered": lambda cdf_y, cdf_ym1, conf: scores.covered(cdf_y, cdf_ym1, conf),
+    "mcnemar_midp": paired.mcnemar_midp,
+    "paired_ratio": paired.paired_ratio,
+}
+
+
+def _agrees(expected: Any, found: Any, rtol: float, atol: float) -> bool:
+    if isinstance(expected, dict):
+        return all(_agrees(value, found[key], rtol, atol) for key, value in expected.items())
+    if isinstance(expected, list):
+        return len(expected) == len(found) and all(_agrees(e, f, rtol, atol) for e, f in zip(expected, found, strict=True))
+    return math.isclose(expected, found, rel_tol=rtol, abs_tol=atol)
+
+
+@pytest.mark.skipif(not CASES, reason=f"the golden cases are not part of the project: {_FILE} is absent")
+def test_there_are_golden_cases_for_every_adapted_function() -> None:
+    assert set(ADAPTER) <= {case["fn"] for case in CASES}
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c["fn"] in ADAPTER], ids=lambda c: f"{c['id']}-{c['fn']}")
+def test_a_golden_case(case: dict[str, Any]) -> None:
+    found = ADAPTER[case["fn"]](**case["inputs"])
+    assert _agrees(case["expected"], found, case["rtol"], case["atol"]), f"{found} is not {case['expected']}"

@@ -1,0 +1,147 @@
+"""openai_chat logs: what is read, what is rejected with which reason, and that no text leaks into reasons."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deploysim_assets.lake import Lake
+from deploysim_assets.logs import reader
+from deploysim_assets.logs.conversations import fingerprint, log_files, read_conversations
+from deploysim_assets.project import ProjectError
+from deploysim_assets.schema import CONVERSATIONS, REJECTS
+
+GOOD: dict[str, Any] = {
+    "conversation_id": "c1",
+    "user_id": "u1",
+    "started_at": "2026-05-01T10:00:00+02:00",
+    "training_allowed": True,
+    "surface": "web",
+    "language": "en",
+    "messages": [
+        {"role": "user", "content": "What is the weather?"},
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [{"id": "t1", "type": "function", "function": {"name": "browser", "arguments": '{"query": "weather"}'}}],
+        },
+        {"role": "tool", "tool_call_id": "t1", "content": "sunny"},
+        {"role": "assistant", "content": "Sunny.", "reasoning": "The tool says so."},
+    ],
+    "metadata": {"client": "ios"},
+}
+
+
+def _read(tmp_path: Path, content: bytes) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(content)
+    lake = Lake(tmp_path / "lake")
+    with lake.new_version("raw_logs", "m", CONVERSATIONS, "run") as version:
+        version.side_table("rejects", REJECTS)
+        counts = read_conversations([path], reader("openai_chat"), "m", version)
+    return counts, list(lake.rows("raw_logs", "m")), lake.scan("raw_logs", "m", table="rejects").collect().to_dicts()
+
+
+def test_a_whole_conversation_comes_through(tmp_path: Path) -> None:
+    counts, rows, rejects = _read(tmp_path, json.dumps(GOOD).encode() + b"\n")
+    assert (counts["read"], counts["conversations"], counts["rejected"]) == (1, 1, 0)
+    assert rejects == []
+    row = rows[0]
+    assert row["started_at"].isoformat() == "2026-05-01T08:00:00+00:00"
+    assert row["messages"][1]["tool_calls"] == [{"id": "t1", "name": "browser", "arguments": '{"query": "weather"}'}]
+    assert row["messages"][3]["reasoning"] == "The tool says so."
+    assert json.loads(row["source"]) == {"metadata": {"client": "ios"}}
+    assert counts["first_message_at"] == "2026-05-01T08:00:00+00:00"
+
+
+def test_content_parts_are_joined_and_others_are_attachments(tmp_path: Path) -> None:
+    parts = [{"type": "text", "text": "What is"}, {"type": "text", "text": "this?"}, {"type": "image_url", "image_url": {"url": "x"}}]
+    line = GOOD | {"messages": [{"role": "user", "content": parts}]}
+    _, rows, _ = _read(tmp_path, json.dumps(line).encode())
+    assert rows[0]["messages"][0]["content"] == "What is\nthis?"
+    assert rows[0]["has_attachments"] is True
+
+
+SECRET = "my-secret-words"
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b"{broken " + SECRET.encode(), "Invalid JSON"),
+        (b'"' + SECRET.encode() + b'"', "Input should be an object"),
+        (json.dumps({k: v for k, v in GOOD.items() if k != "conversation_id"}).encode(), "conversation_id: Field required"),
+        (json.dumps({k: v for k, v in GOOD.items() if k != "messages"}).encode(), "messages: Field required"),
+        (json.dumps(GOOD | {"started_at": SECRET}).encode(), "started_at: "),
+        (json.dumps(GOOD | {"training_allowed": "yes " + SECRET}).encode(), "training_allowed: "),
+        (json.dumps(GOOD | {"messages": []}).encode(), "messages: "),
+        (json.dumps(GOOD | {"messages": [{"role": SECRET, "content": "x"}]}).encode(), "messages.0.role: "),
+        (json.dumps(GOOD | {"messages": [{"role": "user", "content": 5}]}).encode(), "messages.0.content"),
+        (b'{"conversation_id": "\xff' + SECRET.encode() + b'"}', "Invalid JSON"),
+        (json.dumps(GOOD).replace("weather", "\\ud800").encode(), "Invalid JSON"),
+    ],
+)
+def test_a_wrong_line_is_rejected_with_its_number_and_without_its_text(tmp_path: Path, line: bytes, reason: str) -> None:
+    counts, rows, rejects = _read(tmp_path, json.dumps(GOOD).encode() + b"\n\n" + line + b"\n")
+    assert (counts["read"], counts["conversations"], counts["rejected"]) == (2, 1, 1)
+    assert len(rows) == 1
+    assert rejects[0]["line"] == 3
+    assert rejects[0]["reason"].startswith(reason)
+    assert SECRET not in rejects[0]["reason"]
+    assert SECRET not in json.dumps(counts)
+
+
+def test_a_repeated_conversation_is_rejected(tmp_path: Path) -> None:
+    line = json.dumps(GOOD).encode()
+    counts, rows, rejects = _read(tmp_path, line + b"\n" + line + b"\n")
+    assert (counts["conversations"], counts["rejected"], len(rows)) == (1, 1, 1)
+    assert "stands twice" in rejects[0]["reason"]
+
+
+def test_a_line_separator_inside_a_text_does_not_end_the_record(tmp_path: Path) -> None:
+    line = GOOD | {"messages": [{"role": "user", "content": "one\u2028two\u0085three"}]}
+    counts, rows, _ = _read(tmp_path, json.dumps(line, ensure_ascii=False).encode())
+    assert counts["rejected"] == 0
+    assert rows[0]["messages"][0]["content"] == "one\u2028two\u0085three"
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n", b"{}\n"])
+def test_files_without_one_conversation_are_an_error_that_says_what_to_check(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(ProjectError, match=r"log\.jsonl: no conversation could be read .* check logs\.format and logs\.path"):
+        _read(tmp_path, content)
+
+
+def test_an_empty_file_beside_a_good_one_is_counted(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").touch()
+    (tmp_path / "b.jsonl").write_text(json.dumps(GOOD))
+    lake = Lake(tmp_path / "lake")
+    with lake.new_version("raw_logs", "m", CONVERSATIONS, "run") as version:
+        version.side_table("rejects", REJECTS)
+        counts = read_conversations(log_files(tmp_path, "*.jsonl"), reader("openai_chat"), "m", version)
+    assert counts["rejected_by_reason"] == {"the file is empty": 1}
+    assert counts["conversations"] == 1
+
+
+def test_an_unknown_format_names_those_there_are() -> None:
+    with pytest.raises(ProjectError, match=r"'csv' is no known format; use one of \['openai_chat'\]"):
+        reader("csv")
+
+
+def test_the_fingerprint_changes_when_a_file_grows(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text("x")
+    before = fingerprint([path])
+    assert fingerprint([path]) == before
+    path.write_text("xy")
+    assert fingerprint([path]) != before
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_read_or_rejected_and_every_line_is_counted(tmp_path_factory: pytest.TempPathFactory, noise: bytes) -> None:
+    tmp_path = tmp_path_factory.mktemp("noise")
+    counts, rows, rejects = _read(tmp_path, json.dumps(GOOD).encode() + b"\n" + noise)
+    assert counts["read"] == counts["conversations"] + counts["rejected"] == len(rows) + len(rejects)
+    assert counts["read"] == 1 + sum(bool(line.strip()) for line in noise.split(b"\n"))

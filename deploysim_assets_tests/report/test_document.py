@@ -1,0 +1,69 @@
+"""The report: the shape that machines read, and the table that people read."""
+
+from typing import Any
+
+from deploysim_assets.forecast.estimate import Counts, Pairs, estimate, rate_row, score, summarize
+from deploysim_assets.forecast.predictive import error_model
+from deploysim_assets.report.document import cells, markdown, release_report, verdict
+from deploysim_assets.report.plots import calibration_plot, forecast_plot
+from deploysim_assets.report.tables import observed, per_100k
+
+WEIGHTS = error_model().of("")
+
+
+def _document(*, scored: bool) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:
+    pairs = Pairs(2, 18, 2, 978)
+    estimates = [{"behavior": "rude"} | estimate(Counts(1_000, (1,) * 20), WEIGHTS, 900, (900, 4), pairs, 0.05)]
+    estimates.append(dict.fromkeys(estimates[0]) | {"behavior": "never"} | estimate(Counts(0, ()), WEIGHTS, 900, (0, 0), None, None))
+    estimates.append({"behavior": "zero"} | estimate(Counts(1_000, ()), WEIGHTS, 900, (900, 0), pairs, None))
+    realized = [{"behavior": "rude"} | rate_row(Counts(800, (1,) * 14)), {"behavior": "zero"} | rate_row(Counts(800, ()))]
+    by_name = {r["behavior"]: r for r in realized}
+    scores = [
+        {"behavior": e["behavior"], "model_version": "b", "prospective": True} | score(e, by_name[e["behavior"]], WEIGHTS)
+        for e in estimates
+        if e["behavior"] in by_name
+    ]
+    summary = summarize(scores) if scored else {}
+    return release_report("b", estimates, realized if scored else [], scores if scored else [], summary), estimates, scores
+
+
+def test_the_json_has_the_shape_that_other_tools_read() -> None:
+    document, _, _ = _document(scored=True)
+    rude = document["behaviors"][0]
+    assert (document["model_version"], rude["behavior"], rude["n"], rude["k"], rude["rate"]) == ("b", "rude", 1000, 20, 0.02)
+    forecast = rude["forecast"]
+    assert set(forecast) == {"median", "p50", "p80", "p95"}
+    assert forecast["p95"][0] <= forecast["p80"][0] <= forecast["p50"][0] <= forecast["median"] <= forecast["p50"][1] <= forecast["p95"][1]
+    assert rude["realized"] == {"n": 800, "k": 14, "rate": 0.0175, "low": rude["realized"]["low"], "high": rude["realized"]["high"]}
+    assert rude["multiplicative_error"] > 1
+    assert rude["in_95"] is True
+    assert document["summary"]["behaviors"] == 2
+
+
+def test_before_production_everything_realized_is_null() -> None:
+    document, _, _ = _document(scored=False)
+    assert all(b["realized"] is None and b["multiplicative_error"] is None for b in document["behaviors"])
+    assert "Not scored yet" in verdict(document["summary"])
+
+
+def test_a_zero_count_is_never_a_bare_zero_and_an_ungraded_behavior_has_no_rate() -> None:
+    document, _, _ = _document(scored=True)
+    by_name = {row[0]: row for row in cells(document)}
+    assert by_name["zero"][1] == "0 (below 299)"
+    assert by_name["never"][1] == "not graded"
+    assert observed(0, 100_000, 3e-5) == "0 (below 3)"
+    assert (per_100k(None), per_100k(0.5), per_100k(1.234e-5)) == ("-", "50,000", "1.2")
+
+
+def test_the_markdown_names_every_behavior_and_what_persistence_would_have_said() -> None:
+    text = markdown(_document(scored=True)[0])
+    for words in ("# b", "| rude |", "| zero |", "same rate as the release before", "Sealed before the first production message."):
+        assert words in text
+
+
+def test_plots_are_small_pngs_also_without_a_row() -> None:
+    _, estimates, scores = _document(scored=True)
+    points = [s | {"model_version": "b"} for s in scores]
+    for png in (forecast_plot(estimates, "t"), calibration_plot(points, "t"), forecast_plot([], "t"), calibration_plot([], "t")):
+        assert png.startswith(b"\x89PNG")
+        assert len(png) < 100_000

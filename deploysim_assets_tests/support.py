@@ -1,0 +1,205 @@
+"""What the tests share: projects in temporary homes, the command line, servers and the daemon as real processes."""
+
+import contextlib
+import hashlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Generator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import yaml
+
+from deploysim_assets.lake import Lake
+
+REPO = Path(__file__).parent.parent
+SHARED = REPO.parent / "shared"
+ARTIFACTS = REPO / "test-artifacts"
+KEYS = {"DEPLOYSIM_ID_KEY": "11" * 32, "DEPLOYSIM_SURROGATE_KEY": "22" * 32}
+
+needs_shared = pytest.mark.skipif(not (SHARED / "data").is_dir(), reason=f"real recordings are not part of the project: {SHARED / 'data'} is absent")
+
+BEHAVIORS = [
+    {"name": "declines_to_answer", "definition": "The reply declines to answer.", "applies_to": {"surface": "sensitive_question"}},
+    {"name": "code_does_not_run", "definition": "The code does not run.", "applies_to": {"surface": "code_leetcode_easy"}},
+    {"name": "wrong_prime_answer", "definition": "The answer on a prime number is wrong.", "applies_to": {"surface": "math_prime"}},
+    {"name": "no_survey_option", "definition": "The reply picks no option of the survey.", "applies_to": {"surface": "opinion_survey"}},
+]
+
+
+def environment(home: Path, **extra: str) -> dict[str, str]:
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("DAGSTER", "DEPLOYSIM", "OPENAI"))}
+    return clean | {"DEPLOYSIM_HOME": str(home), "DAGSTER_HOME": str(home / ".dagster"), "PYTHONPATH": str(REPO)} | KEYS | extra
+
+
+def script(name: str) -> str:
+    return str(Path(sys.executable).parent / name)
+
+
+def deploysim(home: Path, *arguments: str, check: bool = True, **extra: str) -> subprocess.CompletedProcess[str]:
+    command = [script("deploysim"), *arguments]
+    done = subprocess.run(command, env=environment(home, **extra), cwd=home, capture_output=True, text=True, timeout=300, check=False)
+    assert not check or done.returncode == 0, f"{command} failed:\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+def report(home: Path, model: str) -> dict[str, Any]:
+    return json.loads(deploysim(home, "report", model, "--format", "json").stdout)
+
+
+def lake(home: Path) -> Lake:
+    return Lake(home / "lake")
+
+
+def rows(home: Path, asset: str, key: str | None) -> list[dict[str, Any]]:
+    return list(lake(home).rows(asset, key))
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+def get_json(url: str, method: str = "GET") -> dict[str, Any]:
+    with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=10) as response:
+        return json.loads(response.read())
+
+
+def wait_for(condition: Callable[[], bool], seconds: float, what: str, every: float = 0.5) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"waited {seconds} s for {what}"
+        time.sleep(every)
+
+
+def stop(process: subprocess.Popen[Any]) -> None:
+    """End a process and all that it started: the daemon leaves its code servers behind otherwise."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=10)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+class RecordedServer:
+    """tools/recorded_server.py in a process of its own."""
+
+    def __init__(self, port: int) -> None:
+        self.base_url = f"http://127.0.0.1:{port}/v1"
+        self._stats = f"http://127.0.0.1:{port}/stats"
+
+    def stats(self) -> dict[str, int]:
+        return get_json(self._stats)
+
+    def reset(self) -> None:
+        get_json(f"{self._stats}/reset", "POST")
+
+
+@contextlib.contextmanager
+def recorded_server(recording: Path, *options: str) -> Generator[RecordedServer]:
+    port = free_port()
+    command = [sys.executable, str(SHARED / "tools" / "recorded_server.py"), str(recording), "--port", str(port), *options]
+    process = subprocess.Popen(command, start_new_session=True)
+    server = RecordedServer(port)
+
+    def answers() -> bool:
+        try:
+            return bool(server.stats())
+        except OSError:
+            return False
+
+    try:
+        wait_for(answers, 60, "the recorded server", 0.1)
+        yield server
+    finally:
+        stop(process)
+
+
+@contextlib.contextmanager
+def daemon(home: Path) -> Generator[Path]:
+    """The real daemon over the project, with its own code server; gives its log file."""
+    log = home / "daemon.log"
+    command = [script("dagster-daemon"), "run", "-w", str(REPO / "workspace.yaml")]
+    with log.open("w") as out:
+        process = subprocess.Popen(command, env=environment(home), cwd=home, stdout=out, stderr=out, start_new_session=True)
+        try:
+            yield log
+        finally:
+            stop(process)
+
+
+def half_of(prompt: str) -> bool:
+    return hashlib.sha256(prompt.encode()).digest()[0] % 2 == 0
+
+
+class Drift:
+    """The recorded release gpt-4-0314 -> gpt-4-0613: half of the prompts are the first one's traffic, half the second one's."""
+
+    old, new = "gpt-4-0314", "gpt-4-0613"
+
+    def __init__(self, home: Path, tasks: tuple[str, ...] | None = None) -> None:
+        self.home = home
+        frame = pl.read_parquet(SHARED / "data" / "llmdrift" / "recorded.parquet")
+        self.frame = frame.filter(pl.col("task").is_in(tasks)) if tasks else frame
+        self.recording = home / "recording.parquet"
+        home.mkdir(parents=True, exist_ok=True)
+        self.frame.write_parquet(self.recording)
+
+    def write_project(self, base_url: str, **extra: Any) -> None:
+        config = {
+            "releases": [
+                {"model_version": self.old, "predecessor": None, "logs": {"format": "openai_chat", "path": f"logs/{self.old}/*.jsonl"}},
+                {
+                    "model_version": self.new,
+                    "predecessor": self.old,
+                    "logs": {"format": "openai_chat", "path": f"logs/{self.new}/*.jsonl"},
+                    "candidate": {"model": self.new, "params": {"temperature": 0.1, "max_tokens": 800}},
+                },
+            ],
+            "endpoint": {"base_url": base_url, "api_key_env": "OPENAI_API_KEY", "max_concurrency": 32},
+            "judge": {"model": "judge"},
+            "behaviors": "behaviors.yaml",
+            "sampling": {"max_prefixes": 20000, "seed": 7},
+            "deidentification": {"min_level": 0},
+            "automation": {"poll_seconds": 2},
+        }
+        tasks = set(self.frame["task"])
+        listed = [b for b in BEHAVIORS if b["applies_to"]["surface"] in tasks]
+        (self.home / "deploysim.yaml").write_text(yaml.safe_dump(config | extra))
+        (self.home / "behaviors.yaml").write_text(yaml.safe_dump(listed))
+
+    def land(self, model: str) -> int:
+        """Let the logs of a model's half of the prompts land; returns their number."""
+        folder = self.home / "logs" / model
+        folder.mkdir(parents=True)
+        start = datetime.now(UTC) - (timedelta(days=2) if model == self.old else timedelta(0))
+        mine = self.frame.filter(pl.col("model") == model)
+        lines: list[str] = []
+        for i, row in enumerate(mine.iter_rows(named=True)):
+            if half_of(row["prompt"]) != (model == self.old):
+                continue
+            line = {
+                "conversation_id": f"{model}-{i}",
+                "user_id": f"user-{i}",
+                "started_at": (start + timedelta(microseconds=i)).isoformat(),
+                "training_allowed": True,
+                "surface": row["task"],
+                "language": "en",
+                "messages": [{"role": "user", "content": row["prompt"]}, {"role": "assistant", "content": row["response"]}],
+            }
+            lines.append(json.dumps(line))
+        (folder / "whole.partial").write_text("\n".join(lines) + "\n")
+        (folder / "whole.partial").rename(folder / "traffic.jsonl")
+        return len(lines)

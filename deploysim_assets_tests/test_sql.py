@@ -1,0 +1,98 @@
+"""The SQL models: counts that leave nulls out, documented columns, lineage that exists, tests that can fail."""
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from deploysim_assets import schema
+from deploysim_assets.forecast.estimate import rate_row
+from deploysim_assets.sql import FOLDER, asset_tables, failing_rows, models, run_model
+
+BEHAVIORS = ["rude", "lazy"]
+GRADES = schema.grades(BEHAVIORS)
+
+
+def _row(i: int, rude: bool | None, lazy: bool | None, grading: str = "g", stratum: str = "web") -> dict[str, Any]:
+    status = "failed" if rude is None and lazy is None else "graded"
+    keys = {"prefix_id": f"p{i}", "model_version": "m", "grading_id": grading, "stratum": stratum, "user_key": f"u{i % 3}"}
+    return keys | {"status": status, "evidence": [], "rude": rude, "lazy": lazy}
+
+
+def _table(folder: Path, name: str, rows: list[dict[str, Any]]) -> str:
+    (folder / name).mkdir()
+    pl.DataFrame(rows, schema=GRADES).write_parquet(folder / name / "part-00000.parquet")
+    return str(folder / name / "part-*.parquet")
+
+
+ROWS = [_row(0, True, None), _row(1, False, True), _row(2, None, None), _row(3, True, False), _row(4, False, False, stratum="api")]
+
+
+def test_null_grades_leave_the_denominator(tmp_path: Path) -> None:
+    counts = run_model("rate_counts", {"grades": _table(tmp_path, "grades", ROWS)})
+    assert counts.rows() == [("lazy", "api", 1, 0), ("lazy", "web", 2, 1), ("rude", "api", 1, 0), ("rude", "web", 3, 2)]
+
+
+def test_flags_are_counted_per_user(tmp_path: Path) -> None:
+    clusters = run_model("flag_clusters", {"grades": _table(tmp_path, "grades", ROWS)})
+    assert clusters.rows() == [("lazy", "u1", "web", 1), ("rude", "u0", "web", 2)]
+
+
+def test_gradings_of_production_stay_apart(tmp_path: Path) -> None:
+    glob = _table(tmp_path, "production_grades", [*ROWS, _row(0, False, None, grading="h")])
+    counts = run_model("production_rate_counts", {"production_grades": glob})
+    assert counts.filter(pl.col("grading_id") == "h").rows() == [("h", "rude", "web", 1, 0)]
+    assert counts.filter((pl.col("grading_id") == "g") & (pl.col("behavior") == "rude"))["n"].sum() == 4
+
+
+def test_pairs_are_of_one_prefix_under_one_grading(tmp_path: Path) -> None:
+    live = [_row(0, True, None), _row(1, True, None), _row(3, False, None), _row(4, False, None), _row(0, True, None, grading="h"), _row(9, True, None)]
+    tables = {"grades": _table(tmp_path, "grades", ROWS), "production_grades": _table(tmp_path, "production_grades", live)}
+    assert run_model("paired_counts", tables).rows() == [("rude", 1, 1, 1, 1)]
+
+
+def test_an_empty_table_gives_an_empty_result_with_the_columns(tmp_path: Path) -> None:
+    for name in ("rate_counts", "flag_clusters"):
+        empty = run_model(name, {"grades": _table(tmp_path, f"{name}_grades", [])})
+        assert empty.is_empty()
+        assert empty.columns == [c.name for c in models()[name].columns]
+
+
+def test_a_broken_result_is_found_by_its_tests() -> None:
+    broken = pl.DataFrame({"behavior": ["a", "a", None], "stratum": ["s", "s", "s"], "n": [1, 0, 2], "k": [0, 1, 0]})
+    found = failing_rows(models()["rate_counts"], broken)
+    assert found["unique"] == 1
+    assert found["behavior_not_null"] == 1
+    assert found["n_in_range"] == 1
+    assert found["k_expression"] == 1
+    assert found["stratum_not_null"] == 0
+
+
+@pytest.mark.parametrize("name", sorted(models()))
+def test_every_model_is_documented_to_the_column_and_its_lineage_exists(name: str, tmp_path: Path) -> None:
+    model = models()[name]
+    assert model.description
+    if model.materialized == "table":
+        tables = {t: _table(tmp_path, t, ROWS) for t in asset_tables(name)}
+        assert run_model(name, tables).columns == [c.name for c in model.columns]
+        assert model.unique
+    for column in model.columns:
+        assert column.description
+        for upstream in column.upstream:
+            table, field = upstream.split(".")
+            assert table in asset_tables(name)
+            assert field in GRADES
+
+
+def test_every_sql_file_is_a_model_and_every_model_a_file() -> None:
+    assert {p.stem for p in FOLDER.rglob("*.sql")} == set(models())
+
+
+def test_counts_reach_the_rates(tmp_path: Path) -> None:
+    from deploysim_assets.assets.realized_rates import counts_by_behavior
+
+    glob = _table(tmp_path, "grades", ROWS)
+    found = counts_by_behavior(run_model("rate_counts", {"grades": glob}), run_model("flag_clusters", {"grades": glob}))
+    assert {name: (c.n, c.k, c.flags) for name, c in found.items()} == {"lazy": (3, 1, (1,)), "rude": (4, 2, (2,))}
+    assert rate_row(found["rude"])["rate"] == 0.5
