@@ -41,7 +41,8 @@ def _with_operations(command: "Callable[Concatenate[Operations, P], None]") -> C
         import dagster as dg
 
         from deploysim_assets.definitions import defs
-        from deploysim_assets.operations import Operations, dagster_home
+        from deploysim_assets.instance import dagster_home
+        from deploysim_assets.operations import Operations
 
         os.environ["DAGSTER_HOME"] = str(dagster_home(home))
         with dg.DagsterInstance.get() as instance:
@@ -64,7 +65,7 @@ def main() -> None:
 def init() -> None:
     """Write a project to start from: deploysim.yaml, behaviors.yaml, workspace.yaml and the keys."""
     from deploysim_assets.deidentify.keys import create_key_file
-    from deploysim_assets.operations import WORKSPACE_YAML, dagster_home
+    from deploysim_assets.instance import WORKSPACE_YAML, dagster_home
 
     home = home_folder()
     home.mkdir(parents=True, exist_ok=True)

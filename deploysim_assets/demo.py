@@ -92,7 +92,8 @@ def run_demo(home: Path, seed: int, count: int, tell: Callable[[str], None]) -> 
         import dagster as dg
 
         from deploysim_assets.definitions import defs
-        from deploysim_assets.operations import WORKSPACE_YAML, Operations, dagster_home
+        from deploysim_assets.instance import WORKSPACE_YAML, dagster_home
+        from deploysim_assets.operations import Operations
 
         (home / "workspace.yaml").write_text(WORKSPACE_YAML)
         os.environ["DAGSTER_HOME"] = str(dagster_home(home))
@@ -123,7 +124,7 @@ def _print_release(out: Console, lake: Any, release: str) -> None:
             [
                 behavior.name,
                 observed(row["persistence_k"], row["persistence_n"], midp_interval(row["persistence_k"], row["persistence_n"])[1]),
-                observed(row["forecast_k"], row["forecast_n"], estimate["high"]),
+                observed(row["forecast_k"], row["forecast_n"], row["forecast_high"]),
                 limits(estimate["p95_low"], estimate["p95_high"]),
                 observed(row["realized_k"], row["realized_n"], row["realized_high"]),
                 per_100k(true_rate(behavior, release)),

@@ -1,8 +1,6 @@
 """What the command line does, as runs of the code location's own jobs on its own instance: they show in the UI like any other."""
 
-import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import dagster as dg
 
@@ -12,30 +10,9 @@ from deploysim_assets.dead_runs import close_dead_runs, process_tags
 from deploysim_assets.lake import Lake
 from deploysim_assets.project import Project, ProjectError, Release
 
-_DAGSTER_YAML = """\
-telemetry: {enabled: false}
-nux: {enabled: false}
-"""
-
-WORKSPACE_YAML = """\
-load_from:
-  - python_module:
-      module_name: deploysim_assets.definitions
-      location_name: deploysim
-"""
-
 _CORPUS = ("raw_logs", "deidentified_prefixes")
 _PRODUCTION = ("production_grades", "production_rate_counts", "production_flag_clusters", "realized_rates")
 _FORECAST = ("candidate_completions", "grades", "rate_counts", "flag_clusters", "paired_counts", "rate_estimates")
-
-
-def dagster_home(home: Path) -> Path:
-    """DAGSTER_HOME, by default a folder in the project's home; made, with telemetry off, where it is not there yet."""
-    folder = Path(os.environ.get("DAGSTER_HOME") or home / ".dagster").resolve()
-    folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / "dagster.yaml").exists():
-        (folder / "dagster.yaml").write_text(_DAGSTER_YAML)
-    return folder
 
 
 class Operations:

@@ -168,6 +168,7 @@ CALIBRATION = pl.Schema(
         "forecast": pl.Float64,
         "forecast_n": pl.Int64,
         "forecast_k": pl.Int64,
+        "forecast_high": pl.Float64,
         "gamma_shape": pl.Float64,
         "gamma_rate": pl.Float64,
         "realized_n": pl.Int64,

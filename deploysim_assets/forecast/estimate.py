@@ -95,6 +95,7 @@ def score(estimated: dict[str, Any], realized: dict[str, Any], weights: Array) -
         "forecast": estimated["rate"],
         "forecast_n": n,
         "forecast_k": k,
+        "forecast_high": estimated["high"],
         "gamma_shape": gamma.shape,
         "gamma_rate": gamma.rate,
         "realized_n": messages,

@@ -12,7 +12,7 @@ _INK, _SOFT, _REALIZED = "#1b3a5c", "#9db8d3", "#c8502d"
 
 
 def inline_image(png: bytes) -> str:
-    """Markdown that shows a PNG inside Dagster's UI. It is kept in the event log, so it must stay at some tens of KB."""
+    """Markdown that shows a PNG in Dagster's UI, behind a click. It is kept in the event log, so it must stay at some tens of KB."""
     return f"![plot](data:image/png;base64,{base64.b64encode(png).decode()})"
 
 

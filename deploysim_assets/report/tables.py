@@ -41,7 +41,7 @@ def calibration_markdown(rows: list[dict[str, Any]]) -> str:
     cells = [
         [
             row["behavior"],
-            per_100k(row["forecast"]),
+            observed(row["forecast_k"], row["forecast_n"], row["forecast_high"]),
             observed(row["realized_k"], row["realized_n"], row["realized_high"]),
             times(row["multiplicative_error"]) + ("" if row["resolved"] else " (unresolved)"),
             times(row["noise_floor"]),

@@ -1,0 +1,25 @@
+"""The Dagster instance of a project: where it lies, and what it and its workspace are told."""
+
+import os
+from pathlib import Path
+
+_DAGSTER_YAML = """\
+telemetry: {enabled: false}
+nux: {enabled: false}
+"""
+
+WORKSPACE_YAML = """\
+load_from:
+  - python_module:
+      module_name: deploysim_assets.definitions
+      location_name: deploysim
+"""
+
+
+def dagster_home(home: Path) -> Path:
+    """DAGSTER_HOME, by default a folder in the project's home; made, with telemetry off, where it is not there yet."""
+    folder = Path(os.environ.get("DAGSTER_HOME") or home / ".dagster").resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "dagster.yaml").exists():
+        (folder / "dagster.yaml").write_text(_DAGSTER_YAML)
+    return folder

@@ -1,0 +1,33 @@
+"""Lint, format and strict types hold, and the README's commands are what CI runs."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from deploysim_assets_tests.support import REPO, script
+
+
+@pytest.mark.parametrize("command", [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["pyright"]], ids=["lint", "format", "types"])
+def test_the_code_is_clean(command: list[str]) -> None:
+    done = subprocess.run([script(command[0]), *command[1:]], cwd=REPO, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_ci_runs_exactly_the_readmes_test_command() -> None:
+    last = (REPO / ".ci" / "run").read_text().strip().splitlines()[-1]
+    assert last.endswith("pytest -n 2 --dist loadfile")
+    assert last in (REPO / "README.md").read_text().splitlines()
+    assert "bash .ci/run" in (REPO / ".github" / "workflows" / "ci.yml").read_text()
+
+
+def test_the_readmes_own_configuration_is_one_that_loads(tmp_path: Path) -> None:
+    from deploysim_assets.project import load_project
+
+    blocks = (REPO / "README.md").read_text().split("```yaml\n")
+    (tmp_path / "deploysim.yaml").write_text(blocks[1].split("```")[0])
+    rule = "\n".join(f"  {line}" for line in blocks[2].split("```")[0].splitlines())
+    (tmp_path / "behaviors.yaml").write_text(f"- name: hacking\n  definition: d\n  grader: rule\n{rule}\n- {{name: rude, definition: d}}\n")
+    project = load_project(tmp_path)
+    assert project.automation.poll_seconds == 30
+    assert project.behaviors[0].rule is not None
