@@ -7,28 +7,24 @@ _A = dg.AutomationCondition
 _READY = ~_A.any_deps_missing() & ~_A.any_deps_in_progress() & ~_A.in_progress() & _A.all_deps_blocking_checks_passed()
 """Inputs complete and sound. Across runs a blocking check blocks only because this asks for it."""
 
-CHEAP = ((_A.missing() & ~_A.execution_failed()) | _A.any_deps_updated().since_last_handled()) & _READY
-"""Catch up and follow updates. `eager()` never catches up on inputs that were there before automation was switched on;
-`missing()` without `~execution_failed()` retries a failing step on every tick, for ever."""
+_BECAME_MISSING = _A.missing().newly_true() | (_A.missing() & _A.initial_evaluation())
+_NEVER_MADE = _BECAME_MISSING.since(_A.newly_requested() | _A.newly_updated()) & _A.missing() & ~_A.execution_failed()
+"""Missing, and not yet asked for. Plain `missing()` asks again when a tick has read the asset's record just before its run ends
+and the state of the run just after (seen on a loaded machine), and without `~execution_failed()` on every tick, for ever."""
 
-ONCE = _A.missing() & ~_A.execution_failed() & _READY
+_UPDATED = _A.any_deps_updated().since_last_handled()
+
+CHEAP = (_NEVER_MADE | _UPDATED) & _READY
+"""Catch up and follow updates. `eager()` never catches up on inputs that were there before automation was switched on."""
+
+ONCE = _NEVER_MADE & _READY
 """For paid steps and for what is sealed: runs when it was never made, never again by itself, whatever its inputs do later."""
 
 _MISSING_DEP = _A.any_deps_match(_A.missing() & ~_A.will_be_requested())
 _DEPS_MISSING = _MISSING_DEP.ignore(dg.AssetSelection.assets("preregistration"))  # pyright: ignore[reportUnknownVariableType]
-FOLLOW_GRADABLE = (
-    ((_A.missing() & ~_A.execution_failed()) | _A.any_deps_updated().since_last_handled())
-    & ~_DEPS_MISSING
-    & ~_A.any_deps_in_progress()
-    & ~_A.in_progress()
-    & _A.all_deps_blocking_checks_passed()
-)
+FOLLOW_GRADABLE = (_NEVER_MADE | _UPDATED) & ~_DEPS_MISSING & ~_A.any_deps_in_progress() & ~_A.in_progress() & _A.all_deps_blocking_checks_passed()
 """CHEAP for production_grades: a registration adds graders but is not needed, as for the first release, which has none.
 Paid, yet it may follow updates: its journal holds what was graded, so that a rerun asks only for what is new."""
 
-SUMMARY = (
-    ((_A.missing() & ~_A.execution_failed() & _A.any_deps_match(~_A.missing())) | _A.any_deps_updated().since_last_handled())
-    & ~_A.any_deps_in_progress()
-    & ~_A.in_progress()
-)
+SUMMARY = ((_NEVER_MADE & _A.any_deps_match(~_A.missing())) | _UPDATED) & ~_A.any_deps_in_progress() & ~_A.in_progress()
 """For the scorecard, which sums up the reports there are: some candidate is always still without one."""

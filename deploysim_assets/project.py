@@ -24,10 +24,16 @@ class Frozen(BaseModel):
 
 
 class LogSource(Frozen):
-    """Where a release's production logs lie: a format known to `deploysim_assets.logs` and a glob, relative to the home."""
+    """Where a release's production logs lie: a format known to `deploysim_assets.logs`, and a glob relative to the home or an fsspec URL.
+
+    `consent_basis` states in words why every conversation of this source may be used although the source carries no consent of
+    its own; an explicit no stays a no.  `model_names` are the names under which the source itself knows the release.
+    """
 
     format: str
     path: str
+    consent_basis: str | None = Field(default=None, min_length=10)
+    model_names: tuple[str, ...] = ()
 
 
 class Candidate(Frozen):
@@ -162,10 +168,25 @@ class Behavior(Frozen):
 
 
 class Sampling(Frozen):
-    """Uniform sampling over eligible user turns. Turns are ranked by a keyed hash of (seed, conversation, turn)."""
+    """Uniform sampling over eligible user turns. Turns are ranked by a keyed hash of (seed, conversation, turn).
+
+    `max_per_user` caps what one user can contribute; the forecast is then one of the capped traffic, and the record says so.
+    """
 
     max_prefixes: int = Field(default=20_000, ge=1)
     seed: int = 0
+    max_per_user: int | None = Field(default=None, ge=1)
+
+
+class Eligibility(Frozen):
+    """Which conversations may be used. Consent is not among the settings: it must be true, always."""
+
+    allow_temporary: bool = False
+    allow_attachments: bool = False
+    exclude_surfaces: tuple[str, ...] = ()
+    exclude_users: tuple[str, ...] = ()
+    max_messages: int = Field(default=1_000, ge=2)
+    max_characters: int = Field(default=1_000_000, ge=1)
 
 
 class Deidentification(Frozen):
@@ -189,6 +210,7 @@ class Project(Frozen):
     judge: Judge | None = None
     behaviors: tuple[Behavior, ...] = Field(min_length=1)
     sampling: Sampling = Sampling()
+    eligibility: Eligibility = Eligibility()
     deidentification: Deidentification = Deidentification()
     automation: Automation = Automation()
 

@@ -30,6 +30,7 @@ CONVERSATIONS = pl.Schema(
         "started_at": TIME,
         "surface": pl.String,
         "language": pl.String,
+        "reported_model": pl.String,
         "training_allowed": pl.Boolean,
         "is_temporary": pl.Boolean,
         "has_attachments": pl.Boolean,
@@ -37,7 +38,8 @@ CONVERSATIONS = pl.Schema(
         "source": pl.String,
     }
 )
-"""raw_logs: one row per conversation. Consent is `training_allowed`: null is unknown, and unknown is not consent."""
+"""raw_logs: one row per conversation. Consent is `training_allowed`: null is unknown, and unknown is not consent.
+`reported_model` is what the source names as the model."""
 
 REJECTS = pl.Schema({"file": pl.String, "line": pl.Int64, "reason": pl.String})
 """What a reader could not take, kept beside raw_logs. Never holds text of the line."""

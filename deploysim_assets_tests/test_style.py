@@ -1,6 +1,7 @@
 """Lint, format and strict types hold, and the README's commands are what CI runs."""
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,9 @@ import pytest
 from deploysim_assets_tests.support import REPO, script
 
 
-@pytest.mark.parametrize("command", [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["pyright"]], ids=["lint", "format", "types"])
+@pytest.mark.parametrize(
+    "command", [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["pyright", "--pythonpath", sys.executable]], ids=["lint", "format", "types"]
+)
 def test_the_code_is_clean(command: list[str]) -> None:
     done = subprocess.run([script(command[0]), *command[1:]], cwd=REPO, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

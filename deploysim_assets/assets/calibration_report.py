@@ -41,7 +41,7 @@ def score_forecast(project: Project, lake: Lake, candidate: str) -> list[dict[st
         )
     realized = {row["behavior"]: row for row in same_graders.iter_rows(named=True)}
     first = lake.stats("raw_logs", candidate)["first_message_at"]
-    prospective = seal.at < datetime.fromisoformat(first)
+    prospective = first is not None and seal.at < datetime.fromisoformat(first)
     model = sealed_error_model(seal.body)
     return [
         {"model_version": candidate, "behavior": row["behavior"], "prospective": prospective, **versions}

@@ -7,7 +7,7 @@ import polars as pl
 
 from deploysim_assets.automation import CHEAP
 from deploysim_assets.lake import Lake, table_result
-from deploysim_assets.logs.sampling import drawn_turns, survey
+from deploysim_assets.logs.sampling import DRAWN_FROM, Sampler
 from deploysim_assets.project import Project
 from deploysim_assets.releases import MODELS
 from deploysim_assets.schema import PREFIXES, QUARANTINE
@@ -21,14 +21,15 @@ def deidentified_prefixes(context: dg.AssetExecutionContext, lake: dg.ResourcePa
     from deploysim_assets.deidentify.keys import load_keys
     from deploysim_assets.deidentify.prefixes import Drawn, deidentified
 
-    model, sampling = context.partition_key, project.sampling
+    model = context.partition_key
     require_level(project.deidentification.min_level)
     keys = load_keys(project.home, may_create=not any(lake.current("deidentified_prefixes", r.model_version) for r in project.releases))
     raw = lake.current("raw_logs", model)
-    roles = pl.col("messages").list.eval(pl.element().struct.field("role")).alias("roles")
-    columns = ["conversation_id", "training_allowed", "is_temporary", "has_attachments", roles]
-    found = survey(lake.rows("raw_logs", model, raw, columns), sampling.seed, sampling.max_prefixes)
-    drawn = (Drawn(c, t) for c in lake.rows("raw_logs", model, raw) if (t := drawn_turns(c, sampling.seed, found.last_rank)))
+    source = project.release(model).logs
+    sampler = Sampler(project.sampling, project.eligibility, frozenset({model, *source.model_names}))
+    found = sampler.survey(lake.rows("raw_logs", model, raw, DRAWN_FROM))
+    whole = lake.rows("raw_logs", model, raw, [pl.all(), *DRAWN_FROM[1:]])
+    drawn = (Drawn(conversation, turns) for conversation in whole if (turns := sampler.drawn(conversation, found)))
     reasons: Counter[str] = Counter()
     with text_withheld(), lake.new_version("deidentified_prefixes", model, PREFIXES, context.run.run_id) as version:
         version.side_table("quarantine", QUARANTINE)
@@ -51,5 +52,6 @@ def deidentified_prefixes(context: dg.AssetExecutionContext, lake: dg.ResourcePa
             "released": released,
             "quarantined": reasons.total(),
             "quarantined_by_reason": dict(reasons),
+            "users_capped": len(found.last_rank_of_user),
         }
     return table_result(lake, "deidentified_prefixes", model, version.stats)

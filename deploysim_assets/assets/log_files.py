@@ -6,8 +6,8 @@ from collections.abc import Mapping
 import dagster as dg
 
 from deploysim_assets.dead_runs import close_dead_runs
-from deploysim_assets.logs.conversations import fingerprint
-from deploysim_assets.logs.conversations import log_files as files_of
+from deploysim_assets.logs.files import fingerprint
+from deploysim_assets.logs.files import log_files as files_of
 from deploysim_assets.project import Project
 from deploysim_assets.releases import MODELS
 
@@ -26,7 +26,7 @@ def observations(project: Project, seen: Mapping[str, str]) -> dict[str, tuple[s
         files = files_of(project.home, release.logs.path)
         print_ = fingerprint(files)
         if files and seen.get(release.model_version) != print_:
-            found[release.model_version] = (print_, len(files), sum(f.stat().st_size for f in files))
+            found[release.model_version] = (print_, len(files), sum(f.size for f in files))
     return found
 
 

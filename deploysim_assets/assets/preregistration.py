@@ -71,6 +71,7 @@ def registration_body(project: Project, lake: Lake, candidate: str) -> dict[str,
         "grading_id": panel.grading_id,
         "candidate": project.release(candidate).asked_as.model_dump(mode="json"),
         "sampling": project.sampling.model_dump(mode="json"),
+        "eligibility": project.eligibility.model_dump(mode="json"),
         "deidentification": project.deidentification.model_dump(mode="json"),
         "estimator": ESTIMATOR,
     }

@@ -5,7 +5,8 @@ import dagster as dg
 from deploysim_assets.automation import CHEAP
 from deploysim_assets.lake import Lake, table_result
 from deploysim_assets.logs import reader
-from deploysim_assets.logs.conversations import fingerprint, log_files, read_conversations
+from deploysim_assets.logs.conversations import read_conversations
+from deploysim_assets.logs.files import fingerprint, log_files
 from deploysim_assets.project import Project, ProjectError
 from deploysim_assets.releases import MODELS
 from deploysim_assets.schema import CONVERSATIONS, REJECTS
@@ -30,5 +31,6 @@ def raw_logs(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], pr
         raise ProjectError(f"deploysim.yaml: releases: {model}: logs.path {source.path!r} matches no file below {project.home}; put the logs there")
     with text_withheld(), lake.new_version("raw_logs", model, CONVERSATIONS, context.run.run_id) as version:
         version.side_table("rejects", REJECTS)
-        version.stats |= {"fingerprint": fingerprint(files), **read_conversations(files, read, model, version)}
+        counts = read_conversations(files, read, model, version, consented=source.consent_basis is not None)
+        version.stats |= {"fingerprint": fingerprint(files), "consent_basis": source.consent_basis, **counts}
     return table_result(lake, "raw_logs", model, version.stats)

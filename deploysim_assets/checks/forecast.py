@@ -36,12 +36,12 @@ def forecast_before_production(
     """The seal of the forecast is older than the first production message. A forecast of the past is scored, but shows amber."""
     candidate = context.partition_key
     seal: ledger.Record = seal_of(project, lake, candidate)
-    first = datetime.fromisoformat(lake.stats("raw_logs", candidate)["first_message_at"])
-    yield dg.AssetCheckResult(
-        passed=seal.at < first,
-        severity=dg.AssetCheckSeverity.WARN,
-        metadata={"sealed_at": seal.at.isoformat(), "first_message_at": first.isoformat(), "hours_ahead": (first - seal.at).total_seconds() / 3600},
-    )
+    known = lake.stats("raw_logs", candidate)["first_message_at"]
+    first = datetime.fromisoformat(known) if known else None
+    metadata: dict[str, str | float] = {"sealed_at": seal.at.isoformat(), "first_message_at": known or "the logs carry no times"}
+    if first:
+        metadata["hours_ahead"] = (first - seal.at).total_seconds() / 3600
+    yield dg.AssetCheckResult(passed=first is not None and seal.at < first, severity=dg.AssetCheckSeverity.WARN, metadata=metadata)
 
 
 FORECAST_CHECKS = [grades_funnel, forecast_before_production]

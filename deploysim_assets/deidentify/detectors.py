@@ -1,15 +1,13 @@
-"""Level 0 detection: presidio's pattern recognizers without a model and without the network, and rules for secrets."""
+"""Level 0 detection: presidio's recognizers without a model and without the network, and our own rules, behind one gate pass."""
 
 # pyright: reportArgumentType=false, reportMissingTypeStubs=false, reportUnknownMemberType=false, reportIncompatibleMethodOverride=false
 # pyright: reportUnknownParameterType=false, reportMissingParameterType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 import logging
-import re
-from typing import NamedTuple
 
+import re2
 import regex
-from presidio_analyzer import AnalyzerEngine, Pattern, PatternRecognizer, RecognizerRegistry
-from presidio_analyzer.nlp_engine import NlpArtifacts, NlpEngine
+from presidio_analyzer import EntityRecognizer
 from presidio_analyzer.predefined_recognizers import (
     CreditCardRecognizer,
     CryptoRecognizer,
@@ -21,43 +19,25 @@ from presidio_analyzer.predefined_recognizers import (
 )
 
 from deploysim_assets.deidentify.phones import REGIONS, FastPhoneRecognizer
+from deploysim_assets.deidentify.rules import RULES, SPLIT_TYPES, Span
+from deploysim_assets.deidentify.scan_copy import ScanCopy, joined_lines, scan_copy
 from deploysim_assets.project import ProjectError
 
 LEVEL = 0
 """What this installation can detect: 0 patterns and secrets."""
 
-_LANGUAGE = "en"  # one pseudo-language for every text: a language without recognizers is an exception, not an empty result
-_FLAGS = regex.IGNORECASE | regex.MULTILINE | regex.DOTALL | regex.ASCII  # ASCII: else CJK text has no boundary next to an identifier
-_THRESHOLD = 0.35
-_WORD = re.compile(r"\w+")
-
-_SECRETS = {
-    "API_KEY": (
-        r"\b(?:sk|pk|rk)[-_](?:[A-Za-z0-9]+[-_])*[A-Za-z0-9]{16,}|\bgh[pousr]_[A-Za-z0-9]{30,}|\bglpat-[\w-]{20,}"
-        r"|\bxox[abeoprs]-[A-Za-z0-9-]{10,}|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\bAIza[\w-]{35}|\bhf_[A-Za-z0-9]{30,}"
-    ),
-    "JWT": r"\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,}",
-    "PRIVATE_KEY": r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
-    "URL_CREDENTIALS": r"(?<=://)[^\s/@:]+:[^\s/@]+@[^\s/?#]+",
-}
+FLAGS = regex.IGNORECASE | regex.MULTILINE | regex.DOTALL | regex.ASCII  # ASCII: else CJK text has no boundary next to an identifier
+THRESHOLD = 0.35
 
 
-class Span(NamedTuple):
-    """A found entity: [start, end) in code points, and its type."""
-
-    start: int
-    end: int
-    type: str
-
-
-class _AnyDomainEmail(EmailRecognizer):
+class AnyDomainEmail(EmailRecognizer):
     """Keeps addresses in domains that the public-suffix list does not know (corp.internal), and asks no list, hence no network."""
 
     def validate_result(self, pattern_text):
         return None
 
 
-class _AddressNotSlice(IpRecognizer):
+class AddressNotSlice(IpRecognizer):
     """Passes over `x[1::2]`: an IPv6 address has three groups, or one of three digits."""
 
     def invalidate_result(self, pattern_text):
@@ -66,45 +46,26 @@ class _AddressNotSlice(IpRecognizer):
         return slice_like or super().invalidate_result(pattern_text)
 
 
-class _WordEngine(NlpEngine):
-    """Hands presidio the words of a text, so that context words raise a score; there is no model behind it."""
+_GATES = {
+    AnyDomainEmail: "@",
+    CreditCardRecognizer: r"[0-9](?:[^0-9]?[0-9]){10}",
+    AddressNotSlice: r"[0-9]\.[0-9]|:[0-9A-Fa-f]{0,4}:",
+    UsSsnRecognizer: r"[0-9]{3}.?[0-9]{2}.?[0-9]{4}",
+    IbanRecognizer: r"[A-Za-z]{2}[0-9]{2}",
+    CryptoRecognizer: r"(?i)bc1|[13][a-km-zA-HJ-NP-Z1-9]{24}",
+    MacAddressRecognizer: r"[0-9A-Fa-f]{2}[:-][0-9A-Fa-f]{2}|[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}",
+    FastPhoneRecognizer: r"[0-9\x{ff10}-\x{ff19}](?:[^0-9]{0,6}[0-9]){4}",
+}
 
-    engine_name = "words"
-    is_available = True
 
-    def load(self):
-        pass
-
-    def is_loaded(self):
-        return True
-
-    def process_text(self, text, language):
-        words = list(_WORD.finditer(text))
-        return NlpArtifacts(
-            entities=[],
-            tokens=[w.group() for w in words],
-            tokens_indices=[w.start() for w in words],
-            lemmas=[w.group().lower() for w in words],
-            nlp_engine=self,
-            language=language,
-            scores=[],
-        )
-
-    def process_batch(self, texts, language, batch_size=1, n_process=1, as_tuples=False, **settings):
-        for text in texts:
-            yield str(text), self.process_text(str(text), language)
-
-    def is_stopword(self, word, language):
-        return False
-
-    def is_punct(self, word, language):
-        return False
-
-    def get_supported_entities(self):
-        return []
-
-    def get_supported_languages(self):
-        return [_LANGUAGE]
+def recognizers() -> list[EntityRecognizer]:
+    """Presidio's recognizers as level 0 uses them; the phone recognizer is presidio's, result for result."""
+    found: list[EntityRecognizer] = [FastPhoneRecognizer(supported_regions=REGIONS)]
+    for kind in (AnyDomainEmail, CreditCardRecognizer, AddressNotSlice, UsSsnRecognizer, IbanRecognizer, CryptoRecognizer, MacAddressRecognizer):
+        recognizer = kind()
+        recognizer.global_regex_flags = FLAGS
+        found.append(recognizer)
+    return found
 
 
 class _TimeOuts(logging.Handler):
@@ -115,7 +76,8 @@ class _TimeOuts(logging.Handler):
         self.count = 0
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.count += "timed out" in str(record.msg).lower() or "timeout" in str(record.msg).lower()
+        said = str(record.msg).lower()
+        self.count += "timed out" in said or "timeout" in said
 
 
 class DetectionError(Exception):
@@ -126,22 +88,7 @@ class PatternDetector:
     """Finds identifiers and secrets by pattern."""
 
     def __init__(self) -> None:
-        recognizers = [
-            CreditCardRecognizer(),
-            _AnyDomainEmail(),
-            _AddressNotSlice(),
-            UsSsnRecognizer(),
-            IbanRecognizer(),
-            CryptoRecognizer(),
-            MacAddressRecognizer(),
-            *(PatternRecognizer(kind, patterns=[Pattern(kind, pattern, 0.9)], name=kind) for kind, pattern in _SECRETS.items()),
-        ]
-        for recognizer in recognizers:
-            secret = recognizer.supported_entities[0] in _SECRETS
-            recognizer.global_regex_flags = _FLAGS & ~regex.IGNORECASE if secret else _FLAGS
-        phones = FastPhoneRecognizer(supported_regions=REGIONS)
-        registry = RecognizerRegistry(recognizers=[*recognizers, phones], supported_languages=[_LANGUAGE])
-        self._engine = AnalyzerEngine(registry=registry, nlp_engine=_WordEngine(), supported_languages=[_LANGUAGE])
+        self._recognizers = [(re2.compile(_GATES[type(r)]), r) for r in recognizers()]
         log = logging.getLogger("presidio-analyzer")
         log.handlers[:] = [timeouts := _TimeOuts()]  # the IBAN recognizer logs text that it could not validate
         log.propagate = False
@@ -149,11 +96,52 @@ class PatternDetector:
 
     def spans(self, text: str) -> list[Span]:
         """All entities of a text, overlapping ones included; DetectionError where a pattern timed out."""
+        copy = scan_copy(text)
+        try:
+            found = set(self._scan(copy.text))
+            places = {Span(*copy.original(s.start, s.end), s.type) for s in found}
+            places |= self._across_lines(copy, places)
+        except TimeoutError:
+            raise DetectionError("time_out") from None
+        return sorted(places)
+
+    def presidio_spans(self, text: str) -> list[Span]:
+        """What presidio's recognizers find in a text, each run only where its gate lets it match at all."""
         before = self._timeouts.count
-        found = self._engine.analyze(text, _LANGUAGE, score_threshold=_THRESHOLD)
+        found = [
+            Span(result.start, result.end, result.entity_type)
+            for gate, recognizer in self._recognizers
+            if gate.search(text)
+            for result in recognizer.analyze(text, recognizer.supported_entities, None) or ()
+            if result.score >= THRESHOLD
+        ]
         if self._timeouts.count != before:
             raise DetectionError("time_out")
-        return [Span(r.start, r.end, r.entity_type) for r in found]
+        return found
+
+    def _scan(self, text: str) -> list[Span]:
+        found = self.presidio_spans(text)
+        for rule in RULES:
+            if rule.gate.search(text):
+                found += rule.spans(text)
+        return found
+
+    @staticmethod
+    def _across_lines(copy: ScanCopy, found: set[Span]) -> set[Span]:
+        """Identifiers that a line break cuts in two: found in the joined text, over a seam, and touching nothing found before."""
+        joined = joined_lines(copy)
+        if joined is None:
+            return set()
+        text, seams = joined
+        spans: set[Span] = set()
+        for rule in RULES:
+            if rule.type in SPLIT_TYPES and rule.gate.search(text.text):
+                for s in rule.spans(text.text):
+                    if any(s.start < seam < s.end for seam in seams):
+                        start, end = text.original(s.start, s.end)
+                        if not any(start < f.end and f.start < end for f in found):
+                            spans.add(Span(start, end, s.type))
+        return spans
 
 
 def require_level(min_level: int) -> None:

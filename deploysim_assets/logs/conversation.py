@@ -1,9 +1,10 @@
 """One conversation as every reader hands it on, and the row that it becomes in the conversations table."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, Protocol
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 
 
 class ToolCall(BaseModel):
@@ -23,14 +24,15 @@ class Message(BaseModel):
 
 
 class Conversation(BaseModel):
-    """A conversation with the line it came from. Times without an offset are taken as UTC."""
+    """A conversation with the line (or row, or record) it came from. Times without an offset are taken as UTC."""
 
     line: int
     conversation_id: str = Field(min_length=1)
     user_id: str | None = None
-    started_at: datetime
+    started_at: datetime | None = None
     surface: str | None = None
     language: str | None = None
+    reported_model: str | None = None
     training_allowed: bool | None = None
     is_temporary: bool = False
     has_attachments: bool = False
@@ -41,7 +43,7 @@ class Conversation(BaseModel):
         """The row of the conversations table (schema.CONVERSATIONS)."""
         row = self.model_dump(exclude={"line"})
         row["model_version"] = model_version
-        row["started_at"] = as_utc(self.started_at)
+        row["started_at"] = as_utc(self.started_at) if self.started_at else None
         for message in row["messages"]:
             message["at"] = as_utc(message["at"]) if message["at"] else None
         return row
@@ -54,5 +56,18 @@ class Reject(NamedTuple):
     reason: str
 
 
+class Reader(Protocol):
+    """A format's reader: a stream of bytes becomes conversations and rejects, one at a time."""
+
+    def __call__(self, stream: BinaryIO, /) -> Iterator[Conversation | Reject]: ...
+
+
 def as_utc(time: datetime) -> datetime:
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+
+
+def rejected(line: int, wrong: ValidationError) -> Reject:
+    """The reject of a line that does not hold to its format: where, and what is expected there, never what stands there."""
+    first = wrong.errors(include_url=False, include_input=False, include_context=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return Reject(line, f"{where}: {first['msg']}" if where else first["msg"])

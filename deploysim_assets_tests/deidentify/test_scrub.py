@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from presidio_analyzer.predefined_recognizers import PhoneRecognizer
 
-from deploysim_assets.deidentify.detectors import PatternDetector, Span, require_level
+from deploysim_assets.deidentify.detectors import PatternDetector, require_level
 from deploysim_assets.deidentify.keys import KEY_FILE, Keys, create_key_file, load_keys
 from deploysim_assets.deidentify.phones import REGIONS, FastPhoneRecognizer
 from deploysim_assets.deidentify.prefixes import Drawn, cut_prefixes, deidentified
+from deploysim_assets.deidentify.rules import Span
 from deploysim_assets.deidentify.scrub import MAX_MESSAGE_BYTES, Quarantined, Scrubber
 from deploysim_assets.project import ProjectError
 
@@ -96,7 +97,7 @@ def test_what_cannot_be_scanned_whole_is_quarantined(scrubber: Scrubber, content
 def test_a_time_out_of_a_pattern_is_quarantine_not_clean(scrubber: Scrubber, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("presidio_analyzer.pattern_recognizer.REGEX_TIMEOUT_SECONDS", 1e-9)
     with pytest.raises(Quarantined, match="time_out"):
-        scrubber.scrub([message("a.b-c " * 30_000)], "c")
+        scrubber.scrub([message("a.b-c@d " * 20_000)], "c")
 
 
 def test_what_the_second_scan_finds_quarantines(scrubber: Scrubber, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from deploysim_assets.lake import Lake
 from deploysim_assets.logs import reader
-from deploysim_assets.logs.conversations import fingerprint, log_files, read_conversations
+from deploysim_assets.logs.conversations import read_conversations
+from deploysim_assets.logs.files import fingerprint, log_files
 from deploysim_assets.project import ProjectError
 from deploysim_assets.schema import CONVERSATIONS, REJECTS
 
@@ -41,7 +42,7 @@ def _read(tmp_path: Path, content: bytes) -> tuple[dict[str, Any], list[dict[str
     lake = Lake(tmp_path / "lake")
     with lake.new_version("raw_logs", "m", CONVERSATIONS, "run") as version:
         version.side_table("rejects", REJECTS)
-        counts = read_conversations([path], reader("openai_chat"), "m", version)
+        counts = read_conversations(log_files(tmp_path, "log.jsonl"), reader("openai_chat"), "m", version)
     return counts, list(lake.rows("raw_logs", "m")), lake.scan("raw_logs", "m", table="rejects").collect().to_dicts()
 
 
@@ -126,17 +127,17 @@ def test_an_empty_file_beside_a_good_one_is_counted(tmp_path: Path) -> None:
 
 
 def test_an_unknown_format_names_those_there_are() -> None:
-    with pytest.raises(ProjectError, match=r"'csv' is no known format; use one of \['openai_chat'\]"):
+    with pytest.raises(ProjectError, match=r"'csv' is no known format; use one of \['agent_trajectories', "):
         reader("csv")
 
 
 def test_the_fingerprint_changes_when_a_file_grows(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text("x")
-    before = fingerprint([path])
-    assert fingerprint([path]) == before
+    before = fingerprint(log_files(tmp_path, "*.jsonl"))
+    assert fingerprint(log_files(tmp_path, "*.jsonl")) == before
     path.write_text("xy")
-    assert fingerprint([path]) != before
+    assert fingerprint(log_files(tmp_path, "*.jsonl")) != before
 
 
 @given(st.binary(max_size=300))

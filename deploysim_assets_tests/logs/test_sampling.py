@@ -3,29 +3,38 @@
 import random
 from typing import Any
 
+import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from deploysim_assets.logs.sampling import drawn_turns, eligible_turns, ineligible, rank, survey
+from deploysim_assets.logs.sampling import CHARACTERS, FILLED, Sampler, eligible_turns, rank
+from deploysim_assets.logs.sampling import ROLES as ROLES_OF
+from deploysim_assets.project import Eligibility, Sampling
+from deploysim_assets.schema import CONVERSATIONS
 
 ROLES = st.lists(st.sampled_from(["system", "user", "assistant", "tool"]), min_size=1, max_size=12)
 
 
 def _conversation(number: int, roles: list[str], **more: Any) -> dict[str, Any]:
-    consent = {"training_allowed": True, "is_temporary": False, "has_attachments": False}
-    return {"conversation_id": f"c{number}", "roles": roles, "messages": [{"role": r} for r in roles], **consent, **more}
+    free = {"training_allowed": True, "is_temporary": False, "has_attachments": False, "surface": "web", "user_id": f"u{number % 3}", "reported_model": None}
+    return {"conversation_id": f"c{number}", "roles": roles, "filled": [True] * len(roles), "characters": 10, **free, **more}
 
 
-def _drawn(corpus: list[dict[str, Any]], seed: int, limit: int) -> set[tuple[str, int]]:
-    found = survey(corpus, seed, limit)
-    return {(c["conversation_id"], turn) for c in corpus for turn in drawn_turns(c, seed, found.last_rank)}
+def _sampler(limit: int = 100, seed: int = 1, cap: int | None = None, **policy: Any) -> Sampler:
+    return Sampler(Sampling(max_prefixes=limit, seed=seed, max_per_user=cap), Eligibility(**policy), frozenset({"m"}))
+
+
+def _drawn(corpus: list[dict[str, Any]], seed: int, limit: int, cap: int | None = None) -> set[tuple[str, int]]:
+    sampler = _sampler(limit, seed, cap)
+    found = sampler.survey(corpus)
+    return {(c["conversation_id"], turn) for c in corpus for turn in sampler.drawn(c, found)}
 
 
 @given(st.lists(ROLES, max_size=30), st.integers(1, 40), st.integers(-5, 5), st.randoms())
 def test_the_sample_is_of_its_size_and_knows_no_order(corpus: list[list[str]], limit: int, seed: int, shuffle: random.Random) -> None:
     conversations = [_conversation(i, roles) for i, roles in enumerate(corpus)]
-    turns = sum(len(eligible_turns(c["roles"])) for c in conversations)
+    turns = sum(len(eligible_turns(c["roles"], c["filled"])) for c in conversations)
     drawn = _drawn(conversations, seed, limit)
     assert len(drawn) == min(limit, turns)
     shuffle.shuffle(conversations)
@@ -65,14 +74,52 @@ def test_only_true_consent_is_consent_and_every_reason_is_counted() -> None:
         _conversation(3, dialog, is_temporary=True),
         _conversation(4, dialog, has_attachments=True),
         _conversation(5, ["system", "user"]),
+        _conversation(6, dialog, surface="api"),
+        _conversation(7, dialog, user_id="employee"),
+        _conversation(8, dialog, reported_model="another"),
+        _conversation(9, dialog, characters=500),
+        _conversation(10, dialog * 20),
+        _conversation(11, dialog, filled=[True, False]),
+        _conversation(12, dialog, reported_model="m"),
     ]
-    found = survey(corpus, 1, 100)
-    assert found.eligible == 1
-    assert found.ineligible == {"consent_unknown": 1, "no_consent": 1, "temporary": 1, "attachments": 1, "no_answered_user_turn": 1}
+    sampler = _sampler(exclude_surfaces=("api",), exclude_users=("employee",), max_characters=100, max_messages=10)
+    found = sampler.survey(corpus)
+    assert found.eligible == 2
+    once = ("consent_unknown", "no_consent", "temporary", "attachments", "excluded_surface", "excluded_account", "other_model")
+    assert found.ineligible == dict.fromkeys(once, 1) | {"no_answered_user_turn": 2, "too_long": 2}
     assert found.eligible + sum(found.ineligible.values()) == len(corpus)
-    assert {c["conversation_id"] for c in corpus if drawn_turns(c, 1, found.last_rank)} == {"c0"}
-    assert ineligible(corpus[1]) == "consent_unknown"
+    assert {c["conversation_id"] for c in corpus if sampler.drawn(c, found)} == {"c0", "c12"}
 
 
-def test_a_turn_answered_by_a_tool_call_counts_and_an_unanswered_one_does_not() -> None:
-    assert eligible_turns(["system", "user", "assistant", "tool", "assistant", "user", "user", "assistant", "user"]) == [1, 6]
+def test_the_policy_can_let_temporary_chats_and_attachments_in_but_not_consent() -> None:
+    sampler = _sampler(allow_temporary=True, allow_attachments=True)
+    dialog = ["user", "assistant"]
+    assert sampler.turns_of(_conversation(0, dialog, is_temporary=True, has_attachments=True)) == (None, [0])
+    assert sampler.turns_of(_conversation(0, dialog, is_temporary=True, training_allowed=None))[0] == "consent_unknown"
+    assert not any("consent" in name for name in Eligibility.model_fields)
+
+
+@given(st.lists(ROLES, max_size=30), st.integers(1, 5), st.integers(1, 40))
+def test_no_user_contributes_more_than_the_cap(corpus: list[list[str]], cap: int, limit: int) -> None:
+    conversations = [_conversation(i, roles) for i, roles in enumerate(corpus)]
+    drawn = _drawn(conversations, 7, limit, cap)
+    users = {c["conversation_id"]: c["user_id"] for c in conversations}
+    turns = {u: sum(len(eligible_turns(c["roles"], c["filled"])) for c in conversations if c["user_id"] == u) for u in users.values()}
+    per_user = [sum(users[c] == u for c, _ in drawn) for u in set(users.values())]
+    assert max(per_user, default=0) <= cap
+    assert len(drawn) == min(limit, sum(min(cap, n) for n in turns.values()))
+
+
+def test_a_turn_answered_by_a_tool_call_counts_and_an_unanswered_or_empty_one_does_not() -> None:
+    roles = ["system", "user", "assistant", "tool", "assistant", "user", "user", "assistant", "user"]
+    assert eligible_turns(roles, [True] * 9) == [1, 6]
+    assert eligible_turns(roles, [True, False, *[True] * 7]) == [6]
+
+
+def test_roles_and_filled_are_read_off_the_messages() -> None:
+    message = dict.fromkeys(("tool_call_id", "name", "reasoning", "at", "tool_calls"))
+    call = [{"id": None, "name": "browser", "arguments": "{}"}]
+    messages = [message | {"role": "user", "content": " "}, message | {"role": "assistant", "content": None, "tool_calls": call}]
+    messages.append(message | {"role": "user", "content": "abc"})
+    frame = pl.DataFrame([{"messages": messages}], schema={"messages": CONVERSATIONS["messages"]}).select(ROLES_OF, FILLED, CHARACTERS)
+    assert frame.row(0) == (["user", "assistant", "user"], [False, True, True], 4)

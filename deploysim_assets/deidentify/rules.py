@@ -1,0 +1,148 @@
+"""Our own level 0 rules, where presidio's recognizers leak: boundaries, separators, checksums, secrets, encoded addresses."""
+
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import re2
+import regex
+
+
+class Span(NamedTuple):
+    """A found entity: [start, end) in code points, and its type."""
+
+    start: int
+    end: int
+    type: str
+
+
+class Rule(NamedTuple):
+    """A pattern with the necessary condition that is looked for first, and a check of what it found."""
+
+    type: str
+    gate: Any
+    pattern: Any
+    holds: Callable[[str], bool] = lambda found: True
+
+    def spans(self, text: str) -> Iterator[Span]:
+        """The rule's finds; a time-out raises TimeoutError, so that it cannot pass for clean."""
+        for match in self.pattern.finditer(text, timeout=_TIMEOUT):
+            if self.holds(match.group()):
+                yield Span(match.start(), match.end(), self.type)
+
+
+_TIMEOUT = 5.0
+_IBAN_LENGTHS = {
+    country: int(length)
+    for country, length in (
+        pair.split("=")
+        for pair in """
+        AD=24 AE=23 AL=28 AT=20 AZ=28 BA=20 BE=16 BG=22 BH=22 BR=29 BY=28 CH=21 CR=22 CY=28 CZ=24 DE=22 DK=18 DO=28 EE=20 EG=29
+        ES=24 FI=18 FO=18 FR=27 GB=22 GE=22 GI=23 GL=18 GR=27 GT=28 HR=21 HU=28 IE=22 IL=23 IQ=23 IS=26 IT=27 JO=30 KW=30 KZ=20
+        LB=28 LC=32 LI=21 LT=20 LU=20 LV=21 LY=25 MC=27 MD=24 ME=22 MK=19 MR=27 MT=31 MU=30 NL=18 NO=15 PK=24 PL=28 PS=29 PT=25
+        QA=29 RO=24 RS=22 SA=24 SC=31 SE=24 SI=19 SK=24 SM=27 ST=25 SV=28 TL=23 TN=24 TR=26 UA=29 VA=22 VG=24 XK=20
+        """.split()
+    )
+}
+_LETTERS = r"\p{Latin}\p{Cyrillic}\p{Greek}\p{Arabic}\p{Hebrew}"
+_NO_DIGIT_BEFORE, _NO_DIGIT_AFTER = r"(?<![0-9])", r"(?![0-9])"
+
+
+def luhn(text: str) -> bool:
+    """Whether the digits of a text pass the checksum of card numbers."""
+    digits = [int(c) for c in text if c.isdigit()]
+    doubled = [d if i % 2 == 0 else sum(divmod(2 * d, 10)) for i, d in enumerate(reversed(digits))]
+    return sum(doubled) % 10 == 0
+
+
+def _is_card(found: str) -> bool:
+    """A card: its separators group it as cards are written, or the checksum holds. Mistyped cards are still cards."""
+    return luhn(found) or bool(regex.fullmatch(r"[2-6][0-9]{3}(?:[^0-9][0-9]{4}){3}|3[47][0-9]{2}[^0-9][0-9]{6}[^0-9][0-9]{5}", found))
+
+
+def _is_iban(found: str) -> bool:
+    plain = regex.sub(r"[^0-9A-Za-z]", "", found).upper()
+    if len(plain) != _IBAN_LENGTHS.get(plain[:2]):
+        return False
+    grouped = bool(regex.fullmatch(r"[A-Za-z]{2}[0-9]{2}(?:[ -][0-9A-Za-z]{1,4})+", found))
+    return grouped or int("".join(str(int(c, 36)) for c in plain[4:] + plain[:4])) % 97 == 1
+
+
+def entropy(text: str) -> float:
+    """Shannon entropy in bits per character."""
+    return -sum(n / len(text) * math.log2(n / len(text)) for n in Counter(text).values())
+
+
+def _is_secret(found: str) -> bool:
+    value = regex.split(r"[:=]\s*[\"']?", found, maxsplit=1)[-1].strip("\"'")
+    return len(value) >= 8 and entropy(value) >= 2.8 and bool(regex.search(r"[0-9]", value)) and bool(regex.search(r"[A-Za-z]", value))
+
+
+def _iban_pattern() -> str:
+    """One alternative per length: a run that took the next word with it would fail its checksum and leak."""
+    by_length: dict[int, list[str]] = {}
+    for country, length in _IBAN_LENGTHS.items():
+        by_length.setdefault(length, []).append(country)
+    parts = [rf"(?:{'|'.join(c)})[0-9]{{2}}(?:[ -]?[0-9A-Z]){{{length - 4}}}" for length, c in by_length.items()]
+    return rf"(?i)(?<![0-9A-Za-z])(?:{'|'.join(parts)})(?![0-9])"
+
+
+def _rule(kind: str, gate: str, pattern: str, holds: Callable[[str], bool] = lambda found: True) -> Rule:
+    return Rule(kind, re2.compile(gate), regex.compile(pattern), holds)
+
+
+RULES = (
+    _rule("EMAIL_ADDRESS", "@", rf"[{_LETTERS}0-9!#$%&'*+/=?^_`{{|}}~.-]+@[{_LETTERS}0-9-]+(?:\.[{_LETTERS}0-9-]+)+"),
+    _rule(
+        "EMAIL_ADDRESS",
+        r"(?i)[\[({]\s?at\s?[\])}]",
+        r"(?i)[a-z0-9._+-]+ ?[\[({] ?at ?[\])}] ?[a-z0-9-]+(?:(?: ?[\[({] ?dot ?[\])}] ?|\.)[a-z0-9-]+)+",
+    ),
+    _rule(
+        "CREDIT_CARD",
+        r"[0-9](?:[ .\-\x{a0}]{0,2}[0-9]){12}",
+        rf"{_NO_DIGIT_BEFORE}(?:4|5[0-9]|6[0-9]|3[0-9]|2[2-7])(?:[ .\-\u00a0]{{0,2}}[0-9]){{11,17}}{_NO_DIGIT_AFTER}",
+        _is_card,
+    ),
+    _rule("IBAN_CODE", r"[A-Za-z]{2}[0-9]{2}", _iban_pattern(), _is_iban),
+    _rule(
+        "IP_ADDRESS",
+        r"[0-9]\.[0-9]{1,3}\.[0-9]",
+        r"(?<![0-9.])(?:(?:25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])\.){3}(?:25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])(?![0-9])(?!\.[0-9])",
+    ),
+    _rule(
+        "US_SSN",
+        r"[0-9]{3}[ .\-][0-9]{2}[ .\-][0-9]{4}",
+        rf"{_NO_DIGIT_BEFORE}(?!000|666)[0-8][0-9]{{2}}([ .-])(?!00)[0-9]{{2}}\1(?!0000)[0-9]{{4}}{_NO_DIGIT_AFTER}",
+    ),
+    _rule("US_SSN", r"(?i)ssn|social security", r"(?i)(?<=(?:ssn|social security(?: number)?)[^0-9\n]{0,12})[0-9]{9}(?![0-9])"),
+    _rule("PHONE_NUMBER", r"\+[0-9]", r"(?<![0-9A-Za-z])\+[1-9](?:[ ().\-\u00a0/]{0,2}[0-9]){7,14}(?![0-9])"),
+    _rule(
+        "PHONE_NUMBER",
+        r"[0-9]{3}[)\- .]{1,2}[0-9]{3}[\- .][0-9]{4}",
+        rf"{_NO_DIGIT_BEFORE}\(?[2-9][0-9]{{2}}\)?[- .]{{1,2}}[2-9][0-9]{{2}}[- .][0-9]{{4}}{_NO_DIGIT_AFTER}",
+    ),
+    _rule(
+        "API_KEY",
+        r"sk[-_]|pk[-_]|rk[-_]|gh[pousr]_|glpat-|xox[abeoprs]-|AKIA|ASIA|AIza|hf_|npm_|SG\.|dop_v1_",
+        r"(?<![A-Za-z0-9])(?:(?:sk|pk|rk)[-_](?:[A-Za-z0-9]+[-_])*[A-Za-z0-9]{16,}|gh[pousr]_[A-Za-z0-9]{30,}|glpat-[\w-]{20,}"
+        r"|xox[abeoprs]-[A-Za-z0-9-]{10,}|(?:AKIA|ASIA)[0-9A-Z]{16}|AIza[A-Za-z0-9_-]{35}|hf_[A-Za-z0-9]{30,}|npm_[A-Za-z0-9]{36}"
+        r"|SG\.[\w-]{16,}\.[\w-]{16,}|dop_v1_[a-f0-9]{64})",
+    ),
+    _rule("JWT", "eyJ", r"eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"),
+    _rule("PRIVATE_KEY", "PRIVATE KEY-----", r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"),
+    _rule("URL_CREDENTIALS", "://[^\\s/@]+:[^\\s/@]+@", r"(?<=://)[^\s/@:]+:[^\s/@]+@[^\s/?#]+"),
+    _rule(
+        "SECRET",
+        r"(?i)(?:key|secret|token|passw|pwd)",
+        r"(?i)(?:api[_-]?key|secret(?:[_-]?key)?|access[_-]?token|auth[_-]?token|password|passwd|pwd)[\"']?\s{0,3}[:=]\s{0,3}[\"']?[^\s\"',;()<>{}\[\]]{8,200}",
+        _is_secret,
+    ),
+)
+"""In the order in which they are tried. A gate is linear in the text (RE2) and must match wherever the pattern does."""
+
+SPLIT_TYPES = frozenset({"EMAIL_ADDRESS", "CREDIT_CARD", "IBAN_CODE", "API_KEY", "JWT", "US_SSN", "PHONE_NUMBER", "IP_ADDRESS"})
+"""What is also looked for across a line break."""

@@ -1,0 +1,79 @@
+"""The copy of a text that is scanned: what hides an identifier from a pattern is undone, and every place leads back to the original."""
+
+import re
+import unicodedata
+from typing import NamedTuple
+
+_HIDING = re.compile(r"[^\x01-\x7f]|\x00|\\u[0-9a-fA-F]{4}|%[2-7][0-9a-fA-F]")
+_BREAK = re.compile(r"[ \t]*\r?\n[ \t]*")
+
+
+class ScanCopy(NamedTuple):
+    """A text to scan. `starts[i]` and `ends[i]` are where its i-th character came from; None where the copy is the original."""
+
+    text: str
+    starts: list[int] | None = None
+    ends: list[int] | None = None
+
+    def original(self, start: int, end: int) -> tuple[int, int]:
+        """The part of the original that a part of the copy came from."""
+        if self.starts is None or self.ends is None:
+            return start, end
+        return self.starts[start], self.ends[end - 1]
+
+
+def _decoded(piece: str) -> str:
+    if piece[0] == "\\":
+        return chr(int(piece[2:], base=16))
+    if piece[0] == "%" and len(piece) == 3:
+        return chr(int(piece[1:], 16))
+    return piece
+
+
+def scan_copy(text: str) -> ScanCopy:
+    """Full-width forms and other compatibility characters as plain ones (NFKC), escapes such as %40 decoded, invisible ones left out."""
+    if not _HIDING.search(text):
+        return ScanCopy(text)
+    out: list[str] = []
+    starts: list[int] = []
+    ends: list[int] = []
+
+    def put(characters: str, start: int, end: int) -> None:
+        out.append(characters)
+        starts.extend([start] * len(characters))
+        ends.extend([end] * len(characters))
+
+    at = 0
+    for match in _HIDING.finditer(text):
+        plain = text[at : match.start()]
+        out.append(plain)
+        starts.extend(range(at, match.start()))
+        ends.extend(range(at + 1, match.start() + 1))
+        character = _decoded(match.group())
+        if character != "\0" and unicodedata.category(character) != "Cf":
+            put(unicodedata.normalize("NFKC", character), match.start(), match.end())
+        at = match.end()
+    out.append(text[at:])
+    starts.extend(range(at, len(text)))
+    ends.extend(range(at + 1, len(text) + 1))
+    return ScanCopy("".join(out), starts, ends)
+
+
+def joined_lines(copy: ScanCopy) -> tuple[ScanCopy, list[int]] | None:
+    """The copy with its line breaks taken out, and the places where they were; None for a text of one line."""
+    if "\n" not in copy.text:
+        return None
+    out: list[str] = []
+    kept: list[int] = []
+    seams: list[int] = []
+    at = 0
+    for match in _BREAK.finditer(copy.text):
+        out.append(copy.text[at : match.start()])
+        kept.extend(range(at, match.start()))
+        seams.append(len(kept))
+        at = match.end()
+    out.append(copy.text[at:])
+    kept.extend(range(at, len(copy.text)))
+    starts = [copy.starts[i] for i in kept] if copy.starts else kept
+    ends = [copy.ends[i] for i in kept] if copy.ends else [i + 1 for i in kept]
+    return ScanCopy("".join(out), starts, ends), seams
