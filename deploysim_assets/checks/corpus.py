@@ -26,6 +26,9 @@ PREFIXES = [
 ]
 _WARNINGS = frozenset({"not_from_the_future", "consent_known"})
 FUNNEL = "funnel_sums"
+CANARIES = "canary_recall"
+_PER_CELL = 2
+_LEAST_RECALL = 0.99
 
 
 def raw_log_numbers(raw: pl.LazyFrame) -> pl.DataFrame:
@@ -71,7 +74,20 @@ def raw_logs_quality(context: dg.AssetCheckExecutionContext, lake: dg.ResourcePa
     yield from _results(raw_log_numbers(lake.scan("raw_logs", model)), RAW_LOGS)
 
 
-@dg.multi_asset_check(name="prefixes_quality", specs=_specs("deidentified_prefixes", [FUNNEL, *(e.check for e in PREFIXES)]))
+def _canary_result() -> dg.AssetCheckResult:
+    """Canaries of every type, script and container through the scrubber as it is installed here; the bound is over all of them."""
+    from scipy import stats
+
+    from deploysim_assets.deidentify.audit import canary_recall
+    from deploysim_assets.deidentify.scrub import Scrubber
+
+    cells = list(canary_recall(Scrubber(b"check" * 8), 1, _PER_CELL))
+    planted, caught = sum(c.planted for c in cells), sum(c.caught for c in cells)
+    lower = float(stats.beta.ppf(0.05, caught, planted - caught + 1))
+    return dg.AssetCheckResult(check_name=CANARIES, passed=lower >= _LEAST_RECALL, metadata={"planted": planted, "caught": caught, "lower_95": lower})
+
+
+@dg.multi_asset_check(name="prefixes_quality", specs=_specs("deidentified_prefixes", [FUNNEL, CANARIES, *(e.check for e in PREFIXES)]))
 def prefixes_quality(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> Iterator[dg.AssetCheckResult]:
     """Keys and shapes of the prefixes; conversations = eligible + ineligible, drawn = released + quarantined."""
     model = context.partition_key
@@ -86,6 +102,7 @@ def prefixes_quality(context: dg.AssetCheckExecutionContext, lake: dg.ResourcePa
         and counts["released"] == rows
     )
     yield dg.AssetCheckResult(check_name=FUNNEL, passed=sums, metadata=counts)
+    yield _canary_result()
     yield from _results(prefix_numbers(lake.scan("deidentified_prefixes", model)), PREFIXES)
 
 

@@ -68,6 +68,10 @@ def recognizers() -> list[EntityRecognizer]:
     return found
 
 
+_RUNS_ON = frozenset({"API_KEY", "JWT"})
+_TAIL = 6
+
+
 class _TimeOuts(logging.Handler):
     """Counts presidio's skipped patterns: on a time-out it logs a line and goes on, which would pass an unscanned text as clean."""
 
@@ -128,7 +132,10 @@ class PatternDetector:
 
     @staticmethod
     def _across_lines(copy: ScanCopy, found: set[Span]) -> set[Span]:
-        """Identifiers that a line break cuts in two: found in the joined text, over a seam, and touching nothing found before."""
+        """Identifiers that a line break cuts in two: found in the joined text, over a seam, where none of its type was found whole.
+
+        The first line of a broken key often passes for a whole one; it is taken to run on where the next line's start looks like one.
+        """
         joined = joined_lines(copy)
         if joined is None:
             return set()
@@ -137,9 +144,12 @@ class PatternDetector:
         for rule in RULES:
             if rule.type in SPLIT_TYPES and rule.gate.search(text.text):
                 for s in rule.spans(text.text):
-                    if any(s.start < seam < s.end for seam in seams):
+                    seam = next((seam for seam in seams if s.start < seam < s.end), None)
+                    if seam is not None:
                         start, end = text.original(s.start, s.end)
-                        if not any(start < f.end and f.start < end for f in found):
+                        whole = any(f.type == s.type and start < f.end and f.start < end for f in found)
+                        tail = text.text[seam : s.end]
+                        if not whole or (s.type in _RUNS_ON and len(tail) >= _TAIL and not tail.islower()):
                             spans.add(Span(start, end, s.type))
         return spans
 

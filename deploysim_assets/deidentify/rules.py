@@ -26,12 +26,14 @@ class Rule(NamedTuple):
     gate: Any
     pattern: Any
     holds: Callable[[str], bool] = lambda found: True
+    back: bool = False
+    """The match starts where its first group, a look-behind, does."""
 
     def spans(self, text: str) -> Iterator[Span]:
         """The rule's finds; a time-out raises TimeoutError, so that it cannot pass for clean."""
         for match in self.pattern.finditer(text, timeout=_TIMEOUT):
             if self.holds(match.group()):
-                yield Span(match.start(), match.end(), self.type)
+                yield Span(match.start(1) if self.back else match.start(), match.end(), self.type)
 
 
 _TIMEOUT = 5.0
@@ -48,7 +50,6 @@ _IBAN_LENGTHS = {
     )
 }
 _LETTERS = r"\p{Latin}\p{Cyrillic}\p{Greek}\p{Arabic}\p{Hebrew}"
-_NO_DIGIT_BEFORE, _NO_DIGIT_AFTER = r"(?<![0-9])", r"(?![0-9])"
 
 
 def luhn(text: str) -> bool:
@@ -71,6 +72,11 @@ def _is_iban(found: str) -> bool:
     return grouped or int("".join(str(int(c, 36)) for c in plain[4:] + plain[:4])) % 97 == 1
 
 
+def _is_ssn(found: str) -> bool:
+    area, group, serial = regex.split(r"[ .-]", found)
+    return area not in ("000", "666") and group != "00" and serial != "0000"
+
+
 def entropy(text: str) -> float:
     """Shannon entropy in bits per character."""
     return -sum(n / len(text) * math.log2(n / len(text)) for n in Counter(text).values())
@@ -78,7 +84,7 @@ def entropy(text: str) -> float:
 
 def _is_secret(found: str) -> bool:
     value = regex.split(r"[:=]\s*[\"']?", found, maxsplit=1)[-1].strip("\"'")
-    return len(value) >= 8 and entropy(value) >= 2.8 and bool(regex.search(r"[0-9]", value)) and bool(regex.search(r"[A-Za-z]", value))
+    return len(value) >= 8 and entropy(value) >= 2.5 and bool(regex.search(r"[0-9]", value)) and bool(regex.search(r"[A-Za-z]", value))
 
 
 def _iban_pattern() -> str:
@@ -87,57 +93,39 @@ def _iban_pattern() -> str:
     for country, length in _IBAN_LENGTHS.items():
         by_length.setdefault(length, []).append(country)
     parts = [rf"(?:{'|'.join(c)})[0-9]{{2}}(?:[ -]?[0-9A-Z]){{{length - 4}}}" for length, c in by_length.items()]
-    return rf"(?i)(?<![0-9A-Za-z])(?:{'|'.join(parts)})(?![0-9])"
+    return rf"(?i:{'|'.join(parts)})"
 
 
-def _rule(kind: str, gate: str, pattern: str, holds: Callable[[str], bool] = lambda found: True) -> Rule:
-    return Rule(kind, re2.compile(gate), regex.compile(pattern), holds)
+def _rule(kind: str, core: str, holds: Callable[[str], bool] = lambda found: True, *, before: str = "", after: str = "") -> Rule:
+    """A rule whose gate is its own core pattern: RE2 knows no look-around, so `before` and `after` are left to the second look."""
+    return Rule(kind, re2.compile(core), regex.compile(before + core + after), holds)
 
+
+_MAILBOX = rf"[{_LETTERS}0-9!#$%&'*+/=?^_`{{|}}~.-]"
+_NOT_IN_NUMBER: Any = {"before": r"(?<![0-9])", "after": r"(?![0-9])"}
+_NOT_IN_WORD: Any = {"before": r"(?<![0-9A-Za-z])", "after": r"(?![0-9A-Za-z])"}
+_OCTET = "(?:25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])"
 
 RULES = (
-    _rule("EMAIL_ADDRESS", "@", rf"[{_LETTERS}0-9!#$%&'*+/=?^_`{{|}}~.-]+@[{_LETTERS}0-9-]+(?:\.[{_LETTERS}0-9-]+)+"),
-    _rule(
-        "EMAIL_ADDRESS",
-        r"(?i)[\[({]\s?at\s?[\])}]",
-        r"(?i)[a-z0-9._+-]+ ?[\[({] ?at ?[\])}] ?[a-z0-9-]+(?:(?: ?[\[({] ?dot ?[\])}] ?|\.)[a-z0-9-]+)+",
-    ),
-    _rule(
-        "CREDIT_CARD",
-        r"[0-9](?:[ .\-\x{a0}]{0,2}[0-9]){12}",
-        rf"{_NO_DIGIT_BEFORE}(?:4|5[0-9]|6[0-9]|3[0-9]|2[2-7])(?:[ .\-\u00a0]{{0,2}}[0-9]){{11,17}}{_NO_DIGIT_AFTER}",
-        _is_card,
-    ),
-    _rule("IBAN_CODE", r"[A-Za-z]{2}[0-9]{2}", _iban_pattern(), _is_iban),
-    _rule(
-        "IP_ADDRESS",
-        r"[0-9]\.[0-9]{1,3}\.[0-9]",
-        r"(?<![0-9.])(?:(?:25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])\.){3}(?:25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])(?![0-9])(?!\.[0-9])",
-    ),
-    _rule(
-        "US_SSN",
-        r"[0-9]{3}[ .\-][0-9]{2}[ .\-][0-9]{4}",
-        rf"{_NO_DIGIT_BEFORE}(?!000|666)[0-8][0-9]{{2}}([ .-])(?!00)[0-9]{{2}}\1(?!0000)[0-9]{{4}}{_NO_DIGIT_AFTER}",
-    ),
-    _rule("US_SSN", r"(?i)ssn|social security", r"(?i)(?<=(?:ssn|social security(?: number)?)[^0-9\n]{0,12})[0-9]{9}(?![0-9])"),
-    _rule("PHONE_NUMBER", r"\+[0-9]", r"(?<![0-9A-Za-z])\+[1-9](?:[ ().\-\u00a0/]{0,2}[0-9]){7,14}(?![0-9])"),
-    _rule(
-        "PHONE_NUMBER",
-        r"[0-9]{3}[)\- .]{1,2}[0-9]{3}[\- .][0-9]{4}",
-        rf"{_NO_DIGIT_BEFORE}\(?[2-9][0-9]{{2}}\)?[- .]{{1,2}}[2-9][0-9]{{2}}[- .][0-9]{{4}}{_NO_DIGIT_AFTER}",
-    ),
-    _rule(
-        "API_KEY",
-        r"sk[-_]|pk[-_]|rk[-_]|gh[pousr]_|glpat-|xox[abeoprs]-|AKIA|ASIA|AIza|hf_|npm_|SG\.|dop_v1_",
-        r"(?<![A-Za-z0-9])(?:(?:sk|pk|rk)[-_](?:[A-Za-z0-9]+[-_])*[A-Za-z0-9]{16,}|gh[pousr]_[A-Za-z0-9]{30,}|glpat-[\w-]{20,}"
-        r"|xox[abeoprs]-[A-Za-z0-9-]{10,}|(?:AKIA|ASIA)[0-9A-Z]{16}|AIza[A-Za-z0-9_-]{35}|hf_[A-Za-z0-9]{30,}|npm_[A-Za-z0-9]{36}"
-        r"|SG\.[\w-]{16,}\.[\w-]{16,}|dop_v1_[a-f0-9]{64})",
-    ),
-    _rule("JWT", "eyJ", r"eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"),
-    _rule("PRIVATE_KEY", "PRIVATE KEY-----", r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"),
-    _rule("URL_CREDENTIALS", "://[^\\s/@]+:[^\\s/@]+@", r"(?<=://)[^\s/@:]+:[^\s/@]+@[^\s/?#]+"),
+    # from the @ outwards: a search for the mailbox first would try every word of the text
+    Rule("EMAIL_ADDRESS", re2.compile("@"), regex.compile(rf"(?<=({_MAILBOX}+))@[{_LETTERS}0-9-]+(?:\.[{_LETTERS}0-9-]+)+"), back=True),
+    _rule("EMAIL_ADDRESS", r"(?i)[a-z0-9._+-]{1,64} ?[\[({] ?at ?[\])}] ?[a-z0-9-]{1,64}(?:(?: ?[\[({] ?dot ?[\])}] ?|\.)[a-z0-9-]{1,64})+"),
+    _rule("CREDIT_CARD", r"(?:4|5[0-9]|6[0-9]|3[0-9]|2[2-7])(?:[ .\-]{0,2}[0-9]){11,17}", _is_card, **_NOT_IN_NUMBER),
+    _rule("IBAN_CODE", _iban_pattern(), _is_iban, before=r"(?<![0-9A-Za-z])", after="(?![0-9])"),
+    _rule("IP_ADDRESS", rf"(?:{_OCTET}\.){{3}}{_OCTET}", before=r"(?<![0-9.])", after=r"(?![0-9])(?!\.[0-9])"),
+    _rule("IP_ADDRESS", r"(?:[0-9A-Fa-f]{1,4}:){7}[0-9A-Fa-f]{1,4}", before=r"(?<![0-9A-Fa-f:])", after=r"(?![0-9A-Fa-f:])"),
+    _rule("US_SSN", r"[0-8][0-9]{2}(?:-[0-9]{2}-|\.[0-9]{2}\.| [0-9]{2} )[0-9]{4}", _is_ssn, **_NOT_IN_NUMBER),
+    _rule("US_SSN", r"(?i)(?:ssn|social security(?: number)?)[^0-9\n]{0,12}[0-9]{9}", after="(?![0-9])"),
+    _rule("PHONE_NUMBER", r"\+[1-9](?:[ ().\-/]{0,2}[0-9]){7,14}", before=r"(?<![0-9A-Za-z])", after="(?![0-9])"),
+    _rule("PHONE_NUMBER", r"\(?[2-9][0-9]{2}\)?[\- .]{1,2}[2-9][0-9]{2}[\- .][0-9]{4}", **_NOT_IN_NUMBER),
+    _rule("API_KEY", r"(?:sk|pk|rk)[-_](?:[A-Za-z0-9]{1,40}[-_]){0,4}[A-Za-z0-9]{16,}", before=r"(?<![A-Za-z0-9])"),
+    _rule("API_KEY", r"gh[pousr]_[A-Za-z0-9]{30,}|glpat-[A-Za-z0-9_-]{20,}|xox[abeoprs]-[A-Za-z0-9-]{10,}|hf_[A-Za-z0-9]{30,}|npm_[A-Za-z0-9]{36}"),
+    _rule("API_KEY", r"(?:AKIA|ASIA)[0-9A-Z]{16}|AIza[A-Za-z0-9_-]{35}|SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}|dop_v1_[a-f0-9]{64}", **_NOT_IN_WORD),
+    _rule("JWT", r"eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"),
+    Rule("PRIVATE_KEY", re2.compile("PRIVATE KEY-----"), regex.compile(r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)")),
+    _rule("URL_CREDENTIALS", r"[^\s/@:]+:[^\s/@]+@[^\s/?#]+", before="(?<=://)"),
     _rule(
         "SECRET",
-        r"(?i)(?:key|secret|token|passw|pwd)",
         r"(?i)(?:api[_-]?key|secret(?:[_-]?key)?|access[_-]?token|auth[_-]?token|password|passwd|pwd)[\"']?\s{0,3}[:=]\s{0,3}[\"']?[^\s\"',;()<>{}\[\]]{8,200}",
         _is_secret,
     ),

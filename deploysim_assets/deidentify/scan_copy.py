@@ -4,8 +4,25 @@ import re
 import unicodedata
 from typing import NamedTuple
 
-_HIDING = re.compile(r"[^\x01-\x7f]|\x00|\\u[0-9a-fA-F]{4}|%[2-7][0-9a-fA-F]")
-_BREAK = re.compile(r"[ \t]*\r?\n[ \t]*")
+_FULL_WIDTH_COLON = 0xFF1A  # stays as it is: as a plain colon it would run into the address behind it
+
+
+def _compatibility_characters() -> str:
+    """The characters that NFKC changes or that are invisible (category Cf), as the inside of a character class."""
+    codes = (*range(0x80, 0xD800), *range(0xE000, 0x10000), *range(0x1D400, 0x1D800), *range(0xE0000, 0xE0080))
+    changed = (c for c in codes if unicodedata.normalize("NFKC", chr(c)) != chr(c) or unicodedata.category(chr(c)) == "Cf")
+    hiding = [c for c in changed if c != _FULL_WIDTH_COLON]
+    runs: list[list[int]] = []
+    for code in hiding:
+        if runs and code == runs[-1][1] + 1:
+            runs[-1][1] = code
+        else:
+            runs.append([code, code])
+    return "".join(f"{re.escape(chr(a))}-{re.escape(chr(b))}" for a, b in runs)
+
+
+_HIDING = re.compile(rf"[\x00{_compatibility_characters()}]|\\u[0-9a-fA-F]{{4}}|%[2-7][0-9a-fA-F]|%[c-fC-F][0-9a-fA-F](?:%[89abAB][0-9a-fA-F])+")
+_BREAK = re.compile(r"(?<!\n)(?<!\n\r)\r?\n(?![ \t]*[\r\n@])[ \t]*")  # a blank line ends a thought, and code puts @ at a line's start
 
 
 class ScanCopy(NamedTuple):
@@ -24,9 +41,9 @@ class ScanCopy(NamedTuple):
 
 def _decoded(piece: str) -> str:
     if piece[0] == "\\":
-        return chr(int(piece[2:], base=16))
-    if piece[0] == "%" and len(piece) == 3:
-        return chr(int(piece[1:], 16))
+        return chr(int(piece.removeprefix("\\u"), 16))
+    if piece[0] == "%" and len(piece) > 1:
+        return bytes.fromhex(piece.replace("%", "")).decode(errors="replace")
     return piece
 
 
@@ -49,9 +66,8 @@ def scan_copy(text: str) -> ScanCopy:
         out.append(plain)
         starts.extend(range(at, match.start()))
         ends.extend(range(at + 1, match.start() + 1))
-        character = _decoded(match.group())
-        if character != "\0" and unicodedata.category(character) != "Cf":
-            put(unicodedata.normalize("NFKC", character), match.start(), match.end())
+        seen = [c for c in _decoded(match.group()) if c != "\0" and unicodedata.category(c) != "Cf"]
+        put(unicodedata.normalize("NFKC", "".join(seen)), match.start(), match.end())
         at = match.end()
     out.append(text[at:])
     starts.extend(range(at, len(text)))

@@ -80,3 +80,16 @@ def calibration_plot(rows: list[dict[str, Any]], title: str) -> bytes:
     axes.set_ylabel("realized per 100,000 messages")
     axes.annotate("hollow: fewer than 5 events on a side, unresolved; band: within 1.5x", (0.02, 0.97), xycoords="axes fraction", fontsize=7)
     return _png(figure)
+
+
+def recall_plot(cells: list[dict[str, Any]], title: str) -> bytes:
+    """Lower 95% bound of canary recall: types down, script and container across, red where it falls below 0.99."""
+    types = list(dict.fromkeys(c["type"] for c in cells))
+    columns = list(dict.fromkeys((c["script"], c["container"]) for c in cells))
+    bounds = {(c["type"], c["script"], c["container"]): c["lower"] for c in cells}
+    figure, axes = _figure(1.8 + 0.32 * len(types), title)
+    image = [[bounds[kind, *column] for column in columns] for kind in types]
+    axes.imshow(image, cmap="RdYlBu", vmin=0.98, vmax=1.0, aspect="auto")
+    axes.set_yticks(range(len(types)), types, fontsize=7)
+    axes.set_xticks(range(len(columns)), [f"{script} {container}" for script, container in columns], rotation=90, fontsize=6)
+    return _png(figure)

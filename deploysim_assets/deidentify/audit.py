@@ -1,0 +1,97 @@
+"""The audit of de-identification: recall on seeded canaries per type, script and container, and false hits on clean text."""
+
+import random
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from scipy import stats
+
+from deploysim_assets.deidentify.canaries import CANARIES, CONTAINERS, PROSE
+from deploysim_assets.deidentify.detectors import PatternDetector
+from deploysim_assets.deidentify.scrub import Quarantined, Scrubber
+
+_PIECE = 5
+_AREAS = ("202", "303", "404", "415", "512", "617", "702", "808")
+_SURROGATES_SHARE = ("example", "redacted", "4000000000000000", *(f"1{area}55501" for area in _AREAS))
+
+
+class Cell(NamedTuple):
+    """Recall of one type in one script and container, with its one-sided 95% lower bound. Quarantine counts as caught."""
+
+    type: str
+    script: str
+    container: str
+    planted: int
+    caught: int
+
+    @property
+    def recall(self) -> float:
+        return self.caught / self.planted
+
+    @property
+    def lower(self) -> float:
+        """Clopper-Pearson."""
+        return float(stats.beta.ppf(0.05, self.caught, self.planted - self.caught + 1)) if self.caught else 0.0
+
+
+def _pieces(text: str) -> set[str]:
+    plain = re.sub(r"[^0-9a-z]", "", text.lower())
+    return {plain[i : i + _PIECE] for i in range(len(plain) - _PIECE + 1)}
+
+
+def _words(message: dict[str, Any]) -> str:
+    calls: list[dict[str, str]] = message["tool_calls"] or []
+    return " ".join([message["content"] or "", *(call["arguments"] for call in calls)])
+
+
+def leaked(value: str, bare: dict[str, Any], cleaned: list[dict[str, Any]]) -> bool:
+    """Whether five letters or digits in a row of a canary are left in every one of the cleaned messages.
+
+    What the message holds without the canary does not count, nor does what all surrogates have in common; a chance likeness of
+    one surrogate does not stand in two messages with different ones.
+    """
+    known = _pieces(_words(bare)).union(*(_pieces(shared) for shared in _SURROGATES_SHARE))
+    return bool(_pieces(value).intersection(*(_pieces(_words(m)) for m in cleaned)) - known)
+
+
+def _caught(scrubber: Scrubber, value: str, message: dict[str, Any], bare: dict[str, Any]) -> bool:
+    try:
+        return not leaked(value, bare, [scrubber.scrub([message], scope).messages[0] for scope in ("canary-1", "canary-2")])
+    except Quarantined:
+        return True
+
+
+def canary_recall(scrubber: Scrubber, seed: int, per_cell: int, corpus: list[str] | None = None) -> Iterator[Cell]:
+    """Plant `per_cell` canaries of every type, script and container, into texts of the corpus where one is given, and scrub them."""
+    for kind, value_of in CANARIES.items():
+        for script, (before, after) in PROSE.items():
+            for container, plant in CONTAINERS.items():
+                rng = random.Random(f"{seed}/{kind}/{script}/{container}")
+                caught = 0
+                for _ in range(per_cell):
+                    value = value_of(rng)
+                    start = f"{rng.choice(corpus)}\n\n{before}" if corpus else before
+                    caught += _caught(scrubber, value, plant(value, start, after), plant("", start, after))
+                yield Cell(kind, script, container, per_cell, caught)
+
+
+class FalseHits(NamedTuple):
+    """Hits on text that is said to hold no identifier."""
+
+    megabytes: float
+    by_type: dict[str, int]
+
+    @property
+    def per_megabyte(self) -> float:
+        return sum(self.by_type.values()) / self.megabytes
+
+
+def false_hits(detector: PatternDetector, texts: Iterable[str]) -> FalseHits:
+    """Count what the detector finds in clean texts."""
+    size, found = 0, dict[str, int]()
+    for text in texts:
+        size += len(text.encode())
+        for span in detector.spans(text):
+            found[span.type] = found.get(span.type, 0) + 1
+    return FalseHits(size / 1e6, found)

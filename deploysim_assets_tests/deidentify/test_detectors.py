@@ -1,0 +1,135 @@
+"""Detection: the gate changes nothing but the time, hidden identifiers are found, hostile texts are bounded, clean code stays."""
+
+import contextlib
+import time
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from deploysim_assets.benchmarks.chat_texts import chat_text
+from deploysim_assets.benchmarks.deidentification import presidio_engine
+from deploysim_assets.deidentify.audit import canary_recall, false_hits, leaked
+from deploysim_assets.deidentify.canaries import CANARIES, CONTAINERS, PROSE
+from deploysim_assets.deidentify.detectors import THRESHOLD, PatternDetector
+from deploysim_assets.deidentify.rules import RULES, entropy, luhn
+from deploysim_assets.deidentify.scan_copy import scan_copy
+from deploysim_assets.deidentify.scrub import Quarantined, Scrubber
+
+DETECTOR = PatternDetector()
+ENGINE = presidio_engine()
+PIECES = st.sampled_from(
+    [
+        "4111 1111 1111 1111", "378282246310005", "ann@lindenhof.de", "@", "81.2.69.142", "::1", "1::2", "2a02:2e0:3fe:1001:302::", "536-22-8745", "536228745",
+        "DE89370400440532013000", "GB82 WEST 1234 5698 7654 32", "1BoatSLRHtKNngkdXEeobR76b53LETtpyT", "bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq",
+        "00:1A:2B:3C:4D:5E", "0000.1111.2222", "+49 30 901820", "(212) 736-5000", "12", "x", " ", "\n", "-", ".", ":", "ab12", "电话", "é", "_",
+    ]
+)  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(PIECES, max_size=8).map("".join))
+@example("x = A[1::2] 4111.1111.1111.1111")
+def test_the_gate_lets_through_whatever_presidio_finds(text: str) -> None:
+    expected = {(r.start, r.end, r.entity_type) for r in ENGINE.analyze(text, "en", score_threshold=THRESHOLD)}
+    found = {(s.start, s.end, s.type) for s in DETECTOR.presidio_spans(text)}
+    # presidio's engine drops a find that lies inside an equal one; the scrubber merges such
+    assert expected <= found
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(max_size=120))
+def test_the_scan_copy_leads_back_to_the_text_it_came_from(text: str) -> None:
+    copy = scan_copy(text)
+    for i in range(len(copy.text)):
+        start, end = copy.original(i, i + 1)
+        assert 0 <= start < end <= len(text)
+    if copy.starts is not None:
+        assert copy.starts == sorted(copy.starts)
+        assert len(copy.starts) == len(copy.ends or []) == len(copy.text)
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        "ann\u200b@lindenhof.de", "ann\0@lindenhof.de", "ann\uff20lindenhof.de", "４１１１ １１１１ １１１１ １１１１", "4111\u00a01111\u00a01111\u00a01111",
+        "ann%40lindenhof.de", "ann\\u0040lindenhof.de", "ann [at] lindenhof [dot] de", "id_4111111111111111_x", "4111-1111-1111-1112", "анна@почта.рф",
+        "password = hunter2hunter", "bob@mail.internal", "ES9121000418450200051332 Please", "2221 0000 0000 0009",
+    ],
+)  # fmt: skip
+def test_what_hides_an_identifier_is_undone(hidden: str) -> None:
+    assert DETECTOR.spans(f"see {hidden} there"), hidden
+
+
+@pytest.mark.parametrize(
+    "text", ["self.name[1::2]", "version 1.2.3", "2026-05-01T10:00:00Z", "order 123456", "3.14159", "client.publish(topic)", "@functools.wraps(f)"]
+)
+def test_code_and_numbers_are_no_identifiers(text: str) -> None:
+    assert DETECTOR.spans(text) == []
+
+
+def test_clean_code_heavy_text_has_few_false_hits() -> None:
+    """The bound of the audit: 30 per MB, where presidio's defaults give over two thousand."""
+    texts = [chat_text(i, 4000) for i in range(120)]
+    code = ["\n".join(line for line in text.splitlines() if "@" not in line and not any(d.isdigit() for d in line.partition("#")[2][:40])) for text in texts]
+    clean = ["".join(part for part in text.split("\n") if part.startswith(("    ", "def", "{"))) for text in code]
+    found = false_hits(DETECTOR, clean)
+    assert found.megabytes > 0.05
+    assert found.per_megabyte < 30, found
+
+
+def test_canaries_of_every_cell_are_caught() -> None:
+    cells = list(canary_recall(Scrubber(b"t" * 32), 7, 4))
+    assert len(cells) == len(CANARIES) * len(PROSE) * len(CONTAINERS)
+    assert [c for c in cells if c.caught < c.planted] == []
+
+
+def test_the_audit_sees_a_leak() -> None:
+    bare = {"content": "write to ", "tool_calls": None}
+    left = {"content": "write to ann.lee@lindenhof.de", "tool_calls": None}
+    clean = {"content": "write to kai.x1@example.com", "tool_calls": None}
+    assert leaked("ann.lee@lindenhof.de", bare, [left, left])
+    assert leaked("ann.lee@lindenhof.de", bare, [{"content": "write to ann.lee", "tool_calls": None}] * 2)
+    assert not leaked("ann.lee@lindenhof.de", bare, [clean, clean])
+
+
+HOSTILE = {
+    "dots": "a.a." * 40_000,
+    "octets": "1.1.1." * 30_000,
+    "digits": "1" * 200_000,
+    "digit candidates": "123-456 " * 25_000,
+    "at signs": "@" * 200_000,
+    "mailbox": "a" * 200_000,
+    "mailboxes": "a@" * 100_000,
+    "colons": ":" * 200_000,
+    "hex": "ab:cd:" * 30_000,
+    "iban starts": "DE89" * 50_000,
+    "secrets": "password=" * 20_000,
+    "keys": "sk-" * 60_000,
+    "lines": "4111\n" * 50_000,
+    "nul": "\0" * 200_000,
+    "zero width": "\u200b1" * 60_000,
+    "percent": "%40" * 60_000,
+    "escapes": "\\u0041" * 30_000,
+    "separator": "\u2028a@b.de" * 20_000,
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_text_is_cleaned_or_quarantined_within_seconds(name: str) -> None:
+    scrubber = Scrubber(b"h" * 32)
+    message = dict.fromkeys(("reasoning", "name", "tool_calls", "tool_call_id", "at")) | {"role": "user", "content": HOSTILE[name]}
+    start = time.process_time()
+    with contextlib.suppress(Quarantined):
+        scrubber.scrub([message], "c")
+    assert time.process_time() - start < 20
+
+
+def test_every_rule_has_a_gate_that_matches_where_it_does() -> None:
+    for text in ("ann@lindenhof.de", "4111 1111 1111 1111", "DE89370400440532013000", "+49 30 901820", "81.2.69.142", "536-22-8745"):
+        for rule in RULES:
+            if list(rule.spans(text)):
+                assert rule.gate.search(text), (rule.type, text)
+    assert luhn("4111111111111111")
+    assert not luhn("4111111111111112")
+    assert entropy("aaaaaaaa") == 0
