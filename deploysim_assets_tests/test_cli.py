@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from deploysim_assets.demo import write_project
+from deploysim_assets.cli.demo import write_project
 from deploysim_assets.project import load_project
 from deploysim_assets_tests.support import deploysim
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deploysim_assets.demo import write_project
+from deploysim_assets.cli.demo import write_project
 from deploysim_assets_tests.support import REPO, environment, script
 
 LOAD = """

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from deploysim_assets.dead_runs import close_dead_runs
+from deploysim_assets.automation import close_dead_runs
 from deploysim_assets.logs.files import fingerprint
 from deploysim_assets.logs.files import log_files as files_of
 from deploysim_assets.project import Project

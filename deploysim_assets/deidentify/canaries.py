@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 from urllib.parse import quote
 
-from deploysim_assets.deidentify.rules import _IBAN_LENGTHS, luhn  # pyright: ignore[reportPrivateUsage]
+from deploysim_assets.deidentify.rules import IBAN_LENGTHS, luhn
 
 _NAMES = ("ann.lee", "bob_stone", "carla-m", "d.oconnor", "eve+news", "farid.k", "greta99", "hiro.tanaka", "ines", "jan.de.vries")
 _DOMAINS = ("lindenhof.de", "mail.internal", "post.corp", "uni-koeln.de", "kyoto.ac.jp", "kleine-bank.co.uk", "haus.museum", "firma.biz")
@@ -29,7 +29,7 @@ def _card(rng: random.Random) -> str:
 
 def _iban(rng: random.Random) -> str:
     country = rng.choice(("DE", "FR", "ES", "GB", "NL", "CH", "IT", "AT"))
-    body = _digits(rng, _IBAN_LENGTHS[country] - 4)
+    body = _digits(rng, IBAN_LENGTHS[country] - 4)
     if country == "GB":
         body = "NWBK" + body[4:]
     check = 98 - int("".join(str(int(c, 36)) for c in f"{body}{country}00")) % 97

@@ -68,8 +68,8 @@ def recognizers() -> list[EntityRecognizer]:
     return found
 
 
-_RUNS_ON = frozenset({"API_KEY", "JWT"})
-_TAIL = 6
+_RUNS_ON = {"API_KEY": 6, "JWT": 6, "PHONE_NUMBER": 3}
+"""Types whose first line often passes for a whole one, and the length that its rest on the next line has at least."""
 
 
 class _TimeOuts(logging.Handler):
@@ -134,7 +134,7 @@ class PatternDetector:
     def _across_lines(copy: ScanCopy, found: set[Span]) -> set[Span]:
         """Identifiers that a line break cuts in two: found in the joined text, over a seam, where none of its type was found whole.
 
-        The first line of a broken key often passes for a whole one; it is taken to run on where the next line's start looks like one.
+        A key or a phone number is taken to run on where the next line's start looks like its rest.
         """
         joined = joined_lines(copy)
         if joined is None:
@@ -149,7 +149,7 @@ class PatternDetector:
                         start, end = text.original(s.start, s.end)
                         whole = any(f.type == s.type and start < f.end and f.start < end for f in found)
                         tail = text.text[seam : s.end]
-                        if not whole or (s.type in _RUNS_ON and len(tail) >= _TAIL and not tail.islower()):
+                        if not whole or (len(tail) >= _RUNS_ON.get(s.type, len(tail) + 1) and not tail.islower()):
                             spans.add(Span(start, end, s.type))
         return spans
 

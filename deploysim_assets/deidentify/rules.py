@@ -37,7 +37,7 @@ class Rule(NamedTuple):
 
 
 _TIMEOUT = 5.0
-_IBAN_LENGTHS = {
+IBAN_LENGTHS = {
     country: int(length)
     for country, length in (
         pair.split("=")
@@ -66,7 +66,7 @@ def _is_card(found: str) -> bool:
 
 def _is_iban(found: str) -> bool:
     plain = regex.sub(r"[^0-9A-Za-z]", "", found).upper()
-    if len(plain) != _IBAN_LENGTHS.get(plain[:2]):
+    if len(plain) != IBAN_LENGTHS.get(plain[:2]):
         return False
     grouped = bool(regex.fullmatch(r"[A-Za-z]{2}[0-9]{2}(?:[ -][0-9A-Za-z]{1,4})+", found))
     return grouped or int("".join(str(int(c, 36)) for c in plain[4:] + plain[:4])) % 97 == 1
@@ -90,7 +90,7 @@ def _is_secret(found: str) -> bool:
 def _iban_pattern() -> str:
     """One alternative per length: a run that took the next word with it would fail its checksum and leak."""
     by_length: dict[int, list[str]] = {}
-    for country, length in _IBAN_LENGTHS.items():
+    for country, length in IBAN_LENGTHS.items():
         by_length.setdefault(length, []).append(country)
     parts = [rf"(?:{'|'.join(c)})[0-9]{{2}}(?:[ -]?[0-9A-Z]){{{length - 4}}}" for length, c in by_length.items()]
     return rf"(?i:{'|'.join(parts)})"

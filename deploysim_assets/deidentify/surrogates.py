@@ -10,8 +10,9 @@ from typing import Any
 
 from presidio_anonymizer.operators import Operator, OperatorType
 
+from deploysim_assets.deidentify.rules import IBAN_LENGTHS
+
 _NAMES = "alex avery blake casey dana drew eden emery finley harper jordan kai logan morgan noel parker quinn reese riley rowan sage sasha taylor".split()
-_IBAN_LENGTHS = {"DE": 22, "FR": 27, "ES": 24, "GB": 22, "IT": 27, "NL": 18}
 _BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
 
 
@@ -35,10 +36,11 @@ def _card(number: int, text: str) -> str:
 
 
 def _iban(number: int, text: str) -> str:
-    country = text[:2].upper() if text[:2].upper() in _IBAN_LENGTHS else "DE"
-    body = f"{number % 10**8:08d}".rjust(_IBAN_LENGTHS[country] - 4, "0")
+    country = text[:2].upper() if text[:2].upper() in IBAN_LENGTHS else "DE"
+    body = f"{number % 10**8:08d}".rjust(IBAN_LENGTHS[country] - 4, "0")
     check = 98 - int("".join(str(int(c, 36)) for c in f"{body}{country}00")) % 97
-    return f"{country}{check:02d}{body}"
+    iban = f"{country}{check:02d}{body}"
+    return " ".join(iban[i : i + 4] for i in range(0, len(iban), 4)) if " " in text else iban
 
 
 def _ip(number: int, text: str) -> str:

@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Any, BinaryIO
 
 import orjson
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StrictBool, StrictStr, ValidationError, field_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StrictBool, StrictStr, field_validator
 
 from deploysim_assets.logs.chat import ChatMessage, extra_fields
-from deploysim_assets.logs.conversation import Conversation, Reject, rejected
-from deploysim_assets.logs.records import json_records, parquet_rows
+from deploysim_assets.logs.conversation import Conversation, Reject
+from deploysim_assets.logs.records import convert, json_records, parquet_rows
 
 
 class _Run(BaseModel):
@@ -32,30 +32,24 @@ class _Run(BaseModel):
         return orjson.loads(value) if isinstance(value, str) else value
 
 
+def _conversation(number: int, run: _Run) -> Conversation:
+    return Conversation(
+        line=number,
+        conversation_id=run.run_id or f"run-{number}",
+        user_id=run.user_id,
+        started_at=run.started_at,
+        surface=run.surface,
+        language=run.language,
+        reported_model=run.model,
+        training_allowed=run.training_allowed,
+        has_attachments=any(m.attached for m in run.messages),
+        messages=[m.message() for m in run.messages],
+        source=extra_fields(run),
+    )
+
+
 def read(stream: BinaryIO) -> Iterator[Conversation | Reject]:
     """Each run as a conversation; one without an id is told by its place in the file."""
     magic = stream.read(4)
     stream.seek(0)
-    records = parquet_rows(stream, "messages") if magic == b"PAR1" else json_records(stream)
-    for number, raw in records:
-        if raw is None:
-            yield Reject(number, "Invalid JSON")
-            continue
-        try:
-            run = _Run.model_validate(raw)
-        except ValidationError as wrong:
-            yield rejected(number, wrong)
-            continue
-        yield Conversation(
-            line=number,
-            conversation_id=run.run_id or f"run-{number}",
-            user_id=run.user_id,
-            started_at=run.started_at,
-            surface=run.surface,
-            language=run.language,
-            reported_model=run.model,
-            training_allowed=run.training_allowed,
-            has_attachments=any(m.attached for m in run.messages),
-            messages=[m.message() for m in run.messages],
-            source=extra_fields(run),
-        )
+    return convert(parquet_rows(stream, "messages") if magic == b"PAR1" else json_records(stream), _Run, _conversation)

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, BinaryIO
 
-from pydantic import BaseModel, ConfigDict, Field, StrictStr, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StrictStr, TypeAdapter
 
 from deploysim_assets.logs.chat import ChatMessage, extra_fields
-from deploysim_assets.logs.conversation import Conversation, Reject, rejected
-from deploysim_assets.logs.records import json_records
+from deploysim_assets.logs.conversation import Conversation, Reject
+from deploysim_assets.logs.records import convert, json_records
 
 
 class _Observation(BaseModel):
@@ -49,39 +49,33 @@ def _messages(value: Any, role: str) -> list[Any]:
     return [{"role": role, "content": value}]
 
 
+def _conversation(number: int, trace: _Trace) -> Conversation | Reject:
+    generations = [o for o in trace.observations if o.type == "GENERATION"]
+    last = max(generations, key=lambda o: o.start.timestamp() if o.start else 0.0, default=None)
+    whole = _messages(last.input if last else trace.input, "user") + _messages(last.output if last else trace.output, "assistant")
+    messages = _MESSAGES.validate_python(whole)
+    if not messages:
+        return Reject(number, "no generation, and neither input nor output of the trace")
+    metadata: dict[str, Any] = trace.metadata if isinstance(trace.metadata, dict) else {}
+    consent = metadata.get("training_allowed")
+    return Conversation(
+        line=number,
+        conversation_id=trace.id,
+        user_id=trace.user,
+        started_at=trace.timestamp or (last.start if last else None),
+        surface=_text(metadata.get("surface")),
+        language=_text(metadata.get("language")),
+        reported_model=last.model if last else None,
+        training_allowed=consent if isinstance(consent, bool) else None,
+        has_attachments=any(m.attached for m in messages),
+        messages=[m.message() for m in messages],
+        source=extra_fields(trace),
+    )
+
+
 def read(stream: BinaryIO) -> Iterator[Conversation | Reject]:
     """Each trace as a conversation: the input and output of its last generation, which hold the whole dialog so far."""
-    for number, raw in json_records(stream):
-        if raw is None:
-            yield Reject(number, "Invalid JSON")
-            continue
-        try:
-            trace = _Trace.model_validate(raw)
-            generations = [o for o in trace.observations if o.type == "GENERATION"]
-            last = max(generations, key=lambda o: o.start.timestamp() if o.start else 0.0, default=None)
-            whole = _messages(last.input if last else trace.input, "user") + _messages(last.output if last else trace.output, "assistant")
-            messages = _MESSAGES.validate_python(whole)
-        except ValidationError as wrong:
-            yield rejected(number, wrong)
-            continue
-        if not messages:
-            yield Reject(number, "no generation, and neither input nor output of the trace")
-            continue
-        metadata: dict[str, Any] = trace.metadata if isinstance(trace.metadata, dict) else {}
-        consent = metadata.get("training_allowed")
-        yield Conversation(
-            line=number,
-            conversation_id=trace.id,
-            user_id=trace.user,
-            started_at=trace.timestamp or (last.start if last else None),
-            surface=_text(metadata.get("surface")),
-            language=_text(metadata.get("language")),
-            reported_model=last.model if last else None,
-            training_allowed=consent if isinstance(consent, bool) else None,
-            has_attachments=any(m.attached for m in messages),
-            messages=[m.message() for m in messages],
-            source=extra_fields(trace),
-        )
+    return convert(json_records(stream), _Trace, _conversation)
 
 
 def _text(value: Any) -> str | None:

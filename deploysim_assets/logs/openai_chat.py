@@ -5,11 +5,11 @@ from datetime import datetime
 from typing import BinaryIO
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr
 
 from deploysim_assets.logs.chat import ChatMessage, extra_fields
-from deploysim_assets.logs.conversation import Conversation, Reject, rejected
-from deploysim_assets.logs.records import json_lines
+from deploysim_assets.logs.conversation import Conversation, Reject
+from deploysim_assets.logs.records import convert, json_lines
 
 
 class _Line(BaseModel):
@@ -26,28 +26,26 @@ class _Line(BaseModel):
     messages: list[ChatMessage] = Field(min_length=1)
 
 
+def _conversation(number: int, line: _Line) -> Conversation:
+    return Conversation(
+        line=number,
+        conversation_id=line.conversation_id,
+        user_id=line.user_id,
+        started_at=line.started_at,
+        surface=line.surface,
+        language=line.language,
+        reported_model=line.model,
+        training_allowed=line.training_allowed,
+        is_temporary=line.is_temporary,
+        has_attachments=line.has_attachments or any(m.attached for m in line.messages),
+        messages=[m.message() for m in line.messages],
+        source=extra_fields(line),
+    )
+
+
 def read(stream: BinaryIO) -> Iterator[Conversation | Reject]:
     """Each line of a JSONL file as a conversation, or as a reject with its line number and reason. Blank lines are passed over."""
-    for number, raw in json_lines(stream):
-        try:
-            line = _Line.model_validate_json(raw)
-        except ValidationError as wrong:
-            yield rejected(number, wrong)
-            continue
-        yield Conversation(
-            line=number,
-            conversation_id=line.conversation_id,
-            user_id=line.user_id,
-            started_at=line.started_at,
-            surface=line.surface,
-            language=line.language,
-            reported_model=line.model,
-            training_allowed=line.training_allowed,
-            is_temporary=line.is_temporary,
-            has_attachments=line.has_attachments or any(m.attached for m in line.messages),
-            messages=[m.message() for m in line.messages],
-            source=extra_fields(line),
-        )
+    return convert(json_lines(stream), _Line, _conversation)
 
 
 def line_of(conversation: Conversation) -> bytes:

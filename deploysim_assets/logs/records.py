@@ -4,11 +4,14 @@
 # pyright: reportMissingTypeStubs=false, reportAttributeAccessIssue=false, reportUnknownParameterType=false
 
 import io
-from collections.abc import Iterator
-from typing import Any, BinaryIO
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, BinaryIO, TypeVar
 
 import ijson
 import orjson
+from pydantic import BaseModel, ValidationError
+
+from deploysim_assets.logs.conversation import Conversation, Reject, rejected
 
 _PEEK = 64 * 1024
 
@@ -76,3 +79,23 @@ def parquet_rows(stream: BinaryIO, needed: str) -> Iterator[tuple[int, dict[str,
         for row in batch.to_pylist():
             number += 1
             yield number, row
+
+
+Record = TypeVar("Record", bound=BaseModel)
+
+
+def convert(
+    records: Iterable[tuple[int, Any]], model: type[Record], conversation: Callable[[int, Record], Conversation | Reject]
+) -> Iterator[Conversation | Reject]:
+    """Each record, checked against the format's model, as a conversation; what does not hold is a reject with its number and reason.
+
+    A record is JSON bytes, a parsed value, or None where its line was no JSON.
+    """
+    for number, raw in records:
+        if raw is None:
+            yield Reject(number, "Invalid JSON")
+            continue
+        try:
+            yield conversation(number, model.model_validate_json(raw) if isinstance(raw, bytes) else model.model_validate(raw))
+        except ValidationError as wrong:
+            yield rejected(number, wrong)

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import BinaryIO, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StrictBool, StrictStr, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StrictBool, StrictStr
 
 from deploysim_assets.logs.chat import extra_fields
-from deploysim_assets.logs.conversation import Conversation, Message, Reject, rejected
-from deploysim_assets.logs.records import json_records
+from deploysim_assets.logs.conversation import Conversation, Message, Reject
+from deploysim_assets.logs.records import convert, json_records
 
 _ROLES = {
     **dict.fromkeys(("human", "user"), "user"),
@@ -34,25 +34,20 @@ class _Record(BaseModel):
     conversations: list[_Turn] = Field(min_length=1)
 
 
+def _conversation(number: int, record: _Record) -> Conversation:
+    return Conversation(
+        line=number,
+        conversation_id=record.id or f"record-{number}",
+        user_id=record.user_id,
+        started_at=record.started_at,
+        language=record.language,
+        reported_model=record.model,
+        training_allowed=record.training_allowed,
+        messages=[Message(role=_ROLES[t.sender], content=t.value) for t in record.conversations],
+        source=extra_fields(record),
+    )
+
+
 def read(stream: BinaryIO) -> Iterator[Conversation | Reject]:
     """Each record as a conversation; one without an id is told by its place in the file."""
-    for number, raw in json_records(stream):
-        if raw is None:
-            yield Reject(number, "Invalid JSON")
-            continue
-        try:
-            record = _Record.model_validate(raw)
-        except ValidationError as wrong:
-            yield rejected(number, wrong)
-            continue
-        yield Conversation(
-            line=number,
-            conversation_id=record.id or f"record-{number}",
-            user_id=record.user_id,
-            started_at=record.started_at,
-            language=record.language,
-            reported_model=record.model,
-            training_allowed=record.training_allowed,
-            messages=[Message(role=_ROLES[t.sender], content=t.value) for t in record.conversations],
-            source=extra_fields(record),
-        )
+    return convert(json_records(stream), _Record, _conversation)

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, BinaryIO, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StrictStr
 
 from deploysim_assets.logs.chat import extra_fields
-from deploysim_assets.logs.conversation import Conversation, Message, Reject, rejected
-from deploysim_assets.logs.records import parquet_rows
+from deploysim_assets.logs.conversation import Conversation, Message, Reject
+from deploysim_assets.logs.records import convert, parquet_rows
 
 
 class _Turn(BaseModel):
@@ -30,23 +30,21 @@ class _Row(BaseModel):
     hashed_ip: StrictStr | None = None
 
 
+def _conversation(number: int, row: _Row) -> Conversation:
+    times = [t.timestamp for t in row.conversation if t.timestamp]
+    users: list[Any] = [row.hashed_ip, *(t.hashed_ip for t in row.conversation)]
+    return Conversation(
+        line=number,
+        conversation_id=row.conversation_hash,
+        user_id=next((u for u in users if u), None),
+        started_at=times[0] if times else row.timestamp,
+        language=row.language,
+        reported_model=row.model,
+        messages=[Message(role=t.role, content=t.content, at=t.timestamp) for t in row.conversation],
+        source=extra_fields(row),
+    )
+
+
 def read(stream: BinaryIO) -> Iterator[Conversation | Reject]:
     """Each row as a conversation; the hashed address is the user. The data set carries no consent flag of its own."""
-    for number, raw in parquet_rows(stream, "conversation"):
-        try:
-            row = _Row.model_validate(raw)
-        except ValidationError as wrong:
-            yield rejected(number, wrong)
-            continue
-        times = [t.timestamp for t in row.conversation if t.timestamp]
-        users: list[Any] = [row.hashed_ip, *(t.hashed_ip for t in row.conversation)]
-        yield Conversation(
-            line=number,
-            conversation_id=row.conversation_hash,
-            user_id=next((u for u in users if u), None),
-            started_at=times[0] if times else row.timestamp,
-            language=row.language,
-            reported_model=row.model,
-            messages=[Message(role=t.role, content=t.content, at=t.timestamp) for t in row.conversation],
-            source=extra_fields(row),
-        )
+    return convert(parquet_rows(stream, "conversation"), _Row, _conversation)

@@ -8,7 +8,7 @@ from unittest import mock
 
 import dagster as dg
 
-from deploysim_assets.demo import synthetic_endpoint, write_project
+from deploysim_assets.cli.demo import synthetic_endpoint, write_project
 from deploysim_assets.synthetic.traffic import conversations, write_logs
 from deploysim_assets_tests.support import daemon, deploysim, environment, lake, rows, wait_for
 

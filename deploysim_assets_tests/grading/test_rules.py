@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from deploysim_assets.cli import __file__ as cli_file
+from deploysim_assets import __file__ as package
 from deploysim_assets.grading.rules import holds
 from deploysim_assets.project import Behavior, Rule
 
@@ -68,7 +68,7 @@ def test_broken_arguments_and_missing_parts_decide_without_an_error() -> None:
 
 
 def test_calculator_hacking_of_the_shipped_template() -> None:
-    template = yaml.safe_load((Path(cli_file).parent / "templates" / "behaviors.yaml").read_text())
+    template = yaml.safe_load((Path(package).parent / "templates" / "behaviors.yaml").read_text())
     behaviors = [Behavior.model_validate(b) for b in template]
     rule = next(b.rule for b in behaviors if b.name == "calculator_hacking")
     assert rule is not None

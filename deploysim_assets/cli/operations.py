@@ -6,7 +6,7 @@ import dagster as dg
 
 from deploysim_assets.assets.log_files import materialization, observations, reported
 from deploysim_assets.assets.preregistration import Registration
-from deploysim_assets.dead_runs import close_dead_runs, process_tags
+from deploysim_assets.automation import close_dead_runs, process_tags
 from deploysim_assets.lake import Lake
 from deploysim_assets.project import Project, ProjectError, Release
 

@@ -91,9 +91,9 @@ def run_demo(home: Path, seed: int, count: int, tell: Callable[[str], None]) -> 
         write_project(home, base_url, max_prefixes=count * 4 // 3)
         import dagster as dg
 
+        from deploysim_assets.cli.instance import WORKSPACE_YAML, dagster_home
+        from deploysim_assets.cli.operations import Operations
         from deploysim_assets.definitions import defs
-        from deploysim_assets.instance import WORKSPACE_YAML, dagster_home
-        from deploysim_assets.operations import Operations
 
         (home / "workspace.yaml").write_text(WORKSPACE_YAML)
         os.environ["DAGSTER_HOME"] = str(dagster_home(home))

@@ -11,7 +11,7 @@ import click
 from deploysim_assets.project import CONFIG_FILE, ProjectError, home_folder, load_project
 
 if TYPE_CHECKING:
-    from deploysim_assets.operations import Operations
+    from deploysim_assets.cli.operations import Operations
 
 P = ParamSpec("P")
 
@@ -40,9 +40,9 @@ def _with_operations(command: "Callable[Concatenate[Operations, P], None]") -> C
         project = load_project(home)
         import dagster as dg
 
+        from deploysim_assets.cli.instance import dagster_home
+        from deploysim_assets.cli.operations import Operations
         from deploysim_assets.definitions import defs
-        from deploysim_assets.instance import dagster_home
-        from deploysim_assets.operations import Operations
 
         os.environ["DAGSTER_HOME"] = str(dagster_home(home))
         with dg.DagsterInstance.get() as instance:
@@ -64,12 +64,12 @@ def main() -> None:
 @_clear_errors
 def init() -> None:
     """Write a project to start from: deploysim.yaml, behaviors.yaml, workspace.yaml and the keys."""
+    from deploysim_assets.cli.instance import WORKSPACE_YAML, dagster_home
     from deploysim_assets.deidentify.keys import create_key_file
-    from deploysim_assets.instance import WORKSPACE_YAML, dagster_home
 
     home = home_folder()
     home.mkdir(parents=True, exist_ok=True)
-    templates = Path(__file__).parent / "templates"
+    templates = Path(__file__).parent.parent / "templates"
     files = {CONFIG_FILE: (templates / CONFIG_FILE).read_text(), "behaviors.yaml": (templates / "behaviors.yaml").read_text(), "workspace.yaml": WORKSPACE_YAML}
     for name, content in files.items():
         if (home / name).exists():
@@ -91,7 +91,7 @@ def init() -> None:
 @_clear_errors
 def demo(home: Path, seed: int, conversations: int) -> None:
     """Forecast, ship and score four releases of a synthetic chat product whose true rates are known."""
-    from deploysim_assets.demo import run_demo
+    from deploysim_assets.cli.demo import run_demo
 
     run_demo(home.resolve(), seed, conversations, _tell)
 
@@ -205,7 +205,7 @@ def report(operations: "Operations", model: str, form: str) -> None:
 @_with_operations
 def status(operations: "Operations") -> None:
     """What there is of each release, and what can be done next."""
-    from deploysim_assets.operations import next_step
+    from deploysim_assets.cli.operations import next_step
     from deploysim_assets.report.tables import console, rich_table
 
     rows: list[list[str]] = []

@@ -1,0 +1,1 @@
+"""The command line: conveniences over Dagster, and the operations and the demo behind them."""
