@@ -130,6 +130,26 @@ class Lake:
         """The facts that were written beside a table version: counts of its funnel, never text."""
         return json.loads((self._resolve(asset, key, version) / "_STATS.json").read_text())
 
+    def tables(self) -> Iterator[tuple[str, str | None, Path]]:
+        """Every table of every version, side tables included: asset, partition key, folder of Parquet files."""
+        for folder in sorted({file.parent for file in self.base.glob("**/part-*.parquet")}):
+            asset, *inside = folder.relative_to(self.base).parts
+            key = inside[0].removeprefix("model_version=") if inside[0].startswith("model_version=") else None
+            yield asset, key, folder
+
+    def drop_rows(self, folder: Path, doomed: pl.Expr) -> int:
+        """Rewrite a table's files without the rows that `doomed` is true for; returns their number. Each file is replaced whole."""
+        dropped = 0
+        for path in sorted(folder.glob("part-*.parquet")):
+            frame = pl.read_parquet(path, hive_partitioning=False)
+            kept = frame.filter(~doomed.fill_null(value=False))
+            if kept.height < frame.height:
+                partial = path.with_suffix(".partial")
+                kept.write_parquet(partial, compression="zstd", row_group_size=_ROW_GROUP)
+                partial.replace(path)
+                dropped += frame.height - kept.height
+        return dropped
+
     @contextlib.contextmanager
     def new_version(self, asset: str, key: str | None, schema: Mapping[str, Any], label: str) -> Generator[Version]:
         """Write a version and make it current when the block ends without an error; an error leaves the old one current."""

@@ -10,6 +10,7 @@ from deploysim_assets.logs.files import fingerprint, log_files
 from deploysim_assets.project import Project, ProjectError
 from deploysim_assets.releases import MODELS
 from deploysim_assets.schema import CONVERSATIONS, REJECTS
+from deploysim_assets.withdrawn import Withdrawn
 from deploysim_assets.withheld import text_withheld
 
 
@@ -29,8 +30,9 @@ def raw_logs(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], pr
     files = log_files(project.home, source.path)
     if not files:
         raise ProjectError(f"deploysim.yaml: releases: {model}: logs.path {source.path!r} matches no file below {project.home}; put the logs there")
+    withdrawn = Withdrawn.load(project.home)
     with text_withheld(), lake.new_version("raw_logs", model, CONVERSATIONS, context.run.run_id) as version:
         version.side_table("rejects", REJECTS)
-        counts = read_conversations(files, read, model, version, consented=source.consent_basis is not None)
+        counts = read_conversations(files, read, model, version, consented=source.consent_basis is not None, withdrawn=withdrawn.covers)
         version.stats |= {"fingerprint": fingerprint(files), "consent_basis": source.consent_basis, **counts}
     return table_result(lake, "raw_logs", model, version.stats)

@@ -218,6 +218,39 @@ def status(operations: "Operations") -> None:
     console().print(rich_table(str(operations.project.home / CONFIG_FILE), header, rows))
 
 
+@main.command()
+@click.option("--user-id", "users", multiple=True, help="A user to forget; may be given often.")
+@click.option("--conversation-id", "conversations", multiple=True, help="A conversation to forget; may be given often.")
+@click.option("--file", "listed", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="One `user ID` or `conversation ID` per line.")
+@_with_operations
+def forget(operations: "Operations", users: tuple[str, ...], conversations: tuple[str, ...], listed: Path | None) -> None:
+    """Remove users and conversations from every table, journal and log file, for good, and show that nothing is left.
+
+    The ledger records keyed hashes and counts; later imports of the same rows drop them again.
+    """
+    from deploysim_assets.cli.forget import forget as take_out
+    from deploysim_assets.cli.forget import still_there
+
+    doomed = {"user": set(users), "conversation": set(conversations)}
+    for number, line in enumerate(listed.read_text(encoding="utf-8").splitlines() if listed else (), 1):
+        kind, _, name = line.strip().partition(" ")
+        if line.strip() and (kind not in doomed or not name):
+            raise ProjectError(f"{listed}, line {number}: neither `user ID` nor `conversation ID`")
+        if name:
+            doomed[kind].add(name.strip())
+    if not any(doomed.values()):
+        raise ProjectError("nobody to forget; name one with --user-id, --conversation-id or --file")
+    done = take_out(operations.project, operations.lake, operations.instance, doomed["user"], doomed["conversation"])
+    for name, count in {**done.rows, **done.answers, **done.lines}.items():
+        click.echo(f"{count:8,} from {name}")
+    for path in done.remaining_files:
+        click.echo(f"   still in {path}: not a file that deploysim writes; take them out there")
+    left = still_there(operations.project, operations.lake, doomed["user"], doomed["conversation"])
+    if left:
+        raise ProjectError(f"something is left: {left}")
+    click.echo("Nothing of them is left in the project.")
+
+
 @main.group()
 def audit() -> None:
     """Look for what should not be there."""

@@ -89,3 +89,20 @@ def open_journal(path: Path) -> Generator[Journal]:
         journal.sync()
     finally:
         os.close(descriptor)
+
+
+def drop_answers(path: Path, keys: set[str]) -> int:
+    """Rewrite a journal without the answers of some requests; returns their number. ProjectError where it is being written."""
+    with open_journal(path):
+        kept: list[bytes] = []
+        dropped = 0
+        for line in path.read_bytes().splitlines(keepends=True):
+            if orjson.loads(line[9:])["key"] in keys:
+                dropped += 1
+            else:
+                kept.append(line)
+        if dropped:
+            partial = path.with_suffix(".partial")
+            partial.write_bytes(b"".join(kept))
+            partial.replace(path)
+    return dropped

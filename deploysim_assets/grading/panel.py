@@ -69,6 +69,13 @@ class Panel(NamedTuple):
         judged = self._judged(item)
         return judge_request(item, judged, self.judge) if judged and item.reply is not None and self.judge else None
 
+    def asked_for(self, item: Item, journal: Journal) -> Iterator[str]:
+        """The keys of the journalled judge requests for an item, repairs included."""
+        request = self._request(item)
+        while request is not None and (key := request_key(request)) in journal:
+            yield key
+            request = repair(request, journal.get(key))
+
     def row(self, item: Item, model_version: str, journal: Journal, failures: dict[str, str]) -> dict[str, Any]:
         """The item's row of the grades table. A reply that is missing or could not be graded has null, never false."""
         row: dict[str, Any] = {k: item.prefix[k] for k in ("prefix_id", "stratum", "user_key")}

@@ -16,6 +16,8 @@ from deploysim_assets.logs.openai_chat import line_of
 from deploysim_assets.logs.records import UnreadableError
 from deploysim_assets.project import ProjectError
 
+WITHDRAWN = "withdrawn by the user"
+
 
 class TableWriter(Protocol):
     """Where the rows go: a version of raw_logs with the side table `rejects`."""
@@ -24,11 +26,19 @@ class TableWriter(Protocol):
 
 
 def read_conversations(
-    files: list[LogFile], read: Reader, model_version: str, out: TableWriter, *, consented: bool = False, progress: Callable[[int], None] = lambda _: None
+    files: list[LogFile],
+    read: Reader,
+    model_version: str,
+    out: TableWriter,
+    *,
+    consented: bool = False,
+    withdrawn: Callable[[Conversation], bool] = lambda _: False,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Stream all files into `out`; returns the counts (lines, conversations, rejected by reason) and the first and last message time.
 
-    A conversation_id that came before is rejected.  `consented` fills in consent where the source carries none.  `progress` is told
+    A conversation_id that came before is rejected.  `consented` fills in consent where the source carries none; what is `withdrawn` is dropped
+    and counted.  `progress` is told
     the bytes of each file that is done.  ProjectError for a file that is not of its format, and where no conversation could be read.
     """
     seen: set[int] = set()
@@ -37,7 +47,7 @@ def read_conversations(
     conversations = 0
     for file in files:
         for item in _items(file, read):
-            reject = item if isinstance(item, Reject) else _repeated(item, seen)
+            reject = item if isinstance(item, Reject) else Reject(item.line, WITHDRAWN) if withdrawn(item) else _repeated(item, seen)
             if isinstance(item, Conversation) and reject is None:
                 row = item.row(model_version)
                 if row["training_allowed"] is None and consented:
