@@ -9,6 +9,7 @@ import polars as pl
 from deploysim_assets.checks.expectations import Expectation, validate
 from deploysim_assets.checks.specs import partitioned_check
 from deploysim_assets.lake import Lake
+from deploysim_assets.project import Project
 from deploysim_assets.releases import MODELS
 
 RAW_LOGS = [
@@ -16,19 +17,65 @@ RAW_LOGS = [
     Expectation("one_model_version", "ExpectColumnUniqueValueCountToBeBetween", {"column": "model_hash", "min_value": 1, "max_value": 1}),
     Expectation("conversations_have_messages", "ExpectColumnValuesToBeBetween", {"column": "messages", "min_value": 1}),
     Expectation("not_from_the_future", "ExpectColumnValuesToBeBetween", {"column": "seconds_ahead", "max_value": 0}),
+    Expectation("roles_alternate", "ExpectColumnValuesToBeBetween", {"column": "repeated_roles", "max_value": 0, "mostly": 0.9}),
+    Expectation("lengths_plausible", "ExpectColumnValuesToBeBetween", {"column": "characters", "min_value": 1, "mostly": 0.99}),
     Expectation("consent_known", "ExpectColumnValuesToNotBeNull", {"column": "consent", "mostly": 0.5}),
 ]
 PREFIXES = [
     Expectation("prefix_ids_unique", "ExpectColumnValuesToBeUnique", {"column": "id_hash"}),
     Expectation("last_turn_is_the_users", "ExpectColumnValuesToBeBetween", {"column": "ends_with_user", "min_value": 1}),
     Expectation("has_production_reply", "ExpectColumnValuesToBeBetween", {"column": "replied", "min_value": 1}),
+    Expectation("no_residual_mailbox", "ExpectColumnValuesToBeBetween", {"column": "residual_mailboxes", "max_value": 0}),
+    Expectation("no_residual_secret", "ExpectColumnValuesToBeBetween", {"column": "residual_keys", "max_value": 0}),
     Expectation("has_prefixes", "ExpectTableRowCountToBeBetween", {"min_value": 1}),
 ]
-_WARNINGS = frozenset({"not_from_the_future", "consent_known"})
+_WARNINGS = frozenset({"not_from_the_future", "roles_alternate", "lengths_plausible", "consent_known", "like_the_release_before"})
+DRIFT = "like_the_release_before"
+_MOST_DRIFT = 0.2
 FUNNEL = "funnel_sums"
 CANARIES = "canary_recall"
 _PER_CELL = 2
 _LEAST_RECALL = 0.99
+
+
+_TEXT = pl.element().struct.field("content").fill_null("")
+_MAILBOX = r"(?-u)[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+"
+_RESERVED = r"(?-u)@(?:db\.)?example\.(?:com|org|net)"
+_KEY = r"(?-u)\b(?:sk-[A-Za-z0-9]{20,}|gh[pousr]_[A-Za-z0-9]{30,}|AKIA[0-9A-Z]{16})"
+
+
+def _matches(pattern: str) -> pl.Expr:
+    """How often a pattern stands in a prefix's texts, by polars' engine: another one than the detectors'."""
+    return pl.col("messages").list.eval(_TEXT.str.count_matches(pattern)).list.sum().cast(pl.Int64)
+
+
+def _repeated_roles() -> pl.Expr:
+    """Pairs of neighboring user messages."""
+    role = pl.element().struct.field("role")
+    return pl.col("messages").list.eval((role == "user") & (role.shift(1) == "user")).list.sum().cast(pl.Int64)
+
+
+def total_variation(now: pl.LazyFrame, before: pl.LazyFrame, column: str) -> float:
+    """Half the sum of the differences between the shares of a column's values: 0 alike, 1 with nothing in common."""
+
+    def shares(frame: pl.LazyFrame) -> dict[str, float]:
+        counted = frame.group_by(pl.col(column).fill_null("unknown")).agg(pl.len()).collect()
+        total = int(counted["len"].sum())
+        return {str(value): int(count) / total for value, count in counted.iter_rows()}
+
+    here, there = shares(now), shares(before)
+    return sum(abs(here.get(v, 0) - there.get(v, 0)) for v in {*here, *there}) / 2
+
+
+def _drift(project: Project, lake: Lake, model: str) -> dg.AssetCheckResult:
+    """Surfaces and languages against the release before: a large change weakens a forecast, and does not forbid it."""
+    before = project.release(model).predecessor
+    if before is None or lake.current("raw_logs", before) is None:
+        return dg.AssetCheckResult(check_name=DRIFT, passed=True, severity=dg.AssetCheckSeverity.WARN, metadata={"compared_with": before or "none"})
+    now, then = lake.scan("raw_logs", model), lake.scan("raw_logs", before)
+    distances = {column: total_variation(now, then, column) for column in ("surface", "language")}
+    passed = max(distances.values()) <= _MOST_DRIFT
+    return dg.AssetCheckResult(check_name=DRIFT, passed=passed, severity=dg.AssetCheckSeverity.WARN, metadata={"compared_with": before, **distances})
 
 
 def raw_log_numbers(raw: pl.LazyFrame) -> pl.DataFrame:
@@ -39,6 +86,8 @@ def raw_log_numbers(raw: pl.LazyFrame) -> pl.DataFrame:
         pl.col("messages").list.len().alias("messages"),
         (pl.col("started_at") - datetime.now(UTC)).dt.total_seconds().alias("seconds_ahead"),
         pl.col("training_allowed").cast(pl.Float64).alias("consent"),
+        _repeated_roles().alias("repeated_roles"),
+        pl.col("messages").list.eval(_TEXT.str.len_chars()).list.sum().alias("characters"),
     ).collect(engine="streaming")
 
 
@@ -49,6 +98,8 @@ def prefix_numbers(prefixes: pl.LazyFrame) -> pl.DataFrame:
         pl.col("prefix_id").hash().alias("id_hash"),
         (pl.col("messages").list.last().struct.field("role") == "user").cast(pl.Int8).alias("ends_with_user"),
         reply.is_not_null().cast(pl.Int8).alias("replied"),
+        (_matches(_MAILBOX) - _matches(_RESERVED)).alias("residual_mailboxes"),
+        _matches(_KEY).alias("residual_keys"),
     ).collect(engine="streaming")
 
 
@@ -62,8 +113,8 @@ def _results(frame: pl.DataFrame, suite: list[Expectation]) -> Iterator[dg.Asset
         yield dg.AssetCheckResult(check_name=check, passed=verdict.passed, severity=severity, metadata=verdict.numbers)
 
 
-@dg.multi_asset_check(name="raw_logs_quality", specs=_specs("raw_logs", [FUNNEL, *(e.check for e in RAW_LOGS)]))
-def raw_logs_quality(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> Iterator[dg.AssetCheckResult]:
+@dg.multi_asset_check(name="raw_logs_quality", specs=_specs("raw_logs", [FUNNEL, DRIFT, *(e.check for e in RAW_LOGS)]))
+def raw_logs_quality(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake], project: dg.ResourceParam[Project]) -> Iterator[dg.AssetCheckResult]:
     """Keys, shapes and times of the conversations; lines read = rejected + conversations."""
     model = context.partition_key
     stats = lake.stats("raw_logs", model)
@@ -71,6 +122,7 @@ def raw_logs_quality(context: dg.AssetCheckExecutionContext, lake: dg.ResourcePa
     counts = {name: stats[name] for name in ("read", "rejected", "conversations")}
     sums = counts["read"] == counts["rejected"] + counts["conversations"] and rows == counts["conversations"]
     yield dg.AssetCheckResult(check_name=FUNNEL, passed=sums, metadata=counts)
+    yield _drift(project, lake, model)
     yield from _results(raw_log_numbers(lake.scan("raw_logs", model)), RAW_LOGS)
 
 

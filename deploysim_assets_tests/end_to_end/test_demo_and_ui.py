@@ -191,4 +191,11 @@ def test_the_installed_wheel_serves_the_same_location(demo: tuple[Path, str], tm
     with dg_dev(home, PYTHONPATH=str(target)) as (port, log):
         found = _graphql(port, "{ assetNodes { assetKey { path } } }")
         assert ["calibration_report"] in [node["assetKey"]["path"] for node in found["assetNodes"]]
+
+        registry = home / "deploysim.yaml"
+        entry = "- model_version: aurora-5\n  predecessor: aurora-4\n  logs: {format: openai_chat, path: 'logs/aurora-5/*.jsonl'}\n"
+        registry.write_text(registry.read_text().replace("endpoint:", f"{entry}endpoint:", 1))
+        _graphql(port, 'mutation { reloadRepositoryLocation(repositoryLocationName: "deploysim") { __typename } }')
+        keys = '{ assetNodes(assetKeys: [{path: ["rate_estimates"]}]) { partitionKeys } }'
+        wait_for(lambda: "aurora-5" in _graphql(port, keys)["assetNodes"][0]["partitionKeys"], 30, "the new release as a partition")
     _clean(log)

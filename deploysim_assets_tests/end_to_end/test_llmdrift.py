@@ -35,11 +35,11 @@ def test_a_real_release_is_forecast_and_then_scored_without_a_click(tmp_path: Pa
 
         with daemon(home) as log, mock.patch.dict(os.environ, environment(home)), dg.DagsterInstance.get() as instance:
             drift.land(drift.new)
-            wait_for(lambda: lake(home).current("scorecard", None) is not None, 180, f"the scorecard; see {log}")
+            wait_for(lambda: lake(home).current("scorecard", None) is not None, 240, f"the scorecard; see {log}")
             wait_for(lambda: not instance.get_runs(dg.RunsFilter(statuses=list(UNFINISHED))), 60, "the last run")
             runs = _finished_runs(instance)
             ticks = _ticks(instance, "automation")
-            wait_for(lambda: _ticks(instance, "automation") >= ticks + 10 and _ticks(instance, "new_logs") >= 10, 120, "ten more ticks", 2)
+            wait_for(lambda: _ticks(instance, "automation") >= ticks + 10 and _ticks(instance, "new_logs") >= 10, 200, "ten more ticks", 2)
             assert _finished_runs(instance) == runs, "a tick launched something though nothing had changed"
             time.sleep(1)
         stats = server.stats()

@@ -25,10 +25,14 @@ def _registry() -> list[dict[str, Any]]:
     return listed
 
 
-def _land(home: Path, release: str) -> None:
+def _land(home: Path, release: str, count: int = 60) -> None:
     start = datetime.now(UTC) - timedelta(hours=1)
-    lines = conversations(release.removesuffix("b"), 60, 1, start, timedelta(seconds=1))
+    lines = conversations(release.removesuffix("b"), count, 1, start, timedelta(seconds=1))
     write_logs(home / "logs" / release / "traffic.jsonl", lines)
+
+
+def _versions(home: Path, asset: str, release: str) -> int:
+    return len(list(lake(home).folder(asset, release).glob("run=*")))
 
 
 def _have(home: Path, asset: str) -> set[str]:
@@ -42,15 +46,19 @@ def test_each_candidate_is_forecast_from_its_predecessor_and_from_nothing_else(t
         deploysim(home, "status")  # makes the instance's folder, with telemetry off
         _land(home, "aurora-1")
         with daemon(home), mock.patch.dict(os.environ, environment(home)), dg.DagsterInstance.get() as instance:
-            wait_for(lambda: _have(home, "rate_estimates") == {"aurora-2", "aurora-2b"}, 150, "the forecasts from aurora-1")
+            wait_for(lambda: _have(home, "rate_estimates") == {"aurora-2", "aurora-2b"}, 240, "the forecasts from aurora-1")
             assert _have(home, "preregistration") == {"aurora-2", "aurora-2b"}
 
             _land(home, "aurora-2b")  # nobody's predecessor: it is scored, and nothing else starts
-            wait_for(lambda: _have(home, "calibration_report") == {"aurora-2b"}, 100, "the score of aurora-2b")
+            wait_for(lambda: _have(home, "calibration_report") == {"aurora-2b"}, 200, "the score of aurora-2b")
             assert _have(home, "preregistration") == {"aurora-2", "aurora-2b"}
 
+            _land(home, "aurora-2b", 90)  # its logs grow: production is graded anew, the forecast is scored anew and not made anew
+            wait_for(lambda: _versions(home, "calibration_report", "aurora-2b") == 2, 200, "the second score of aurora-2b")
+            assert lake(home).stats("raw_logs", "aurora-2b")["conversations"] == 90
+
             _land(home, "aurora-2")
-            wait_for(lambda: "aurora-3" in _have(home, "rate_estimates") and "aurora-2" in _have(home, "calibration_report"), 150, "the forecast of aurora-3")
+            wait_for(lambda: "aurora-3" in _have(home, "rate_estimates") and "aurora-2" in _have(home, "calibration_report"), 240, "the forecast of aurora-3")
             assert "aurora-4" not in _have(home, "preregistration")
             assert not instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]))
 
@@ -61,5 +69,5 @@ def test_each_candidate_is_forecast_from_its_predecessor_and_from_nothing_else(t
         assert asked == {row["prefix_id"] for row in rows(home, "deidentified_prefixes", predecessor)}
         if candidate in _have(home, "deidentified_prefixes"):
             assert not asked & {row["prefix_id"] for row in rows(home, "deidentified_prefixes", candidate)}
-        assert len(list(lake(home).folder("rate_estimates", candidate).glob("run=*"))) == 1
+        assert _versions(home, "rate_estimates", candidate) == 1
     assert not any(row["prospective"] for row in rows(home, "calibration_report", "aurora-2b"))
