@@ -1,5 +1,6 @@
 """The command line where there is little to work with: first steps and clear errors."""
 
+import json
 from pathlib import Path
 
 from deploysim_assets.cli.demo import write_project
@@ -49,3 +50,16 @@ def test_a_step_that_fails_ends_the_command_with_its_reason_alone(tmp_path: Path
     assert "no conversation could be read (1 x conversation_id: Field required)" in done.stderr
     assert "secret words" not in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_red_corpus_is_not_stepped_over_by_running_again(tmp_path: Path) -> None:
+    write_project(tmp_path, "http://127.0.0.1:9/v1", 10)
+    line = {"conversation_id": "c", "started_at": "2026-01-01T00:00:00Z", "training_allowed": False}
+    dialog = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+    (tmp_path / "logs" / "aurora-1").mkdir(parents=True)
+    (tmp_path / "logs" / "aurora-1" / "a.jsonl").write_text(json.dumps(line | {"messages": dialog}))
+    for _ in range(2):
+        done = deploysim(tmp_path, "forecast", "aurora-2", check=False)
+        assert done.returncode == 1
+        assert "blocking checks failed: deidentified_prefixes.has_prefixes" in done.stderr
+    assert not (tmp_path / "lake" / "preregistration").exists()

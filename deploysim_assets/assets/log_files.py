@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import dagster as dg
 
@@ -19,14 +20,22 @@ log_files = dg.AssetSpec(
 )
 
 
-def observations(project: Project, seen: Mapping[str, str]) -> dict[str, tuple[str, int, int]]:
-    """Releases whose log files came or changed since `seen`: model version -> (fingerprint, files, bytes)."""
-    found: dict[str, tuple[str, int, int]] = {}
+class Observed(NamedTuple):
+    """A release's log files as they lie there now."""
+
+    fingerprint: str
+    files: int
+    bytes: int
+
+
+def observations(project: Project, seen: Mapping[str, str]) -> dict[str, Observed]:
+    """Releases whose log files came or changed since `seen` (model version -> fingerprint)."""
+    found: dict[str, Observed] = {}
     for release in project.releases:
         files = files_of(project.home, release.logs.path)
-        print_ = fingerprint(files)
-        if files and seen.get(release.model_version) != print_:
-            found[release.model_version] = (print_, len(files), sum(f.size for f in files))
+        mark = fingerprint(files)
+        if files and seen.get(release.model_version) != mark:
+            found[release.model_version] = Observed(mark, len(files), sum(f.size for f in files))
     return found
 
 
@@ -38,14 +47,13 @@ def reported(instance: dg.DagsterInstance, model_version: str) -> str | None:
     return event.tags.get("dagster/data_version") if event and event.tags else None
 
 
-def materialization(model_version: str, observed: tuple[str, int, int]) -> dg.AssetMaterialization:
+def materialization(model_version: str, observed: Observed) -> dg.AssetMaterialization:
     """The event that tells Dagster of a release's log files."""
-    print_, files, size = observed
     return dg.AssetMaterialization(
         "log_files",
         partition=model_version,
-        metadata={"files": files, "bytes": size, "fingerprint": print_},
-        tags={"dagster/data_version": print_},
+        metadata=observed._asdict(),
+        tags={"dagster/data_version": observed.fingerprint},
     )
 
 
@@ -64,8 +72,8 @@ def new_logs_sensor(project: Project) -> dg.SensorDefinition:
         changed = observations(project, seen)
         if not changed:
             return dg.SkipReason("no log file came or changed")
-        fresh = {m: o for m, o in changed.items() if reported(context.instance, m) != o[0]}
-        cursor = json.dumps(seen | {m: o[0] for m, o in changed.items()}, sort_keys=True)
+        fresh = {m: o for m, o in changed.items() if reported(context.instance, m) != o.fingerprint}
+        cursor = json.dumps(seen | {m: o.fingerprint for m, o in changed.items()}, sort_keys=True)
         return dg.SensorResult(asset_events=[materialization(m, o) for m, o in fresh.items()], cursor=cursor)
 
     return new_logs

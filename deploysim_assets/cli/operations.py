@@ -4,6 +4,10 @@ from collections.abc import Callable, Sequence
 
 import dagster as dg
 
+# not exported: the status of a check per partition has no public reader yet
+from dagster._core.event_api import PartitionKeyFilter
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+
 from deploysim_assets.assets.log_files import materialization, observations, reported
 from deploysim_assets.assets.preregistration import Registration
 from deploysim_assets.automation import close_dead_runs, process_tags
@@ -43,18 +47,27 @@ class Operations:
         if observed is None:
             path = self.project.release(model).logs.path
             raise ProjectError(f"deploysim.yaml: releases: {model}: logs.path {path!r} matches no file; put the production logs of {model} there")
-        if reported(self.instance, model) != observed[0]:
+        if reported(self.instance, model) != observed.fingerprint:
             self.instance.report_runless_asset_event(materialization(model, observed))
 
+    def _to_make(self, model: str, assets: Sequence[str]) -> list[str]:
+        """The assets from the first on that is missing or whose last blocking checks did not pass: a rerun must not step over a red one."""
+        graph = self.definitions.resolve_asset_graph()
+        checks = [c for c in graph.asset_check_keys if c.asset_key.to_user_string() in assets and graph.get_check_spec(c).blocking]
+        latest = self.instance.event_log_storage.get_latest_asset_check_execution_by_key(checks, PartitionKeyFilter(key=model))
+        red = {c.asset_key.to_user_string() for c, r in latest.items() if r.status != AssetCheckExecutionRecordStatus.SUCCEEDED}
+        due = [i for i, asset in enumerate(assets) if asset in red or not self.lake.current(asset, model)]
+        return list(assets[due[0] :]) if due else []
+
     def _corpus_is_current(self, model: str) -> bool:
-        if not all(self.lake.current(asset, model) for asset in _CORPUS):
+        if self._to_make(model, _CORPUS):
             return False
-        return self.lake.stats("raw_logs", model)["fingerprint"] == observations(self.project, {})[model][0]
+        return self.lake.stats("raw_logs", model)["fingerprint"] == observations(self.project, {})[model].fingerprint
 
     def forecast(self, candidate: str) -> None:
         """Register the candidate, ask and grade it, and seal the forecast; what is there already is not made again."""
         predecessor = self.project.predecessor(candidate)
-        if self.lake.current("rate_estimates", candidate):
+        if not self._to_make(candidate, _FORECAST):
             self.tell(f"{candidate}: the forecast is sealed already")
             return
         if not self.lake.current("preregistration", candidate):
@@ -64,11 +77,10 @@ class Operations:
             self.run("forecast", candidate, ["preregistration"])
         if not self._graded_for(candidate, predecessor):
             self.run("production", predecessor, _PRODUCTION)
-        missing = [asset for asset in _FORECAST if not self.lake.current(asset, candidate)]
-        self.run("forecast", candidate, _FORECAST[_FORECAST.index(missing[0]) :])
+        self.run("forecast", candidate, self._to_make(candidate, _FORECAST))
 
     def _graded_for(self, candidate: str, predecessor: str) -> bool:
-        if not self.lake.current("realized_rates", predecessor):
+        if self._to_make(predecessor, _PRODUCTION):
             return False
         wanted = Registration.load(self.lake, candidate).panel.grading_id
         return any(row["grading_id"] == wanted for row in self.lake.rows("realized_rates", predecessor))
@@ -87,16 +99,18 @@ class Operations:
 
 
 def _failure(result: dg.ExecuteInProcessResult) -> str:
-    """The first failed step and why. An error of ours says what to mend; of any other only the innermost line is told."""
+    """The red blocking checks, or the first failed step and why: an error of ours says what to mend."""
+    checks = [e.asset_check_evaluation_data for e in result.all_events if e.event_type_value == "ASSET_CHECK_EVALUATION"]
+    red = [f"{c.asset_key.to_user_string()}.{c.check_name}" for c in checks if not c.passed and c.blocking]
+    if red:
+        return f"blocking checks failed: {', '.join(red)}; their numbers are in Dagster's UI, mend the corpus and run again"
     for event in result.all_events:
         if event.is_step_failure and event.step_failure_data.error:
             error = event.step_failure_data.error
             while error.cause:
                 error = error.cause
             return f"{event.step_key}: {error.message.strip().removeprefix('deploysim_assets.project.').removeprefix('ProjectError: ')}"
-    failed = [e.asset_check_evaluation_data for e in result.all_events if e.event_type_value == "ASSET_CHECK_EVALUATION"]
-    red = [f"{c.asset_key.to_user_string()}.{c.check_name}" for c in failed if not c.passed]
-    return f"blocking checks failed: {', '.join(red)}" if red else "the run failed; see it in Dagster's UI"
+    return "the run failed; see it in Dagster's UI"
 
 
 def next_step(operations: Operations, release: Release) -> str:
