@@ -10,10 +10,10 @@ from scipy import stats
 from deploysim_assets.deidentify.canaries import CANARIES, CONTAINERS, PROSE
 from deploysim_assets.deidentify.detectors import PatternDetector
 from deploysim_assets.deidentify.scrub import Quarantined, Scrubber
+from deploysim_assets.deidentify.surrogates import AREAS
 
 _PIECE = 5
-_AREAS = ("202", "303", "404", "415", "512", "617", "702", "808")
-_SURROGATES_SHARE = ("example", "redacted", "4000000000000000", *(f"1{area}55501" for area in _AREAS))
+_SURROGATES_SHARE = ("example", "redacted", "4000000000000000", *(f"1{area}55501" for area in AREAS))
 
 
 class Cell(NamedTuple):

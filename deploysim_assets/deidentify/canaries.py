@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 from urllib.parse import quote
 
-from deploysim_assets.deidentify.rules import IBAN_LENGTHS, luhn
+from deploysim_assets.deidentify.rules import IBAN_LENGTHS, iban, luhn
 
 _NAMES = ("ann.lee", "bob_stone", "carla-m", "d.oconnor", "eve+news", "farid.k", "greta99", "hiro.tanaka", "ines", "jan.de.vries")
 _DOMAINS = ("lindenhof.de", "mail.internal", "post.corp", "uni-koeln.de", "kyoto.ac.jp", "kleine-bank.co.uk", "haus.museum", "firma.biz")
@@ -32,9 +32,8 @@ def _iban(rng: random.Random) -> str:
     body = _digits(rng, IBAN_LENGTHS[country] - 4)
     if country == "GB":
         body = "NWBK" + body[4:]
-    check = 98 - int("".join(str(int(c, 36)) for c in f"{body}{country}00")) % 97
-    iban = f"{country}{check:02}{body}"
-    return iban if rng.random() < 0.5 else " ".join(iban[i : i + 4] for i in range(0, len(iban), 4))
+    whole = iban(country, body)
+    return whole if rng.random() < 0.5 else " ".join(whole[i : i + 4] for i in range(0, len(whole), 4))
 
 
 def _phone(rng: random.Random) -> str:

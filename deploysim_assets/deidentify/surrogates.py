@@ -10,15 +10,13 @@ from typing import Any
 
 from presidio_anonymizer.operators import Operator, OperatorType
 
-from deploysim_assets.deidentify.rules import IBAN_LENGTHS
+from deploysim_assets.deidentify.rules import IBAN_LENGTHS, iban, luhn
 
 _NAMES = "alex avery blake casey dana drew eden emery finley harper jordan kai logan morgan noel parker quinn reese riley rowan sage sasha taylor".split()
+AREAS = ("202", "303", "404", "415", "512", "617", "702", "808")
+"""Area codes of the phone surrogates."""
+
 _BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
-
-
-def _luhn_digit(digits: str) -> str:
-    doubled = [int(d) * (2 - i % 2) for i, d in enumerate(reversed(digits))]
-    return str(-sum(d // 10 + d % 10 for d in doubled) % 10)
 
 
 def _in_shape(digits: str, shape: str) -> str:
@@ -31,16 +29,15 @@ def _in_shape(digits: str, shape: str) -> str:
 
 def _card(number: int, text: str) -> str:
     body = f"400000{number % 10**9:09d}"  # a test range: no issuer holds 400000
-    card = body + _luhn_digit(body)
+    card = next(body + digit for digit in "0123456789" if luhn(body + digit))
     return _in_shape(card, text) if len(re.sub(r"\D", "", text)) == len(card) else card
 
 
 def _iban(number: int, text: str) -> str:
     country = text[:2].upper() if text[:2].upper() in IBAN_LENGTHS else "DE"
     body = f"{number % 10**8:08d}".rjust(IBAN_LENGTHS[country] - 4, "0")
-    check = 98 - int("".join(str(int(c, 36)) for c in f"{body}{country}00")) % 97
-    iban = f"{country}{check:02d}{body}"
-    return " ".join(iban[i : i + 4] for i in range(0, len(iban), 4)) if " " in text else iban
+    whole = iban(country, body)
+    return " ".join(whole[i : i + 4] for i in range(0, len(whole), 4)) if " " in text else whole
 
 
 def _ip(number: int, text: str) -> str:
@@ -61,7 +58,7 @@ def make_surrogate(entity_type: str, text: str, number: int) -> str:
             return f"{_NAMES[number % len(_NAMES)]}.{_BASE32[number >> 8 & 31]}{number >> 16 & 0xFFF}@example.{('com', 'org', 'net')[number >> 32 & 1]}"
         case "PHONE_NUMBER":
             national = f"555-01{number % 100:02d}"  # the range kept for fiction in the North American plan
-            area = ("202", "303", "404", "415", "512", "617", "702", "808")[number >> 8 & 7]
+            area = AREAS[number >> 8 & 7]
             return f"+1 {area}-{national}" if text.startswith("+") else f"{area}-{national}"
         case "CREDIT_CARD":
             return _card(number, text)

@@ -33,13 +33,11 @@ def read_conversations(
     *,
     consented: bool = False,
     withdrawn: Callable[[Conversation], bool] = lambda _: False,
-    progress: Callable[[int], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Stream all files into `out`; returns the counts (lines, conversations, rejected by reason) and the first and last message time.
 
-    A conversation_id that came before is rejected.  `consented` fills in consent where the source carries none; what is `withdrawn` is dropped
-    and counted.  `progress` is told
-    the bytes of each file that is done.  ProjectError for a file that is not of its format, and where no conversation could be read.
+    A conversation_id that came before is rejected.  `consented` fills in consent where the source carries none; what is `withdrawn` is
+    dropped and counted.  ProjectError for a file that is not of its format, and where no conversation could be read.
     """
     seen: set[int] = set()
     reasons: Counter[str] = Counter()
@@ -59,7 +57,6 @@ def read_conversations(
             elif reject:
                 out.add({"file": file.path, "line": reject.line, "reason": reject.reason}, "rejects")
                 reasons[reject.reason] += 1
-        progress(file.size)
     if conversations == 0:
         said = "; ".join(f"{n} x {reason}" for reason, n in reasons.most_common(3))
         raise ProjectError(
@@ -102,7 +99,7 @@ def _items(file: LogFile, read: Reader) -> Iterator[Conversation | Reject]:
 def import_files(files: list[LogFile], read: Reader, target: Path, progress: Callable[[int], None]) -> dict[str, Any]:
     """Write the conversations of files of any format to an `openai_chat` file at `target`; returns the counts, rejects by reason.
 
-    The file appears at its place only when it is whole.  ProjectError as for `read_conversations`.
+    `progress` is told the bytes of each file that is done.  The target appears only when it is whole.  ProjectError as for `read_conversations`.
     """
     seen: set[int] = set()
     reasons: Counter[str] = Counter()

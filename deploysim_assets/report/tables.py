@@ -31,7 +31,8 @@ def limits(low: float | None, high: float | None) -> str:
     return "-" if low is None or high is None else f"{per_100k(low)} - {per_100k(high)}"
 
 
-def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table as Markdown."""
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, ["---"] * len(header), *rows))
 
 
@@ -50,7 +51,7 @@ def calibration_markdown(rows: list[dict[str, Any]]) -> str:
         ]
         for row in rows
     ]
-    return "Rates per 100,000 messages.\n\n" + _markdown(header, cells)
+    return "Rates per 100,000 messages.\n\n" + markdown_table(header, cells)
 
 
 def console() -> Console:
@@ -67,8 +68,3 @@ def rich_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]])
     for row in rows:
         table.add_row(*row)
     return table
-
-
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """The same table as Markdown."""
-    return _markdown(header, rows)
