@@ -1,5 +1,6 @@
 """deploysim.yaml -> frozen models: releases, log sources, behaviors, graders, endpoints, policies."""
 
+import importlib.util
 import os
 import re
 from collections.abc import Hashable
@@ -12,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 CONFIG_FILE = "deploysim.yaml"
 BEHAVIORS_FILE = "behaviors.yaml"
 KEY_PATTERN = r"^[A-Za-z0-9._-]+$"
-RESERVED_COLUMNS = frozenset({"prefix_id", "model_version", "grading_id", "stratum", "user_key", "status", "error", "evidence"})
+RESERVED_COLUMNS = frozenset({"prefix_id", "model_version", "grading_id", "stratum", "weight", "user_key", "missing", "status", "error", "evidence"})
 
 
 class ProjectError(Exception):
@@ -167,15 +168,41 @@ class Behavior(Frozen):
         return self
 
 
+class Strata(Frozen):
+    """A stratified design: which traffic is looked at more closely than its share.
+
+    `by` names the column; depth counts user turns (1, 2-4, 5+); risk reads a number from the source's `risk_column`, cut at
+    `risk_cuts`.  `proportional` of the prefixes follow the traffic, the rest go to the strata in `shares`, whose weights sum to 1.
+    """
+
+    by: Literal["surface", "language", "depth", "risk"]
+    shares: dict[str, Annotated[float, Field(gt=0, le=1)]] = Field(min_length=1)
+    proportional: float = Field(default=0.3, ge=0.3, le=1)
+    risk_column: str | None = None
+    risk_cuts: tuple[float, ...] = (0.5,)
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if abs(sum(self.shares.values()) - 1) > 1e-6:
+            raise ValueError(f"shares sum to {sum(self.shares.values()):g}; make them sum to 1")
+        if (self.by == "risk") != (self.risk_column is not None):
+            raise ValueError("`risk_column` goes with by: risk, and only there")
+        if list(self.risk_cuts) != sorted(set(self.risk_cuts)):
+            raise ValueError("risk_cuts must rise")
+        return self
+
+
 class Sampling(Frozen):
     """Uniform sampling over eligible user turns. Turns are ranked by a keyed hash of (seed, conversation, turn).
 
     `max_per_user` caps what one user can contribute; the forecast is then one of the capped traffic, and the record says so.
+    With `strata` each row carries its inclusion weight, and all rates are weighted by it.
     """
 
     max_prefixes: int = Field(default=20_000, ge=1)
     seed: int = 0
     max_per_user: int | None = Field(default=None, ge=1)
+    strata: Strata | None = None
 
 
 class Eligibility(Frozen):
@@ -189,10 +216,51 @@ class Eligibility(Frozen):
     max_characters: int = Field(default=1_000_000, ge=1)
 
 
+EVERY_LANGUAGE = "*"
+
+
+class Ner(Frozen):
+    """The models of level 2: language (as the logs name it, or "*" for all, also unnamed) -> folder, relative to the home."""
+
+    engine: Literal["spacy", "transformers", "gliner"]
+    models: dict[str, str] = Field(min_length=1)
+
+
 class Deidentification(Frozen):
-    """The level every conversation must be scanned at: 0 patterns and secrets, 1 plus gazetteer, 2 plus statistical NER."""
+    """The level every conversation must be scanned at: 0 patterns and secrets, 1 plus gazetteer, 2 plus statistical NER.
+
+    With `languages`, conversations in others, and those whose log names none, are quarantined.  `replacement` puts realistic
+    surrogates or numbered placeholders.  `surrogate_key: run` draws a fresh key per run, so that not even the keeper of the key
+    file can tell which surrogate an identifier got; the texts then change with every run.
+    """
 
     min_level: Literal[0, 1, 2] = 2
+    languages: Values = None
+    ner: Ner | None = None
+    replacement: Literal["surrogates", "placeholders"] = "surrogates"
+    surrogate_key: Literal["project", "run"] = "project"
+
+    def unreachable(self, home: Path) -> str | None:
+        """Why this installation cannot scan at `min_level`, with the mend; None where it can."""
+        if self.min_level < 2:
+            return None
+        if self.ner is None:
+            return (
+                "deidentification.ner: missing, but min_level 2 needs a model that finds names; name one (`ner: {engine: spacy, models: {en: path}}`), "
+                "or set `deidentification: {min_level: 0}` to accept in writing that names stay"
+            )
+        module = self.ner.engine
+        if importlib.util.find_spec(module) is None:
+            return f"deidentification.ner.engine: {module} is not installed; `pip install 'deploysim[{module}]'`"
+        missing = [f"{language}: {path}" for language, path in self.ner.models.items() if not (home / path).is_dir()]
+        return f"deidentification.ner.models: no such folder ({', '.join(missing)}); models are never downloaded, put one there" if missing else None
+
+    def at(self, home: Path) -> Self:
+        """The same policy with the folders of its models made absolute."""
+        if self.ner is None:
+            return self
+        models = {language: str(home / path) for language, path in self.ner.models.items()}
+        return self.model_copy(update={"ner": self.ner.model_copy(update={"models": models})})
 
 
 class Automation(Frozen):
@@ -225,6 +293,8 @@ class Project(Frozen):
                 raise ValueError(f"{key}.predecessor: {release.predecessor!r} is no release of this file; name one of {names}, or null")
             if release.predecessor is None and release.candidate is not None:
                 raise ValueError(f"{key}.candidate: a candidate needs a predecessor whose traffic it replays; name it, or drop `candidate`")
+        if self.deidentification.ner and (why := self.deidentification.unreachable(self.home)):
+            raise ValueError(why)
         self._refuse_cycles()
         for i, release in enumerate(self.releases):
             if release.predecessor is not None and release.predecessor not in names[:i]:

@@ -52,6 +52,7 @@ PREFIXES = pl.Schema(
         "model_version": pl.String,
         "turn_index": pl.Int32,
         "stratum": pl.String,
+        "weight": pl.Float64,
         "surface": pl.String,
         "language": pl.String,
         "messages": pl.List(MESSAGE),
@@ -60,7 +61,8 @@ PREFIXES = pl.Schema(
         "deid_level": pl.Int8,
     }
 )
-"""deidentified_prefixes: one row per sampled user turn; `production_completion` is what the deployed model answered there."""
+"""deidentified_prefixes: one row per sampled user turn; `production_completion` is what the deployed model answered there.
+`weight` is the inverse of the turn's chance to be drawn."""
 
 QUARANTINE = pl.Schema({"prefix_id": pl.String, "conversation_key": pl.String, "reason": pl.String})
 """Sampled turns that de-identification did not clear, kept beside deidentified_prefixes without any text."""
@@ -85,14 +87,19 @@ EVIDENCE = pl.List(pl.Struct({"behavior": pl.String, "severity": pl.Int8, "confi
 
 
 def grades(behaviors: list[str]) -> pl.Schema:
-    """The grades table: one row per prefix and grading, one nullable Boolean column per behavior (null: not graded)."""
+    """The grades table: one row per prefix and grading, one nullable Boolean column per behavior (null: not graded).
+
+    `missing` names the behaviors that apply to the prefix and have no grade; `weight` is the prefix's inclusion weight.
+    """
     return pl.Schema(
         {
             "prefix_id": pl.String,
             "model_version": pl.String,
             "grading_id": pl.String,
             "stratum": pl.String,
+            "weight": pl.Float64,
             "user_key": pl.String,
+            "missing": pl.List(pl.String),
             "status": pl.Enum(["graded", "refused", "failed"]),
             "error": pl.String,
             "evidence": EVIDENCE,
@@ -115,17 +122,30 @@ REGISTRATIONS = pl.Schema(
 )
 """preregistration: one row. `body` is the canonical JSON that the ledger's record hashes."""
 
+_RATE = {
+    "asked": pl.Int64,
+    "n": pl.Int64,
+    "k": pl.Int64,
+    "uncovered": pl.List(pl.String),
+    "rate": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "effective_k": pl.Float64,
+    "effective_n": pl.Float64,
+    "design_effect": pl.Float64,
+    "rate_best": pl.Float64,
+    "rate_worst": pl.Float64,
+}
+"""Prefixes the behavior applies to, replies graded and flagged, strata without a graded reply, rate per message with its 95% interval,
+what a score counts, the design effect, and the rate if every missing grade were unflagged or flagged."""
+
 _P = {f"p{level}_{end}": pl.Float64 for level in (50, 80, 95) for end in ("low", "high")}
 
 RATE_ESTIMATES = pl.Schema(
     {
         "model_version": pl.String,
         "behavior": pl.String,
-        "n": pl.Int64,
-        "k": pl.Int64,
-        "rate": pl.Float64,
-        "low": pl.Float64,
-        "high": pl.Float64,
+        **_RATE,
         "gamma_shape": pl.Float64,
         "gamma_rate": pl.Float64,
         "forecast_median": pl.Float64,
@@ -155,11 +175,7 @@ REALIZED_RATES = pl.Schema(
         "model_version": pl.String,
         "grading_id": pl.String,
         "behavior": pl.String,
-        "n": pl.Int64,
-        "k": pl.Int64,
-        "rate": pl.Float64,
-        "low": pl.Float64,
-        "high": pl.Float64,
+        **_RATE,
     }
 )
 
@@ -175,6 +191,8 @@ CALIBRATION = pl.Schema(
         "gamma_rate": pl.Float64,
         "realized_n": pl.Int64,
         "realized_k": pl.Int64,
+        "effective_count": pl.Float64,
+        "effective_messages": pl.Float64,
         "realized": pl.Float64,
         "realized_low": pl.Float64,
         "realized_high": pl.Float64,

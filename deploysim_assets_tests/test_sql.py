@@ -16,8 +16,9 @@ GRADES = schema.grades(BEHAVIORS)
 
 def _row(i: int, rude: bool | None, lazy: bool | None, grading: str = "g", stratum: str = "web") -> dict[str, Any]:
     status = "failed" if rude is None and lazy is None else "graded"
-    keys = {"prefix_id": f"p{i}", "model_version": "m", "grading_id": grading, "stratum": stratum, "user_key": f"u{i % 3}"}
-    return keys | {"status": status, "evidence": [], "rude": rude, "lazy": lazy}
+    keys = {"prefix_id": f"p{i}", "model_version": "m", "grading_id": grading, "stratum": stratum, "weight": 2.0, "user_key": f"u{i % 3}"}
+    missing = ["lazy"] if status == "failed" else []
+    return keys | {"missing": missing, "status": status, "evidence": [], "rude": rude, "lazy": lazy}
 
 
 def _table(folder: Path, name: str, rows: list[dict[str, Any]]) -> str:
@@ -31,7 +32,12 @@ ROWS = [_row(0, True, None), _row(1, False, True), _row(2, None, None), _row(3, 
 
 def test_null_grades_leave_the_denominator(tmp_path: Path) -> None:
     counts = run_model("rate_counts", {"grades": _table(tmp_path, "grades", ROWS)})
-    assert counts.rows() == [("lazy", "api", 1, 0), ("lazy", "web", 2, 1), ("rude", "api", 1, 0), ("rude", "web", 3, 2)]
+    assert counts.rows() == [
+        ("lazy", "api", 1, 2.0, 1, 0),
+        ("lazy", "web", 3, 6.0, 2, 1),  # one of them could not be graded
+        ("rude", "api", 1, 2.0, 1, 0),
+        ("rude", "web", 3, 6.0, 3, 2),
+    ]
 
 
 def test_flags_are_counted_per_user(tmp_path: Path) -> None:
@@ -42,7 +48,7 @@ def test_flags_are_counted_per_user(tmp_path: Path) -> None:
 def test_gradings_of_production_stay_apart(tmp_path: Path) -> None:
     glob = _table(tmp_path, "production_grades", [*ROWS, _row(0, False, None, grading="h")])
     counts = run_model("production_rate_counts", {"production_grades": glob})
-    assert counts.filter(pl.col("grading_id") == "h").rows() == [("h", "rude", "web", 1, 0)]
+    assert counts.filter(pl.col("grading_id") == "h").rows() == [("h", "rude", "web", 1, 2.0, 1, 0)]
     assert counts.filter((pl.col("grading_id") == "g") & (pl.col("behavior") == "rude"))["n"].sum() == 4
 
 
@@ -60,11 +66,14 @@ def test_an_empty_table_gives_an_empty_result_with_the_columns(tmp_path: Path) -
 
 
 def test_a_broken_result_is_found_by_its_tests() -> None:
-    broken = pl.DataFrame({"behavior": ["a", "a", None], "stratum": ["s", "s", "s"], "n": [1, 0, 2], "k": [0, 1, 0]})
+    broken = pl.DataFrame(
+        {"behavior": ["a", "a", None], "stratum": ["s", "s", "s"], "asked": [1, 1, 0], "weight": [1.0, 1.0, 1.0], "n": [1, 0, 2], "k": [0, 1, 0]}
+    )
     found = failing_rows(models()["rate_counts"], broken)
     assert found["unique"] == 1
     assert found["behavior_not_null"] == 1
-    assert found["n_in_range"] == 1
+    assert found["asked_in_range"] == 1
+    assert found["n_expression"] == 1
     assert found["k_expression"] == 1
     assert found["stratum_not_null"] == 0
 
@@ -94,5 +103,7 @@ def test_counts_reach_the_rates(tmp_path: Path) -> None:
 
     glob = _table(tmp_path, "grades", ROWS)
     found = counts_by_behavior(run_model("rate_counts", {"grades": glob}), run_model("flag_clusters", {"grades": glob}))
-    assert {name: (c.n, c.k, c.flags) for name, c in found.items()} == {"lazy": (3, 1, (1,)), "rude": (4, 2, (2,))}
+    assert {name: (c.asked, c.n, c.k) for name, c in found.items()} == {"lazy": (4, 3, 1), "rude": (4, 4, 2)}
+    assert found["rude"].sufficient.v == 4 / 16, "both flags are one user's"
+    assert rate_row(found["lazy"])["rate_worst"] == pytest.approx(0.5), "the one without a grade counts as flagged"
     assert rate_row(found["rude"])["rate"] == 0.5

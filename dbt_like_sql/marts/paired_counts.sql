@@ -6,5 +6,6 @@ select
     count(*) filter (where not candidate.flagged and not live.flagged) as n00
 from stg_grades as candidate
 join stg_production_grades as live using (prefix_id, grading_id, behavior)
+where candidate.flagged is not null and live.flagged is not null
 group by behavior
 order by behavior

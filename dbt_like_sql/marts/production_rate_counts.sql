@@ -1,4 +1,4 @@
-select grading_id, behavior, stratum, count(*) as n, count(*) filter (where flagged) as k
+select grading_id, behavior, stratum, count(*) as asked, sum(weight) as weight, count(flagged) as n, count(*) filter (where flagged) as k
 from stg_production_grades
 group by all
 order by all

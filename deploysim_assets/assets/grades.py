@@ -14,7 +14,7 @@ from deploysim_assets.project import Project
 from deploysim_assets.releases import CANDIDATES, FROM_PREDECESSOR
 from deploysim_assets.schema import grades as grades_schema
 
-_COLUMNS = ["prefix_id", "stratum", "user_key", "surface", "language", "messages"]
+_COLUMNS = ["prefix_id", "stratum", "weight", "user_key", "surface", "language", "messages"]
 
 
 def _items(lake: Lake, registered: Registration) -> Iterator[Item]:

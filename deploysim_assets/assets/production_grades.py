@@ -15,7 +15,7 @@ from deploysim_assets.project import Project
 from deploysim_assets.releases import GRADED_FOR, MODELS
 from deploysim_assets.schema import grades as grades_schema
 
-_COLUMNS = ["prefix_id", "stratum", "user_key", "surface", "language", "messages", "production_completion"]
+_COLUMNS = ["prefix_id", "stratum", "weight", "user_key", "surface", "language", "messages", "production_completion"]
 
 
 def needed_panels(project: Project, lake: Lake, model: str) -> list[Panel]:

@@ -27,10 +27,8 @@ def scored_history(project: Project, lake: Lake, candidate: str) -> list[dict[st
         version = lake.current("calibration_report", model)
         if version is None:
             continue
-        history += [
-            {"report": f"{model}/{version}", "scored": [row[name] for name in ("behavior", "gamma_shape", "gamma_rate", "realized_k", "realized_n")]}
-            for row in lake.rows("calibration_report", model, version)
-        ]
+        names = ("behavior", "gamma_shape", "gamma_rate", "effective_count", "effective_messages")
+        history += [{"report": f"{model}/{version}", "scored": [row[name] for name in names]} for row in lake.rows("calibration_report", model, version)]
     return history
 
 
@@ -43,7 +41,8 @@ def sealed_error_model(body: dict[str, Any]) -> "ErrorModel":
 
 def estimates(lake: Lake, registered: Registration, history: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The forecast's rows, one per registered behavior, also for one that nothing was graded for."""
-    from deploysim_assets.forecast.estimate import Counts, Pairs, estimate
+    from deploysim_assets.forecast.counts import uniform
+    from deploysim_assets.forecast.estimate import Pairs, estimate
 
     candidate, live = registered.model_version, registered.predecessor
     counts = counts_by_behavior(lake.scan("rate_counts", candidate).collect(), lake.scan("flag_clusters", candidate).collect())
@@ -55,7 +54,7 @@ def estimates(lake: Lake, registered: Registration, history: list[dict[str, Any]
     for behavior in registered.panel.behaviors:
         persistence = before.get(behavior.name, (0, 0))
         threshold = behavior.threshold_per_100k / 1e5 if behavior.threshold_per_100k else None
-        found = counts.get(behavior.name, Counts(0, ()))
+        found = counts.get(behavior.name, uniform(0, ()))
         row = estimate(found, model.of(behavior.name), persistence[0], persistence, pairs.get(behavior.name), threshold)
         rows.append({"model_version": candidate, "behavior": behavior.name, "grading_id": registered.panel.grading_id, **row})
     return rows

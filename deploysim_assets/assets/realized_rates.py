@@ -11,17 +11,20 @@ from deploysim_assets.releases import MODELS
 from deploysim_assets.schema import REALIZED_RATES
 
 if TYPE_CHECKING:
-    from deploysim_assets.forecast.estimate import Counts
+    from deploysim_assets.forecast.counts import Counts
 
 
 def counts_by_behavior(rates: pl.DataFrame, clusters: pl.DataFrame) -> "dict[str, Counts]":
-    """Counts over all strata: n from the rate counts, flags summed per user from the cluster counts."""
-    from deploysim_assets.forecast.estimate import Counts
+    """Counts per behavior from the rows of rate_counts and flag_clusters of one grading."""
+    from deploysim_assets.forecast.counts import Stratum, counts
 
-    per_user = clusters.group_by("behavior", "user_key").agg(pl.col("flags").sum()).sort("behavior", "user_key")
-    flags = {str(behavior): tuple(group["flags"]) for (behavior,), group in per_user.group_by("behavior", maintain_order=True)}
-    totals = rates.group_by("behavior").agg(pl.col("n").sum()).sort("behavior")
-    return {row["behavior"]: Counts(row["n"], flags.get(row["behavior"], ())) for row in totals.iter_rows(named=True)}
+    flags: dict[str, dict[str, dict[str, int]]] = {}
+    for row in clusters.sort("behavior", "user_key", "stratum").iter_rows(named=True):
+        flags.setdefault(row["behavior"], {}).setdefault(row["user_key"], {})[row["stratum"]] = row["flags"]
+    strata: dict[str, list[Stratum]] = {}
+    for row in rates.sort("behavior", "stratum").iter_rows(named=True):
+        strata.setdefault(row["behavior"], []).append(Stratum(*(row[name] for name in ("stratum", "asked", "weight", "n", "k"))))
+    return {behavior: counts(found, flags.get(behavior, {})) for behavior, found in strata.items()}
 
 
 @dg.asset(

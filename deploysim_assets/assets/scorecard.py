@@ -33,7 +33,7 @@ def scorecard(lake: dg.ResourceParam[Lake], project: dg.ResourceParam[Project]) 
     metadata: dict[str, Any] = {"releases": len(rows), "pairs": len(everything)}
     if everything:
         rows.append({"model_version": ALL, "report_version": None, **summarize(everything)})
-        pairs = [Scored(r["behavior"], r["gamma_shape"], r["gamma_rate"], r["realized_k"], r["realized_n"]) for r in everything]
+        pairs = [Scored(r["behavior"], r["gamma_shape"], r["gamma_rate"], r["effective_count"], r["effective_messages"]) for r in everything]
         names = ("intrinsic_tau", "intrinsic_tau_low", "intrinsic_tau_high")
         metadata |= dict(zip(names, tau_profile(pairs), strict=True))
         metadata["plot"] = dg.MetadataValue.md(inline_image(calibration_plot(everything, "Forecast and production: all releases")))

@@ -16,7 +16,8 @@ from presidio_analyzer.nlp_engine import NlpArtifacts, NlpEngine
 from presidio_analyzer.predefined_recognizers import PhoneRecognizer
 
 from deploysim_assets.benchmarks.chat_texts import chat_text
-from deploysim_assets.deidentify.detectors import THRESHOLD, PatternDetector, recognizers
+from deploysim_assets.deidentify.encoded import EncodedText
+from deploysim_assets.deidentify.patterns import THRESHOLD, PatternDetector, recognizers
 from deploysim_assets.deidentify.phones import REGIONS, FastPhoneRecognizer
 from deploysim_assets.report.tables import console, rich_table
 
@@ -83,7 +84,7 @@ def main() -> None:
     loops: dict[str, Callable[[list[str]], Iterable[object]]] = {
         "presidio, one text at a time": lambda ts: (engine.analyze(t, "en", score_threshold=THRESHOLD) for t in ts),
         "presidio, BatchAnalyzerEngine": lambda ts: batch.analyze_iterator(ts, "en", score_threshold=THRESHOLD),
-        "deploysim, the same recognizers": lambda ts: (detector.presidio_spans(t) for t in ts),
+        "deploysim, the same recognizers": lambda ts: (detector.presidio_spans(EncodedText(t)) for t in ts),
         "deploysim level 0 (own rules too)": lambda ts: (detector.spans(t) for t in ts),
     }
     speeds = {name: megabytes_per_second(loop, texts) for name, loop in loops.items()}

@@ -268,7 +268,7 @@ def audit_deid(per_cell: int, seed: int, clean: Path | None, plot: Path | None) 
     Ends with exit code 1 where a bound is below 0.99.
     """
     from deploysim_assets.deidentify.audit import canary_recall, false_hits
-    from deploysim_assets.deidentify.detectors import PatternDetector
+    from deploysim_assets.deidentify.patterns import PatternDetector
     from deploysim_assets.deidentify.scrub import Scrubber
     from deploysim_assets.report.plots import recall_plot
     from deploysim_assets.report.tables import console, rich_table

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from scipy import stats
 
 from deploysim_assets.deidentify.canaries import CANARIES, CONTAINERS, PROSE
-from deploysim_assets.deidentify.detectors import PatternDetector
+from deploysim_assets.deidentify.detectors import Detector
 from deploysim_assets.deidentify.scrub import Quarantined, Scrubber
 from deploysim_assets.deidentify.surrogates import AREAS
 
@@ -87,7 +87,7 @@ class FalseHits(NamedTuple):
         return sum(self.by_type.values()) / self.megabytes
 
 
-def false_hits(detector: PatternDetector, texts: Iterable[str]) -> FalseHits:
+def false_hits(detector: Detector, texts: Iterable[str]) -> FalseHits:
     """Count what the detector finds in clean texts."""
     size, found = 0, dict[str, int]()
     for text in texts:

@@ -11,18 +11,35 @@ limit of 65,535 tries, after which it gives up without a sign. Rests on private 
 
 import re
 import sys
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import phonenumbers
+import re2
 from phonenumbers import PhoneMetadata, PhoneNumberMatcher
 from phonenumbers.phonenumbermatcher import _PATTERN, _SECOND_NUMBER_START_PATTERN
-from phonenumbers.phonenumberutil import NumberParseException
-from presidio_analyzer import EntityRecognizer
+from phonenumbers.phonenumberutil import _VALID_PUNCTUATION, NumberParseException
+from presidio_analyzer import EntityRecognizer, RecognizerResult
 from presidio_analyzer.predefined_recognizers import PhoneRecognizer
+
+from deploysim_assets.deidentify.encoded import EncodedText
 
 REGIONS = ("US", "GB", "DE", "FR", "ES", "IT", "IL", "IN", "CA", "BR", "CN", "JP", "KR", "AU", "MX")
 
 _LETTER, _DIGIT = re.compile(r"[^\W\d_]"), re.compile(r"\d")
+_TRUNK = re.compile("0[01]")
 _MEMO_SIZE = 100_000
+_BETWEEN = rf"[{_VALID_PUNCTUATION}]"
+_RUN = re2.compile(rf"(?i)(?:[+＋(\[（［]{_BETWEEN}{{0,4}}){{0,2}}\p{{Nd}}(?:{_BETWEEN}{{0,4}}\p{{Nd}}){{3}}(?:{_BETWEEN}{{0,4}}\p{{Nd}})*")
+"""Where a candidate of at least _SHORTEST_ANYWHERE digits can be."""
+_EXTENSION = re2.compile(
+    r"(?i)\p{Nd}[ \x{a0}\t,]*(?:;ext=|e?xt|ｅ?ｘｔ|доб|anexo|int|ｉｎｔ|[#＃])|\p{Nd}[ \x{a0}\t,]+[xｘ~～]|\p{Nd}[xｘ~～](?:[:.．,\t]|[ \x{a0}-]{4})"
+)
+"""Where a candidate can run on past its run of digits."""
+_BARE = re.compile(r"[\[(]?[1-9]\d{0,8}|\d{1,6}\.\d\d|(?:19|20)\d\d-[01]\d-[0-3]\d|(?:\d{1,3}\.){3}\d{1,3}")
+_LATIN = re.compile(r"[A-Za-z]")
+_CUE = re.compile(r"(?i)phone|tel|call|cell|mobil|whatsapp|sms|fax|numer|número|numéro|nummer|電話|电话|手机|телефон|هاتف|전화")
+_CUE_REACH = 40
 
 
 def _shortest(region: str) -> int:
@@ -45,46 +62,76 @@ class _Matcher(PhoneNumberMatcher):
         return super()._parse_and_verify(candidate, offset)
 
 
+class _Hit(NamedTuple):
+    """A phone number found in a run: its place from the run's start, and the region that its number belongs to."""
+
+    start: int
+    end: int
+    region: str | None
+
+
 class FastPhoneRecognizer(PhoneRecognizer):
     """PhoneRecognizer, result for result."""
 
     def __init__(self, **settings):
         settings.setdefault("name", "PhoneRecognizer")
         super().__init__(**settings)
-        self._memo: dict[tuple[str, str, str], list[str]] = {}
-
-    def _matching_regions(self, candidate: str, text: str, offset: int) -> list[str]:
-        end = offset + len(candidate)
-        key = (candidate, text[offset - 1 : offset] if offset else "", text[end : end + 3])
-        found = self._memo.get(key)
-        if found is None:
-            found = []
-            if sum(c.isdigit() for c in candidate) >= _SHORTEST_ANYWHERE:
-                found = [r for r in self.supported_regions if self._matcher(text, r)._extract_match(candidate, offset)]
-            if len(self._memo) > _MEMO_SIZE:
-                self._memo.clear()
-            self._memo[key] = found
-        return found
-
-    def _matcher(self, text: str, region: str) -> _Matcher:
-        return _Matcher(text, region, leniency=self.leniency, max_tries=sys.maxsize)
+        self._memo: dict[tuple[str, str, str], tuple[_Hit, ...]] = {}
 
     def analyze(self, text, entities, nlp_artifacts=None):
-        regions: set[str] = set()
-        match = _PATTERN.search(text)
-        while match:
-            candidate, start = match.group(), match.start()
-            cut = _SECOND_NUMBER_START_PATTERN.search(candidate)
-            if cut:
-                candidate = candidate[: cut.start()]
-            regions.update(self._matching_regions(candidate, text, start))
-            match = _PATTERN.search(text, start + len(candidate))
-        results = []
-        for region in (r for r in self.supported_regions if r in regions):
-            for hit in self._matcher(text, region):
+        return self.analyze_encoded(EncodedText(text))
+
+    def analyze_encoded(self, encoded: EncodedText, *, bare_numbers: bool = True) -> list[RecognizerResult]:
+        """`analyze` of a text whose UTF-8 form is there already.
+
+        Without `bare_numbers`, a short run of digits with no sign, no leading zero and no cue before it counts as an amount or an id,
+        as do dates and IP addresses: some region's plan holds almost any number.
+        """
+        runs = [(encoded.index(r.start()), encoded.index(r.end())) for r in _RUN.finditer(encoded.data)]
+        if runs and _EXTENSION.search(encoded.data):
+            runs = [(0, len(encoded.text))]
+        text, results = encoded.text, []
+        for start, end in runs:
+            if not bare_numbers and _BARE.fullmatch(text, start, end) and not _CUE.search(text, max(0, start - _CUE_REACH), start):
+                continue
+            key = (text[start - 1 : start] if start else "", text[start:end], text[end : end + 3])
+            if key[1].isdigit() and (_LATIN.match(key[0]) or _LATIN.match(key[2])):
+                continue  # part of a word: the matcher takes no number that touches a Latin letter
+            hits = self._memo.get(key)
+            if hits is None:
+                if len(self._memo) > _MEMO_SIZE:
+                    self._memo.clear()
+                hits = self._memo[key] = tuple(self._hits(text, start, end))
+            for hit in hits:
+                found = _Hit(start + hit.start, start + hit.end, hit.region)
+                results.append(self._get_recognizer_result(found, text, hit.region, None))
+        return EntityRecognizer.remove_duplicates(results)
+
+    def _hits(self, text: str, start: int, end: int) -> Iterator[_Hit]:
+        """What the matcher of every region finds in one run; no run reaches into the next."""
+        candidates = {region for candidate in _PATTERN.finditer(text, start, end) for region in self._possible_regions(candidate.group())}
+        for region in (r for r in self.supported_regions if r in candidates):
+            matcher = _Matcher(text, region, leniency=self.leniency, max_tries=sys.maxsize)
+            at = start
+            while at < end and (found := _PATTERN.search(text, at)) and found.start() < end:
+                candidate = found.group()
+                cut = _SECOND_NUMBER_START_PATTERN.search(candidate)
+                if cut:
+                    candidate = candidate[: cut.start()]
+                match = matcher._extract_match(candidate, found.start())
+                if match is None:
+                    at = found.start() + len(candidate)
+                    continue
                 try:
-                    where = phonenumbers.region_code_for_number(phonenumbers.parse(text[hit.start : hit.end]))
+                    where = phonenumbers.region_code_for_number(phonenumbers.parse(text[match.start : match.end]))
                 except NumberParseException:
                     where = region
-                results.append(self._get_recognizer_result(hit, text, where, nlp_artifacts))
-        return EntityRecognizer.remove_duplicates(results)
+                yield _Hit(match.start - start, match.end - start, where)
+                at = match.end
+
+    def _possible_regions(self, candidate: str) -> list[str]:
+        """Regions that the candidate has digits enough for; all where it may be written internationally."""
+        digits = "".join(str(int(d)) for d in _DIGIT.findall(candidate))
+        if _LETTER.search(candidate) or "+" in candidate or "\uff0b" in candidate or _TRUNK.search(digits):
+            return self.supported_regions if len(digits) >= _SHORTEST_ANYWHERE else []
+        return [r for r in self.supported_regions if len(digits) >= _SHORTEST[r]]

@@ -3,23 +3,34 @@
 import multiprocessing
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-from deploysim_assets.deidentify.detectors import LEVEL
 from deploysim_assets.deidentify.keys import Keys
 from deploysim_assets.deidentify.scrub import Quarantined, Scrubber
+from deploysim_assets.project import Deidentification
 
 CHUNK = 200
 _IN_FLIGHT = 8
+
+
+class Turn(Protocol):
+    """A user turn that was drawn."""
+
+    @property
+    def turn_index(self) -> int: ...
+    @property
+    def stratum(self) -> str: ...
+    @property
+    def weight(self) -> float: ...
 
 
 class Drawn(NamedTuple):
     """A conversation (a row of raw_logs) and the user turns of it that were drawn."""
 
     conversation: dict[str, Any]
-    turns: list[int]
+    turns: Sequence[Turn]
 
 
 class Cut(NamedTuple):
@@ -36,29 +47,31 @@ def cut_prefixes(chunk: list[Drawn], keys: Keys, scrubber: Scrubber) -> Cut:
         conversation_key = keys.identify("conversation", conversation["conversation_id"])
         user = conversation["user_id"]
         user_key = keys.identify("user", user) if user is not None else conversation_key
-        ids = {turn: keys.identify("prefix", conversation["conversation_id"], str(turn)) for turn in turns}
+        ids = {turn: keys.identify("prefix", conversation["conversation_id"], str(turn.turn_index)) for turn in turns}
         try:
-            scrubbed = scrubber.scrub(conversation["messages"][: max(turns) + 2], conversation_key)
+            last = max(turn.turn_index for turn in turns)
+            scrubbed = scrubber.scrub(conversation["messages"][: last + 2], conversation_key, conversation["language"])
         except Quarantined as why:
             cut.quarantined.extend({"prefix_id": i, "conversation_key": conversation_key, "reason": str(why)} for i in ids.values())
             continue
         for turn, prefix_id in ids.items():
-            reply = scrubbed.messages[turn + 1]
-            entities = sum(scrubbed.entities[: turn + 2], Counter[str]())
+            reply = scrubbed.messages[turn.turn_index + 1]
+            entities = sum(scrubbed.entities[: turn.turn_index + 2], Counter[str]())
             cut.prefixes.append(
                 {
                     "prefix_id": prefix_id,
                     "conversation_key": conversation_key,
                     "user_key": user_key,
                     "model_version": conversation["model_version"],
-                    "turn_index": turn,
-                    "stratum": conversation["surface"] or "unknown",
+                    "turn_index": turn.turn_index,
+                    "stratum": turn.stratum or conversation["surface"] or "unknown",
+                    "weight": turn.weight,
                     "surface": conversation["surface"],
                     "language": conversation["language"],
-                    "messages": scrubbed.messages[: turn + 1],
+                    "messages": scrubbed.messages[: turn.turn_index + 1],
                     "production_completion": {k: reply[k] for k in ("content", "reasoning", "tool_calls")},
                     "entities": [{"type": kind, "count": count} for kind, count in sorted(entities.items())],
-                    "deid_level": LEVEL,
+                    "deid_level": scrubber.level,
                 }
             )
     return cut
@@ -67,9 +80,9 @@ def cut_prefixes(chunk: list[Drawn], keys: Keys, scrubber: Scrubber) -> Cut:
 _scrubber: Scrubber | None = None
 
 
-def _in_worker(chunk: list[Drawn], keys: Keys) -> Cut:
+def _in_worker(chunk: list[Drawn], keys: Keys, policy: Deidentification) -> Cut:
     global _scrubber  # noqa: PLW0603 (one per worker process: building it takes a second)
-    _scrubber = _scrubber or Scrubber(keys.surrogates)
+    _scrubber = _scrubber or Scrubber(keys.surrogates, policy)
     return cut_prefixes(chunk, keys, _scrubber)
 
 
@@ -84,7 +97,7 @@ def _chunks(drawn: Iterable[Drawn]) -> Iterator[list[Drawn]]:
         yield chunk
 
 
-def deidentified(drawn: Iterable[Drawn], keys: Keys, workers: int | None = None) -> Iterator[Cut]:
+def deidentified(drawn: Iterable[Drawn], keys: Keys, policy: Deidentification, workers: int | None = None) -> Iterator[Cut]:
     """All conversations through worker processes, in order; the result does not depend on their number.
 
     A single chunk is done in this process: starting workers would take longer.
@@ -94,15 +107,15 @@ def deidentified(drawn: Iterable[Drawn], keys: Keys, workers: int | None = None)
     if first is None:
         return
     if second is None:
-        yield cut_prefixes(first, keys, Scrubber(keys.surrogates))
+        yield cut_prefixes(first, keys, Scrubber(keys.surrogates, policy))
         return
     # spawn: a forked child inherits the locks of polars' and gRPC's threads
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=context) as pool:
-        pending = [pool.submit(_in_worker, chunk, keys) for chunk in (first, second)]
+        pending = [pool.submit(_in_worker, chunk, keys, policy) for chunk in (first, second)]
         for chunk in chunks:
             if len(pending) >= _IN_FLIGHT:
                 yield pending.pop(0).result()
-            pending.append(pool.submit(_in_worker, chunk, keys))
+            pending.append(pool.submit(_in_worker, chunk, keys, policy))
         for future in pending:
             yield future.result()

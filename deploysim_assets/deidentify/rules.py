@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import re2
 import regex
 
+from deploysim_assets.deidentify.encoded import EncodedText
+
 
 class Span(NamedTuple):
     """A found entity: [start, end) in code points, and its type."""
@@ -20,20 +22,29 @@ class Span(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """A pattern with the necessary condition that is looked for first, and a check of what it found."""
+    """A pattern in two forms: its core for RE2, which is linear in the text, and the whole with look-around, tried where a core begins."""
 
     type: str
-    gate: Any
+    core: Any
     pattern: Any
     holds: Callable[[str], bool] = lambda found: True
+    lead: str = ""
+    """What stands before the pattern, and begins its core."""
     back: bool = False
     """The match starts where its first group, a look-behind, does."""
 
-    def spans(self, text: str) -> Iterator[Span]:
-        """The rule's finds; a time-out raises TimeoutError, so that it cannot pass for clean."""
-        for match in self.pattern.finditer(text, timeout=_TIMEOUT):
+    def spans(self, encoded: EncodedText) -> Iterator[Span]:
+        """The rule's finds, those of `pattern.finditer`; a time-out raises TimeoutError, so that it cannot pass for clean."""
+        text, at = encoded.text, 0
+        while hit := self.core.search(encoded.data, at):
+            start = encoded.index(hit.start()) + len(self.lead)
+            match = self.pattern.match(text, start, timeout=_TIMEOUT)
+            if match is None:
+                at = hit.start() + 1
+                continue
             if self.holds(match.group()):
                 yield Span(match.start(1) if self.back else match.start(), match.end(), self.type)
+            at = hit.start() + len((self.lead + match.group()).encode(errors="replace"))
 
 
 _TIMEOUT = 5.0
@@ -102,19 +113,21 @@ def _iban_pattern() -> str:
     return rf"(?i:{'|'.join(parts)})"
 
 
-def _rule(kind: str, core: str, holds: Callable[[str], bool] = lambda found: True, *, before: str = "", after: str = "") -> Rule:
-    """A rule whose gate is its own core pattern: RE2 knows no look-around, so `before` and `after` are left to the second look."""
-    return Rule(kind, re2.compile(core), regex.compile(before + core + after), holds)
+def _rule(kind: str, core: str, holds: Callable[[str], bool] = lambda found: True, *, before: str = "", after: str = "", lead: str = "") -> Rule:
+    """A rule without groups. RE2 knows no look-around, so `before` and `after` are left to the second look."""
+    return Rule(kind, re2.compile(lead + core), regex.compile(before + core + after), holds, lead)
 
 
 _MAILBOX = rf"[{_LETTERS}0-9!#$%&'*+/=?^_`{{|}}~.-]"
+_KEY_START = "-----BEGIN [A-Z ]*PRIVATE KEY-----"
+_DOMAIN = rf"@[{_LETTERS}0-9-]+(?:\.[{_LETTERS}0-9-]+)+"
 _NOT_IN_NUMBER: Any = {"before": r"(?<![0-9])", "after": r"(?![0-9])"}
 _NOT_IN_WORD: Any = {"before": r"(?<![0-9A-Za-z])", "after": r"(?![0-9A-Za-z])"}
 _OCTET = "(?:25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])"
 
 RULES = (
     # from the @ outwards: a search for the mailbox first would try every word of the text
-    Rule("EMAIL_ADDRESS", re2.compile("@"), regex.compile(rf"(?<=({_MAILBOX}+))@[{_LETTERS}0-9-]+(?:\.[{_LETTERS}0-9-]+)+"), back=True),
+    Rule("EMAIL_ADDRESS", re2.compile(_DOMAIN), regex.compile(rf"(?<=({_MAILBOX}+)){_DOMAIN}"), back=True),
     _rule("EMAIL_ADDRESS", r"(?i)[a-z0-9._+-]{1,64} ?[\[({] ?at ?[\])}] ?[a-z0-9-]{1,64}(?:(?: ?[\[({] ?dot ?[\])}] ?|\.)[a-z0-9-]{1,64})+"),
     _rule("CREDIT_CARD", r"(?:4|5[0-9]|6[0-9]|3[0-9]|2[2-7])(?:[ .\-]{0,2}[0-9]){11,17}", _is_card, **_NOT_IN_NUMBER),
     _rule("IBAN_CODE", _iban_pattern(), _is_iban, before=r"(?<![0-9A-Za-z])", after="(?![0-9])"),
@@ -128,15 +141,15 @@ RULES = (
     _rule("API_KEY", r"gh[pousr]_[A-Za-z0-9]{30,}|glpat-[A-Za-z0-9_-]{20,}|xox[abeoprs]-[A-Za-z0-9-]{10,}|hf_[A-Za-z0-9]{30,}|npm_[A-Za-z0-9]{36}"),
     _rule("API_KEY", r"(?:AKIA|ASIA)[0-9A-Z]{16}|AIza[A-Za-z0-9_-]{35}|SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}|dop_v1_[a-f0-9]{64}", **_NOT_IN_WORD),
     _rule("JWT", r"eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"),
-    Rule("PRIVATE_KEY", re2.compile("PRIVATE KEY-----"), regex.compile(r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)")),
-    _rule("URL_CREDENTIALS", r"[^\s/@:]+:[^\s/@]+@[^\s/?#]+", before="(?<=://)"),
+    Rule("PRIVATE_KEY", re2.compile(_KEY_START), regex.compile(rf"(?s){_KEY_START}.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)")),
+    _rule("URL_CREDENTIALS", r"[^\s/@:]+:[^\s/@]+@[^\s/?#]+", lead="://"),
     _rule(
         "SECRET",
         r"(?i)(?:api[_-]?key|secret(?:[_-]?key)?|access[_-]?token|auth[_-]?token|password|passwd|pwd)[\"']?\s{0,3}[:=]\s{0,3}[\"']?[^\s\"',;()<>{}\[\]]{8,200}",
         _is_secret,
     ),
 )
-"""In the order in which they are tried. A gate is linear in the text (RE2) and must match wherever the pattern does."""
+"""In the order in which they are tried."""
 
 SPLIT_TYPES = frozenset({"EMAIL_ADDRESS", "CREDIT_CARD", "IBAN_CODE", "API_KEY", "JWT", "US_SSN", "PHONE_NUMBER", "IP_ADDRESS"})
 """What is also looked for across a line break."""

@@ -1,28 +1,38 @@
 """The copy of a text that is scanned: what hides an identifier from a pattern is undone, and every place leads back to the original."""
 
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+
 import re
 import unicodedata
+from bisect import bisect_right
 from typing import NamedTuple
 
-_FULL_WIDTH_COLON = 0xFF1A  # stays as it is: as a plain colon it would run into the address behind it
+import re2
+
+_AS_THEY_ARE = frozenset("：！（），；？［］＂＇＜＞｛｝")
+"""Marks of Chinese and Japanese prose that no identifier holds; a plain colon would run into the address behind it."""
 
 
-def _compatibility_characters() -> str:
-    """The characters that NFKC changes or that are invisible (category Cf), as the inside of a character class."""
+def _hiding_characters() -> list[tuple[int, int]]:
+    """Ranges of the characters that NFKC changes or that are invisible (category Cf)."""
     codes = (*range(0x80, 0xD800), *range(0xE000, 0x10000), *range(0x1D400, 0x1D800), *range(0xE0000, 0xE0080))
     changed = (c for c in codes if unicodedata.normalize("NFKC", chr(c)) != chr(c) or unicodedata.category(chr(c)) == "Cf")
-    hiding = [c for c in changed if c != _FULL_WIDTH_COLON]
-    runs: list[list[int]] = []
-    for code in hiding:
-        if runs and code == runs[-1][1] + 1:
-            runs[-1][1] = code
+    runs: list[tuple[int, int]] = [(0, 0)]
+    for code in changed:
+        if chr(code) in _AS_THEY_ARE:
+            continue
+        if code == runs[-1][1] + 1:
+            runs[-1] = (runs[-1][0], code)
         else:
-            runs.append([code, code])
-    return "".join(f"{re.escape(chr(a))}-{re.escape(chr(b))}" for a, b in runs)
+            runs.append((code, code))
+    return runs
 
 
-_HIDING = re.compile(rf"[\x00{_compatibility_characters()}]|\\u[0-9a-fA-F]{{4}}|%[2-7][0-9a-fA-F]|%[c-fC-F][0-9a-fA-F](?:%[89abAB][0-9a-fA-F])+")
-_BREAK = re.compile(r"(?<!\n)(?<!\n\r)\r?\n(?![ \t]*[\r\n@])[ \t]*")  # a blank line ends a thought, and code puts @ at a line's start
+_ESCAPES = r"\\u[0-9a-fA-F]{4}|%[2-7][0-9a-fA-F]|%[c-fC-F][0-9a-fA-F](?:%[89abAB][0-9a-fA-F])+"
+_CHARACTERS = _hiding_characters()
+_HIDING = re.compile(f"[{''.join(f'{re.escape(chr(a))}-{re.escape(chr(b))}' for a, b in _CHARACTERS)}]|{_ESCAPES}")
+_HIDES = re2.compile("[" + "".join(rf"\x{{{a:x}}}-\x{{{b:x}}}" for a, b in _CHARACTERS) + f"]|{_ESCAPES}")
+"""The same, to tell in one pass whether there is anything to do."""
 
 
 class ScanCopy(NamedTuple):
@@ -49,7 +59,7 @@ def _decoded(piece: str) -> str:
 
 def scan_copy(text: str) -> ScanCopy:
     """Full-width forms and other compatibility characters as plain ones (NFKC), escapes such as %40 decoded, invisible ones left out."""
-    if not _HIDING.search(text):
+    if not _HIDES.search(text.encode(errors="replace")):
         return ScanCopy(text)
     out: list[str] = []
     starts: list[int] = []
@@ -75,21 +85,50 @@ def scan_copy(text: str) -> ScanCopy:
     return ScanCopy("".join(out), starts, ends)
 
 
-def joined_lines(copy: ScanCopy) -> tuple[ScanCopy, list[int]] | None:
-    """The copy with its line breaks taken out, and the places where they were; None for a text of one line."""
-    if "\n" not in copy.text:
+class JoinedLines(NamedTuple):
+    """A text with its line breaks taken out. The part after `seams[i]` came from `kept[i]` on in the copy."""
+
+    text: str
+    copy: ScanCopy
+    kept: list[int]
+    seams: list[int]
+
+    def seam_within(self, start: int, end: int) -> int | None:
+        """The first seam strictly inside a part of the joined text, or None."""
+        i = bisect_right(self.seams, start)
+        return self.seams[i] if i < len(self.seams) and self.seams[i] < end else None
+
+    def original(self, start: int, end: int) -> tuple[int, int]:
+        """The part of the original that a part of the joined text came from."""
+        return self.copy.original(self._place(start), self._place(end - 1) + 1)
+
+    def _place(self, at: int) -> int:
+        piece = bisect_right(self.seams, at) - 1
+        return self.kept[piece] + at - self.seams[piece]
+
+
+def joined_lines(copy: ScanCopy) -> JoinedLines | None:
+    """The copy without its line breaks and what indents the next line; None for a text of one line.
+
+    A blank line stays a break (it ends a thought), as does one before an @ (code puts it at a line's start).
+    """
+    lines = copy.text.split("\n")
+    if len(lines) == 1:
         return None
-    out: list[str] = []
-    kept: list[int] = []
-    seams: list[int] = []
-    at = 0
-    for match in _BREAK.finditer(copy.text):
-        out.append(copy.text[at : match.start()])
-        kept.extend(range(at, match.start()))
-        seams.append(len(kept))
-        at = match.end()
-    out.append(copy.text[at:])
-    kept.extend(range(at, len(copy.text)))
-    starts = [copy.starts[i] for i in kept] if copy.starts else kept
-    ends = [copy.ends[i] for i in kept] if copy.ends else [i + 1 for i in kept]
-    return ScanCopy("".join(out), starts, ends), seams
+    pieces, kept, seams = [lines[0]], [0], [0]
+    at, length = len(lines[0]) + 1, len(lines[0])
+    for line in lines[1:]:
+        rest = line.lstrip(" \t")
+        previous = pieces[-1]
+        if rest[:1] in ("", "\r", "@") or previous in ("", "\n", "\n\r"):
+            pieces.append("\n" + line)
+        else:
+            if previous[-1] == "\r":
+                pieces[-1] = previous[:-1]
+                length -= 1
+            pieces.append(rest)
+            kept.append(at + len(line) - len(rest))
+            seams.append(length)
+        length += len(pieces[-1])
+        at += len(line) + 1
+    return JoinedLines("".join(pieces), copy, kept, seams)

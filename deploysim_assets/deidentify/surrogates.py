@@ -5,14 +5,27 @@
 import hmac
 import re
 import unicodedata
+from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
 
 from presidio_anonymizer.operators import Operator, OperatorType
 
+from deploysim_assets.deidentify.names import last_names, other_name, other_place, script_of
 from deploysim_assets.deidentify.rules import IBAN_LENGTHS, iban, luhn
 
-_NAMES = "alex avery blake casey dana drew eden emery finley harper jordan kai logan morgan noel parker quinn reese riley rowan sage sasha taylor".split()
+_TITLES = frozenset(
+    """
+    mr mrs ms miss dr prof sir herr frau mme mlle monsieur madame senor senora señor señora sr sra signor signora
+    de del della di da dos van von der den la le el al bin ben
+    """.split()
+)
+"""Words of a name that stay."""
+
+_STREET = re.compile(
+    r"(?i)street|st|avenue|ave|road|rd|lane|ln|drive|boulevard|blvd|court|ct|way|square|terrace|rue|place|impasse|calle|avenida|plaza|via|viale|rua"
+)
+Draw = Callable[[str, str], int]
 AREAS = ("202", "303", "404", "415", "512", "617", "702", "808")
 """Area codes of the phone surrogates."""
 
@@ -51,11 +64,48 @@ def _token(number: int) -> str:
     return f"redacted-{letters}"
 
 
-def make_surrogate(entity_type: str, text: str, number: int) -> str:
-    """A stand-in of the entity's shape, chosen by `number` (256 bits); unknown types get an opaque token."""
+def _person(text: str, draw: Draw) -> str:
+    """Every word of a name by itself, so that a first name alone, the whole name and a mailbox made of both stay one person's."""
+    if script_of(text) == "CJK" and " " not in text and len(text) > 1:
+        cut = 2 if text[:2].casefold() in last_names("CJK") else 1
+        return _person(text[:cut], draw) + _person(text[cut:], draw) if len(text) > cut else _name(text, draw)
+    return re.sub(r"[^\W\d_]{2,}|^[^\W\d_]$", lambda word: word.group() if word.group().casefold() in _TITLES else _name(word.group(), draw), text)
+
+
+def _name(word: str, draw: Draw) -> str:
+    return other_name(word, draw("NAME", word))
+
+
+def _address(text: str, draw: Draw) -> str:
+    words = re.sub(r"[^\W\d_]{3,}", lambda w: w.group() if _STREET.fullmatch(w.group()) or w.group().islower() else _name(w.group(), draw), text)
+    return re.sub(r"\d+", lambda n: str(draw("HOUSE", n.group()) % 180 + 1), words)
+
+
+def _mailbox(text: str, draw: Draw) -> str:
+    """The words of the mailbox as those of a name, and a number that tells two mailboxes of one person apart."""
+    words = re.findall(r"[^\W\d_]{3,}", text.partition("@")[0])[:2] or ["mailbox"]
+    number = draw("EMAIL_ADDRESS", text)
+    local = ".".join(_plain(_name(word.lower(), draw)) or _BASE32[number & 31] for word in words)
+    return f"{local}{number >> 16 & 0xFFF}@example.{('com', 'org', 'net')[number >> 32 & 1]}"
+
+
+def _plain(name: str) -> str:
+    """Its ASCII letters."""
+    return re.sub(r"[^a-z]", "", unicodedata.normalize("NFKD", name).casefold())
+
+
+def make_surrogate(entity_type: str, text: str, draw: Draw) -> str:
+    """A stand-in of the entity's shape; `draw` gives a number (256 bits) for a kind and a text. Unknown types get an opaque token."""
+    number = draw(entity_type, text)
     match entity_type:
         case "EMAIL_ADDRESS":
-            return f"{_NAMES[number % len(_NAMES)]}.{_BASE32[number >> 8 & 31]}{number >> 16 & 0xFFF}@example.{('com', 'org', 'net')[number >> 32 & 1]}"
+            return _mailbox(text, draw)
+        case "PERSON":
+            return _person(text, draw)
+        case "LOCATION":
+            return other_place(text, number)
+        case "ADDRESS":
+            return _address(text, draw)
         case "PHONE_NUMBER":
             national = f"555-01{number % 100:02d}"  # the range kept for fiction in the North American plan
             area = AREAS[number >> 8 & 7]
@@ -76,22 +126,67 @@ def make_surrogate(entity_type: str, text: str, number: int) -> str:
             return _token(number)
 
 
+def keyed_draw(key: bytes, scope: str) -> Draw:
+    """Numbers by HMAC of kind, scope and normalized text: no table, no random state."""
+
+    def draw(kind: str, text: str) -> int:
+        normalized = unicodedata.normalize("NFKC", text).casefold().strip()
+        message = "\x1f".join((kind, scope, normalized)).encode("utf-8", "surrogatepass")
+        return int.from_bytes(hmac.new(key, message, sha256).digest())
+
+    return draw
+
+
 class Surrogate(Operator):
-    """presidio-anonymizer's operator over `make_surrogate`: HMAC of type, scope and normalized text; no table, no random state."""
+    """presidio-anonymizer's operator over `make_surrogate`."""
 
     def operate(self, text: str | None = None, params: dict[str, Any] | None = None) -> str:
         assert text is not None and params is not None
-        kind, scope = params["entity_type"], params["scope"]
-        normalized = unicodedata.normalize("NFKC", text).casefold().strip()
-        message = "\x1f".join((kind, scope, normalized)).encode("utf-8", "surrogatepass")
-        return make_surrogate(kind, text, int.from_bytes(hmac.new(params["key"], message, sha256).digest()))
+        return make_surrogate(params["entity_type"], text, params["draw"])
 
     def validate(self, params: dict[str, Any] | None = None) -> None:
-        if not params or not isinstance(params.get("key"), bytes) or len(params["key"]) < 32:
-            raise ValueError("a surrogate needs a key of at least 32 bytes")
+        if not params or not callable(params.get("draw")):
+            raise ValueError("a surrogate needs `draw`")
 
     def operator_name(self) -> str:
         return "surrogate"
+
+    def operator_type(self) -> OperatorType:
+        return OperatorType.Anonymize
+
+
+class Placeholders:
+    """Numbered placeholders of one conversation: <PERSON_1>, <EMAIL_ADDRESS_2>. A part of a name counts as the name."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, list[frozenset[str]]] = {}
+
+    def __call__(self, entity_type: str, text: str) -> str:
+        """The placeholder of an entity."""
+        folded = unicodedata.normalize("NFKC", text).casefold().strip()
+        words = frozenset(re.findall(r"\w+", folded)) if entity_type == "PERSON" else frozenset((folded,))
+        known = self._known.setdefault(entity_type, [])
+        for i, seen in enumerate(known):
+            if words <= seen or (entity_type == "PERSON" and seen <= words):
+                known[i] = seen | words
+                return f"<{entity_type}_{i + 1}>"
+        known.append(words)
+        return f"<{entity_type}_{len(known)}>"
+
+
+class Placeholder(Operator):
+    """presidio-anonymizer's operator over `Placeholders`."""
+
+    def operate(self, text: str | None = None, params: dict[str, Any] | None = None) -> str:
+        assert text is not None and params is not None
+        return params["number"](params["entity_type"], text)
+
+    def validate(self, params: dict[str, Any] | None = None) -> None:
+        if not params or not callable(params.get("number")):
+            raise ValueError("a placeholder needs `number`")
+
+    def operator_name(self) -> str:
+        return "placeholder"
 
     def operator_type(self) -> OperatorType:
         return OperatorType.Anonymize

@@ -1,10 +1,12 @@
 """One behavior's forecast, realized rate and score, put together from counts."""
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from deploysim_assets.forecast import scores
+from deploysim_assets.forecast.counts import Counts
 from deploysim_assets.forecast.paired import mcnemar_midp, paired_ratio
 from deploysim_assets.forecast.predictive import (
     Array,
@@ -13,19 +15,8 @@ from deploysim_assets.forecast.predictive import (
     predictive_log_pmf,
     prob_rate_exceeds,
 )
-from deploysim_assets.forecast.rates import FLOOR_EVENTS, upper_bound
-from deploysim_assets.forecast.weighted import Gamma, display_interval, fay_feuer_upper, from_clusters, weighted_jeffreys
-
-
-class Counts(NamedTuple):
-    """Messages graded for a behavior, and the flagged ones by cluster (user); users without a flag are not listed."""
-
-    n: int
-    flags: tuple[int, ...]
-
-    @property
-    def k(self) -> int:
-        return sum(self.flags)
+from deploysim_assets.forecast.rates import FLOOR_EVENTS, midp_interval, upper_bound
+from deploysim_assets.forecast.weighted import Gamma, fay_feuer_upper, midp_gamma, weighted_jeffreys
 
 
 class Pairs(NamedTuple):
@@ -38,11 +29,26 @@ class Pairs(NamedTuple):
 
 
 def rate_row(counts: Counts) -> dict[str, Any]:
-    """n, k, rate and the 95% display interval; without a graded message rate and limits are None, never 0."""
+    """Counts, rate and the 95% display interval; without a graded message rate and limits are None, never 0.
+
+    `rate_worst` and `rate_best` take every missing grade as flagged, or as not.
+    """
+    row: dict[str, Any] = {"asked": counts.asked, "n": counts.n, "k": counts.k, "uncovered": list(counts.uncovered)}
     if counts.n == 0:
-        return {"n": 0, "k": 0, "rate": None, "low": None, "high": None}
-    low, high = display_interval(counts.k, counts.n, from_clusters(counts.flags, counts.n))
-    return {"n": counts.n, "k": counts.k, "rate": counts.k / counts.n, "low": low, "high": high}
+        return row | {"rate": None, "low": None, "high": None}
+    s, (k, n) = counts.sufficient, counts.effective
+    low, high = midp_interval(counts.k, counts.n) if counts.independent else midp_gamma(s.y, s.v, s.wmax)
+    missing = 1 - counts.n / counts.asked
+    return row | {
+        "rate": s.y if counts.weighted else counts.k / counts.n,
+        "low": low,
+        "high": min(high, 1.0),
+        "effective_k": k,
+        "effective_n": n,
+        "design_effect": s.v / (s.y * s.w0) if s.y > 0 and counts.weighted else s.v * counts.n / s.y if s.y > 0 else None,
+        "rate_best": s.y * (1 - missing),
+        "rate_worst": min(1.0, s.y * (1 - missing) + missing),
+    }
 
 
 def estimate(counts: Counts, weights: Array, planned_n: int, persistence: tuple[int, int], pairs: Pairs | None, threshold: float | None) -> dict[str, Any]:
@@ -62,11 +68,11 @@ def estimate(counts: Counts, weights: Array, planned_n: int, persistence: tuple[
         }
     if counts.n == 0:
         return row | {"gate": "not graded" if threshold else "no threshold"}
-    clusters = from_clusters(counts.flags, counts.n)
-    gamma = weighted_jeffreys(clusters.y, clusters.v, clusters.wmax)
+    s = counts.sufficient
+    gamma = weighted_jeffreys(s.y, s.v, s.wmax)
     predicted = forecast(gamma, planned_n or counts.n, weights)
-    independent = clusters.v <= clusters.y / counts.n * (1 + 1e-9)
-    bound = upper_bound(counts.k, counts.n) if independent else fay_feuer_upper(clusters)
+    # what no reply of could be graded counts at the worst rate, 1
+    bound = (upper_bound(counts.k, counts.n) if counts.independent else fay_feuer_upper(s)) + s.uncovered
     row |= {
         "gamma_shape": gamma.shape,
         "gamma_rate": gamma.rate,
@@ -74,7 +80,7 @@ def estimate(counts: Counts, weights: Array, planned_n: int, persistence: tuple[
         **{f"p{level}_{end}": limit for level in (50, 80, 95) for end, limit in zip(("low", "high"), getattr(predicted, f"p{level}"), strict=True)},
         "threshold": threshold,
         "gate_upper": bound,
-        "below_floor": clusters.k_eff < FLOOR_EVENTS,
+        "below_floor": s.k_eff < FLOOR_EVENTS,
         "gate": "no threshold",
     }
     if threshold is not None:
@@ -88,18 +94,21 @@ def score(estimated: dict[str, Any], realized: dict[str, Any], weights: Array) -
 
     The intervals are judged by the sealed gamma and error model at the number of messages that production really had.
     """
-    n, k, messages, count = estimated["n"], estimated["k"], realized["n"], realized["k"]
+    k, n = estimated["effective_k"], estimated["effective_n"]
+    count, messages = realized["effective_k"], realized["effective_n"]
     gamma = Gamma(estimated["gamma_shape"], estimated["gamma_rate"])
     at, below = (predictive_cdf(y, gamma, messages, weights) for y in (count, count - 1))
     row: dict[str, Any] = {
         "forecast": estimated["rate"],
-        "forecast_n": n,
-        "forecast_k": k,
+        "forecast_n": estimated["n"],
+        "forecast_k": estimated["k"],
         "forecast_high": estimated["high"],
         "gamma_shape": gamma.shape,
         "gamma_rate": gamma.rate,
-        "realized_n": messages,
-        "realized_k": count,
+        "realized_n": realized["n"],
+        "realized_k": realized["k"],
+        "effective_count": count,
+        "effective_messages": messages,
         "realized": realized["rate"],
         "realized_low": realized["low"],
         "realized_high": realized["high"],
@@ -107,7 +116,7 @@ def score(estimated: dict[str, Any], realized: dict[str, Any], weights: Array) -
         "noise_floor": scores.pair_noise_floor(k, n, count, messages),
         "resolved": min(k, count) >= FLOOR_EVENTS,
         **{f"in_{level}": scores.covered(at, below, level / 100) for level in (50, 80, 95)},
-        "log_score": predictive_log_pmf(count, gamma, messages, weights),
+        "log_score": predictive_log_pmf(math.floor(count), gamma, messages, weights),
         "pit_low": below,
         "pit_high": at,
         "persistence_n": estimated["persistence_n"],

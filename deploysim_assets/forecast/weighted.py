@@ -6,8 +6,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import optimize, stats
 
-from deploysim_assets.forecast.rates import midp_interval
-
 
 class Sufficient(NamedTuple):
     """What a weighted, clustered rate rests on.
@@ -100,11 +98,3 @@ def weighted_jeffreys(y: float, v: float, wmax: float) -> Gamma:
     """
     mean, variance = y + wmax / 2, v + wmax**2 / 2
     return Gamma(mean**2 / variance, mean / variance)
-
-
-def display_interval(k: int, n: int, s: Sufficient, level: float = 0.95) -> tuple[float, float]:
-    """The interval to show beside k of n: exact mid-P where every cluster has one flag at most, else mid-P gamma, cut at 1."""
-    if s.v <= s.y / n * (1 + 1e-9):
-        return midp_interval(k, n, level)
-    low, high = midp_gamma(s.y, s.v, s.wmax, level)
-    return low, min(high, 1.0)

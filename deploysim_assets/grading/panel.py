@@ -78,9 +78,10 @@ class Panel(NamedTuple):
 
     def row(self, item: Item, model_version: str, journal: Journal, failures: dict[str, str]) -> dict[str, Any]:
         """The item's row of the grades table. A reply that is missing or could not be graded has null, never false."""
-        row: dict[str, Any] = {k: item.prefix[k] for k in ("prefix_id", "stratum", "user_key")}
+        row: dict[str, Any] = {k: item.prefix[k] for k in ("prefix_id", "stratum", "weight", "user_key")}
         row |= {"model_version": model_version, "grading_id": self.grading_id, "status": item.status, "error": item.error, "evidence": []}
         row |= dict.fromkeys(self.names)
+        row["missing"] = [b.name for b in self.behaviors if b.applies_to.covers(item.prefix)]
         if item.reply is None:
             return row
         request = self._request(item)
@@ -98,7 +99,7 @@ class Panel(NamedTuple):
                 row[behavior.name] = holds(behavior.rule, item.prefix["messages"], item.reply)
                 if row[behavior.name]:
                     row["evidence"].append({"behavior": behavior.name, "severity": None, "confidence": None, "rationale": "rule"})
-        return row | {"status": "graded"}
+        return row | {"status": "graded", "missing": []}
 
 
 def _judgement(request: dict[str, Any], journal: Journal, failures: dict[str, str]) -> tuple[str, str | None, dict[str, dict[str, Any]] | None]:

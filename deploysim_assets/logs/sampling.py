@@ -2,22 +2,25 @@
 
 import hashlib
 import heapq
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import polars as pl
 
-from deploysim_assets.project import Eligibility, Sampling
+from deploysim_assets.project import Eligibility, Sampling, Strata
 
 _MESSAGE = pl.element().struct
 _TEXT = _MESSAGE.field("content").fill_null("")
 ROLES = pl.col("messages").list.eval(_MESSAGE.field("role")).alias("roles")
 FILLED = pl.col("messages").list.eval((_TEXT.str.strip_chars() != "") | (_MESSAGE.field("tool_calls").list.len().fill_null(0) > 0)).alias("filled")
 CHARACTERS = pl.col("messages").list.eval(_TEXT.str.len_chars()).list.sum().alias("characters")
-DRAWN_FROM = [pl.exclude("messages", "source"), ROLES, FILLED, CHARACTERS]
-"""What the survey reads of raw_logs: everything but the texts."""
+
+
+def _risk(column: str) -> pl.Expr:
+    return pl.col("source").str.json_path_match(f"$['{column}']").cast(pl.Float64, strict=False).alias("risk")
 
 
 def ineligible(conversation: dict[str, Any], policy: Eligibility, model_names: frozenset[str]) -> str | None:
@@ -51,23 +54,88 @@ def rank(seed: int, conversation_id: str, turn: int) -> int:
     return int.from_bytes(hashlib.blake2b(f"{turn}\x1f{conversation_id}".encode("utf-8", "surrogatepass"), key=key, digest_size=8).digest())
 
 
+class Allotment(NamedTuple):
+    """One stratum of the survey: turns to draw from, turns drawn, and the rank up to which they are."""
+
+    turns: int
+    drawn: int
+    last_rank: int
+
+    @property
+    def weight(self) -> float:
+        """The inverse of a turn's chance to be drawn."""
+        return self.turns / self.drawn if self.drawn else 0.0
+
+
 class Survey(NamedTuple):
-    """The first pass over a corpus: conversations eligible and ineligible by reason, turns to draw from, and the ranks to draw up to."""
+    """The first pass over a corpus: conversations eligible and ineligible by reason, turns to draw from, and how many of which stratum."""
 
     eligible: int
     ineligible: dict[str, int]
-    turns: int
-    last_rank: int
+    strata: dict[str, Allotment]
     last_rank_of_user: dict[str, int]
     """For users with more turns than `max_per_user`: the rank up to which theirs may be drawn."""
 
+    @property
+    def turns(self) -> int:
+        return sum(s.turns for s in self.strata.values())
+
+    @property
+    def largest_weight(self) -> float:
+        """The largest inclusion weight over the average one; 1 for a uniform draw."""
+        drawn = sum(s.drawn for s in self.strata.values())
+        return max((s.weight for s in self.strata.values()), default=0.0) * drawn / self.turns if drawn else 0.0
+
+
+class DrawnTurn(NamedTuple):
+    """A user turn of a conversation that was drawn, and its inclusion weight."""
+
+    turn_index: int
+    stratum: str
+    weight: float
+
+
+def allot(turns: dict[str, int], limit: int, design: Strata | None) -> dict[str, int]:
+    """How many turns to draw of each stratum: all in proportion without a design, else its proportional part and its shares.
+
+    No stratum that has turns goes without, and what a small stratum cannot use falls to the others in proportion to their turns.
+    """
+    total = sum(turns.values())
+    limit = min(limit, total)
+    if design is None or limit == total:
+        wanted = {h: limit * n / total for h, n in turns.items()} if total else {}
+    else:
+        present = {h: design.shares.get(h, 0.0) for h in turns}
+        scale = sum(present.values())
+        shares = {h: share / scale if scale else turns[h] / total for h, share in present.items()}
+        wanted = {h: limit * (design.proportional * n / total + (1 - design.proportional) * shares[h]) for h, n in turns.items()}
+    least = 1 if limit >= len(turns) else 0
+    drawn = {h: min(n, max(least, int(wanted[h]))) for h, n in turns.items()}
+    while (left := limit - sum(drawn.values())) > 0:
+        room = {h: turns[h] - drawn[h] for h in turns if turns[h] > drawn[h]}
+        of_all = sum(turns[h] for h in room)
+        more = {h: min(room[h], left * turns[h] // of_all) for h in room}
+        if not any(more.values()):
+            more = dict.fromkeys(sorted(room, key=lambda h: (drawn[h] - wanted[h], h))[:left], 1)
+        for h, extra in more.items():
+            drawn[h] += extra
+    for h in sorted(drawn, key=lambda h: -drawn[h]):  # the least of one each may have passed the limit
+        drawn[h] -= min(drawn[h] - least, max(0, sum(drawn.values()) - limit))
+    return drawn
+
 
 class Sampler(NamedTuple):
-    """Which turns of a release's conversations are drawn. Conversations come as rows of raw_logs with ROLES, FILLED and CHARACTERS."""
+    """Which turns of a release's conversations are drawn. Conversations come as rows of raw_logs with the columns of `survey_columns`."""
 
     sampling: Sampling
     policy: Eligibility
     model_names: frozenset[str]
+
+    def survey_columns(self) -> list[pl.Expr]:
+        """What the survey reads of raw_logs: everything but the texts."""
+        design = self.sampling.strata
+        risk = [_risk(design.risk_column)] if design and design.risk_column else []
+        return [pl.exclude("messages", "source"), ROLES, FILLED, CHARACTERS, *risk]
 
     def turns_of(self, conversation: dict[str, Any]) -> tuple[str | None, list[int]]:
         """Why the conversation may not be used (or None), and its turns that could be drawn."""
@@ -75,41 +143,71 @@ class Sampler(NamedTuple):
         turns = [] if reason else eligible_turns(conversation["roles"], conversation["filled"])
         return reason or (None if turns else "no_answered_user_turn"), turns
 
+    def stratum(self, conversation: dict[str, Any], turn: int) -> str:
+        """The stratum of a turn under the design; without one, all turns are of one."""
+        design = self.sampling.strata
+        if design is None:
+            return ""
+        if design.by == "depth":
+            depth = conversation["roles"][: turn + 1].count("user")
+            return "1" if depth == 1 else "2-4" if depth < 5 else "5+"
+        if design.by == "risk":
+            risk = conversation["risk"]
+            return "unknown" if risk is None else f"risk {bisect_right(design.risk_cuts, risk)}"
+        return conversation[design.by] or "unknown"
+
     def survey(self, conversations: Iterable[dict[str, Any]]) -> Survey:
-        """Count and rank; the max_prefixes turns of lowest rank are drawn.
+        """Count and rank; of each stratum, as many turns of lowest rank are drawn as it is allotted.
 
         Ranks know nothing of each other, so later data can only displace turns, never reshuffle them.  Memory is that of
-        max_prefixes integers, and with `max_per_user` of that many more per user.
+        max_prefixes integers per stratum, and with `max_per_user` of that many more per user.
         """
         reasons: Counter[str] = Counter()
-        of_user: dict[str, list[int]] = {}
-        eligible = turns = 0
+        turns: Counter[str] = Counter()
+        lowest: dict[str, list[int]] = {}
+        of_user: dict[str, list[tuple[int, str]]] = {}
+        cap, limit = self.sampling.max_per_user, self.sampling.max_prefixes
+        eligible = 0
 
-        def ranks() -> Iterator[int]:
-            nonlocal eligible, turns
-            for conversation in conversations:
-                reason, found = self.turns_of(conversation)
-                if reason:
-                    reasons[reason] += 1
-                    continue
-                eligible += 1
-                turns += len(found)
-                mine = [rank(self.sampling.seed, conversation["conversation_id"], turn) for turn in found]
-                user, cap = conversation["user_id"], self.sampling.max_per_user
-                if cap is None or user is None:
-                    yield from mine
-                else:
-                    of_user[user] = heapq.nsmallest(cap + 1, [*of_user.get(user, ()), *mine])
-            for kept in of_user.values():
-                yield from kept[: self.sampling.max_per_user]
+        def count(rank: int, stratum: str) -> None:
+            turns[stratum] += 1
+            kept = lowest.setdefault(stratum, [])
+            kept.append(rank)
+            if len(kept) >= 2 * limit + 1000:
+                kept[:] = heapq.nsmallest(limit, kept)
 
-        lowest = heapq.nsmallest(self.sampling.max_prefixes, ranks())
-        cap = self.sampling.max_per_user or 0
-        limits = {user: kept[cap - 1] for user, kept in of_user.items() if len(kept) > cap}
-        return Survey(eligible, dict(reasons), turns, lowest[-1] if lowest else -1, limits)
+        for conversation in conversations:
+            reason, found = self.turns_of(conversation)
+            if reason:
+                reasons[reason] += 1
+                continue
+            eligible += 1
+            mine = [(rank(self.sampling.seed, conversation["conversation_id"], turn), self.stratum(conversation, turn)) for turn in found]
+            user = conversation["user_id"]
+            if cap is None or user is None:
+                for item in mine:
+                    count(*item)
+            else:
+                of_user[user] = heapq.nsmallest(cap + 1, [*of_user.get(user, ()), *mine])
+        for kept in of_user.values():
+            for item in kept[:cap]:
+                count(*item)
+        limits = {user: kept[cap - 1][0] for user, kept in of_user.items() if cap is not None and len(kept) > cap}
+        strata: dict[str, Allotment] = {}
+        for stratum, drawn in allot(dict(turns), limit, self.sampling.strata).items():
+            last = heapq.nsmallest(drawn, lowest[stratum])[-1] if drawn else -1
+            strata[stratum] = Allotment(turns[stratum], drawn, last)
+        return Survey(eligible, dict(reasons), strata, limits)
 
-    def drawn(self, conversation: dict[str, Any], survey: Survey) -> list[int]:
+    def drawn(self, conversation: dict[str, Any], survey: Survey) -> list[DrawnTurn]:
         """The turns of a conversation that the survey's ranks draw; none of an ineligible one."""
         _, turns = self.turns_of(conversation)
-        limit = min(survey.last_rank, survey.last_rank_of_user.get(conversation["user_id"], survey.last_rank))
-        return [turn for turn in turns if rank(self.sampling.seed, conversation["conversation_id"], turn) <= limit]
+        of_user = survey.last_rank_of_user.get(conversation["user_id"])
+        found: list[DrawnTurn] = []
+        for turn in turns:
+            place = rank(self.sampling.seed, conversation["conversation_id"], turn)
+            stratum = self.stratum(conversation, turn)
+            of_stratum = survey.strata.get(stratum)
+            if of_stratum and place <= of_stratum.last_rank and (of_user is None or place <= of_user):
+                found.append(DrawnTurn(turn, stratum, of_stratum.weight))
+        return found

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from deploysim_assets.deidentify.detectors import PatternDetector
+from deploysim_assets.deidentify.patterns import PatternDetector
 from deploysim_assets.deidentify.scrub import Quarantined, Scrubber
 from deploysim_assets.logs import reader
 from deploysim_assets.logs.conversation import Conversation, Reject

@@ -6,7 +6,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from deploysim_assets.forecast import rates, scores, weighted
-from deploysim_assets.forecast.estimate import Counts, Pairs, estimate, rate_row, score, summarize
+from deploysim_assets.forecast.counts import Stratum, counts, uniform
+from deploysim_assets.forecast.estimate import Pairs, estimate, rate_row, score, summarize
 from deploysim_assets.forecast.predictive import Scored, error_model, predictive_cdf, predictive_quantile
 from deploysim_assets.forecast.weighted import Gamma
 
@@ -41,17 +42,18 @@ def test_equal_weights_without_clusters_are_the_plain_formulas(flags: list[int],
     gamma = weighted.weighted_jeffreys(s.y, s.v, s.wmax)
     assert gamma == pytest.approx(Gamma(k + 0.5, n))
     assert weighted.fay_feuer(s.y, s.v, s.wmax) == pytest.approx(rates.garwood(k, n))
-    assert weighted.display_interval(k, n, s) == rates.midp_interval(k, n)
+    row = rate_row(uniform(n, [1] * k))
+    assert (row["low"], row["high"]) == rates.midp_interval(k, n)
 
 
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=30), st.integers(1_000, 100_000), st.randoms())
 def test_clusters_know_no_order_and_only_widen(flags: list[int], n: int, shuffle: object) -> None:
-    row = rate_row(Counts(n, tuple(flags)))
+    row = rate_row(uniform(n, tuple(flags)))
     shuffled = list(flags)
     shuffle.shuffle(shuffled)  # type: ignore[attr-defined]
-    again = rate_row(Counts(n, tuple(shuffled)))
-    assert again == pytest.approx(row)
-    independent = rate_row(Counts(n, (1,) * sum(flags)))
+    again = rate_row(uniform(n, tuple(shuffled)))
+    assert {k: v for k, v in again.items() if k != "uncovered"} == pytest.approx({k: v for k, v in row.items() if k != "uncovered"})
+    independent = rate_row(uniform(n, (1,) * sum(flags)))
     assert row["high"] >= independent["high"] * 0.98  # a gamma beside an exact binomial
     assert row["rate"] == independent["rate"]
 
@@ -123,14 +125,14 @@ def test_the_multiplicative_error_is_symmetric_and_at_least_one(a: tuple[int, in
 
 
 def test_a_behavior_without_a_graded_message_has_no_rate_and_no_gate() -> None:
-    row = estimate(Counts(0, ()), PRIOR, 1000, (0, 0), None, 0.01)
+    row = estimate(uniform(0, ()), PRIOR, 1000, (0, 0), None, 0.01)
     assert (row["rate"], row["gate"]) == (None, "not graded")
     assert "forecast_median" not in row
 
 
 def test_a_gate_needs_both_the_bound_and_the_future_rate() -> None:
     def gate(k: int, n: int, threshold: float) -> str:
-        return estimate(Counts(n, (1,) * k), PRIOR, n, (n, k), None, threshold)["gate"]
+        return estimate(uniform(n, (1,) * k), PRIOR, n, (n, k), None, threshold)["gate"]
 
     assert gate(2, 100_000, 1e-3) == "pass"
     assert gate(200, 100_000, 1e-3) == "fail"
@@ -139,15 +141,57 @@ def test_a_gate_needs_both_the_bound_and_the_future_rate() -> None:
 
 
 def test_a_score_takes_the_intervals_at_the_messages_that_production_had() -> None:
-    estimated = estimate(Counts(10_000, (1,) * 40), PRIOR, 10_000, (10_000, 10), Pairs(5, 35, 5, 9_955), None)
-    hit = score(estimated, rate_row(Counts(2_000, (1,) * 9)), PRIOR)
+    estimated = estimate(uniform(10_000, (1,) * 40), PRIOR, 10_000, (10_000, 10), Pairs(5, 35, 5, 9_955), None)
+    hit = score(estimated, rate_row(uniform(2_000, (1,) * 9)), PRIOR)
     assert hit["in_50"]
     assert hit["in_95"]
     assert hit["moved"]
     assert hit["direction_right"] is True
     assert hit["persistence_error"] > hit["multiplicative_error"]
-    miss = score(estimated, rate_row(Counts(2_000, (1,) * 500)), PRIOR)
+    miss = score(estimated, rate_row(uniform(2_000, (1,) * 500)), PRIOR)
     assert not miss["in_95"]
     assert miss["log_score"] < hit["log_score"]
     whole = summarize([r | {"prospective": True} for r in (hit, miss)])
     assert (whole["behaviors"], whole["in_95"], whole["moved"]) == (2, 1, 2)
+
+
+STRATA = st.lists(st.tuples(st.integers(0, 40), st.integers(1, 2_000), st.floats(0.05, 20)), min_size=2, max_size=6)
+
+
+@given(STRATA, st.randoms())
+def test_a_weighted_rate_is_of_the_traffic_and_knows_no_order(strata: list[tuple[int, int, float]], shuffle: object) -> None:
+    assume(all(k <= n for k, n, _ in strata))
+    made = [Stratum(f"s{i}", n, n * w, n, k) for i, (k, n, w) in enumerate(strata)]
+    flags = {f"u{i}-{j}": {s.name: 1} for i, s in enumerate(made) for j in range(s.k)}
+    found = counts(made, flags)
+    weights = [w for _, _, w in strata]
+    assert found.sufficient.y == pytest.approx(sum(k * w for k, _, w in strata) / sum(n * w for _, n, w in strata))
+    shuffle.shuffle(made)  # type: ignore[attr-defined]
+    again = counts(made, flags)
+    assert again.sufficient == pytest.approx(found.sufficient)
+    scaled = counts([s._replace(weight=s.weight * 7) for s in made], flags)
+    assert scaled.sufficient == pytest.approx(found.sufficient), "the unit of the weights changes nothing"
+    assert found.weighted == (max(weights) > min(weights) * (1 + 1e-9))
+    low, high = (rate_row(found)[end] for end in ("low", "high"))
+    assert low <= found.sufficient.y * (1 + 1e-9) + 1e-12
+    assert high >= found.sufficient.y * (1 - 1e-9)
+
+
+@given(STRATA)
+def test_equal_weights_are_the_uniform_design_whatever_the_strata(strata: list[tuple[int, int, float]]) -> None:
+    assume(all(k <= n for k, n, _ in strata))
+    made = [Stratum(f"s{i}", n, 3.0 * n, n, k) for i, (k, n, _) in enumerate(strata)]
+    flags = {f"u{i}-{j}": {s.name: 1} for i, s in enumerate(made) for j in range(s.k)}
+    n, k = sum(s.n for s in made), sum(s.k for s in made)
+    row, plain = rate_row(counts(made, flags)), rate_row(uniform(n, [1] * k))
+    assert (row["rate"], row["low"], row["high"]) == (plain["rate"], plain["low"], plain["high"])
+
+
+def test_a_stratum_without_a_grade_is_named_and_the_gate_takes_its_worst() -> None:
+    found = counts([Stratum("web", 9_000, 9_000.0, 9_000, 0), Stratum("api", 100, 1_000.0, 0, 0)], {})
+    assert found.uncovered == ("api",)
+    row = estimate(found, PRIOR, 10_000, (0, 0), None, 0.05)
+    assert row["gate"] == "fail"
+    assert row["gate_upper"] > 0.1
+    assert row["rate"] == 0
+    assert row["rate_worst"] > 0.01

@@ -22,7 +22,7 @@ PANEL = Panel((RUDE, LAZY, WEB), JUDGE)
 
 def item(content: str | None = "I will do it later, fool.", surface: str = "api", status: str = "completed", error: str | None = None) -> Item:
     messages = [{"role": "user", "content": 'Hello "there"', "tool_calls": None, "name": None, "reasoning": None, "tool_call_id": None, "at": None}]
-    prefix = {"prefix_id": "p", "stratum": surface, "user_key": "u", "surface": surface, "language": "en", "messages": messages}
+    prefix = {"prefix_id": "p", "stratum": surface, "weight": 1.0, "user_key": "u", "surface": surface, "language": "en", "messages": messages}
     reply = None if content is None else {"content": content, "reasoning": None, "tool_calls": []}
     return Item(prefix, reply, status, error)
 

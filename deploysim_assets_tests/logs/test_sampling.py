@@ -4,13 +4,14 @@ import random
 from typing import Any
 
 import polars as pl
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from deploysim_assets.logs.sampling import CHARACTERS, FILLED, Sampler, eligible_turns, rank
+from deploysim_assets.logs.sampling import CHARACTERS, FILLED, Sampler, allot, eligible_turns, rank
 from deploysim_assets.logs.sampling import ROLES as ROLES_OF
-from deploysim_assets.project import Eligibility, Sampling
+from deploysim_assets.project import Eligibility, Sampling, Strata
 from deploysim_assets.schema import CONVERSATIONS
 
 ROLES = st.lists(st.sampled_from(["system", "user", "assistant", "tool"]), min_size=1, max_size=12)
@@ -28,7 +29,7 @@ def _sampler(limit: int = 100, seed: int = 1, cap: int | None = None, **policy: 
 def _drawn(corpus: list[dict[str, Any]], seed: int, limit: int, cap: int | None = None) -> set[tuple[str, int]]:
     sampler = _sampler(limit, seed, cap)
     found = sampler.survey(corpus)
-    return {(c["conversation_id"], turn) for c in corpus for turn in sampler.drawn(c, found)}
+    return {(c["conversation_id"], turn.turn_index) for c in corpus for turn in sampler.drawn(c, found)}
 
 
 @given(st.lists(ROLES, max_size=30), st.integers(1, 40), st.integers(-5, 5), st.randoms())
@@ -123,3 +124,57 @@ def test_roles_and_filled_are_read_off_the_messages() -> None:
     messages.append(message | {"role": "user", "content": "abc"})
     frame = pl.DataFrame([{"messages": messages}], schema={"messages": CONVERSATIONS["messages"]}).select(ROLES_OF, FILLED, CHARACTERS)
     assert frame.row(0) == (["user", "assistant", "user"], [False, True, True], 4)
+
+
+STRATA = st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 400), min_size=1)
+
+
+@given(STRATA, st.integers(1, 800), st.floats(0.3, 1), st.sampled_from("abcdef"))
+def test_an_allotment_uses_the_limit_and_no_stratum_goes_without(turns: dict[str, int], limit: int, proportional: float, favored: str) -> None:
+    design = Strata(by="surface", shares={favored: 1.0}, proportional=proportional)
+    drawn = allot(turns, limit, design)
+    assert sum(drawn.values()) == min(limit, sum(turns.values()))
+    assert all(0 <= drawn[h] <= turns[h] for h in turns)
+    if limit >= len(turns):
+        assert all(drawn.values())
+    if limit >= 50 * len(turns):
+        total, used = sum(turns.values()), sum(drawn.values())
+        weights = [turns[h] / drawn[h] / (total / used) for h in turns]
+        assert max(weights) <= 1 / 0.3 * 1.1, "30% in proportion to traffic bounds the weights"
+
+
+def test_a_stratified_sample_favors_a_stratum_and_its_weights_undo_it() -> None:
+    corpus = [_conversation(i, ["user", "assistant"], surface="api" if i % 20 == 0 else "web") for i in range(4000)]
+    design = Strata(by="surface", shares={"api": 0.9, "web": 0.1})
+    sampler = Sampler(Sampling(max_prefixes=200, seed=1, strata=design), Eligibility(), frozenset({"m"}))
+    found = sampler.survey(corpus)
+    turns = [turn for c in corpus for turn in sampler.drawn(c, found)]
+    by_stratum = {h: [t.weight for t in turns if t.stratum == h] for h in ("api", "web")}
+    assert len(turns) == 200
+    assert len(by_stratum["api"]) == 129, "0.3 x 10 + 0.7 x 0.9 x 200, and web the rest"
+    assert sum(by_stratum["api"]) == pytest.approx(200)
+    assert sum(by_stratum["web"]) == pytest.approx(3800)
+    assert found.largest_weight == pytest.approx((3800 / 71) / (4000 / 200))
+
+
+def test_strata_by_depth_and_by_a_risk_score() -> None:
+    depth = Sampler(Sampling(strata=Strata(by="depth", shares={"5+": 1.0})), Eligibility(), frozenset())
+    long = _conversation(0, ["user", "assistant"] * 6)
+    assert [depth.stratum(long, turn) for turn in (0, 2, 6, 8)] == ["1", "2-4", "2-4", "5+"]
+    risk = Sampler(Sampling(strata=Strata(by="risk", shares={"risk 1": 1.0}, risk_column="score", risk_cuts=(0.5,))), Eligibility(), frozenset())
+    assert [risk.stratum(long | {"risk": value}, 0) for value in (None, 0.1, 0.5, 0.9)] == ["unknown", "risk 0", "risk 1", "risk 1"]
+    frame = pl.DataFrame({"source": ['{"score": 0.7}', "{}", None]}).select(risk.survey_columns()[-1])
+    assert frame["risk"].to_list() == [0.7, None, None]
+
+
+@pytest.mark.parametrize(
+    ("design", "said"),
+    [
+        ({"by": "surface", "shares": {"web": 0.5}}, "make them sum to 1"),
+        ({"by": "risk", "shares": {"risk 1": 1}}, "`risk_column` goes with by: risk"),
+        ({"by": "surface", "shares": {"web": 1}, "proportional": 0.1}, "greater than or equal to 0.3"),
+    ],
+)
+def test_a_design_that_cannot_hold_is_refused(design: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Strata.model_validate(design)

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from deploysim_assets.forecast.estimate import Counts, Pairs, estimate, rate_row, score, summarize
+from deploysim_assets.forecast.counts import uniform
+from deploysim_assets.forecast.estimate import Pairs, estimate, rate_row, score, summarize
 from deploysim_assets.forecast.predictive import error_model
 from deploysim_assets.report.document import cells, markdown, release_report, verdict
 from deploysim_assets.report.plots import calibration_plot, forecast_plot
@@ -13,10 +14,10 @@ WEIGHTS = error_model().of("")
 
 def _document(*, scored: bool) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:
     pairs = Pairs(2, 18, 2, 978)
-    estimates = [{"behavior": "rude"} | estimate(Counts(1_000, (1,) * 20), WEIGHTS, 900, (900, 4), pairs, 0.05)]
-    estimates.append(dict.fromkeys(estimates[0]) | {"behavior": "never"} | estimate(Counts(0, ()), WEIGHTS, 900, (0, 0), None, None))
-    estimates.append({"behavior": "zero"} | estimate(Counts(1_000, ()), WEIGHTS, 900, (900, 0), pairs, None))
-    realized = [{"behavior": "rude"} | rate_row(Counts(800, (1,) * 14)), {"behavior": "zero"} | rate_row(Counts(800, ()))]
+    estimates = [{"behavior": "rude"} | estimate(uniform(1_000, (1,) * 20), WEIGHTS, 900, (900, 4), pairs, 0.05)]
+    estimates.append(dict.fromkeys(estimates[0]) | {"behavior": "never"} | estimate(uniform(0, ()), WEIGHTS, 900, (0, 0), None, None))
+    estimates.append({"behavior": "zero"} | estimate(uniform(1_000, ()), WEIGHTS, 900, (900, 0), pairs, None))
+    realized = [{"behavior": "rude"} | rate_row(uniform(800, (1,) * 14)), {"behavior": "zero"} | rate_row(uniform(800, ()))]
     by_name = {r["behavior"]: r for r in realized}
     scores = [
         {"behavior": e["behavior"], "model_version": "b", "prospective": True} | score(e, by_name[e["behavior"]], WEIGHTS)
