@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, cast
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 CONFIG_FILE = "deploysim.yaml"
 BEHAVIORS_FILE = "behaviors.yaml"
@@ -27,12 +27,15 @@ class Frozen(BaseModel):
 class LogSource(Frozen):
     """Where a release's production logs lie: a format known to `deploysim_assets.logs`, and a glob relative to the home or an fsspec URL.
 
+    `since` and `until` bound the time in which the release was the deployed one: conversations outside them are a failed check.
     `consent_basis` states in words why every conversation of this source may be used although the source carries no consent of
     its own; an explicit no stays a no.  `model_names` are the names under which the source itself knows the release.
     """
 
     format: str
     path: str
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
     consent_basis: str | None = Field(default=None, min_length=10)
     model_names: tuple[str, ...] = ()
 

@@ -55,6 +55,7 @@ PREFIXES = pl.Schema(
         "weight": pl.Float64,
         "surface": pl.String,
         "language": pl.String,
+        "training_allowed": pl.Boolean,
         "messages": pl.List(MESSAGE),
         "production_completion": REPLY,
         "entities": pl.List(pl.Struct({"type": pl.String, "count": pl.Int32})),

@@ -1,7 +1,7 @@
 """Checks on raw_logs and deidentified_prefixes: a bad corpus must not reach a forecast."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import polars as pl
@@ -10,7 +10,7 @@ from deploysim_assets.checks.expectations import Expectation, validate
 from deploysim_assets.checks.specs import partitioned_check
 from deploysim_assets.lake import Lake
 from deploysim_assets.logs.sampling import CHARACTERS
-from deploysim_assets.project import Project
+from deploysim_assets.project import LogSource, Project
 from deploysim_assets.releases import MODELS
 
 RAW_LOGS = [
@@ -18,6 +18,7 @@ RAW_LOGS = [
     Expectation("one_model_version", "ExpectColumnUniqueValueCountToBeBetween", {"column": "model_hash", "min_value": 1, "max_value": 1}),
     Expectation("conversations_have_messages", "ExpectColumnValuesToBeBetween", {"column": "messages", "min_value": 1}),
     Expectation("not_from_the_future", "ExpectColumnValuesToBeBetween", {"column": "seconds_ahead", "max_value": 0}),
+    Expectation("inside_the_release_window", "ExpectColumnValuesToBeBetween", {"column": "seconds_outside", "max_value": 0}),
     Expectation("roles_alternate", "ExpectColumnValuesToBeBetween", {"column": "repeated_roles", "max_value": 0, "mostly": 0.9}),
     Expectation("lengths_plausible", "ExpectColumnValuesToBeBetween", {"column": "characters", "min_value": 1, "mostly": 0.99}),
     Expectation("consent_known", "ExpectColumnValuesToNotBeNull", {"column": "consent", "mostly": 0.5}),
@@ -26,6 +27,7 @@ PREFIXES = [
     Expectation("prefix_ids_unique", "ExpectColumnValuesToBeUnique", {"column": "id_hash"}),
     Expectation("last_turn_is_the_users", "ExpectColumnValuesToBeBetween", {"column": "ends_with_user", "min_value": 1}),
     Expectation("has_production_reply", "ExpectColumnValuesToBeBetween", {"column": "replied", "min_value": 1}),
+    Expectation("consent_is_true", "ExpectColumnValuesToBeBetween", {"column": "consent", "min_value": 1}),
     Expectation("no_residual_mailbox", "ExpectColumnValuesToBeBetween", {"column": "residual_mailboxes", "max_value": 0}),
     Expectation("no_residual_secret", "ExpectColumnValuesToBeBetween", {"column": "residual_keys", "max_value": 0}),
     Expectation("has_prefixes", "ExpectTableRowCountToBeBetween", {"min_value": 1}),
@@ -79,13 +81,16 @@ def _drift(project: Project, lake: Lake, model: str) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(check_name=DRIFT, passed=passed, severity=dg.AssetCheckSeverity.WARN, metadata={"compared_with": before, **distances})
 
 
-def raw_log_numbers(raw: pl.LazyFrame) -> pl.DataFrame:
+def raw_log_numbers(raw: pl.LazyFrame, source: LogSource | None = None) -> pl.DataFrame:
     """What the suite on raw_logs looks at: numbers per conversation, so that no text enters Great Expectations."""
+    early = pl.lit(source.since) - pl.col("started_at") if source and source.since else pl.lit(timedelta(0))
+    late = pl.col("started_at") - pl.lit(source.until) if source and source.until else pl.lit(timedelta(0))
     return raw.select(
         pl.col("conversation_id").hash().alias("id_hash"),
         pl.col("model_version").hash().alias("model_hash"),
         pl.col("messages").list.len().alias("messages"),
         (pl.col("started_at") - datetime.now(UTC)).dt.total_seconds().alias("seconds_ahead"),
+        pl.max_horizontal(early.dt.total_seconds(), late.dt.total_seconds()).alias("seconds_outside"),
         pl.col("training_allowed").cast(pl.Float64).alias("consent"),
         _repeated_roles().alias("repeated_roles"),
         CHARACTERS,
@@ -101,6 +106,7 @@ def prefix_numbers(prefixes: pl.LazyFrame) -> pl.DataFrame:
         reply.is_not_null().cast(pl.Int8).alias("replied"),
         (_matches(_MAILBOX) - _matches(_RESERVED)).alias("residual_mailboxes"),
         _matches(_KEY).alias("residual_keys"),
+        pl.col("training_allowed").fill_null(value=False).cast(pl.Int8).alias("consent"),
     ).collect(engine="streaming")
 
 
@@ -124,7 +130,7 @@ def raw_logs_quality(context: dg.AssetCheckExecutionContext, lake: dg.ResourcePa
     sums = counts["read"] == counts["rejected"] + counts["conversations"] and rows == counts["conversations"]
     yield dg.AssetCheckResult(check_name=FUNNEL, passed=sums, metadata=counts)
     yield _drift(project, lake, model)
-    yield from _results(raw_log_numbers(lake.scan("raw_logs", model)), RAW_LOGS)
+    yield from _results(raw_log_numbers(lake.scan("raw_logs", model), project.release(model).logs), RAW_LOGS)
 
 
 def _canary_result() -> dg.AssetCheckResult:

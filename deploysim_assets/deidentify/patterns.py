@@ -23,7 +23,7 @@ from presidio_analyzer.predefined_recognizers.generic.iban_patterns import regex
 from deploysim_assets.deidentify.detectors import DetectionError
 from deploysim_assets.deidentify.encoded import EncodedText
 from deploysim_assets.deidentify.phones import REGIONS, FastPhoneRecognizer
-from deploysim_assets.deidentify.rules import RULES, SPLIT_TYPES, Span
+from deploysim_assets.deidentify.rules import SPLIT_TYPES, Span, rule_spans
 from deploysim_assets.deidentify.scan_copy import ScanCopy, joined_lines, scan_copy
 
 FLAGS = regex.IGNORECASE | regex.MULTILINE | regex.DOTALL | regex.ASCII  # ASCII: else CJK text has no boundary next to an identifier
@@ -111,7 +111,7 @@ class PatternDetector:
         copy = scan_copy(text)
         try:
             encoded = EncodedText(copy.text)
-            found = {*self.presidio_spans(encoded, bare_numbers=False), *(span for rule in RULES for span in rule.spans(encoded))}
+            found = {*self.presidio_spans(encoded, bare_numbers=False), *rule_spans(encoded)}
             places = {Span(*copy.original(s.start, s.end), s.type) for s in found}
             places |= self._across_lines(copy, places)
         except TimeoutError:
@@ -140,16 +140,13 @@ class PatternDetector:
         if joined is None:
             return set()
         encoded, spans = EncodedText(joined.text), set[Span]()
-        for rule in RULES:
-            if rule.type not in SPLIT_TYPES:
+        for s in rule_spans(encoded):
+            seam = joined.seam_within(s.start, s.end) if s.type in SPLIT_TYPES else None
+            if seam is None:
                 continue
-            for s in rule.spans(encoded):
-                seam = joined.seam_within(s.start, s.end)
-                if seam is None:
-                    continue
-                start, end = joined.original(s.start, s.end)
-                whole = any(f.type == s.type and start < f.end and f.start < end for f in found)
-                tail = joined.text[seam : s.end]
-                if not whole or (len(tail) >= _RUNS_ON.get(s.type, len(tail) + 1) and not tail.islower()):
-                    spans.add(Span(start, end, s.type))
+            start, end = joined.original(s.start, s.end)
+            whole = any(f.type == s.type and start < f.end and f.start < end for f in found)
+            tail = joined.text[seam : s.end]
+            if not whole or (len(tail) >= _RUNS_ON.get(s.type, len(tail) + 1) and not tail.islower()):
+                spans.add(Span(start, end, s.type))
         return spans

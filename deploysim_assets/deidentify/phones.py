@@ -36,9 +36,10 @@ _EXTENSION = re2.compile(
     r"(?i)\p{Nd}[ \x{a0}\t,]*(?:;ext=|e?xt|ｅ?ｘｔ|доб|anexo|int|ｉｎｔ|[#＃])|\p{Nd}[ \x{a0}\t,]+[xｘ~～]|\p{Nd}[xｘ~～](?:[:.．,\t]|[ \x{a0}-]{4})"
 )
 """Where a candidate can run on past its run of digits."""
-_BARE = re.compile(r"[\[(]?[1-9]\d{0,8}|\d{1,6}\.\d\d|(?:19|20)\d\d-[01]\d-[0-3]\d|(?:\d{1,3}\.){3}\d{1,3}")
+_BARE = re.compile(r"[\[(]?[1-9]\d{0,8}|\d{1,6}\.\d\d|(?:19|20)\d\d-[01]\d-[0-3]\d|(?:\d{1,3}\.){3}\d{1,3}|(?:\d{2} )?(?:\d{4}[ -]?){3,}\d{1,7}")
 _LATIN = re.compile(r"[A-Za-z]")
 _CUE = re.compile(r"(?i)phone|tel|call|cell|mobil|whatsapp|sms|fax|numer|número|numéro|nummer|電話|电话|手机|телефон|هاتف|전화")
+_ANY_CUE = re2.compile(_CUE.pattern)
 _CUE_REACH = 40
 
 
@@ -85,14 +86,15 @@ class FastPhoneRecognizer(PhoneRecognizer):
         """`analyze` of a text whose UTF-8 form is there already.
 
         Without `bare_numbers`, a short run of digits with no sign, no leading zero and no cue before it counts as an amount or an id,
-        as do dates and IP addresses: some region's plan holds almost any number.
+        as do dates, IP addresses and the groups of a card or an account: some region's plan holds almost any number.
         """
         runs = [(encoded.index(r.start()), encoded.index(r.end())) for r in _RUN.finditer(encoded.data)]
         if runs and _EXTENSION.search(encoded.data):
             runs = [(0, len(encoded.text))]
         text, results = encoded.text, []
+        cues = not bare_numbers and bool(runs) and _ANY_CUE.search(encoded.data) is not None
         for start, end in runs:
-            if not bare_numbers and _BARE.fullmatch(text, start, end) and not _CUE.search(text, max(0, start - _CUE_REACH), start):
+            if not bare_numbers and _BARE.fullmatch(text, start, end) and not (cues and _CUE.search(text, max(0, start - _CUE_REACH), start)):
                 continue
             key = (text[start - 1 : start] if start else "", text[start:end], text[end : end + 3])
             if key[1].isdigit() and (_LATIN.match(key[0]) or _LATIN.match(key[2])):

@@ -68,6 +68,7 @@ def cut_prefixes(chunk: list[Drawn], keys: Keys, scrubber: Scrubber) -> Cut:
                     "weight": turn.weight,
                     "surface": conversation["surface"],
                     "language": conversation["language"],
+                    "training_allowed": conversation["training_allowed"],
                     "messages": scrubbed.messages[: turn.turn_index + 1],
                     "production_completion": {k: reply[k] for k in ("content", "reasoning", "tool_calls")},
                     "entities": [{"type": kind, "count": count} for kind, count in sorted(entities.items())],

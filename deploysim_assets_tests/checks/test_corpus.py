@@ -8,6 +8,7 @@ import pytest
 
 from deploysim_assets.checks.corpus import PREFIXES, RAW_LOGS, prefix_numbers, raw_log_numbers, total_variation
 from deploysim_assets.checks.expectations import Expectation, validate
+from deploysim_assets.project import LogSource
 from deploysim_assets.schema import CONVERSATIONS
 from deploysim_assets.schema import PREFIXES as PREFIX_SCHEMA
 
@@ -27,7 +28,7 @@ def conversation(number: int, **more: Any) -> dict[str, Any]:
 
 def prefix(number: int, content: str = "hello", role: str = "user", **more: Any) -> dict[str, Any]:
     reply = {"content": "hi", "reasoning": None, "tool_calls": []}
-    return {"prefix_id": f"p{number}", "messages": [message(role, content)], "production_completion": reply} | more
+    return {"prefix_id": f"p{number}", "training_allowed": True, "messages": [message(role, content)], "production_completion": reply} | more
 
 
 def failed_raw(rows: list[dict[str, Any]]) -> set[str]:
@@ -63,12 +64,24 @@ def test_each_expectation_on_raw_logs_can_fail(rows: list[dict[str, Any]], check
     assert check in failed_raw(rows)
 
 
+def test_conversations_outside_the_declared_window_fail_and_without_one_none_do() -> None:
+    rows = pl.LazyFrame([conversation(1)], schema=CONVERSATIONS)
+    for source, passes in (
+        (LogSource(format="x", path="y"), True),
+        (LogSource(format="x", path="y", since=datetime.now(UTC)), False),
+        (LogSource(format="x", path="y", until=datetime.now(UTC) - timedelta(days=2)), False),
+        (LogSource(format="x", path="y", since=datetime.now(UTC) - timedelta(days=2), until=datetime.now(UTC)), True),
+    ):
+        assert validate(raw_log_numbers(rows, source), RAW_LOGS)["inside_the_release_window"].passed == passes
+
+
 @pytest.mark.parametrize(
     ("rows", "check"),
     [
         ([prefix(1), prefix(1)], "prefix_ids_unique"),
         ([prefix(1, role="assistant")], "last_turn_is_the_users"),
         ([prefix(1, production_completion=None)], "has_production_reply"),
+        ([prefix(1, training_allowed=None)], "consent_is_true"),
         ([prefix(1, "write to ann@lindenhof.de")], "no_residual_mailbox"),
         ([prefix(1, "my key is sk-abcdefghijklmnopqrstuvwx")], "no_residual_secret"),
         ([], "has_prefixes"),

@@ -118,7 +118,7 @@ def test_what_the_second_scan_finds_quarantines(scrubber: Scrubber, monkeypatch:
 
 
 def test_a_quarantined_conversation_leaves_no_prefix_and_no_text(scrubber: Scrubber) -> None:
-    bad = {"conversation_id": "c", "user_id": "u", "model_version": "m", "surface": None, "language": None}
+    bad = {"conversation_id": "c", "user_id": "u", "model_version": "m", "surface": None, "language": None, "training_allowed": True}
     messages = [message("hello"), message("hi", "assistant"), message("x" * (MAX_MESSAGE_BYTES + 1)), message("ok", "assistant")]
     cut = cut_prefixes([Drawn(bad | {"messages": messages}, [turn(0), turn(2)])], KEYS, scrubber)
     assert cut.prefixes == []
@@ -129,7 +129,15 @@ def test_a_quarantined_conversation_leaves_no_prefix_and_no_text(scrubber: Scrub
 def test_prefixes_end_with_the_users_turn_and_do_not_depend_on_workers() -> None:
     def conversation(i: int) -> dict[str, Any]:
         messages = [message(f"q{i} u{i}@lindenhof.de"), message(f"a{i}", "assistant"), message("more"), message(f"b{i}", "assistant")]
-        return {"conversation_id": f"c{i}", "user_id": None, "model_version": "m", "surface": "web", "language": "en", "messages": messages}
+        return {
+            "conversation_id": f"c{i}",
+            "user_id": None,
+            "model_version": "m",
+            "surface": "web",
+            "language": "en",
+            "training_allowed": True,
+            "messages": messages,
+        }
 
     drawn = [Drawn(conversation(i), [turn(0), turn(2)]) for i in range(450)]
     one, two = ([row for cut in deidentified(drawn, KEYS, PATTERNS_ONLY, workers) for row in cut.prefixes] for workers in (1, 2))
