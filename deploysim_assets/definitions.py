@@ -7,6 +7,7 @@ from deploysim_assets.assets.candidate_completions import candidate_completions
 from deploysim_assets.assets.deidentified_prefixes import deidentified_prefixes
 from deploysim_assets.assets.grades import grades
 from deploysim_assets.assets.log_files import log_files, new_logs_sensor
+from deploysim_assets.assets.open_batches import open_batches_sensor
 from deploysim_assets.assets.preregistration import preregistration
 from deploysim_assets.assets.production_grades import production_grades
 from deploysim_assets.assets.rate_estimates import rate_estimates
@@ -19,6 +20,10 @@ from deploysim_assets.lake import Lake, LakeIOManager
 from deploysim_assets.project import CONFIG_FILE, Project, home_folder
 from deploysim_assets.releases import PROJECT
 from deploysim_assets.sql import sql_assets
+
+
+def _batched(project: Project) -> bool:
+    return "batch" in (project.endpoint.mode, project.judge.mode if project.judge else None)
 
 
 def definitions(project: Project) -> dg.Definitions:
@@ -37,7 +42,7 @@ def definitions(project: Project) -> dg.Definitions:
     return dg.Definitions(
         assets=[log_files, *production, *candidate, *sql, scorecard],
         asset_checks=[*CORPUS_CHECKS, *FORECAST_CHECKS],
-        sensors=[automation, new_logs_sensor(project)],
+        sensors=[automation, new_logs_sensor(project), *([open_batches_sensor(project)] if _batched(project) else [])],
         jobs=[
             dg.define_asset_job("production", dg.AssetSelection.groups("production") - dg.AssetSelection.assets("log_files")),
             dg.define_asset_job("forecast", dg.AssetSelection.groups("forecast")),

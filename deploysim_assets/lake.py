@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import uuid
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ import polars as pl
 
 from deploysim_assets.project import ProjectError
 
-ROWS_PER_FILE = 100_000
+ROWS_PER_FILE = 20_000
 _BATCH = 2_000
 _ROW_GROUP = 20_000  # with the default the writer held twice the memory (reference/dagster.md, section 6)
 _PRIVATE = frozenset({"raw_logs"})
@@ -160,8 +161,12 @@ class Lake:
         folder = place / f"run={label[:8]}-{uuid.uuid4().hex[:6]}"
         folder.mkdir(parents=True)
         version = Version(folder, schema)
-        yield version
-        version.finish()
+        try:
+            yield version
+            version.finish()
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         pointer = place / f".{version.name}.json"
         with pointer.open("w") as file:
             json.dump({"version": version.name, "written_at": datetime.now(UTC).isoformat()}, file)

@@ -64,14 +64,54 @@ class Release(Frozen):
         return self.candidate or Candidate(model=self.model_version)
 
 
+class Price(Frozen):
+    """What a model costs, per million tokens, in whatever currency the budget is meant in."""
+
+    prompt: float = Field(ge=0)
+    completion: float = Field(ge=0)
+    batch_factor: float = Field(default=0.5, gt=0, le=1)
+
+    def of(self, prompt: int, completion: int, *, batched: bool = False) -> float:
+        """The price of so many tokens."""
+        return (prompt * self.prompt + completion * self.completion) / 1e6 * (self.batch_factor if batched else 1.0)
+
+
+class Budget(Frozen):
+    """Caps on what all runs of the project together may spend at the endpoint."""
+
+    tokens: int | None = Field(default=None, ge=1)
+    money: float | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _caps_something(self) -> Self:
+        if self.tokens is None and self.money is None:
+            raise ValueError("name a cap in tokens or in money")
+        return self
+
+
+class Batches(Frozen):
+    """How requests are cut into the provider's batches, and how often these are asked after."""
+
+    max_requests: int = Field(default=50_000, ge=1)
+    max_megabytes: float = Field(default=100, gt=0)
+    poll_seconds: float = Field(default=60, gt=0)
+
+
 class Endpoint(Frozen):
-    """An OpenAI-compatible server and how hard it may be driven."""
+    """An OpenAI-compatible server and how hard it may be driven: up to `max_concurrency` requests at once, fewer where it pushes back.
+
+    `mode: batch` goes through the provider's batch endpoint: cheaper, done within a day.
+    """
 
     base_url: str = Field(pattern=r"^https?://")
     api_key_env: str | None = None
+    api: Literal["chat", "responses"] = "chat"
+    mode: Literal["online", "batch"] = "online"
+    batches: Batches = Batches()
     max_concurrency: int = Field(default=32, ge=1, le=4096)
     timeout_seconds: float = Field(default=120, gt=0)
     max_retries: int = Field(default=8, ge=0)
+    budget: Budget | None = None
 
 
 class Judge(Frozen):
@@ -81,7 +121,10 @@ class Judge(Frozen):
     params: dict[str, Any] = Field(default_factory=lambda: {"temperature": 0})
     base_url: str | None = Field(default=None, pattern=r"^https?://")
     api_key_env: str | None = None
+    api: Literal["chat", "responses"] | None = None
+    mode: Literal["online", "batch"] | None = None
     max_concurrency: int | None = Field(default=None, ge=1, le=4096)
+    timeout_seconds: float | None = Field(default=None, gt=0)
 
 
 def _compiles(pattern: str | None) -> str | None:
@@ -279,6 +322,7 @@ class Project(Frozen):
     releases: tuple[Release, ...] = Field(min_length=1)
     endpoint: Endpoint
     judge: Judge | None = None
+    prices: dict[str, Price] = Field(default_factory=dict)
     behaviors: tuple[Behavior, ...] = Field(min_length=1)
     sampling: Sampling = Sampling()
     eligibility: Eligibility = Eligibility()
@@ -298,6 +342,8 @@ class Project(Frozen):
                 raise ValueError(f"{key}.candidate: a candidate needs a predecessor whose traffic it replays; name it, or drop `candidate`")
         if self.deidentification.ner and (why := self.deidentification.unreachable(self.home)):
             raise ValueError(why)
+        if self.endpoint.budget and self.endpoint.budget.money and not self.prices:
+            raise ValueError("prices: missing, but endpoint.budget.money needs them; add `prices: {model: {prompt: ..., completion: ...}}` per million tokens")
         self._refuse_cycles()
         for i, release in enumerate(self.releases):
             if release.predecessor is not None and release.predecessor not in names[:i]:
@@ -345,7 +391,7 @@ class Project(Frozen):
     def judge_endpoint(self) -> Endpoint:
         """The endpoint with the judge's own settings put over it."""
         assert self.judge is not None
-        own = {"base_url": self.judge.base_url, "api_key_env": self.judge.api_key_env, "max_concurrency": self.judge.max_concurrency}
+        own = {name: getattr(self.judge, name) for name in ("base_url", "api_key_env", "api", "mode", "max_concurrency", "timeout_seconds")}
         return self.endpoint.model_copy(update={k: v for k, v in own.items() if v is not None})
 
 

@@ -74,7 +74,7 @@ COMPLETIONS = pl.Schema(
         "model_version": pl.String,
         "message": REPLY,
         "finish_reason": pl.String,
-        "status": pl.Enum(["completed", "refused", "failed"]),
+        "status": pl.Enum(["completed", "refused", "filtered", "failed"]),
         "error": pl.String,
         "prompt_tokens": pl.Int64,
         "completion_tokens": pl.Int64,
@@ -101,7 +101,7 @@ def grades(behaviors: list[str]) -> pl.Schema:
             "weight": pl.Float64,
             "user_key": pl.String,
             "missing": pl.List(pl.String),
-            "status": pl.Enum(["graded", "refused", "failed"]),
+            "status": pl.Enum(["graded", "refused", "filtered", "failed"]),
             "error": pl.String,
             "evidence": EVIDENCE,
         }

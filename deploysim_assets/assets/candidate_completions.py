@@ -8,9 +8,11 @@ import dagster as dg
 
 from deploysim_assets.assets.preregistration import Registration
 from deploysim_assets.automation import ONCE
-from deploysim_assets.endpoint.client import ask_all
+from deploysim_assets.endpoint.ask import ask
+from deploysim_assets.endpoint.batches import BatchesPendingError
+from deploysim_assets.endpoint.budget import open_account
 from deploysim_assets.endpoint.completions import completion_request, completion_row
-from deploysim_assets.endpoint.journal import open_journal
+from deploysim_assets.endpoint.journal import journal_file, open_journal
 from deploysim_assets.lake import Lake, table_result
 from deploysim_assets.project import Project
 from deploysim_assets.releases import CANDIDATES, FROM_PREDECESSOR
@@ -24,8 +26,11 @@ from deploysim_assets.schema import COMPLETIONS
     group_name="forecast",
     kinds={"openai"},
     tags={"paid": "true"},
+    output_required=False,  # while batches are with the provider a run ends well and makes nothing
 )
-def candidate_completions(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], project: dg.ResourceParam[Project]) -> dg.MaterializeResult[None]:
+def candidate_completions(
+    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], project: dg.ResourceParam[Project]
+) -> Iterator[dg.MaterializeResult[None]]:
     """Ask the candidate for its reply to every prefix of the registered version. Answers are journalled: a rerun asks for what is missing."""
     candidate = context.partition_key
     registered = Registration.load(lake, candidate)
@@ -33,9 +38,16 @@ def candidate_completions(context: dg.AssetExecutionContext, lake: dg.ResourcePa
     def prefixes() -> Iterator[dict[str, Any]]:
         return lake.rows("deidentified_prefixes", registered.predecessor, registered.prefixes_version, ["prefix_id", "messages"])
 
-    with open_journal(project.home / "journal" / "candidate_completions" / f"{candidate}.jsonl") as journal:
-        requests = (completion_request(p, registered.candidate, registered.seed) for p in prefixes())
-        outcome = ask_all(requests, project.endpoint, journal)
+    def requests() -> Iterator[dict[str, Any]]:
+        return (completion_request(p, registered.candidate, registered.seed) for p in prefixes())
+
+    file = journal_file(project.home, "candidate_completions", candidate)
+    with open_journal(file) as journal:
+        try:
+            outcome = ask(requests, project.endpoint, journal, file, account=open_account(project), log=context.log.info)
+        except BatchesPendingError as pending:
+            context.log.info(str(pending))
+            return
         statuses: Counter[str] = Counter()
         with lake.new_version("candidate_completions", candidate, COMPLETIONS, context.run.run_id) as version:
             for prefix in prefixes():
@@ -46,10 +58,12 @@ def candidate_completions(context: dg.AssetExecutionContext, lake: dg.ResourcePa
             version.stats |= {
                 "registration": registered.record_hash,
                 "prefixes": statuses.total(),
-                **{status: statuses[status] for status in ("completed", "refused", "failed")},
+                **{status: statuses[status] for status in ("completed", "refused", "filtered", "failed")},
                 "asked": outcome.asked,
                 "from_journal": outcome.reused,
+                "retries": outcome.retries,
+                "cost": outcome.money,
                 "prompt_tokens": outcome.prompt_tokens,
                 "completion_tokens": outcome.completion_tokens,
             }
-    return table_result(lake, "candidate_completions", candidate, version.stats)
+    yield table_result(lake, "candidate_completions", candidate, version.stats)

@@ -7,6 +7,8 @@ import dagster as dg
 
 from deploysim_assets.assets.preregistration import Registration
 from deploysim_assets.automation import ONCE
+from deploysim_assets.endpoint.batches import BatchesPendingError
+from deploysim_assets.endpoint.journal import journal_file
 from deploysim_assets.grading.item import Item
 from deploysim_assets.grading.table import grade_table
 from deploysim_assets.lake import Lake, table_result
@@ -33,14 +35,19 @@ def _items(lake: Lake, registered: Registration) -> Iterator[Item]:
     group_name="forecast",
     kinds={"openai"},
     tags={"paid": "true"},
+    output_required=False,  # while batches are with the provider a run ends well and makes nothing
 )
-def grades(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], project: dg.ResourceParam[Project]) -> dg.MaterializeResult[None]:
+def grades(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], project: dg.ResourceParam[Project]) -> Iterator[dg.MaterializeResult[None]]:
     """Grade every simulated reply. A reply that is missing, or that no grader could grade, is null for the behavior, never false."""
     candidate = context.partition_key
     registered = Registration.load(lake, candidate)
     metadata: dict[str, Any] = {"grading_id": registered.panel.grading_id, "grader_ids": registered.panel.grader_ids()}
-    with lake.new_version("grades", candidate, grades_schema(registered.panel.names), context.run.run_id) as version:
-        journal = project.home / "journal" / "grades" / f"{candidate}.jsonl"
-        counts = grade_table(registered.panel, lambda: _items(lake, registered), project, journal, candidate, version)
-        version.stats |= {"registration": registered.record_hash, **metadata, **counts}
-    return table_result(lake, "grades", candidate, version.stats)
+    journal = journal_file(project.home, "grades", candidate)
+    try:
+        with lake.new_version("grades", candidate, grades_schema(registered.panel.names), context.run.run_id) as version:
+            counts = grade_table(registered.panel, lambda: _items(lake, registered), project, journal, candidate, version, context.log.info)
+            version.stats |= {"registration": registered.record_hash, **metadata, **counts}
+    except BatchesPendingError as pending:
+        context.log.info(str(pending))
+        return
+    yield table_result(lake, "grades", candidate, version.stats)

@@ -7,6 +7,8 @@ import dagster as dg
 
 from deploysim_assets.assets.preregistration import Registration
 from deploysim_assets.automation import FOLLOW_GRADABLE
+from deploysim_assets.endpoint.batches import BatchesPendingError
+from deploysim_assets.endpoint.journal import journal_file
 from deploysim_assets.grading.item import Item
 from deploysim_assets.grading.panel import Panel
 from deploysim_assets.grading.table import grade_table
@@ -32,8 +34,11 @@ def needed_panels(project: Project, lake: Lake, model: str) -> list[Panel]:
     group_name="production",
     kinds={"openai"},
     tags={"paid": "true"},
+    output_required=False,  # while batches are with the provider a run ends well and makes nothing
 )
-def production_grades(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], project: dg.ResourceParam[Project]) -> dg.MaterializeResult[None]:
+def production_grades(
+    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], project: dg.ResourceParam[Project]
+) -> Iterator[dg.MaterializeResult[None]]:
     """Grade the production replies to the sampled prefixes; what an earlier run graded comes from the journal."""
     model = context.partition_key
     panels = needed_panels(project, lake, model)
@@ -45,12 +50,14 @@ def production_grades(context: dg.AssetExecutionContext, lake: dg.ResourceParam[
 
     counts: dict[str, Any] = {}
     schema = grades_schema(sorted({name for panel in panels for name in panel.names}))
-    with lake.new_version("production_grades", model, schema, context.run.run_id) as version:
-        for panel in panels:
-            journal = project.home / "journal" / "production_grades" / f"{model}.jsonl"
-            counts[panel.grading_id] = {
-                "grader_ids": panel.grader_ids(),
-                **grade_table(panel, items, project, journal, model, version),
-            }
-        version.stats |= {"prefixes_version": prefixes, "gradings": counts}
-    return table_result(lake, "production_grades", model, version.stats)
+    journal = journal_file(project.home, "production_grades", model)
+    try:
+        with lake.new_version("production_grades", model, schema, context.run.run_id) as version:
+            for panel in panels:
+                graded = grade_table(panel, items, project, journal, model, version, context.log.info)
+                counts[panel.grading_id] = {"grader_ids": panel.grader_ids(), **graded}
+            version.stats |= {"prefixes_version": prefixes, "gradings": counts}
+    except BatchesPendingError as pending:
+        context.log.info(str(pending))
+        return
+    yield table_result(lake, "production_grades", model, version.stats)

@@ -98,13 +98,14 @@ def demo(home: Path, seed: int, conversations: int) -> None:
 
 @main.command()
 @click.argument("model")
+@click.option("--fresh", is_flag=True, help="Ask and grade the candidate anew, whatever it was answered before.")
 @_with_operations
-def forecast(operations: "Operations", model: str) -> None:
+def forecast(operations: "Operations", model: str, fresh: bool) -> None:
     """Register MODEL, simulate its deployment on its predecessor's traffic, and seal the forecast.
 
     What an interrupted run was answered is kept: run again to go on.
     """
-    operations.forecast(model)
+    operations.forecast(model, fresh=fresh)
     _show(operations, model)
 
 

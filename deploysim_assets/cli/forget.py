@@ -13,7 +13,7 @@ from deploysim_assets import ledger
 from deploysim_assets.assets.preregistration import Registration
 from deploysim_assets.assets.production_grades import needed_panels
 from deploysim_assets.deidentify.keys import Keys, load_keys
-from deploysim_assets.endpoint.journal import drop_answers, open_journal
+from deploysim_assets.endpoint.journal import drop_answers, journal_file, open_journal
 from deploysim_assets.grading.item import Item
 from deploysim_assets.grading.panel import Panel
 from deploysim_assets.lake import Lake
@@ -99,14 +99,14 @@ def _answer_keys(project: Project, lake: Lake, doomed: _Doomed) -> Iterator[tupl
         model = release.model_version
         prefixes = _doomed_prefixes(lake, doomed, model)
         graded = [(p, [Item(row, row["production_completion"], "completed", None) for row in prefixes.values()]) for p in needed_panels(project, lake, model)]
-        yield from _judged(project.home / "journal" / "production_grades" / f"{model}.jsonl", graded)
+        yield from _judged(journal_file(project.home, "production_grades", model), graded)
         if release.predecessor and lake.current("preregistration", model):
             registered = Registration.load(lake, model)
             asked = _doomed_prefixes(lake, doomed, registered.predecessor)
             completions = _completions(lake, doomed, model)
-            yield project.home / "journal" / "candidate_completions" / f"{model}.jsonl", {c["request_key"] for c in completions}
+            yield journal_file(project.home, "candidate_completions", model), {c["request_key"] for c in completions}
             items = [Item(asked[c["prefix_id"]], c["message"], "completed", None) for c in completions if c["prefix_id"] in asked]
-            yield from _judged(project.home / "journal" / "grades" / f"{model}.jsonl", [(registered.panel, items)])
+            yield from _judged(journal_file(project.home, "grades", model), [(registered.panel, items)])
 
 
 def _judged(path: Path, graded: list[tuple[Panel, list[Item]]]) -> Iterator[tuple[Path, set[str]]]:

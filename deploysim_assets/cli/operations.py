@@ -1,5 +1,6 @@
 """What the command line does, as runs of the code location's own jobs on its own instance: they show in the UI like any other."""
 
+import time
 from collections.abc import Callable, Sequence
 
 import dagster as dg
@@ -9,8 +10,11 @@ from dagster._core.event_api import PartitionKeyFilter
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from deploysim_assets.assets.log_files import materialization, observations, reported
+from deploysim_assets.assets.open_batches import endpoint_of, with_open_batches
 from deploysim_assets.assets.preregistration import Registration
 from deploysim_assets.automation import close_dead_runs, process_tags
+from deploysim_assets.endpoint.batches import any_open
+from deploysim_assets.endpoint.journal import journal_file, set_aside
 from deploysim_assets.lake import Lake
 from deploysim_assets.project import Project, ProjectError, Release
 
@@ -30,6 +34,20 @@ class Operations:
     def run(self, job: str, model: str | None, assets: Sequence[str]) -> None:
         """Run some assets of a job for a partition; ProjectError with the first failed step's reason."""
         self.tell(f"{f'{model}: ' if model else ''}{', '.join(assets)}")
+        self._run_once(job, model, assets)
+        while model and (open_now := [a for a in assets if (a, model) in with_open_batches(self.project)]):
+            self._wait_for_batches(open_now[0], model)
+            assets = assets[assets.index(open_now[0]) :]
+            self._run_once(job, model, assets)
+
+    def _wait_for_batches(self, asset: str, model: str) -> None:
+        """Until the provider has finished; interrupted, the batches go on, and a later run or the daemon collects them."""
+        endpoint = endpoint_of(self.project, asset)
+        self.tell(f"{model}: {asset}: waiting for the provider's batches (Ctrl-C is safe: run again to collect them)")
+        while any_open(journal_file(self.project.home, asset, model), endpoint):
+            time.sleep(endpoint.batches.poll_seconds)
+
+    def _run_once(self, job: str, model: str | None, assets: Sequence[str]) -> None:
         result = self.definitions.resolve_job_def(job).execute_in_process(
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             instance=self.instance,
@@ -64,10 +82,16 @@ class Operations:
             return False
         return self.lake.stats("raw_logs", model)["fingerprint"] == observations(self.project, {})[model].fingerprint
 
-    def forecast(self, candidate: str) -> None:
-        """Register the candidate, ask and grade it, and seal the forecast; what is there already is not made again."""
+    def forecast(self, candidate: str, *, fresh: bool = False) -> None:
+        """Register the candidate, ask and grade it, and seal the forecast; what is there already is not made again.
+
+        With `fresh` the candidate is asked and graded anew, and what it was answered before is set aside.
+        """
         predecessor = self.project.predecessor(candidate)
-        if not self._to_make(candidate, _FORECAST):
+        if fresh:
+            for asset in ("candidate_completions", "grades"):
+                set_aside(journal_file(self.project.home, asset, candidate))
+        elif not self._to_make(candidate, _FORECAST):
             self.tell(f"{candidate}: the forecast is sealed already")
             return
         if not self.lake.current("preregistration", candidate):
@@ -77,7 +101,7 @@ class Operations:
             self.run("forecast", candidate, ["preregistration"])
         if not self._graded_for(candidate, predecessor):
             self.run("production", predecessor, _PRODUCTION)
-        self.run("forecast", candidate, self._to_make(candidate, _FORECAST))
+        self.run("forecast", candidate, _FORECAST if fresh else self._to_make(candidate, _FORECAST))
 
     def _graded_for(self, candidate: str, predecessor: str) -> bool:
         if self._to_make(predecessor, _PRODUCTION):

@@ -4,8 +4,8 @@ import hashlib
 from datetime import datetime
 from typing import Any
 
-from deploysim_assets.endpoint.client import request_key
 from deploysim_assets.endpoint.journal import Journal
+from deploysim_assets.endpoint.wire import request_key
 from deploysim_assets.project import Candidate
 
 

@@ -5,7 +5,7 @@ import fcntl
 import os
 import time
 import zlib
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,56 +13,88 @@ import orjson
 
 from deploysim_assets.project import ProjectError
 
+BATCHES = ".batches.jsonl"
+_GUESSED_LINE = 4096
 _SYNC_ROWS = 64
 _SYNC_SECONDS = 0.5
 
 
-class Journal:
-    """One file of answers by request key. Each line is a CRC-32 and a JSON object; the index in memory holds places, not answers."""
+def journal_file(home: Path, asset: str, key: str) -> Path:
+    """Where an asset's partition keeps its answers."""
+    return home / "journal" / asset / f"{key}.jsonl"
 
-    def __init__(self, path: Path, descriptor: int) -> None:
+
+def set_aside(path: Path) -> None:
+    """Put a journal and its batches away under another name, so that nothing in them is used and nothing is lost."""
+    for file in (path, path.with_name(path.name.removesuffix(".jsonl") + BATCHES)):
+        if file.exists():
+            file.rename(file.with_suffix(f".{int(time.time())}.replaced"))
+
+
+def lines(path: Path) -> Iterator[bytes]:
+    """The JSON of a journal's whole lines, up to the first that is torn."""
+    with path.open("rb") as file:
+        for line in file:
+            if not line.endswith(b"\n") or f"{zlib.crc32(line[9:-1]):08x}".encode() != line[:8]:
+                return
+            yield line[9:-1]
+
+
+class Journal:
+    """One file of answers by request key. Each line is a CRC-32 and a JSON object; the index in memory holds places, not answers.
+
+    `siblings` are other partitions' journals: an answer to the same request is taken over from them instead of asked for again.
+    """
+
+    def __init__(self, path: Path, descriptor: int, siblings: Iterable[Path] = ()) -> None:
         self._path = path
         self._descriptor = descriptor
-        self._places: dict[bytes, tuple[int, int]] = {}
+        self._places: dict[bytes, int] = {}
+        self._siblings = [(sibling, _index(sibling)) for sibling in siblings]
         self._unsynced = 0
         self._synced_at = time.monotonic()
         self._end = self._load()
 
     def _load(self) -> int:
         """Index the whole lines and cut off what a crash left behind them; returns the end."""
-        end = 0
+        self._places = _index(self._path)
         with self._path.open("rb") as file:
-            for line in file:
-                if not line.endswith(b"\n") or f"{zlib.crc32(line[9:-1]):08x}".encode() != line[:8]:
-                    break
-                self._places[bytes.fromhex(orjson.loads(line[9:])["key"])] = (end, len(line))
-                end += len(line)
-            torn = file.seek(0, os.SEEK_END) - end
-        if torn:
-            with self._path.open("rb") as file:
-                file.seek(end)
-                rest = file.read()
+            end = max(self._places.values(), default=0)
+            file.seek(end)
+            end += len(file.readline()) if self._places else 0
+            rest = file.read()
+        if rest:
             if rest.count(b"\n") > 1:  # one torn line is a crash; whole lines behind a bad one are damage
                 raise ProjectError(f"{self._path}: damaged at byte {end}, with whole lines behind it; restore the file, or cut it there")
             os.ftruncate(self._descriptor, end)
         return end
 
     def __contains__(self, key: str) -> bool:
-        return bytes.fromhex(key) in self._places
+        place = _place_of(key)
+        if place not in self._places:
+            for path, index in self._siblings:
+                if place in index:
+                    with path.open("rb") as file:
+                        self.put(_read(file.fileno(), index[place], key))
+                    break
+        return place in self._places
 
     def get(self, key: str) -> dict[str, Any]:
         """The journalled answer of a request; KeyError where there is none."""
-        start, length = self._places[bytes.fromhex(key)]
-        return orjson.loads(os.pread(self._descriptor, length, start)[9:])
+        return _read(self._descriptor, self._places[_place_of(key)], key)
 
     def put(self, answer: dict[str, Any]) -> None:
         """Write an answer (with its `key`). It is in the file when this returns, and forced to disk with its group."""
         body = orjson.dumps(answer)
         line = b"%08x %s\n" % (zlib.crc32(body), body)
         written = 0
-        while written < len(line):  # a full disk writes short before it raises
-            written += os.pwrite(self._descriptor, line[written:], self._end + written)
-        self._places[bytes.fromhex(answer["key"])] = (self._end, len(line))
+        try:
+            while written < len(line):  # a full disk writes short before it raises
+                written += os.pwrite(self._descriptor, line[written:], self._end + written)
+        except OSError as wrong:
+            os.ftruncate(self._descriptor, self._end)
+            raise ProjectError(f"{self._path}: cannot be written ({wrong.strerror}); what is in it is kept: make room and run again") from wrong
+        self._places[_place_of(answer["key"])] = self._end
         self._end += len(line)
         self._unsynced += 1
         if self._unsynced >= _SYNC_ROWS or time.monotonic() - self._synced_at > _SYNC_SECONDS:
@@ -74,9 +106,36 @@ class Journal:
         self._unsynced, self._synced_at = 0, time.monotonic()
 
 
+def _place_of(key: str) -> bytes:
+    return bytes.fromhex(key[:32])  # 128 of 256 bits tell requests apart, and halve the index
+
+
+def _index(path: Path) -> dict[bytes, int]:
+    places: dict[bytes, int] = {}
+    at = 0
+    if path.exists():
+        for line in lines(path):
+            places[_place_of(orjson.loads(line)["key"])] = at
+            at += len(line) + 10
+    return places
+
+
+def _read(descriptor: int, start: int, key: str) -> dict[str, Any]:
+    size = _GUESSED_LINE
+    while b"\n" not in (found := os.pread(descriptor, size, start)):
+        size *= 8
+    answer: dict[str, Any] = orjson.loads(found[9 : found.index(b"\n")])
+    if answer["key"] != key:
+        raise KeyError(key)
+    return answer
+
+
 @contextlib.contextmanager
 def open_journal(path: Path) -> Generator[Journal]:
-    """The journal at `path`, locked for this process; ProjectError where another process is writing it."""
+    """The journal at `path`, locked for this process; ProjectError where another process is writing it.
+
+    Answers are also found in the journals beside it, those of other partitions.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -84,7 +143,8 @@ def open_journal(path: Path) -> Generator[Journal]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ProjectError(f"{path}: another process is asking for the same partition; wait for it to end, or stop it") from None
-        journal = Journal(path, descriptor)
+        siblings = (other for other in sorted(path.parent.glob("*.jsonl")) if other != path and not other.name.endswith(BATCHES))
+        journal = Journal(path, descriptor, siblings)
         yield journal
         journal.sync()
     finally:

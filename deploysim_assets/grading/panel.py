@@ -6,8 +6,8 @@ from typing import Any, NamedTuple, Self
 
 import orjson
 
-from deploysim_assets.endpoint.client import request_key
 from deploysim_assets.endpoint.journal import Journal
+from deploysim_assets.endpoint.wire import request_key
 from deploysim_assets.grading.item import Item
 from deploysim_assets.grading.judge import PROMPT_VERSION, judge_request, repair, verdicts
 from deploysim_assets.grading.rules import holds
@@ -110,8 +110,8 @@ def _judgement(request: dict[str, Any], journal: Journal, failures: dict[str, st
         if key not in journal:
             return "failed", failures.get(key, "not asked"), None
         answer = journal.get(key)
-        if answer["status"] == "refused":
-            return "refused", "the judge refused", None
+        if answer["status"] in ("refused", "filtered"):
+            return answer["status"], f"the judge's answer: {answer['status']}", None
         found = verdicts(answer, names)
         if found is not None:
             return "graded", None, found

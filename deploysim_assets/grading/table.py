@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from deploysim_assets.endpoint.client import Outcome, ask_all
+from deploysim_assets.endpoint.ask import ask
+from deploysim_assets.endpoint.budget import open_account
+from deploysim_assets.endpoint.client import Outcome
 from deploysim_assets.endpoint.journal import open_journal
 from deploysim_assets.grading.item import Item
 from deploysim_assets.grading.judge import repair
@@ -20,13 +22,19 @@ class TableWriter(Protocol):
 
 
 def grade_table(
-    panel: Panel, items: Callable[[], Iterator[Item]], project: Project, journal_file: Path, model_version: str, out: TableWriter
+    panel: Panel,
+    items: Callable[[], Iterator[Item]],
+    project: Project,
+    journal_file: Path,
+    model_version: str,
+    out: TableWriter,
+    log: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Grade all items and return the counts by state, of judge calls and of tokens. `items` is called twice: to ask, and to write."""
     with open_journal(journal_file) as journal:
-        outcome = Outcome(0, 0, {}, 0, 0)
+        outcome = Outcome()
         if any(b.grader == "judge" for b in panel.behaviors):
-            outcome = ask_all(panel.requests(items()), project.judge_endpoint(), journal, repair)
+            outcome = ask(lambda: panel.requests(items()), project.judge_endpoint(), journal, journal_file, repair, account=open_account(project), log=log)
         statuses: Counter[str] = Counter()
         for item in items():
             row = panel.row(item, model_version, journal, outcome.failures)
@@ -34,9 +42,11 @@ def grade_table(
             out.add(row)
     return {
         "prefixes": statuses.total(),
-        **{status: statuses[status] for status in ("graded", "refused", "failed")},
+        **{status: statuses[status] for status in ("graded", "refused", "filtered", "failed")},
         "judge_calls": outcome.asked,
         "judge_calls_from_journal": outcome.reused,
+        "retries": outcome.retries,
+        "cost": outcome.money,
         "prompt_tokens": outcome.prompt_tokens,
         "completion_tokens": outcome.completion_tokens,
     }

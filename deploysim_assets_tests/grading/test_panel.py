@@ -6,8 +6,8 @@ from typing import Any
 import orjson
 import pytest
 
-from deploysim_assets.endpoint.client import request_key
 from deploysim_assets.endpoint.journal import Journal, open_journal
+from deploysim_assets.endpoint.wire import request_key
 from deploysim_assets.grading.item import Item
 from deploysim_assets.grading.judge import judge_request, repair, verdicts
 from deploysim_assets.grading.panel import Panel

@@ -1,0 +1,106 @@
+"""What asking costs: estimates before, a running total, and a cap at which a run stops so that a later one can go on."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from deploysim_assets.endpoint.journal import BATCHES, lines
+from deploysim_assets.project import Budget, Price, Project, ProjectError
+
+_CHARACTERS_PER_TOKEN = 4
+_GUESSED_COMPLETION = 500
+
+
+class BudgetError(ProjectError):
+    """The cap was reached. What was answered is journalled; a run with a higher cap goes on from it."""
+
+
+def estimated_tokens(body: dict[str, Any]) -> tuple[int, int]:
+    """Prompt and completion tokens of a request before it is sent: four characters a token, and the request's own limit or 500."""
+    prompt = sum(len(m["content"]) for m in body["messages"] if isinstance(m.get("content"), str)) // _CHARACTERS_PER_TOKEN
+    limit = body.get("max_tokens") or body.get("max_completion_tokens")
+    return prompt + 1, min(int(limit), _GUESSED_COMPLETION) if limit else _GUESSED_COMPLETION
+
+
+class Account:
+    """Tokens and money of one endpoint: what earlier runs spent, what this one does, and the cap over both."""
+
+    def __init__(self, prices: dict[str, Price], budget: Budget | None = None, *, spent_tokens: int = 0, spent_money: float = 0.0) -> None:
+        self._prices, self._budget = prices, budget
+        self._before = spent_tokens, spent_money
+        self.prompt_tokens = self.completion_tokens = 0
+        self.money = 0.0
+        self._reserved_tokens, self._reserved_money = 0, 0.0
+
+    def price(self, model: str, prompt: int, completion: int, *, batched: bool = False) -> float:
+        """Money for so many tokens of a model; 0 for one without a price."""
+        found = self._prices.get(model)
+        return found.of(prompt, completion, batched=batched) if found else 0.0
+
+    def priced(self, model: str) -> bool:
+        """Whether the project's price table names the model."""
+        return model in self._prices
+
+    def reserve(self, body: dict[str, Any]) -> None:
+        """Set a request's estimate aside; BudgetError where it would pass the cap."""
+        prompt, completion = estimated_tokens(body)
+        money = self.price(body["model"], prompt, completion)
+        if self._budget:
+            tokens_then = self._before[0] + self.prompt_tokens + self.completion_tokens + self._reserved_tokens + prompt + completion
+            money_then = self._before[1] + self.money + self._reserved_money + money
+            self._check("tokens", self._budget.tokens, tokens_then)
+            self._check("money", self._budget.money, money_then)
+        self._reserved_tokens += prompt + completion
+        self._reserved_money += money
+
+    def _check(self, name: str, cap: float | None, then: float) -> None:
+        if cap is not None and then > cap:
+            spent = self._before[0] + self.prompt_tokens + self.completion_tokens if name == "tokens" else self._before[1] + self.money
+            raise BudgetError(
+                f"deploysim.yaml: endpoint.budget.{name}: {cap:,.6g} is reached ({spent:,.6g} spent, the rest is set aside for requests under way); "
+                "what was answered is kept: raise the cap and run again"
+            )
+
+    def settle(self, body: dict[str, Any], answered: dict[str, Any] | None) -> None:
+        """Take the estimate back, and charge what the answer really took."""
+        prompt, completion = estimated_tokens(body)
+        self._reserved_tokens -= prompt + completion
+        self._reserved_money -= self.price(body["model"], prompt, completion)
+        if answered:
+            self.prompt_tokens += answered["prompt_tokens"]
+            self.completion_tokens += answered["completion_tokens"]
+            self.money += self.price(body["model"], answered["prompt_tokens"], answered["completion_tokens"])
+
+    def settle_batched(self, model: str, answered: dict[str, Any]) -> None:
+        """Charge an answer that came from a batch."""
+        self.prompt_tokens += answered["prompt_tokens"]
+        self.completion_tokens += answered["completion_tokens"]
+        self.money += self.price(model, answered["prompt_tokens"], answered["completion_tokens"], batched=True)
+
+
+def open_account(project: Project) -> Account:
+    """The account of a project's endpoints, with what all its journals hold already spent."""
+    budget = project.endpoint.budget
+    if budget is None:
+        return Account(project.prices)
+    folder = project.home / "journal"
+    files = [p for kind in ("*.jsonl", "*.replaced") for p in folder.rglob(kind) if not p.name.endswith(BATCHES)]
+    tokens, money = spent(files, project.prices)
+    return Account(project.prices, budget, spent_tokens=tokens, spent_money=money)
+
+
+def spent(journals: Iterable[Path], prices: dict[str, Price]) -> tuple[int, float]:
+    """Tokens and money of everything that the journals hold."""
+    tokens, money = 0, 0.0
+    for path in journals:
+        for line in lines(path):
+            row: dict[str, Any] = orjson.loads(line)
+            if "prompt_tokens" not in row:
+                continue
+            used = row["prompt_tokens"], row["completion_tokens"]
+            tokens += sum(used)
+            if price := prices.get(row.get("model", "")):
+                money += price.of(*used, batched=bool(row.get("batched")))
+    return tokens, money

@@ -1,0 +1,171 @@
+"""How hard an endpoint is driven: additive growth, multiplicative cuts, Retry-After and the rate-limit headers, under a hard ceiling."""
+
+import asyncio
+import random
+import re
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+_START = 16
+_CUT_THROTTLED, _CUT_OVERLOADED = 0.8, 0.7
+_RATE_KEPT = 0.95
+"""Of the throughput that the server let through when it first throttled."""
+_RATE_CUT = 0.96
+_RATE_GROWTH = 0.01
+"""Per answered request: one percent a second at any rate."""
+_DEBOUNCE = 0.5
+_WINDOW = 1.0
+_BLOCK = 64
+_SLOWER = 3.0
+_LONGEST_PAUSE = 600.0
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def seconds(text: str) -> float:
+    """A duration as the rate-limit headers write it (`20ms`, `1m30s`, `2`); 0 where it cannot be read."""
+    parts = _DURATION.findall(text)
+    if parts:
+        return sum(float(number) * _UNITS[unit] for number, unit in parts)
+    try:
+        return max(0.0, float(text))
+    except ValueError:
+        return 0.0
+
+
+def retry_after(headers: Mapping[str, str]) -> float:
+    """Seconds that the server asks to wait, by `retry-after-ms` or `retry-after` (seconds or a date); 0 where it asks for none."""
+    if value := headers.get("retry-after-ms"):
+        return seconds(f"{value}ms")
+    value = headers.get("retry-after", "")
+    if value and not value[0].isdigit():
+        try:
+            return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
+        except (ValueError, TypeError):
+            return 0.0
+    return seconds(value)
+
+
+class Pace:
+    """One endpoint's pace. A request waits in `enter`, is in flight until `leave`, and tells what became of it in between.
+
+    Two limits hold at once: requests in flight, and, once the server has throttled, requests started per second.  Both grow
+    a little with every answer and are cut by a factor where the server pushes back, once per pushback and not once per request.
+    """
+
+    def __init__(self, ceiling: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._ceiling = ceiling
+        self.limit = float(min(_START, ceiling))
+        self._slow_start_to = float(ceiling)
+        self.rate: float | None = None
+        self.in_flight = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._next_start = 0.0
+        self._paused_until = 0.0
+        self._cut_at = float("-inf")
+        self._answered: deque[float] = deque()
+        self._latencies: list[float] = []
+        self._best_block = float("inf")
+
+    async def enter(self) -> None:
+        """Wait for a place under both limits."""
+        while self.in_flight >= int(self.limit):
+            turn = asyncio.get_running_loop().create_future()
+            self._waiting.append(turn)
+            await turn
+        self.in_flight += 1
+        try:
+            while (delay := self._delay()) > 0:  # noqa: ASYNC110 (a start is due at a time, not at an event)
+                await asyncio.sleep(delay)
+        except BaseException:
+            self.leave()
+            raise
+
+    def leave(self) -> None:
+        """Give the place back."""
+        self.in_flight -= 1
+        free = int(self.limit) - self.in_flight
+        while free > 0 and self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                free -= 1
+
+    def _delay(self) -> float:
+        now = self._clock()
+        if now < self._paused_until:
+            # after a pause all that waited start one by one, not at once
+            return self._paused_until - now + random.uniform(0, 0.1)  # noqa: S311 (jitter)
+        if self.rate is None:
+            return 0.0
+        start = max(now, self._next_start)
+        if start > now + 1e-3:
+            self._next_start = start + 1 / self.rate
+            return self._wait_for(start, now)
+        self._next_start = start + 1 / self.rate
+        return 0.0
+
+    def _wait_for(self, start: float, now: float) -> float:
+        self._next_start -= 1 / self.rate if self.rate else 0.0  # the place is taken when the wait is over
+        return start - now
+
+    def answered(self, latency: float, headers: Mapping[str, str]) -> None:
+        """A request was answered: grow, unless answers have become much slower or the headers say that the allowance is used up."""
+        now = self._clock()
+        self._answered.append(now)
+        while self._answered and self._answered[0] < now - _WINDOW:
+            self._answered.popleft()
+        used = self.in_flight >= int(self.limit) - 1
+        if used and self.limit < self._ceiling:
+            self.limit = min(self._ceiling, self.limit + (1.0 if self.limit < self._slow_start_to else 1 / self.limit))
+        if self.rate is not None and self.rate < 2 * self._throughput(now):
+            self.rate += _RATE_GROWTH
+        self._watch_latency(latency, now)
+        for kind in ("requests", "tokens"):
+            if headers.get(f"x-ratelimit-remaining-{kind}") == "0":
+                self.pause(seconds(headers.get(f"x-ratelimit-reset-{kind}", "")))
+
+    def _watch_latency(self, latency: float, now: float) -> None:
+        self._latencies.append(latency)
+        if len(self._latencies) < _BLOCK:
+            return
+        middle = sorted(self._latencies)[_BLOCK // 2]
+        self._latencies.clear()
+        self._best_block = min(self._best_block * 1.05, middle)  # what was best long ago counts less
+        if middle > _SLOWER * self._best_block and self.limit > _START:
+            self._cut(_CUT_OVERLOADED, now)
+
+    def _throughput(self, now: float) -> float:
+        if not self._answered:
+            return 0.0
+        return len(self._answered) / max(now - self._answered[0], _WINDOW / 4)
+
+    def _cut(self, factor: float, now: float) -> bool:
+        if now < self._cut_at + _DEBOUNCE:
+            return False
+        self._cut_at = now
+        self._slow_start_to = max(1.0, self.limit / 2)
+        self.limit = max(1.0, self.limit * factor)
+        return True
+
+    def throttled(self, wait: float = 0.0) -> None:
+        """The server refused a request for its rate (429): start fewer per second, and wait as long as it asks."""
+        now = self._clock()
+        if self._cut(_CUT_THROTTLED, now):
+            seen = self._throughput(now)
+            self.rate = max(0.2, _RATE_KEPT * seen if self.rate is None else _RATE_CUT * min(self.rate, 1.05 * seen or self.rate))
+        self.pause(wait)
+
+    def overloaded(self, wait: float = 0.0) -> None:
+        """The server is overloaded or cannot be reached (5xx, time-out, dropped connection): fewer in flight."""
+        self._cut(_CUT_OVERLOADED, self._clock())
+        self.pause(wait)
+
+    def pause(self, wait: float) -> None:
+        """Start nothing for so many seconds."""
+        if wait > 0:
+            self._paused_until = max(self._paused_until, self._clock() + min(wait, _LONGEST_PAUSE))
