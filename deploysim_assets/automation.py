@@ -25,7 +25,10 @@ _UPDATED = _A.any_deps_updated().since_last_handled()
 CHEAP = (_NEVER_MADE | _UPDATED) & _READY
 """Catch up and follow updates. `eager()` never catches up on inputs that were there before automation was switched on."""
 
-ONCE = _NEVER_MADE & _READY
+_STILL_MISSING = _UPDATED & _A.missing() & ~_A.execution_failed()
+"""Asked for and skipped, as a run skips all that stands behind batches that the provider has not finished; now its input came by another run."""
+
+ONCE = (_NEVER_MADE | _STILL_MISSING) & _READY
 """For paid steps and for what is sealed: runs when it was never made, never again by itself, whatever its inputs do later."""
 
 _MISSING_DEP = _A.any_deps_match(_A.missing() & ~_A.will_be_requested())

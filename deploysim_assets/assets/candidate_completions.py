@@ -10,7 +10,7 @@ from deploysim_assets.assets.preregistration import Registration
 from deploysim_assets.automation import ONCE
 from deploysim_assets.endpoint.ask import ask
 from deploysim_assets.endpoint.batches import BatchesPendingError
-from deploysim_assets.endpoint.budget import open_account
+from deploysim_assets.endpoint.budget import costs, open_account
 from deploysim_assets.endpoint.completions import completion_request, completion_row
 from deploysim_assets.endpoint.journal import journal_file, open_journal
 from deploysim_assets.lake import Lake, table_result
@@ -62,8 +62,6 @@ def candidate_completions(
                 "asked": outcome.asked,
                 "from_journal": outcome.reused,
                 "retries": outcome.retries,
-                "cost": outcome.money,
-                "prompt_tokens": outcome.prompt_tokens,
-                "completion_tokens": outcome.completion_tokens,
+                **costs(outcome, file, project.prices),
             }
     yield table_result(lake, "candidate_completions", candidate, version.stats)

@@ -29,7 +29,7 @@ def open_batches_sensor(project: Project) -> dg.SensorDefinition:
 
     @dg.sensor(
         name="open_batches",
-        target=dg.AssetSelection.assets(*_PAID),
+        jobs=[dg.define_asset_job(f"collect_{asset}", dg.AssetSelection.assets(asset)) for asset in _PAID],
         minimum_interval_seconds=max(1, int(project.endpoint.batches.poll_seconds)),
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Goes on with completions and grades whose batches the provider has finished.",
@@ -45,7 +45,7 @@ def open_batches_sensor(project: Project) -> dg.SensorDefinition:
                 return dg.SkipReason(str(wrong))
             if finished:
                 mark = ",".join(batch.id for batch in submitted(file)[0])
-                requests.append(dg.RunRequest(f"{asset}/{key}/{mark}", partition_key=key, asset_selection=[dg.AssetKey(asset)]))
+                requests.append(dg.RunRequest(f"{asset}/{key}/{mark}", job_name=f"collect_{asset}", partition_key=key))
             else:
                 waiting += 1
         if not requests:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
@@ -97,10 +97,28 @@ def spent(journals: Iterable[Path], prices: dict[str, Price]) -> tuple[int, floa
     for path in journals:
         for line in lines(path):
             row: dict[str, Any] = orjson.loads(line)
-            if "prompt_tokens" not in row:
+            if "prompt_tokens" not in row or row.get("copied"):  # copied: another partition paid for it
                 continue
             used = row["prompt_tokens"], row["completion_tokens"]
             tokens += sum(used)
             if price := prices.get(row.get("model", "")):
                 money += price.of(*used, batched=bool(row.get("batched")))
     return tokens, money
+
+
+class Spent(Protocol):
+    """What a run was billed."""
+
+    @property
+    def prompt_tokens(self) -> int: ...
+    @property
+    def completion_tokens(self) -> int: ...
+    @property
+    def money(self) -> float: ...
+
+
+def costs(run: Spent, journal: Path, prices: dict[str, Price]) -> dict[str, float]:
+    """A partition's cost for its metadata: tokens and money of this run, and of all runs that its journal holds answers of."""
+    tokens, money = spent([journal] if journal.exists() else [], prices)
+    now = {"prompt_tokens": run.prompt_tokens, "completion_tokens": run.completion_tokens, "cost": run.money}
+    return now | {"tokens_of_all_runs": tokens, "cost_of_all_runs": money}

@@ -75,7 +75,7 @@ class Journal:
             for path, index in self._siblings:
                 if place in index:
                     with path.open("rb") as file:
-                        self.put(_read(file.fileno(), index[place], key))
+                        self.put(_read(file.fileno(), index[place], key) | {"copied": True})
                     break
         return place in self._places
 

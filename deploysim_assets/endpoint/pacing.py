@@ -14,9 +14,10 @@ _CUT_THROTTLED, _CUT_OVERLOADED = 0.8, 0.7
 _RATE_KEPT = 0.95
 """Of the throughput that the server let through when it first throttled."""
 _RATE_CUT = 0.96
-_RATE_GROWTH = 0.01
-"""Per answered request: one percent a second at any rate."""
+_RATE_GROWTH, _RATE_SPEEDS_UP, _RATE_GROWTH_MOST = 0.02, 0.1, 0.5
+"""Growth in a second: two percent, and ten more for each second since the last pushback."""
 _DEBOUNCE = 0.5
+_CATCH_UP = 0.01
 _WINDOW = 1.0
 _BLOCK = 64
 _SLOWER = 3.0
@@ -79,8 +80,10 @@ class Pace:
             await turn
         self.in_flight += 1
         try:
-            while (delay := self._delay()) > 0:  # noqa: ASYNC110 (a start is due at a time, not at an event)
-                await asyncio.sleep(delay)
+            await asyncio.sleep(self._until_slot())
+            while (pause := self._paused_until - self._clock()) > 0:  # noqa: ASYNC110 (a pause ends at a time, and may be drawn out)
+                # after a pause all that waited start one by one, not at once
+                await asyncio.sleep(pause + random.uniform(0, min(pause, 1.0)))  # noqa: S311 (jitter)
         except BaseException:
             self.leave()
             raise
@@ -95,23 +98,14 @@ class Pace:
                 turn.set_result(None)
                 free -= 1
 
-    def _delay(self) -> float:
-        now = self._clock()
-        if now < self._paused_until:
-            # after a pause all that waited start one by one, not at once
-            return self._paused_until - now + random.uniform(0, 0.1)  # noqa: S311 (jitter)
+    def _until_slot(self) -> float:
+        """Seconds until the request may start; the slot is taken. Slots missed by a late wake-up are made up for, a few at a time."""
         if self.rate is None:
             return 0.0
-        start = max(now, self._next_start)
-        if start > now + 1e-3:
-            self._next_start = start + 1 / self.rate
-            return self._wait_for(start, now)
-        self._next_start = start + 1 / self.rate
-        return 0.0
-
-    def _wait_for(self, start: float, now: float) -> float:
-        self._next_start -= 1 / self.rate if self.rate else 0.0  # the place is taken when the wait is over
-        return start - now
+        now = self._clock()
+        slot = max(self._next_start, now - _CATCH_UP)
+        self._next_start = slot + 1 / self.rate
+        return max(0.0, slot - now)
 
     def answered(self, latency: float, headers: Mapping[str, str]) -> None:
         """A request was answered: grow, unless answers have become much slower or the headers say that the allowance is used up."""
@@ -123,7 +117,7 @@ class Pace:
         if used and self.limit < self._ceiling:
             self.limit = min(self._ceiling, self.limit + (1.0 if self.limit < self._slow_start_to else 1 / self.limit))
         if self.rate is not None and self.rate < 2 * self._throughput(now):
-            self.rate += _RATE_GROWTH
+            self.rate += min(_RATE_GROWTH + _RATE_SPEEDS_UP * (now - self._cut_at), _RATE_GROWTH_MOST)  # per answer, hence this share per second
         self._watch_latency(latency, now)
         for kind in ("requests", "tokens"):
             if headers.get(f"x-ratelimit-remaining-{kind}") == "0":
@@ -142,7 +136,7 @@ class Pace:
     def _throughput(self, now: float) -> float:
         if not self._answered:
             return 0.0
-        return len(self._answered) / max(now - self._answered[0], _WINDOW / 4)
+        return len(self._answered) / max(now - self._answered[0], _WINDOW / 10)
 
     def _cut(self, factor: float, now: float) -> bool:
         if now < self._cut_at + _DEBOUNCE:

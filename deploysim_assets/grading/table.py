@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from deploysim_assets.endpoint.ask import ask
-from deploysim_assets.endpoint.budget import open_account
+from deploysim_assets.endpoint.budget import costs, open_account
 from deploysim_assets.endpoint.client import Outcome
 from deploysim_assets.endpoint.journal import open_journal
 from deploysim_assets.grading.item import Item
@@ -46,7 +46,5 @@ def grade_table(
         "judge_calls": outcome.asked,
         "judge_calls_from_journal": outcome.reused,
         "retries": outcome.retries,
-        "cost": outcome.money,
-        "prompt_tokens": outcome.prompt_tokens,
-        "completion_tokens": outcome.completion_tokens,
+        **costs(outcome, journal_file, project.prices),
     }

@@ -81,11 +81,11 @@ def test_hostile_tool_arguments_are_cleaned_or_quarantined(value: str, scrubbers
     assert result is None or result.startswith("quarantined")
 
 
+PIECES = [*(t[:12] for t in TEXTS.values()), " ", "{", '"', "ann@lindenhof.de", "4111 1111 1111 1111"]
+
+
 @settings(max_examples=300, deadline=None)
-@given(
-    st.text(max_size=300)
-    | st.lists(st.sampled_from([*(t[:12] for t in TEXTS.values() if t), " ", "{", '"', "ann@lindenhof.de", "4111 1111 1111 1111"])).map("".join)
-)
+@given(st.text(max_size=300) | st.lists(st.sampled_from(PIECES)).map("".join))
 def test_any_text_ends_cleaned_or_quarantined(text: str) -> None:
     result = scrubbed(_SCRUBBER, {"content": text})
     assert result is not None
@@ -95,7 +95,8 @@ def test_any_text_ends_cleaned_or_quarantined(text: str) -> None:
 
 
 _SCRUBBER = Scrubber(b"h" * 32)
-GOOD = b'{"conversation_id": "good", "started_at": null, "training_allowed": true, "messages": [{"role": "user", "content": "a\xe2\x80\xa8b"}, {"role": "assistant", "content": "c"}]}'
+MESSAGES = [{"role": "user", "content": "a\u2028b"}, {"role": "assistant", "content": "c"}]
+GOOD = json.dumps({"conversation_id": "good", "started_at": None, "training_allowed": True, "messages": MESSAGES}, ensure_ascii=False).encode()
 
 
 @pytest.mark.parametrize(
