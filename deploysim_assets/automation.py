@@ -10,6 +10,8 @@ from pathlib import Path
 
 import dagster as dg
 
+from deploysim_assets.releases import PROJECT
+
 _A = dg.AutomationCondition
 
 _READY = ~_A.any_deps_missing() & ~_A.any_deps_in_progress() & ~_A.in_progress() & _A.all_deps_blocking_checks_passed()
@@ -26,9 +28,10 @@ CHEAP = (_NEVER_MADE | _UPDATED) & _READY
 """Catch up and follow updates. `eager()` never catches up on inputs that were there before automation was switched on."""
 
 _STILL_MISSING = _UPDATED & _A.missing() & ~_A.execution_failed()
-"""Asked for and skipped, as a run skips all that stands behind batches that the provider has not finished; now its input came by another run."""
+"""Asked for and skipped, as a run skips all that stands behind batches that the provider has not finished; now its input came by another
+run. Only where there are batches: it has the race of plain `missing()`, and sealed a forecast twice on a loaded machine."""
 
-ONCE = (_NEVER_MADE | _STILL_MISSING) & _READY
+ONCE = ((_NEVER_MADE | _STILL_MISSING) if PROJECT and PROJECT.uses_batches else _NEVER_MADE) & _READY
 """For paid steps and for what is sealed: runs when it was never made, never again by itself, whatever its inputs do later."""
 
 _MISSING_DEP = _A.any_deps_match(_A.missing() & ~_A.will_be_requested())

@@ -22,10 +22,6 @@ from deploysim_assets.releases import PROJECT
 from deploysim_assets.sql import sql_assets
 
 
-def _batched(project: Project) -> bool:
-    return "batch" in (project.endpoint.mode, project.judge.mode if project.judge else None)
-
-
 def definitions(project: Project) -> dg.Definitions:
     """Everything for a project: the assets of its releases, and the sensors that run them."""
     production = [raw_logs, deidentified_prefixes, production_grades, realized_rates]
@@ -42,7 +38,7 @@ def definitions(project: Project) -> dg.Definitions:
     return dg.Definitions(
         assets=[log_files, *production, *candidate, *sql, scorecard],
         asset_checks=[*CORPUS_CHECKS, *FORECAST_CHECKS],
-        sensors=[automation, new_logs_sensor(project), *([open_batches_sensor(project)] if _batched(project) else [])],
+        sensors=[automation, new_logs_sensor(project), *([open_batches_sensor(project)] if project.uses_batches else [])],
         jobs=[
             dg.define_asset_job("production", dg.AssetSelection.groups("production") - dg.AssetSelection.assets("log_files")),
             dg.define_asset_job("forecast", dg.AssetSelection.groups("forecast")),

@@ -388,6 +388,11 @@ class Project(Frozen):
         """The releases that replay this model's traffic, in release order."""
         return [r.model_version for r in self.releases if r.predecessor == model_version]
 
+    @property
+    def uses_batches(self) -> bool:
+        """Whether any endpoint is asked through its batch interface."""
+        return "batch" in (self.endpoint.mode, self.judge_endpoint().mode if self.judge else None)
+
     def judge_endpoint(self) -> Endpoint:
         """The endpoint with the judge's own settings put over it."""
         assert self.judge is not None

@@ -18,6 +18,11 @@ _RATE_GROWTH, _RATE_SPEEDS_UP, _RATE_GROWTH_MOST = 0.02, 0.1, 0.5
 """Growth in a second: two percent, and ten more for each second since the last pushback."""
 _DEBOUNCE = 0.5
 _CATCH_UP = 0.01
+_RATE_LEAST = 0.2
+_CUTS_HEEDED, _UNHEEDED_FOR, _QUIET, _REFUSED_STEP = 3, 10.0, 0.015, 1 / 32
+"""Refusals that go on after so many cuts do not come of our rate: without this, one request in ten refused at random starves the run."""
+_TROUBLE, _TROUBLE_STEP = 0.4, 0.1
+"""Share of failures, over about the last ten requests, from which on they mean overload and not bad luck."""
 _WINDOW = 1.0
 _BLOCK = 64
 _SLOWER = 3.0
@@ -68,6 +73,8 @@ class Pace:
         self._next_start = 0.0
         self._paused_until = 0.0
         self._cut_at = float("-inf")
+        self._trouble = self._refused = 0.0
+        self._cuts = 0
         self._answered: deque[float] = deque()
         self._latencies: list[float] = []
         self._best_block = float("inf")
@@ -110,6 +117,10 @@ class Pace:
     def answered(self, latency: float, headers: Mapping[str, str]) -> None:
         """A request was answered: grow, unless answers have become much slower or the headers say that the allowance is used up."""
         now = self._clock()
+        self._trouble -= _TROUBLE_STEP * self._trouble
+        self._refused -= _REFUSED_STEP * self._refused
+        if self._refused < _QUIET:
+            self._cuts = 0
         self._answered.append(now)
         while self._answered and self._answered[0] < now - _WINDOW:
             self._answered.popleft()
@@ -149,14 +160,22 @@ class Pace:
     def throttled(self, wait: float = 0.0) -> None:
         """The server refused a request for its rate (429): start fewer per second, and wait as long as it asks."""
         now = self._clock()
-        if self._cut(_CUT_THROTTLED, now):
+        self._refused += _REFUSED_STEP * (1 - self._refused)
+        heeded = self._cuts < _CUTS_HEEDED or now > self._cut_at + _UNHEEDED_FOR
+        if heeded and self._cut(_CUT_THROTTLED, now):
+            self._cuts += 1
             seen = self._throughput(now)
-            self.rate = max(0.2, _RATE_KEPT * seen if self.rate is None else _RATE_CUT * min(self.rate, 1.05 * seen or self.rate))
+            if self.rate is not None:
+                self.rate = max(_RATE_LEAST, _RATE_CUT * min(self.rate, 1.05 * seen or self.rate))
+            elif seen:
+                self.rate = max(_RATE_LEAST, _RATE_KEPT * seen)
         self.pause(wait)
 
     def overloaded(self, wait: float = 0.0) -> None:
-        """The server is overloaded or cannot be reached (5xx, time-out, dropped connection): fewer in flight."""
-        self._cut(_CUT_OVERLOADED, self._clock())
+        """The server is overloaded or cannot be reached (5xx, time-out, dropped connection): fewer in flight, if it happens often."""
+        self._trouble += _TROUBLE_STEP * (1 - self._trouble)
+        if self._trouble > _TROUBLE:
+            self._cut(_CUT_OVERLOADED, self._clock())
         self.pause(wait)
 
     def pause(self, wait: float) -> None:

@@ -23,7 +23,7 @@ from deploysim_assets.project import Endpoint
 from deploysim_assets.schema import COMPLETIONS
 from deploysim_assets_tests.support import wait_for
 
-COUNT, CONCURRENCY, KILLS = 1_500, 16, 5
+COUNT, CONCURRENCY, KILLS = 900, 16, 5
 FAULTS = ("throttle", "throttle with wait", "error", "overload", "hang", "drop", "truncate", "html")
 _SAME = ("latency_ms", "requested_at")
 

@@ -53,13 +53,18 @@ def test_a_limit_that_is_not_used_does_not_grow() -> None:
 def test_many_refusals_of_one_burst_are_one_cut_and_growth_after_it_is_slow() -> None:
     pace, clock = paced(64)
     pace.limit = 60
+    pace.throttled()
+    assert pace.rate is None, "nothing was answered yet: there is no throughput to keep to"
     for _ in range(40):
         pace.throttled()
     assert pace.limit == pytest.approx(48)
-    assert pace.rate is not None
-    clock.now = 1
+    for _ in range(200):
+        clock.now += 0.005
+        pace.in_flight = 0
+        pace.answered(0.1, {})
     pace.throttled()
     assert pace.limit == pytest.approx(38.4)
+    assert pace.rate == pytest.approx(0.95 * 200, rel=0.02)
     for _ in range(38):
         fill(pace)
         pace.answered(0.1, {})
@@ -157,6 +162,20 @@ def test_a_cancelled_waiter_gives_its_place_back() -> None:
         assert pace.in_flight == 0
 
     run(go())
+
+
+def test_refusals_that_do_not_depend_on_the_rate_do_not_starve_a_run() -> None:
+    pace, clock = paced(32)
+    for i in range(6_000):
+        clock.now += 1 / min(pace.rate or 500.0, 500.0)
+        fill(pace)
+        if i % 8 == 0:
+            pace.throttled()
+        else:
+            pace.answered(0.05, {})
+    assert pace.rate is not None
+    assert pace.rate > 200
+    assert pace.limit > 10
 
 
 @given(st.lists(st.sampled_from(["answered", "throttled", "overloaded"]), max_size=200), st.integers(1, 64))
