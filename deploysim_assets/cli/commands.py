@@ -203,6 +203,23 @@ def report(operations: "Operations", model: str, form: str) -> None:
 
 
 @main.command()
+@click.option("--factor", default=1.5, show_default=True, type=click.FloatRange(min=1.01), help="Width of a rate's 95% interval, up and down.")
+@click.option("--ratio", default=1.5, show_default=True, type=click.FloatRange(min=1.01), help="Change against the live model to be told from none.")
+@click.option("--prefixes", type=click.IntRange(min=1), help="Cost of so many prefixes; default: sampling.max_prefixes.")
+@click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Write a PNG: width of the forecast against prefixes.")
+@_with_operations
+def plan(operations: "Operations", factor: float, ratio: float, prefixes: int | None, plot: Path | None) -> None:
+    """How many prefixes for which precision, gate or comparison, what they cost, and where more stop helping."""
+    from deploysim_assets.cli.plan import make_plan, show_plan, write_plot
+
+    found = make_plan(operations.project, operations.lake, factor, ratio)
+    show_plan(found, factor, ratio, prefixes or found.prefixes_now)
+    if plot:
+        write_plot(found, plot)
+        click.echo(f"plot: {plot}")
+
+
+@main.command()
 @_with_operations
 def status(operations: "Operations") -> None:
     """What there is of each release, and what can be done next."""

@@ -113,6 +113,7 @@ class FastPhoneRecognizer(PhoneRecognizer):
         """What the matcher of every region finds in one run; no run reaches into the next."""
         candidates = {region for candidate in _PATTERN.finditer(text, start, end) for region in self._possible_regions(candidate.group())}
         for region in (r for r in self.supported_regions if r in candidates):
+            fruitless: set[tuple[str, str, str]] = set()  # a text of one candidate a thousand times is looked at once
             matcher = _Matcher(text, region, leniency=self.leniency, max_tries=sys.maxsize)
             at = start
             while at < end and (found := _PATTERN.search(text, at)) and found.start() < end:
@@ -120,9 +121,12 @@ class FastPhoneRecognizer(PhoneRecognizer):
                 cut = _SECOND_NUMBER_START_PATTERN.search(candidate)
                 if cut:
                     candidate = candidate[: cut.start()]
-                match = matcher._extract_match(candidate, found.start())
+                begin, stop = found.start(), found.start() + len(candidate)
+                key = (text[begin - 1 : begin] if begin else "", candidate, text[stop : stop + 3])
+                match = None if key in fruitless else matcher._extract_match(candidate, begin)
                 if match is None:
-                    at = found.start() + len(candidate)
+                    fruitless.add(key)
+                    at = stop
                     continue
                 try:
                     where = phonenumbers.region_code_for_number(phonenumbers.parse(text[match.start : match.end]))

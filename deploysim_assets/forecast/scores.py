@@ -81,3 +81,20 @@ def sign_flip_p(differences: Sequence[float], draws: int = 100_000, seed: int = 
         signs = np.random.default_rng(seed).choice(np.array([-1, 1]), size=(draws, len(x)))
     means = np.abs(signs @ x)
     return float(np.mean(means >= abs(float(x.sum())) - 1e-12))
+
+
+def tau_from_median(median_error: float) -> float:
+    """The normal log sd whose median multiplicative error this is: ln(error) / .6745. For reading published figures, not for forecasting."""
+    return float(np.log(median_error) / stats.norm.ppf(0.75))
+
+
+def excess_tau(log_errors: ArrayLike, noise_variances: ArrayLike) -> float:
+    """sqrt(max(0, mean(d^2) - mean(s^2))): the moment estimate of tau. Driven by outliers: not for reporting, use `tau_profile`."""
+    d, s2 = np.asarray(log_errors, dtype=float), np.asarray(noise_variances, dtype=float)
+    return float(np.sqrt(max(0.0, float(np.mean(d**2) - np.mean(s2)))))
+
+
+def log_ratio_moments(simulated: Gamma, count: float, messages: float) -> tuple[float, float]:
+    """Mean and variance of log(production rate / simulated rate), both gamma posteriors: psi(Y + .5) - log M - psi(a) + log b."""
+    mean = special.digamma(count + 0.5) - np.log(messages) - special.digamma(simulated.shape) + np.log(simulated.rate)
+    return float(mean), float(special.polygamma(1, count + 0.5) + special.polygamma(1, simulated.shape))

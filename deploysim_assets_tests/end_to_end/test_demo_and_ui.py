@@ -70,6 +70,17 @@ def test_no_raw_identifier_is_anywhere_but_in_the_raw_tables(demo: tuple[Path, s
             assert not needle.search(path.read_bytes()), path
 
 
+def test_the_plan_says_how_many_prefixes_and_what_they_cost(demo: tuple[Path, str]) -> None:
+    home, _ = demo
+    said = " ".join(deploysim(home, "plan", "--prefixes", "100000", "--plot", str(home / "plan.png")).stdout.split())
+    assert "Prefixes needed" in said
+    assert "from 27 scored forecasts" in said
+    tokens = re.search(r"100,000 prefixes: about ([\d,]+) tokens, no prices in deploysim.yaml", said)
+    assert tokens
+    assert 1e7 < float(tokens[1].replace(",", "")) < 1e9
+    assert (home / "plan.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_reports_status_and_a_second_forecast_find_the_work_done(demo: tuple[Path, str]) -> None:
     home, _ = demo
     document = report(home, "aurora-3")

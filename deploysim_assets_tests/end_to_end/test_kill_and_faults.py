@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from deploysim_assets import ledger
 from deploysim_assets_tests.support import (
     Drift,
     RecordedServer,
@@ -58,6 +59,12 @@ def test_a_forecast_killed_twice_equals_an_undisturbed_one_and_bills_only_what_w
         _kill_in_mid_run(drift.home, server, billed // 2)  # while the candidate answers
         done = deploysim(drift.home, "forecast", drift.new)
         stats = server.stats()
+        deploysim(drift.home, "forecast", drift.new, "--fresh")
+        asked_anew = server.stats()["duplicates"] - stats["duplicates"]
+    assert asked_anew > billed // 3, "--fresh uses nothing that the candidate was answered before"
+    seals = [r for r in ledger.read(drift.home) if r.kind == "forecast"]
+    assert len(seals) == 2, "the new seal stands beside the old one"
+    assert len(list((drift.home / "journal").rglob("*.replaced"))) == 2, "what was paid for is kept"
     assert _forecast(drift.home) == expected
     assert "wrong_prime_answer" in done.stdout
     assert billed <= stats["served"] <= billed + 2 * CONCURRENCY

@@ -1,0 +1,91 @@
+"""The second, clearly separate forecasts (statistics.md, section 4): shrinkage by the drift prior, and the two-witness blend.
+
+The simulation-only forecast stays the primary one, the direction call and the only input of gates: a blended rate is shrunk towards
+the last release and hides jumps.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize, special, stats
+
+from deploysim_assets.forecast.predictive import DELTA, Array, kernel
+from deploysim_assets.forecast.weighted import Gamma
+
+JUMP_SHARE, JUMP_SCALE = 0.1, 1.5
+DRIFT_SCALE = 0.3
+"""Scale of the drift between releases before the project has seen one: the median of its prior, LogNormal(log .3, .8)."""
+
+_TAU: Array = np.geomspace(0.03, 3.0, 32)
+_TAU_PRIOR: Array = np.asarray(stats.norm.pdf(np.log(_TAU), math.log(DRIFT_SCALE), 0.8))
+
+
+def drift_prior(previous_count: float, previous_messages: float, drift_sd: float) -> Gamma:
+    """The gamma prior of a rate that the release before suggests, after a log-normal drift of `drift_sd`.
+
+    E log = psi(Y + .5) - log M, Var log = psi1(Y + .5) + sd^2; its posterior is Gamma(a0 + k_eff, b0 + n_eff).
+    """
+    mean = float(special.digamma(previous_count + 0.5)) - math.log(previous_messages)
+    variance = float(special.polygamma(1, previous_count + 0.5)) + drift_sd**2
+    shape = float(optimize.brentq(lambda a: float(special.polygamma(1, a)) - variance, 1e-6, 1e9, xtol=1e-12, rtol=1e-12))
+    return Gamma(shape, math.exp(float(special.digamma(shape)) - mean))
+
+
+def drift_kernel(scale: float = DRIFT_SCALE) -> Array:
+    """Weights over DELTA of the change since the release before: a t3, mixed with a wide t4 for jumps. Without it jumps go unseen."""
+    return (1 - JUMP_SHARE) * kernel(0, scale, 3) + JUMP_SHARE * kernel(0, JUMP_SCALE, 4)
+
+
+def learned_drift_kernel(history: list[tuple[float, float, float, float]]) -> Array:
+    """`drift_kernel` with its scale averaged over the posterior from earlier changes: (count, messages) of each release and the next."""
+    log_posterior = np.log(_TAU_PRIOR)
+    for before, messages_before, after, messages_after in history:
+        a, b = before + 0.5, messages_before
+        log_mean = np.log(messages_after) + DELTA
+        log_total = np.logaddexp(np.log(b), log_mean)
+        log_l = special.gammaln(a + after) - special.gammaln(a) - special.gammaln(after + 1) + a * (np.log(b) - log_total) + after * (log_mean - log_total)
+        likelihood = np.exp(log_l - log_l.max())
+        log_posterior = log_posterior + np.log([float(drift_kernel(tau) @ likelihood) for tau in _TAU])
+    posterior = np.exp(log_posterior - log_posterior.max())
+    posterior /= posterior.sum()
+    return np.asarray(sum(p * drift_kernel(tau) for p, tau in zip(posterior, _TAU, strict=True)))
+
+
+def _witness(x: Array, count: float, messages: float, weights: Array) -> Array:
+    """log L(x) of a log rate x given a count seen through an error delta with these weights."""
+    u = x[:, None] - DELTA[None, :]
+    log_l = count * u - messages * np.exp(u)
+    return np.asarray(special.logsumexp(log_l, b=weights[None, :], axis=1))
+
+
+class Blend:
+    """The posterior of log(new production rate) from two witnesses: the simulation, and the live model's realized rate."""
+
+    def __init__(self, simulated: tuple[float, float], error: Array, previous: tuple[float, float], drift: Array) -> None:
+        """`simulated` and `previous` are (count, messages); `error` and `drift` are weights over DELTA."""
+        k, n = simulated
+        y, m = previous
+        centers = [math.log((k + 0.5) / n), math.log((y + 0.5) / m)]
+        self.x: Array = np.linspace(min(centers) - 5, max(centers) + 5, 1_501)
+        log_post = _witness(self.x, k, n, error) + _witness(self.x, y + 0.5, m, drift)
+        weights = np.exp(log_post - log_post.max())
+        self.weights: Array = weights / weights.sum()
+
+    def cdf(self, count: float, messages: float) -> float:
+        """P(realized count <= count) in `messages` of production."""
+        return float(self.weights @ stats.poisson.cdf(count, messages * np.exp(self.x)))
+
+    def quantile(self, q: float, messages: float) -> int:
+        """The smallest count whose cdf reaches q."""
+        low, high = -1, 1
+        while self.cdf(high, messages) < q:
+            low, high = high, high * 2
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if self.cdf(middle, messages) >= q else (middle, high)
+        return high
+
+    def rates(self, messages: int, quantiles: tuple[float, ...] = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)) -> NDArray[np.float64]:
+        """Quantiles of the realized rate per message."""
+        return np.array([min(1.0, self.quantile(q, messages) / messages) for q in quantiles])
