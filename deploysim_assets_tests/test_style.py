@@ -3,8 +3,10 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from deploysim_assets_tests.support import REPO, script
 
@@ -27,10 +29,21 @@ def test_ci_runs_exactly_the_readmes_test_command() -> None:
 def test_the_readmes_own_configuration_is_one_that_loads(tmp_path: Path) -> None:
     from deploysim_assets.project import load_project
 
-    blocks = (REPO / "README.md").read_text().split("```yaml\n")
-    (tmp_path / "deploysim.yaml").write_text(blocks[1].split("```")[0])
-    rule = "\n".join(f"  {line}" for line in blocks[2].split("```")[0].splitlines())
-    (tmp_path / "behaviors.yaml").write_text(f"- name: hacking\n  definition: d\n  grader: rule\n{rule}\n- {{name: rude, definition: d}}\n")
+    blocks = [part.split("```")[0] for part in (REPO / "README.md").read_text().split("```yaml\n")[1:]]
+    rule = next(block for block in blocks if block.startswith("rule:"))
+    config: dict[str, Any] = {}
+    for block in blocks:
+        if block is not rule:
+            for key, value in yaml.safe_load(block).items():
+                config[key] = {**config.get(key, {}), **value} if isinstance(value, dict) else value
+    (tmp_path / "deploysim.yaml").write_text(yaml.safe_dump(config))
+    for language in ("en", "de"):
+        (tmp_path / "models" / language).mkdir(parents=True)
+    indented = "\n".join(f"  {line}" for line in rule.splitlines())
+    (tmp_path / "behaviors.yaml").write_text(f"- name: hacking\n  definition: d\n  grader: rule\n{indented}\n- {{name: rude, definition: d}}\n")
     project = load_project(tmp_path)
+    assert project.endpoint.budget
+    assert project.sampling.strata
+    assert project.deidentification.ner
     assert project.automation.poll_seconds == 30
     assert project.behaviors[0].rule is not None

@@ -97,9 +97,13 @@ def make_plan(project: Project, lake: Lake, factor: float, ratio: float) -> Plan
 
 def write_plot(plan: Plan, path: Path) -> None:
     """Width of the forecast's 95% interval against prefixes, per behavior."""
+    from deploysim_assets.forecast.planner import forecast_factor
     from deploysim_assets.report.plots import plan_plot
 
-    path.write_bytes(plan_plot(plan.rows, plan.tau, plan.prefixes_now))
+    endless = float("inf")
+    sizes = [1e3 * 3_000 ** (i / 80) for i in range(81)]
+    widths = {r["behavior"]: [forecast_factor(n * r["rate"] / r["design_effect"], endless, plan.tau) for n in sizes] for r in plan.rows}
+    path.write_bytes(plan_plot(sizes, widths, forecast_factor(endless, endless, plan.tau), plan.prefixes_now))
 
 
 def show_plan(plan: Plan, factor: float, ratio: float, prefixes: int) -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -95,19 +96,13 @@ def recall_plot(cells: list[dict[str, Any]], title: str) -> bytes:
     return _png(figure)
 
 
-def plan_plot(rows: list[dict[str, Any]], tau: float, prefixes_now: int) -> bytes:
+def plan_plot(sizes: Sequence[float], widths: Mapping[str, Sequence[float]], least: float, prefixes_now: int) -> bytes:
     """Factor up and down of the forecast's 95% interval against prefixes, per behavior; the gray line is the size in use."""
-    import numpy as np
-
-    from deploysim_assets.forecast.planner import forecast_factor
-
     figure, axes = _figure(4, "How far more prefixes narrow a forecast")
-    sizes = np.geomspace(1e3, 3e6, 80)
-    for row in rows:
-        events = sizes * row["rate"] / row["design_effect"]
-        axes.plot(sizes, [forecast_factor(e, float("inf"), tau) for e in events], label=row["behavior"], linewidth=1.2)
+    for behavior, width in widths.items():
+        axes.plot(sizes, width, label=behavior, linewidth=1.2)
     axes.axvline(prefixes_now, color="#888888", linewidth=0.8)
-    axes.axhline(forecast_factor(float("inf"), float("inf"), tau), color="#888888", linewidth=0.8, linestyle=":")
+    axes.axhline(least, color="#888888", linewidth=0.8, linestyle=":")
     axes.set(xscale="log", yscale="log", xlabel="prefixes; dotted: what the simulation's own error leaves", ylabel="95% interval: factor up and down")
     axes.set_ylim(1, 100)
     axes.legend(fontsize=7, ncols=2, frameon=False)
