@@ -17,7 +17,8 @@ from deploysim_assets.assets.scorecard import scorecard
 from deploysim_assets.checks.corpus import CORPUS_CHECKS
 from deploysim_assets.checks.forecast import FORECAST_CHECKS
 from deploysim_assets.lake import Lake, LakeIOManager
-from deploysim_assets.project import CONFIG_FILE, Project, home_folder
+from deploysim_assets.project import CONFIG_FILE, Project
+from deploysim_assets.project_file import home_folder
 from deploysim_assets.releases import PROJECT
 from deploysim_assets.sql import sql_assets
 

@@ -1,17 +1,13 @@
 """deploysim.yaml -> frozen models: releases, log sources, behaviors, graders, endpoints, policies."""
 
 import importlib.util
-import os
 import re
-from collections.abc import Hashable
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, cast
+from typing import Annotated, Any, Literal, Self
 
-import yaml
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 CONFIG_FILE = "deploysim.yaml"
-BEHAVIORS_FILE = "behaviors.yaml"
 KEY_PATTERN = r"^[A-Za-z0-9._-]+$"
 RESERVED_COLUMNS = frozenset({"prefix_id", "model_version", "grading_id", "stratum", "weight", "user_key", "missing", "status", "error", "evidence"})
 
@@ -398,72 +394,3 @@ class Project(Frozen):
         assert self.judge is not None
         own = {name: getattr(self.judge, name) for name in ("base_url", "api_key_env", "api", "mode", "max_concurrency", "timeout_seconds")}
         return self.endpoint.model_copy(update={k: v for k, v in own.items() if v is not None})
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """PyYAML keeps the last of two equal keys without a word; a registry must not lose a line like that."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        keys = [str(cast("object", self.construct_object(k, deep=True))) for k, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", node.start_mark)
-        return super().construct_mapping(node, deep)
-
-
-def _read_yaml(path: Path) -> Any:
-    try:
-        return yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)  # noqa: S506 (a SafeLoader)
-    except FileNotFoundError:
-        raise ProjectError(f"{path}: there is no such file; `deploysim init` writes one to start from") from None
-    except UnicodeDecodeError as wrong:
-        raise ProjectError(f"{path}: not UTF-8 at byte {wrong.start}; save the file as UTF-8") from wrong
-    except yaml.MarkedYAMLError as wrong:
-        mark = wrong.problem_mark
-        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise ProjectError(f"{path}{where}: not valid YAML: {wrong.problem or wrong.context}; mend that line") from wrong
-
-
-_MENDS = {
-    "missing": "add the key",
-    "extra_forbidden": "there is no such setting; drop it, or mend its spelling",
-    "string_pattern_mismatch": "use the characters that the pattern allows",
-    "too_short": "list at least one",
-}
-
-
-def _explain(wrong: ValidationError, path: Path, behaviors_path: Path) -> ProjectError:
-    lines: list[str] = []
-    for error in wrong.errors(include_url=False, include_input=False, include_context=False):
-        loc = error["loc"]
-        file = behaviors_path if loc and loc[0] == "behaviors" else path
-        key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
-        said = error["msg"].removeprefix("Value error, ")
-        mend = _MENDS.get(error["type"])
-        lines.append(f"{file}: {f'{key}: ' if key else ''}{said}{f' -> {mend}' if mend else ''}")
-    return ProjectError("\n".join(lines))
-
-
-def home_folder() -> Path:
-    """DEPLOYSIM_HOME, by default the current folder."""
-    return Path(os.environ.get("DEPLOYSIM_HOME") or ".").resolve()
-
-
-def load_project(home: Path) -> Project:
-    """Read and check deploysim.yaml (and the behaviors file that it names) in `home`; ProjectError says what is wrong and the mend."""
-    path = home / CONFIG_FILE
-    raw = _read_yaml(path)
-    if not isinstance(raw, dict):
-        raise ProjectError(f"{path}: the file must be a mapping with the keys releases, endpoint, behaviors; see the README")
-    config = cast("dict[str, Any]", raw)
-    if "home" in config:
-        raise ProjectError(f"{path}: home: the home is the folder of this file; drop the key")
-    behaviors = config.get("behaviors", BEHAVIORS_FILE)
-    behaviors_path = path
-    if isinstance(behaviors, str):
-        behaviors_path = home / behaviors
-        behaviors = _read_yaml(behaviors_path)
-    try:
-        return Project.model_validate(config | {"home": home, "behaviors": behaviors})
-    except ValidationError as wrong:
-        raise _explain(wrong, path, behaviors_path) from None

@@ -7,7 +7,8 @@ The registry is read at import, so a new release shows after a definitions reloa
 
 import dagster as dg
 
-from deploysim_assets.project import CONFIG_FILE, Project, home_folder, load_project
+from deploysim_assets.project import CONFIG_FILE, Project
+from deploysim_assets.project_file import home_folder, load_project
 
 PROJECT: Project | None = load_project(home_folder()) if (home_folder() / CONFIG_FILE).exists() else None
 _RELEASES = PROJECT.releases if PROJECT else ()

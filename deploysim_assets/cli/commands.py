@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 import click
 
-from deploysim_assets.project import CONFIG_FILE, ProjectError, home_folder, load_project
+from deploysim_assets.project import CONFIG_FILE, ProjectError
+from deploysim_assets.project_file import home_folder, load_project
 
 if TYPE_CHECKING:
     from deploysim_assets.cli.operations import Operations

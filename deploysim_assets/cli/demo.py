@@ -15,7 +15,8 @@ import yaml
 from rich.console import Console
 
 from deploysim_assets.forecast.rates import midp_interval
-from deploysim_assets.project import BEHAVIORS_FILE, CONFIG_FILE, ProjectError, load_project
+from deploysim_assets.project import CONFIG_FILE, ProjectError
+from deploysim_assets.project_file import BEHAVIORS_FILE, load_project
 from deploysim_assets.report.document import verdict
 from deploysim_assets.report.tables import console, limits, observed, per_100k, rich_table, times
 from deploysim_assets.synthetic.traffic import conversations, write_logs

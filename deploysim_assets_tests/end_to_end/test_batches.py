@@ -5,7 +5,7 @@ from pathlib import Path
 import dagster as dg
 
 from deploysim_assets.assets.open_batches import with_open_batches
-from deploysim_assets.project import load_project
+from deploysim_assets.project_file import load_project
 from deploysim_assets_tests.support import Drift, daemon, deploysim, lake, needs_shared, recorded_server, wait_for
 
 BATCH = {"mode": "batch", "batches": {"max_requests": 300, "poll_seconds": 1}, "max_concurrency": 16}
