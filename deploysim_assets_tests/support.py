@@ -1,5 +1,6 @@
 """What the tests share: projects in temporary homes, the command line, servers and the daemon as real processes."""
 
+import asyncio
 import contextlib
 import hashlib
 import json
@@ -8,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Generator
@@ -18,6 +20,7 @@ from typing import Any
 import polars as pl
 import pytest
 import yaml
+from aiohttp import web
 
 from deploysim_assets.lake import Lake
 
@@ -91,6 +94,31 @@ def stop(process: subprocess.Popen[Any]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+@contextlib.contextmanager
+def serve(app: web.Application) -> Generator[str]:
+    """An aiohttp application in a thread of this process; gives its base URL."""
+    ready, stop = threading.Event(), threading.Event()
+    address: list[str] = []
+
+    async def run() -> None:
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        address.append(f"http://127.0.0.1:{runner.addresses[0][1]}/v1")
+        ready.set()
+        await asyncio.to_thread(stop.wait)
+        await runner.cleanup()
+
+    thread = threading.Thread(target=lambda: asyncio.run(run()))
+    thread.start()
+    ready.wait()
+    try:
+        yield address[0]
+    finally:
+        stop.set()
+        thread.join()
 
 
 class RecordedServer:

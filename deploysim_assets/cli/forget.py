@@ -13,7 +13,7 @@ from deploysim_assets import ledger
 from deploysim_assets.assets.preregistration import Registration
 from deploysim_assets.assets.production_grades import needed_panels
 from deploysim_assets.deidentify.keys import Keys, load_keys
-from deploysim_assets.endpoint.journal import drop_answers, journal_file, open_journal
+from deploysim_assets.endpoint.journal import drop_answers, journal_file, open_journal, put_aside
 from deploysim_assets.grading.item import Item
 from deploysim_assets.grading.panel import Panel
 from deploysim_assets.lake import Lake
@@ -152,7 +152,8 @@ def forget(project: Project, lake: Lake, instance: dg.DagsterInstance, users: se
     before = Withdrawn.load(project.home)
     # first of all, so that an interrupted run cannot be undone by the next import
     Withdrawn(before.users | doomed.user_keys, before.conversations | doomed.conversation_keys, keys).save(project.home)
-    answers = {str(path.relative_to(project.home)): drop_answers(path, found) for path, found in _answer_keys(project, lake, doomed) if found}
+    wanted = [(file, found) for path, found in _answer_keys(project, lake, doomed) if found for file in (path, *put_aside(path))]
+    answers = {str(file.relative_to(project.home)): drop_answers(file, found) for file, found in wanted}
     rows: Counter[str] = Counter()
     for asset, key, folder in lake.tables():
         telling = doomed.rows(_read(folder).collect_schema().names())

@@ -31,6 +31,11 @@ def set_aside(path: Path) -> None:
             file.rename(file.with_suffix(f".{int(time.time())}.replaced"))
 
 
+def put_aside(path: Path) -> list[Path]:
+    """The earlier files of a journal that `set_aside` kept."""
+    return sorted(path.parent.glob(f"{path.stem}.[0-9]*.replaced"))
+
+
 def lines(path: Path) -> Iterator[bytes]:
     """The JSON of a journal's whole lines, up to the first that is torn."""
     with path.open("rb") as file:

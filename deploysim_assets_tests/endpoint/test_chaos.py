@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import random
 import signal
-import threading
 from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from deploysim_assets.endpoint.completions import completion_row
 from deploysim_assets.endpoint.journal import open_journal
 from deploysim_assets.project import Endpoint
 from deploysim_assets.schema import COMPLETIONS
-from deploysim_assets_tests.support import wait_for
+from deploysim_assets_tests.support import serve, wait_for
 
 COUNT, CONCURRENCY, KILLS = 900, 16, 5
 FAULTS = ("throttle", "throttle with wait", "error", "overload", "hang", "drop", "truncate", "html")
@@ -80,28 +79,10 @@ class Chaos:
 
 @contextmanager
 def chaos(share: float) -> Generator[tuple[str, Chaos]]:
-    server, ready, stop = Chaos(share), threading.Event(), threading.Event()
-    address: list[str] = []
-
-    async def serve() -> None:
-        app = web.Application()
-        app.router.add_post("/v1/chat/completions", server.chat)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        address.append(f"http://127.0.0.1:{runner.addresses[0][1]}/v1")
-        ready.set()
-        await asyncio.to_thread(stop.wait)
-        await runner.cleanup()
-
-    thread = threading.Thread(target=lambda: asyncio.run(serve()))
-    thread.start()
-    ready.wait()
-    try:
-        yield address[0], server
-    finally:
-        stop.set()
-        thread.join()
+    server, app = Chaos(share), web.Application()
+    app.router.add_post("/v1/chat/completions", server.chat)
+    with serve(app) as url:
+        yield url, server
 
 
 def ask_for_all(url: str, folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import threading
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from deploysim_assets.endpoint.client import EndpointError, Outcome, api_key, as
 from deploysim_assets.endpoint.journal import open_journal
 from deploysim_assets.endpoint.wire import request_key
 from deploysim_assets.project import Endpoint
+from deploysim_assets_tests.support import serve
 
 Handler = Callable[[dict[str, Any], "Seen"], Awaitable[web.Response]]
 
@@ -30,8 +30,7 @@ class Seen:
 
 @contextmanager
 def serving(handler: Handler) -> Generator[tuple[str, Seen]]:
-    seen, ready, stop = Seen(), threading.Event(), threading.Event()
-    address: list[str] = []
+    seen, app = Seen(), web.Application()
 
     async def chat(request: web.Request) -> web.Response:
         body = await request.json()
@@ -44,25 +43,9 @@ def serving(handler: Handler) -> Generator[tuple[str, Seen]]:
         finally:
             seen.in_flight -= 1
 
-    async def serve() -> None:
-        app = web.Application()
-        app.router.add_post("/v1/chat/completions", chat)
-        runner = web.AppRunner(app)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        address.append(f"http://127.0.0.1:{runner.addresses[0][1]}/v1")
-        ready.set()
-        await asyncio.to_thread(stop.wait)
-        await runner.cleanup()
-
-    thread = threading.Thread(target=lambda: asyncio.run(serve()))
-    thread.start()
-    ready.wait()
-    try:
-        yield address[0], seen
-    finally:
-        stop.set()
-        thread.join()
+    app.router.add_post("/v1/chat/completions", chat)
+    with serve(app) as url:
+        yield url, seen
 
 
 def completion(content: str, **message: Any) -> web.Response:

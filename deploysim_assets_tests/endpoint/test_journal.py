@@ -1,13 +1,15 @@
 """The journal: what was paid for survives a crash at any byte."""
 
+import errno
 import hashlib
 import multiprocessing
+import os
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 
-from deploysim_assets.endpoint.journal import open_journal
+from deploysim_assets.endpoint.journal import drop_answers, lines, open_journal, put_aside, set_aside
 from deploysim_assets.project import ProjectError
 
 
@@ -52,6 +54,38 @@ def test_damage_in_the_middle_is_an_error_and_nothing_is_cut(tmp_path: Path) -> 
     with pytest.raises(ProjectError, match="damaged at byte"), open_journal(path):
         pass
     assert path.read_bytes() == bytes(data)
+
+
+def test_a_journal_set_aside_is_used_no_more_kept_and_can_be_cleaned(tmp_path: Path) -> None:
+    path = tmp_path / "m-1.5.jsonl"
+    _fill(path, 5)
+    set_aside(path)
+    set_aside(path)
+    with open_journal(path) as journal:
+        assert _key(1) not in journal
+    [kept] = put_aside(path)
+    assert drop_answers(kept, {_key(1), _key(3)}) == 2
+    assert sum(1 for _ in lines(kept)) == 3
+
+
+def test_a_full_disk_is_a_clear_error_and_what_was_written_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.jsonl"
+    real = os.pwrite
+
+    def full(descriptor: int, data: bytes, offset: int) -> int:
+        if len(data) > 40:
+            return real(descriptor, data[:40], offset)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    _fill(path, 2)
+    with open_journal(path) as journal:
+        monkeypatch.setattr("os.pwrite", full)
+        with pytest.raises(ProjectError, match=r"cannot be written \(No space left on device\)"):
+            journal.put({"key": _key(2), "content": "x"})
+        monkeypatch.undo()
+        journal.put({"key": _key(3), "content": "room again"})
+    with open_journal(path) as journal:
+        assert [_key(i) in journal for i in range(4)] == [True, True, False, True]
 
 
 def _hold(path: Path, pipe: Connection) -> None:
