@@ -40,7 +40,7 @@ _BARE = re.compile(r"[\[(]?[1-9]\d{0,8}|\d{1,6}\.\d\d|(?:19|20)\d\d-[01]\d-[0-3]
 _LATIN = re.compile(r"[A-Za-z]")
 _CUE = re.compile(r"(?i)phone|tel|call|cell|mobil|whatsapp|sms|fax|numer|número|numéro|nummer|電話|电话|手机|телефон|هاتف|전화")
 _ANY_CUE = re2.compile(_CUE.pattern)
-_CUE_REACH = 40
+_CUE_REACH, _SHORTEST_CUED = 40, 5
 
 
 def _shortest(region: str) -> int:
@@ -94,8 +94,10 @@ class FastPhoneRecognizer(PhoneRecognizer):
         text, results = encoded.text, []
         cues = not bare_numbers and bool(runs) and _ANY_CUE.search(encoded.data) is not None
         for start, end in runs:
-            if not bare_numbers and _BARE.fullmatch(text, start, end) and not (cues and _CUE.search(text, max(0, start - _CUE_REACH), start)):
-                continue
+            if not bare_numbers and _BARE.fullmatch(text, start, end):
+                cued = cues and end - start >= _SHORTEST_CUED and _CUE.search(text, max(0, start - _CUE_REACH), start)
+                if not cued:
+                    continue
             key = (text[start - 1 : start] if start else "", text[start:end], text[end : end + 3])
             if key[1].isdigit() and (_LATIN.match(key[0]) or _LATIN.match(key[2])):
                 continue  # part of a word: the matcher takes no number that touches a Latin letter

@@ -83,10 +83,11 @@ def _address(text: str, draw: Draw) -> str:
 
 def _mailbox(text: str, draw: Draw) -> str:
     """The words of the mailbox as those of a name, and a number that tells two mailboxes of one person apart."""
+    quotes = text[: len(text) - len(text.lstrip("'`*\""))]  # legal in a mailbox, yet in prose they are quotation marks
     words = re.findall(r"[^\W\d_]{3,}", text.partition("@")[0])[:2] or ["mailbox"]
-    number = draw("EMAIL_ADDRESS", text)
+    number = draw("EMAIL_ADDRESS", text.removeprefix(quotes))
     local = ".".join(_plain(_name(word.lower(), draw)) or _BASE32[number & 31] for word in words)
-    return f"{local}{number >> 16 & 0xFFF}@example.{('com', 'org', 'net')[number >> 32 & 1]}"
+    return f"{quotes}{local}{number >> 16 & 0xFFF}@example.{('com', 'org', 'net')[number >> 32 & 1]}"
 
 
 def _plain(name: str) -> str:

@@ -58,6 +58,11 @@ def test_an_identifier_leaves_the_text_in_every_script(scrubber: Scrubber, frame
     assert cleaned.entities[0].total() >= 1
 
 
+def test_quotation_marks_around_an_address_stay_and_do_not_make_it_another(scrubber: Scrubber) -> None:
+    plain, quoted = (m["content"] for m in scrubber.scrub([message("to ann@lindenhof.de"), message("to 'ann@lindenhof.de'")], "c").messages)
+    assert quoted == f"to '{plain.removeprefix('to ')}'"
+
+
 def test_the_same_value_has_one_surrogate_in_a_conversation_and_another_in_the_next(scrubber: Scrubber) -> None:
     twice = [message("write to ann@lindenhof.de"), message("ANN@lindenhof.de wrote", "assistant")]
     first, second = (m["content"] for m in scrubber.scrub(twice, "c1").messages)
