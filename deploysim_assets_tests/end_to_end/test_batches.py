@@ -8,6 +8,7 @@ from deploysim_assets.assets.open_batches import with_open_batches
 from deploysim_assets.project_file import load_project
 from deploysim_assets_tests.support import Drift, daemon, deploysim, lake, needs_shared, recorded_server, wait_for
 
+UNFINISHED = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
 BATCH = {"mode": "batch", "batches": {"max_requests": 300, "poll_seconds": 1}, "max_concurrency": 16}
 
 
@@ -20,6 +21,8 @@ def test_the_daemon_submits_lets_go_and_collects_when_the_batches_are_done(tmp_p
         deploysim(drift.home, "status")
         with daemon(drift.home):
             wait_for(lambda: lake(drift.home).current("rate_estimates", drift.new) is not None, 280, "the forecast", 0.5)
+            with dg.DagsterInstance.from_config(str(drift.home / ".dagster")) as instance:
+                wait_for(lambda: not instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)), 60, "the last run to end", 0.5)
         assert server.stats()["duplicates"] == 0
     assert with_open_batches(load_project(drift.home)) == []
     with dg.DagsterInstance.from_config(str(drift.home / ".dagster")) as instance:
