@@ -13,7 +13,10 @@ from deploysim_assets.deidentify.scrub import Quarantined, Scrubber
 from deploysim_assets.deidentify.surrogates import AREAS
 
 _PIECE = 5
-_SURROGATES_SHARE = ("example", "redacted", "4000000000000000", *(f"1{area}55501" for area in AREAS))
+_SURROGATES_SHARE = (
+    *("example", "redacted", "4000000000000000", "192.0.2.", "198.51.100.", "203.0.113.", "2001:db8:"),
+    *(f"1{area}55501" for area in AREAS),
+)
 
 
 class Cell(NamedTuple):
