@@ -17,7 +17,7 @@ from deploysim_assets.project import Deidentification
 MAX_MESSAGE_BYTES = 256 * 1024
 MAX_ENTITIES = 2_000  # presidio's splicing is quadratic in them
 _MAX_DEPTH = 64
-_MEMO_SIZE = 20_000
+_MEMO_SIZE = 4_000
 _SHORTEST_NUMBER = 7
 _CERTAINTY = {"PERSON": 0.5, "LOCATION": 0.4, "ADDRESS": 0.6}
 """Below a pattern's 1.0: where both claim a place, the pattern's find is the one that is replaced."""
