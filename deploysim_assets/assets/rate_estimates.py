@@ -21,14 +21,15 @@ if TYPE_CHECKING:
 
 def scored_history(project: Project, lake: Lake, candidate: str) -> list[dict[str, Any]]:
     """What earlier releases' reports teach of the simulator: one entry per scored behavior, with the report's version."""
+    from deploysim_assets.forecast.estimate import scored
+
     earlier = [r.model_version for r in project.releases]
     history: list[dict[str, Any]] = []
     for model in earlier[: earlier.index(candidate)]:
         version = lake.current("calibration_report", model)
         if version is None:
             continue
-        names = ("behavior", "gamma_shape", "gamma_rate", "effective_count", "effective_messages")
-        history += [{"report": f"{model}/{version}", "scored": [row[name] for name in names]} for row in lake.rows("calibration_report", model, version)]
+        history += [{"report": f"{model}/{version}", "scored": list(scored(row))} for row in lake.rows("calibration_report", model, version)]
     return history
 
 

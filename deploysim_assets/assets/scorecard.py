@@ -17,8 +17,8 @@ ALL = "(all)"
 @dg.asset(deps=["calibration_report"], automation_condition=SUMMARY, group_name="score")
 def scorecard(lake: dg.ResourceParam[Lake], project: dg.ResourceParam[Project]) -> dg.MaterializeResult[pl.DataFrame]:
     """Median error, noise floor, baseline, coverage and direction per scored release; the intrinsic error over all in the metadata."""
-    from deploysim_assets.forecast.estimate import summarize
-    from deploysim_assets.forecast.predictive import Scored, tau_profile
+    from deploysim_assets.forecast.estimate import scored, summarize
+    from deploysim_assets.forecast.predictive import tau_profile
 
     rows: list[dict[str, Any]] = []
     everything: list[dict[str, Any]] = []
@@ -27,13 +27,13 @@ def scorecard(lake: dg.ResourceParam[Lake], project: dg.ResourceParam[Project]) 
         version = lake.current("calibration_report", model)
         if version is None:
             continue
-        scored = list(lake.rows("calibration_report", model, version))
-        rows.append({"model_version": model, "report_version": version, **summarize(scored)})
-        everything += scored
+        report = list(lake.rows("calibration_report", model, version))
+        rows.append({"model_version": model, "report_version": version, **summarize(report)})
+        everything += report
     metadata: dict[str, Any] = {"releases": len(rows), "pairs": len(everything)}
     if everything:
         rows.append({"model_version": ALL, "report_version": None, **summarize(everything)})
-        pairs = [Scored(r["behavior"], r["gamma_shape"], r["gamma_rate"], r["effective_count"], r["effective_messages"]) for r in everything]
+        pairs = [scored(row) for row in everything]
         names = ("intrinsic_tau", "intrinsic_tau_low", "intrinsic_tau_high")
         metadata |= dict(zip(names, tau_profile(pairs), strict=True))
         metadata["plot"] = dg.MetadataValue.md(inline_image(calibration_plot(everything, "Forecast and production: all releases")))

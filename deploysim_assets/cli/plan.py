@@ -63,11 +63,12 @@ def cost_per_prefix(project: Project, lake: Lake) -> tuple[float, float | None]:
 
 def make_plan(project: Project, lake: Lake, factor: float, ratio: float) -> Plan:
     """Prefixes per behavior for a 95% interval of `factor` up and down, for its gate, and to tell `ratio` from the live model."""
+    from deploysim_assets.forecast.estimate import scored
     from deploysim_assets.forecast.planner import events_assured, events_for_ratio, events_needed, events_that_help, n_for_gate
-    from deploysim_assets.forecast.predictive import Scored, error_model
+    from deploysim_assets.forecast.predictive import error_model
 
     history = [
-        Scored(row["behavior"], row["gamma_shape"], row["gamma_rate"], row["effective_count"], row["effective_messages"])
+        scored(row)
         for release in project.releases
         if lake.current("calibration_report", release.model_version)
         for row in lake.rows("calibration_report", release.model_version)

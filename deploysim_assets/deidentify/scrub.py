@@ -4,6 +4,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import orjson
@@ -11,7 +12,7 @@ from presidio_anonymizer import AnonymizerEngine
 from presidio_anonymizer.entities import ConflictResolutionStrategy, OperatorConfig, RecognizerResult
 
 from deploysim_assets.deidentify.detectors import DetectionError, detectors
-from deploysim_assets.deidentify.surrogates import Placeholder, Placeholders, Surrogate, keyed_draw
+from deploysim_assets.deidentify.surrogates import Placeholders, Replace, keyed_draw, make_surrogate
 from deploysim_assets.project import Deidentification
 
 MAX_MESSAGE_BYTES = 256 * 1024
@@ -45,8 +46,7 @@ class Scrubber:
         self._languages = {language.casefold() for language in policy.languages or ()}
         self._detectors = detectors(policy)
         self._anonymizer = AnonymizerEngine()
-        self._anonymizer.add_anonymizer(Surrogate)
-        self._anonymizer.add_anonymizer(Placeholder)
+        self._anonymizer.add_anonymizer(Replace)
         self._memo: dict[tuple[str, str | None], list[RecognizerResult]] = {}
 
     def scrub(self, messages: list[dict[str, Any]], scope: str, language: str | None = None) -> Scrubbed:
@@ -72,8 +72,8 @@ class Scrubber:
 
     def _operator(self, scope: str) -> OperatorConfig:
         if self._policy.replacement == "placeholders":
-            return OperatorConfig("placeholder", {"number": Placeholders()})
-        return OperatorConfig("surrogate", {"draw": keyed_draw(self._key, scope)})
+            return OperatorConfig("deploysim", {"replacement": Placeholders()})
+        return OperatorConfig("deploysim", {"replacement": partial(make_surrogate, draw=keyed_draw(self._key, scope))})
 
     def _found(self, text: str, language: str | None) -> list[RecognizerResult]:
         found = self._memo.get((text, language))
@@ -102,9 +102,9 @@ class Scrubber:
             return text
         if len(found) > MAX_ENTITIES:
             raise Quarantined("too_many_entities")
-        if "number" in operator.params:
+        if self._policy.replacement == "placeholders":
             for hit in sorted(found, key=lambda hit: hit.start):  # the anonymizer goes through a text from its end
-                operator.params["number"](hit.entity_type, text[hit.start : hit.end])
+                operator.params["replacement"](hit.entity_type, text[hit.start : hit.end])
         result = self._anonymizer.anonymize(
             text,
             list(found),

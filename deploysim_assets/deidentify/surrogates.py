@@ -138,24 +138,6 @@ def keyed_draw(key: bytes, scope: str) -> Draw:
     return draw
 
 
-class Surrogate(Operator):
-    """presidio-anonymizer's operator over `make_surrogate`."""
-
-    def operate(self, text: str | None = None, params: dict[str, Any] | None = None) -> str:
-        assert text is not None and params is not None
-        return make_surrogate(params["entity_type"], text, params["draw"])
-
-    def validate(self, params: dict[str, Any] | None = None) -> None:
-        if not params or not callable(params.get("draw")):
-            raise ValueError("a surrogate needs `draw`")
-
-    def operator_name(self) -> str:
-        return "surrogate"
-
-    def operator_type(self) -> OperatorType:
-        return OperatorType.Anonymize
-
-
 class Placeholders:
     """Numbered placeholders of one conversation: <PERSON_1>, <EMAIL_ADDRESS_2>. A part of a name counts as the name."""
 
@@ -175,19 +157,19 @@ class Placeholders:
         return f"<{entity_type}_{len(known)}>"
 
 
-class Placeholder(Operator):
-    """presidio-anonymizer's operator over `Placeholders`."""
+class Replace(Operator):
+    """presidio-anonymizer's operator over a function of entity type and text: `make_surrogate` with its draw, or a `Placeholders`."""
 
     def operate(self, text: str | None = None, params: dict[str, Any] | None = None) -> str:
         assert text is not None and params is not None
-        return params["number"](params["entity_type"], text)
+        return params["replacement"](params["entity_type"], text)
 
     def validate(self, params: dict[str, Any] | None = None) -> None:
-        if not params or not callable(params.get("number")):
-            raise ValueError("a placeholder needs `number`")
+        if not params or not callable(params.get("replacement")):
+            raise ValueError("a replacement needs `replacement`")
 
     def operator_name(self) -> str:
-        return "placeholder"
+        return "deploysim"
 
     def operator_type(self) -> OperatorType:
         return OperatorType.Anonymize

@@ -10,6 +10,7 @@ from deploysim_assets.forecast.counts import Counts
 from deploysim_assets.forecast.paired import mcnemar_midp, paired_ratio
 from deploysim_assets.forecast.predictive import (
     Array,
+    Scored,
     forecast,
     predictive_cdf,
     predictive_log_pmf,
@@ -133,6 +134,11 @@ def score(estimated: dict[str, Any], realized: dict[str, Any], weights: Array) -
             "direction_right": bool(np.sign(called) == np.sign(change)) if moved else None,
         }
     return row
+
+
+def scored(row: dict[str, Any]) -> Scored:
+    """What a row of a calibration report teaches the error model."""
+    return Scored(*(row[name] for name in ("behavior", "gamma_shape", "gamma_rate", "effective_count", "effective_messages")))
 
 
 def summarize(rows: list[dict[str, Any]]) -> dict[str, Any]:
