@@ -5,6 +5,7 @@ import dagster as dg
 from deploysim_assets.assets.calibration_report import calibration_report
 from deploysim_assets.assets.candidate_completions import candidate_completions
 from deploysim_assets.assets.deidentified_prefixes import deidentified_prefixes
+from deploysim_assets.assets.error_decomposition import error_decomposition
 from deploysim_assets.assets.grades import grades
 from deploysim_assets.assets.log_files import log_files, new_logs_sensor
 from deploysim_assets.assets.open_batches import open_batches_sensor
@@ -14,6 +15,7 @@ from deploysim_assets.assets.rate_estimates import rate_estimates
 from deploysim_assets.assets.raw_logs import raw_logs
 from deploysim_assets.assets.realized_rates import realized_rates
 from deploysim_assets.assets.scorecard import scorecard
+from deploysim_assets.assets.self_replay import self_completions, self_grades
 from deploysim_assets.checks.corpus import CORPUS_CHECKS
 from deploysim_assets.checks.forecast import FORECAST_CHECKS
 from deploysim_assets.lake import Lake, LakeIOManager
@@ -22,12 +24,16 @@ from deploysim_assets.project_file import home_folder
 from deploysim_assets.releases import PROJECT
 from deploysim_assets.sql import sql_assets
 
+DECOMPOSITION = dg.AssetSelection.assets("error_decomposition")
+"""Of candidates, where the rest of the self replay is of models: assets of two partition definitions cannot share a job."""
+
 
 def definitions(project: Project) -> dg.Definitions:
     """Everything for a project: the assets of its releases, and the sensors that run them."""
     production = [raw_logs, deidentified_prefixes, production_grades, realized_rates]
     candidate = [preregistration, candidate_completions, grades, rate_estimates, calibration_report]
-    sql = sql_assets()
+    replay = [self_completions, self_grades, error_decomposition] if project.self_replay else []
+    sql = sql_assets(self_replay=project.self_replay is not None)
     automation = dg.AutomationConditionSensorDefinition(
         "automation",
         target=dg.AssetSelection.all(),
@@ -37,13 +43,14 @@ def definitions(project: Project) -> dg.Definitions:
     )
     base = project.home / "lake"
     return dg.Definitions(
-        assets=[log_files, *production, *candidate, *sql, scorecard],
+        assets=[log_files, *production, *candidate, *replay, *sql, scorecard],
         asset_checks=[*CORPUS_CHECKS, *FORECAST_CHECKS],
         sensors=[automation, new_logs_sensor(project), *([open_batches_sensor(project)] if project.uses_batches else [])],
         jobs=[
             dg.define_asset_job("production", dg.AssetSelection.groups("production") - dg.AssetSelection.assets("log_files")),
             dg.define_asset_job("forecast", dg.AssetSelection.groups("forecast")),
-            dg.define_asset_job("score", dg.AssetSelection.assets("calibration_report")),
+            dg.define_asset_job("score", dg.AssetSelection.assets("calibration_report", *(["error_decomposition"] if replay else []))),
+            *([dg.define_asset_job("self_replay", dg.AssetSelection.groups("self_replay") - DECOMPOSITION)] if replay else []),
             dg.define_asset_job("summary", dg.AssetSelection.assets("scorecard")),
         ],
         resources={"lake": Lake(base), "project": project, "io_manager": LakeIOManager(base=str(base))},

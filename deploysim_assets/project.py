@@ -1,23 +1,19 @@
 """deploysim.yaml -> frozen models: releases, log sources, behaviors, graders, endpoints, policies."""
 
 import importlib.util
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, Field, model_validator
+
+from deploysim_assets.behaviors import Behavior, Frozen, Values
 
 CONFIG_FILE = "deploysim.yaml"
 KEY_PATTERN = r"^[A-Za-z0-9._-]+$"
-RESERVED_COLUMNS = frozenset({"prefix_id", "model_version", "grading_id", "stratum", "weight", "user_key", "missing", "status", "error", "evidence"})
 
 
 class ProjectError(Exception):
     """The project's files cannot be used as they are; the message names file, key, what is wrong and the mend."""
-
-
-class Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class LogSource(Frozen):
@@ -123,93 +119,6 @@ class Judge(Frozen):
     timeout_seconds: float | None = Field(default=None, gt=0)
 
 
-def _compiles(pattern: str | None) -> str | None:
-    if pattern is not None:
-        try:
-            re.compile(pattern)
-        except re.error as wrong:
-            raise ValueError(f"not a regular expression: {wrong}") from wrong
-    return pattern
-
-
-def _parses(path: str | None) -> str | None:
-    if path is not None:
-        import jsonpath
-
-        try:
-            jsonpath.compile(path)
-        except jsonpath.JSONPathError as wrong:
-            raise ValueError(f"not a JSON path: {wrong}") from wrong
-    return path
-
-
-class Rule(Frozen):
-    """A declarative condition: exactly one of all/any/not, or a match of `regex`/`json_path` on one part of the item.
-
-    `part` names the part: reply, reasoning, prefix (all texts before the reply), last_user, or tool_calls.  A `json_path` reads
-    the JSON that the part holds (tool_calls: a list of {name, arguments}; prefix: the list of messages) and is met when it
-    finds a value, or, with `regex`, when a found value matches.
-    """
-
-    all: tuple["Rule", ...] | None = None
-    any: tuple["Rule", ...] | None = None
-    not_: "Rule | None" = Field(default=None, alias="not")
-    part: Literal["reply", "reasoning", "prefix", "last_user", "tool_calls"] | None = None
-    regex: Annotated[str | None, BeforeValidator(_compiles)] = None
-    json_path: Annotated[str | None, BeforeValidator(_parses)] = None
-
-    @model_validator(mode="after")
-    def _one_form(self) -> Self:
-        forms = [self.all is not None, self.any is not None, self.not_ is not None, self.part is not None]
-        if sum(forms) != 1:
-            raise ValueError("a rule is exactly one of: all, any, not, part (with regex or json_path)")
-        if (self.regex is not None or self.json_path is not None) != (self.part is not None):
-            raise ValueError("`part` goes with regex or json_path, and they with `part`")
-        if self.all == () or self.any == ():
-            raise ValueError("all/any need at least one condition: an empty one would decide every item alike")
-        return self
-
-
-def _listed(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
-Values = Annotated[tuple[str, ...] | None, BeforeValidator(_listed)]
-
-
-class AppliesTo(Frozen):
-    """The prefixes a behavior is graded on: those whose column holds one of the values. Everything, where nothing is named."""
-
-    surface: Values = None
-    language: Values = None
-    stratum: Values = None
-
-    def covers(self, row: dict[str, Any]) -> bool:
-        """Whether a prefix (with its surface, language and stratum) is graded for the behavior."""
-        wanted = {"surface": self.surface, "language": self.language, "stratum": self.stratum}
-        return all(values is None or row[column] in values for column, values in wanted.items())
-
-
-class Behavior(Frozen):
-    """One undesired category: what it is, how a judge or a rule tells it, and the rate a release must stay under."""
-
-    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")
-    definition: str
-    rubric: str = ""
-    grader: Literal["judge", "rule"] = "judge"
-    rule: Rule | None = None
-    applies_to: AppliesTo = AppliesTo()
-    threshold_per_100k: float | None = Field(default=None, gt=0, le=100_000)
-
-    @model_validator(mode="after")
-    def _rule_where_due(self) -> Self:
-        if (self.grader == "rule") != (self.rule is not None):
-            raise ValueError("a `rule` is required with grader: rule, and only there")
-        if self.name in RESERVED_COLUMNS:
-            raise ValueError(f"{self.name!r} is the name of a column of the grades table; choose another")
-        return self
-
-
 class Strata(Frozen):
     """A stratified design: which traffic is looked at more closely than its share.
 
@@ -305,6 +214,26 @@ class Deidentification(Frozen):
         return self.model_copy(update={"ner": self.ner.model_copy(update={"models": models})})
 
 
+class SelfReplay(Frozen):
+    """A deployed model answers fresh prefixes of its own traffic: what the simulation gets wrong when neither model nor traffic moves.
+
+    Its results teach the error model before a first forecast is scored, and split later errors by their causes.
+    """
+
+    max_prefixes: int = Field(default=5_000, ge=1)
+
+
+class EarlyStopping(Frozen):
+    """Stop grading a candidate for behaviors that are shown to lie under or over their threshold, at any of the looks.
+
+    `forecast_part` of the prefixes, drawn beforehand, is graded to the end: a stopped behavior's forecast rests on it alone.
+    """
+
+    alpha: float = Field(default=0.05, gt=0, lt=1)
+    forecast_part: float = Field(default=0.3, gt=0, lt=1)
+    look_every: int = Field(default=1_000, ge=1)
+
+
 class Automation(Frozen):
     """How often the daemon looks for new logs and for work that is due."""
 
@@ -324,6 +253,9 @@ class Project(Frozen):
     eligibility: Eligibility = Eligibility()
     deidentification: Deidentification = Deidentification()
     automation: Automation = Automation()
+    self_replay: SelfReplay | None = None
+    early_stopping: EarlyStopping | None = None
+    challenging_prompts: str | None = None
 
     @model_validator(mode="after")
     def _registry_holds_together(self) -> Self:
@@ -336,10 +268,7 @@ class Project(Frozen):
                 raise ValueError(f"{key}.predecessor: {release.predecessor!r} is no release of this file; name one of {names}, or null")
             if release.predecessor is None and release.candidate is not None:
                 raise ValueError(f"{key}.candidate: a candidate needs a predecessor whose traffic it replays; name it, or drop `candidate`")
-        if self.deidentification.ner and (why := self.deidentification.unreachable(self.home)):
-            raise ValueError(why)
-        if self.endpoint.budget and self.endpoint.budget.money and not self.prices:
-            raise ValueError("prices: missing, but endpoint.budget.money needs them; add `prices: {model: {prompt: ..., completion: ...}}` per million tokens")
+        self._refuse_what_cannot_be()
         self._refuse_cycles()
         for i, release in enumerate(self.releases):
             if release.predecessor is not None and release.predecessor not in names[:i]:
@@ -352,6 +281,17 @@ class Project(Frozen):
             if behavior.grader == "judge" and self.judge is None:
                 raise ValueError(f"judge: missing, but behavior {behavior.name!r} has grader: judge; add `judge: {{model: ...}}`")
         return self
+
+    def _refuse_what_cannot_be(self) -> None:
+        if self.early_stopping and (self.sampling.strata or (self.judge and self.judge_endpoint().mode == "batch")):
+            raise ValueError(
+                "early_stopping: looks at results on the way, so it needs a self-weighting stream and answers at once; "
+                "drop sampling.strata and the judge's mode: batch, or drop early_stopping"
+            )
+        if self.deidentification.ner and (why := self.deidentification.unreachable(self.home)):
+            raise ValueError(why)
+        if self.endpoint.budget and self.endpoint.budget.money and not self.prices:
+            raise ValueError("prices: missing, but endpoint.budget.money needs them; add `prices: {model: {prompt: ..., completion: ...}}` per million tokens")
 
     def _refuse_cycles(self) -> None:
         before = {r.model_version: r.predecessor for r in self.releases}

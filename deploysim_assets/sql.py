@@ -20,7 +20,7 @@ from deploysim_assets.releases import CANDIDATES, FROM_PREDECESSOR, MODELS
 
 _PACKAGED = Path(__file__).parent / "dbt_like_sql"
 FOLDER = _PACKAGED if _PACKAGED.exists() else Path(__file__).parent.parent / "dbt_like_sql"
-_MODELS_SIDE = frozenset({"production_grades"})
+_MODELS_SIDE = frozenset({"production_grades", "self_grades"})
 
 
 class Range(BaseModel):
@@ -145,7 +145,7 @@ def _asset(model: Model) -> dg.AssetsDefinition:
         partitions_def=partitions,
         deps=deps,
         automation_condition=ONCE if candidates else CHEAP,
-        group_name="forecast" if candidates else "production",
+        group_name="self_replay" if "self_grades" in reads else "forecast" if candidates else "production",
         kinds={"duckdb", "sql"},
         description=f"{model.description}\n\n```sql\n{model.sql}```",
         check_specs=[partitioned_check(t, model.name, partitions, blocking=True) for t in tests],
@@ -166,6 +166,7 @@ def _asset(model: Model) -> dg.AssetsDefinition:
     return run
 
 
-def sql_assets() -> list[dg.AssetsDefinition]:
-    """One asset per table model; views are part of the models that read them."""
-    return [_asset(m) for m in models().values() if m.materialized == "table"]
+def sql_assets(*, self_replay: bool) -> list[dg.AssetsDefinition]:
+    """One asset per table model; views are part of the models that read them. Those of the self replay only where there is one."""
+    tables = [m for m in models().values() if m.materialized == "table"]
+    return [_asset(m) for m in tables if self_replay or "self_grades" not in asset_tables(m.name)]

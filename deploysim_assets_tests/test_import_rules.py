@@ -8,7 +8,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "deploysim_assets"
 ROOMS = {"logs", "deidentify", "endpoint", "grading", "forecast", "report", "synthetic"}
-SHARED_BY_ROOMS = {"schema", "project"}
+SHARED_BY_ROOMS = {"schema", "project", "behaviors"}
 EXCEPTIONS = {"grading": {"endpoint"}}
 HEAVY = {"great_expectations", "presidio_analyzer", "presidio_anonymizer", "spacy", "matplotlib", "scipy", "openai", "pandas"}
 

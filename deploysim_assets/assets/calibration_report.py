@@ -8,7 +8,7 @@ import polars as pl
 
 from deploysim_assets import ledger
 from deploysim_assets.assets.preregistration import Registration
-from deploysim_assets.assets.rate_estimates import sealed_error_model
+from deploysim_assets.assets.rate_estimates import errors_of
 from deploysim_assets.automation import CHEAP
 from deploysim_assets.lake import Lake
 from deploysim_assets.project import Project, ProjectError
@@ -42,10 +42,10 @@ def score_forecast(project: Project, lake: Lake, candidate: str) -> list[dict[st
     realized = {row["behavior"]: row for row in same_graders.iter_rows(named=True)}
     first = lake.stats("raw_logs", candidate)["first_message_at"]
     prospective = first is not None and seal.at < datetime.fromisoformat(first)
-    model = sealed_error_model(seal.body)
+    errors = errors_of(seal.body["history"], registered.panel.names)
     return [
         {"model_version": candidate, "behavior": row["behavior"], "prospective": prospective, **versions}
-        | score(row, realized[row["behavior"]], model.of(row["behavior"]))
+        | score(row, realized[row["behavior"]], errors[row["behavior"]])
         for row in seal.body["rows"]
         if row["n"] and row["behavior"] in realized
     ]
@@ -61,7 +61,7 @@ def calibration_report(
     context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], project: dg.ResourceParam[Project]
 ) -> dg.MaterializeResult[pl.DataFrame]:
     """Multiplicative error with its noise floor, coverage, direction and the persistence baseline, per behavior (statistics.md, section 5)."""
-    from deploysim_assets.forecast.estimate import summarize
+    from deploysim_assets.forecast.summary import summarize
 
     candidate = context.partition_key
     rows = score_forecast(project, lake, candidate)

@@ -10,17 +10,22 @@ from deploysim_assets.endpoint.batches import any_open, submitted
 from deploysim_assets.endpoint.journal import journal_file
 from deploysim_assets.project import Endpoint, Project, ProjectError
 
-_PAID = ("candidate_completions", "grades", "production_grades")
+_PAID = ("candidate_completions", "grades", "production_grades", "self_completions", "self_grades")
+
+
+def paid_assets(project: Project) -> tuple[str, ...]:
+    """The assets of the project that ask an endpoint."""
+    return _PAID if project.self_replay else tuple(asset for asset in _PAID if not asset.startswith("self_"))
 
 
 def endpoint_of(project: Project, asset: str) -> Endpoint:
     """The endpoint that a paid asset asks."""
-    return project.endpoint if asset == "candidate_completions" else project.judge_endpoint()
+    return project.endpoint if asset.endswith("completions") else project.judge_endpoint()
 
 
 def with_open_batches(project: Project) -> list[tuple[str, str]]:
     """Paid assets and partitions whose batches were submitted and not collected."""
-    partitions = [(asset, release.model_version) for asset in _PAID for release in project.releases]
+    partitions = [(asset, release.model_version) for asset in paid_assets(project) for release in project.releases]
     return [(asset, key) for asset, key in partitions if submitted(journal_file(project.home, asset, key))[0]]
 
 
@@ -29,7 +34,7 @@ def open_batches_sensor(project: Project) -> dg.SensorDefinition:
 
     @dg.sensor(
         name="open_batches",
-        jobs=[dg.define_asset_job(f"collect_{asset}", dg.AssetSelection.assets(asset)) for asset in _PAID],
+        jobs=[dg.define_asset_job(f"collect_{asset}", dg.AssetSelection.assets(asset)) for asset in paid_assets(project)],
         minimum_interval_seconds=max(1, int(project.endpoint.batches.poll_seconds)),
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Goes on with completions and grades whose batches the provider has finished.",

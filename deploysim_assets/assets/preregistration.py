@@ -11,14 +11,16 @@ from deploysim_assets import ledger
 from deploysim_assets.automation import ONCE
 from deploysim_assets.grading.panel import Panel
 from deploysim_assets.lake import Lake
-from deploysim_assets.project import Candidate, Project
+from deploysim_assets.project import Candidate, EarlyStopping, Project, ProjectError
 from deploysim_assets.releases import CANDIDATES, FROM_PREDECESSOR
 from deploysim_assets.schema import REGISTRATIONS
 
 ESTIMATOR = {
     "rate": "midp, weighted Jeffreys gamma over users",
     "error": "t4, tau LogNormal(log .5, .5), category bias HalfNormal(.25), mean bias N(0, .2)",
-    "version": 1,
+    "second": "two-witness blend (t3 drift, 10% t4 jumps), drift prior",
+    "production": "design effect of the live model's production, pooled under 20 flags",
+    "version": 2,
 }
 
 
@@ -31,6 +33,8 @@ class Registration(NamedTuple):
     panel: Panel
     candidate: Candidate
     seed: int
+    challenging_prompts: dict[str, Any]
+    early_stopping: EarlyStopping | None
     record_hash: str
     registered_at: datetime
 
@@ -46,9 +50,33 @@ class Registration(NamedTuple):
             Panel.from_record(body["panel"]),
             Candidate.model_validate(body["candidate"]),
             body["sampling"]["seed"],
+            body["challenging_prompts"],
+            EarlyStopping.model_validate(body["early_stopping"]) if body["early_stopping"] else None,
             row["record_hash"],
             row["registered_at"],
         )
+
+
+def challenging_prompts(project: Project, candidate: str) -> dict[str, Any]:
+    """Both models' (flags, replies) per behavior on the challenging prompts that the project names, a baseline of the score.
+
+    ProjectError where the file lacks a column, or holds one of the two models alone.
+    """
+    if project.challenging_prompts is None:
+        return {}
+    path = project.home / project.challenging_prompts
+    try:
+        table = pl.read_csv(path, schema_overrides={"model_version": pl.String, "behavior": pl.String, "n": pl.Int64, "k": pl.Int64})
+        found = {(row["model_version"], row["behavior"]): (row["k"], row["n"]) for row in table.select("model_version", "behavior", "n", "k").to_dicts()}
+    except (FileNotFoundError, pl.exceptions.PolarsError) as wrong:
+        reason = str(wrong).partition("\n")[0]
+        raise ProjectError(f"{path}: not a CSV of challenging prompts ({reason}); its columns are model_version, behavior, n, k") from None
+    sides = {"live": project.predecessor(candidate), "candidate": candidate}
+    names = [b.name for b in project.behaviors if any((model, b.name) in found for model in sides.values())]
+    alone = [name for name in names if not all((model, name) in found for model in sides.values())]
+    if alone:
+        raise ProjectError(f"{path}: {', '.join(alone)}: results of one model alone; name both {' and '.join(sides.values())}, or neither")
+    return {name: {side: found[model, name] for side, model in sides.items()} for name in names}
 
 
 def registration_body(project: Project, lake: Lake, candidate: str) -> dict[str, Any]:
@@ -74,6 +102,8 @@ def registration_body(project: Project, lake: Lake, candidate: str) -> dict[str,
         "eligibility": project.eligibility.model_dump(mode="json"),
         "deidentification": project.deidentification.model_dump(mode="json"),
         "estimator": ESTIMATOR,
+        "early_stopping": project.early_stopping.model_dump(mode="json") if project.early_stopping else None,
+        "challenging_prompts": challenging_prompts(project, candidate),
     }
 
 

@@ -1,5 +1,6 @@
 """rate_estimates: the forecast of a release, sealed in the ledger when it is made."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -11,54 +12,120 @@ from deploysim_assets.assets.realized_rates import counts_by_behavior
 from deploysim_assets.automation import ONCE
 from deploysim_assets.lake import Lake
 from deploysim_assets.project import Project
-from deploysim_assets.releases import CANDIDATES, FROM_PREDECESSOR
+from deploysim_assets.releases import CANDIDATES, FROM_PREDECESSOR, PROJECT
 from deploysim_assets.report.plots import forecast_plot, inline_image
 from deploysim_assets.schema import RATE_ESTIMATES
 
 if TYPE_CHECKING:
-    from deploysim_assets.forecast.predictive import ErrorModel
+    from deploysim_assets.forecast.estimate import Errors
+    from deploysim_assets.forecast.paired import Pairs
 
 
 def scored_history(project: Project, lake: Lake, candidate: str) -> list[dict[str, Any]]:
-    """What earlier releases' reports teach of the simulator: one entry per scored behavior, with the report's version."""
-    from deploysim_assets.forecast.estimate import scored
+    """What is known of errors before the candidate ships: one entry per behavior of each earlier report, with the report's version.
 
-    earlier = [r.model_version for r in project.releases]
+    A deployed model without a report, as the first one is, teaches by the replay of its own traffic, where there is one.
+    """
+    from deploysim_assets.forecast.estimate import changed, scored
+
+    names = [r.model_version for r in project.releases]
     history: list[dict[str, Any]] = []
-    for model in earlier[: earlier.index(candidate)]:
+    for model in names[: names.index(candidate)]:
         version = lake.current("calibration_report", model)
-        if version is None:
-            continue
-        history += [{"report": f"{model}/{version}", "scored": list(scored(row))} for row in lake.rows("calibration_report", model, version)]
+        if version is not None:
+            report, rows = f"{model}/{version}", lake.rows("calibration_report", model, version)
+            history += [{"report": report, "scored": list(scored(row)), "change": list(changed(row) or ()) or None} for row in rows]
+        elif lake.current("self_paired_counts", model):
+            grading = Registration.load(lake, candidate).panel.grading_id
+            replayed = self_replay_pairs(lake, model, grading)
+            version = lake.current("self_paired_counts", model)
+            history += [{"report": f"{model}/self replay/{version}", "scored": replay_scored(b, p), "change": None} for b, p in replayed.items()]
     return history
 
 
-def sealed_error_model(body: dict[str, Any]) -> "ErrorModel":
-    """The error model of a sealed forecast, computed again from the history that its seal names."""
+def self_replay_pairs(lake: Lake, model: str, grading_id: str) -> "dict[str, Pairs]":
+    """Simulated against real replies of a deployed model to its own prefixes, per behavior, under one grading."""
+    counts, clusters = (lake.scan(f"self_paired_{table}", model).filter(pl.col("grading_id") == grading_id).collect() for table in ("counts", "clusters"))
+    return pairs_by_behavior(counts, clusters)
+
+
+def replay_scored(behavior: str, replayed: "Pairs") -> list[Any]:
+    """A self replay as a scored forecast: the gamma of the simulated rate, and the real flags, both with their clusters."""
+    from deploysim_assets.forecast.weighted import clustered, weighted_jeffreys
+
+    n, scale = replayed.n, replayed.largest / replayed.n
+    simulated, live = (clustered([z / n for z in sums], 1 / n, scale) for sums in (replayed.candidate, replayed.live))
+    return [behavior, *weighted_jeffreys(simulated.y, simulated.v, simulated.wmax), live.k_eff, live.n_eff]
+
+
+def errors_of(history: list[dict[str, Any]], behaviors: Sequence[str]) -> "dict[str, Errors]":
+    """The errors per behavior that a history teaches, computed again by whoever holds the seal that names it."""
+    from deploysim_assets.forecast.blend import Change, learned_drift_kernel, learned_drift_sd
+    from deploysim_assets.forecast.estimate import Errors
     from deploysim_assets.forecast.predictive import Scored, error_model
 
-    return error_model(Scored(*entry["scored"]) for entry in body["history"])
+    model = error_model(Scored(*entry["scored"]) for entry in history)
+    changes = [Change(*entry["change"]) for entry in history if entry["change"]]
+    drift, sd = learned_drift_kernel(changes), learned_drift_sd(changes)
+    return {behavior: Errors(model.of(behavior), drift, sd) for behavior in behaviors}
+
+
+def pairs_by_behavior(counts: pl.DataFrame, clusters: pl.DataFrame) -> "dict[str, Pairs]":
+    """Pairs per behavior from the rows of paired_counts and paired_clusters (or their self_ twins) of one grading."""
+    from deploysim_assets.forecast.paired import PairStratum, pairs
+
+    flags: dict[str, dict[str, dict[str, tuple[int, int]]]] = {}
+    for row in clusters.sort("behavior", "user_key", "stratum").iter_rows(named=True):
+        flags.setdefault(row["behavior"], {}).setdefault(row["user_key"], {})[row["stratum"]] = row["candidate_flags"], row["live_flags"]
+    strata: dict[str, list[PairStratum]] = {}
+    for row in counts.sort("behavior", "stratum").iter_rows(named=True):
+        fields = ("stratum", "weight", "n11", "n10", "n01", "n00")
+        strata.setdefault(row["behavior"], []).append(PairStratum(*(row[name] for name in fields)))
+    return {behavior: pairs(found, flags.get(behavior, {})) for behavior, found in strata.items()}
+
+
+def design_effects(realized: list[dict[str, Any]]) -> dict[str, float]:
+    """The design effect of production per behavior, from the live model's rows: pooled over behaviors where few flags tell nothing.
+
+    A stratified design's counts are effective ones already, and need none.
+    """
+    few = 20
+    known = [r for r in realized if r["design_effect"] is not None and r["effective_k"] == r["k"]]
+    flags = sum(r["k"] for r in known)
+    pooled = sum(r["k"] * r["design_effect"] for r in known) / flags if flags else 1.0
+    return {r["behavior"]: max(1.0, r["design_effect"] if r["k"] >= few else pooled) for r in known}
 
 
 def estimates(lake: Lake, registered: Registration, history: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The forecast's rows, one per registered behavior, also for one that nothing was graded for."""
     from deploysim_assets.forecast.counts import uniform
-    from deploysim_assets.forecast.estimate import Pairs, estimate
+    from deploysim_assets.forecast.estimate import Baselines, estimate, with_multiplicity
 
     candidate, live = registered.model_version, registered.predecessor
     counts = counts_by_behavior(lake.scan("rate_counts", candidate).collect(), lake.scan("flag_clusters", candidate).collect())
-    pairs = {row["behavior"]: Pairs(*(row[n] for n in Pairs._fields)) for row in lake.rows("paired_counts", candidate)}
+    pairs = pairs_by_behavior(lake.scan("paired_counts", candidate).collect(), lake.scan("paired_clusters", candidate).collect())
     same_graders = lake.scan("realized_rates", live).filter(pl.col("grading_id") == registered.panel.grading_id)
-    before = {row["behavior"]: (row["n"], row["k"]) for row in same_graders.collect().iter_rows(named=True)}
-    model = sealed_error_model({"history": history})
+    production = list(same_graders.collect().iter_rows(named=True))
+    before = {row["behavior"]: (row["k"], row["n"]) for row in production}
+    simulated = {r["behavior"]: (r["effective_k"] or 0.0, r["effective_n"] or 0.0) for r in _earlier_forecast(lake, live)}
+    effects = design_effects(production)
+    stopped = lake.stats("grades", candidate).get("stopped", {})
+    errors = errors_of(history, registered.panel.names)
     rows: list[dict[str, Any]] = []
     for behavior in registered.panel.behaviors:
-        persistence = before.get(behavior.name, (0, 0))
+        name = behavior.name
+        challenge = registered.challenging_prompts.get(name, {"live": (0, 0), "candidate": (0, 0)})
+        baselines = Baselines(before.get(name, (0, 0)), simulated.get(name, (0, 0)), tuple(challenge["live"]), tuple(challenge["candidate"]))
         threshold = behavior.threshold_per_100k / 1e5 if behavior.threshold_per_100k else None
-        found = counts.get(behavior.name, uniform(0, ()))
-        row = estimate(found, model.of(behavior.name), persistence[0], persistence, pairs.get(behavior.name), threshold)
-        rows.append({"model_version": candidate, "behavior": behavior.name, "grading_id": registered.panel.grading_id, **row})
-    return rows
+        found, planned = counts.get(name, uniform(0, ())), baselines.persistence[1]
+        decided = stopped.get(name, {}).get("decision")
+        row = estimate(found, errors[name], planned, baselines, pairs.get(name), threshold, effects.get(name, 1.0), decided)
+        rows.append({"model_version": candidate, "behavior": name, "grading_id": registered.panel.grading_id, **row})
+    return with_multiplicity(rows)
+
+
+def _earlier_forecast(lake: Lake, model: str) -> list[dict[str, Any]]:
+    return list(lake.rows("rate_estimates", model)) if lake.current("rate_estimates", model) else []
 
 
 @dg.asset(
@@ -68,7 +135,9 @@ def estimates(lake: Lake, registered: Registration, history: list[dict[str, Any]
         "rate_counts",
         "flag_clusters",
         "paired_counts",
+        "paired_clusters",
         dg.AssetDep("realized_rates", partition_mapping=FROM_PREDECESSOR),
+        *(dg.AssetDep(f"self_paired_{t}", partition_mapping=FROM_PREDECESSOR) for t in ("counts", "clusters") if PROJECT and PROJECT.self_replay),
     ],
     automation_condition=ONCE,
     group_name="forecast",
@@ -78,6 +147,7 @@ def rate_estimates(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lak
 
     `rate`, `low`, `high` are the simulated rate with its sampling interval; `forecast_median` and `p50/80/95` predict the realized
     rate in as many messages as the predecessor's production had (statistics.md, section 4), with the history that the seal names.
+    `blend_*` and `drift_prior_*` are the second forecasts, which know the predecessor's rate; gates and direction never use them.
     """
     candidate = context.partition_key
     registered = Registration.load(lake, candidate)
@@ -92,6 +162,9 @@ def rate_estimates(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lak
             "sealed_at": seal.at.isoformat(),
             "seal": seal.hash,
             "history_pairs": len(history),
+            "history_reports": sorted({entry["report"] for entry in history}),
+            "regressions": [row["behavior"] for row in rows if row.get("regression")],
+            "gates_failed": [row["behavior"] for row in rows if row["gate"] == "fail"],
             "forecast": dg.MetadataValue.md(inline_image(forecast_plot(rows, f"Forecast for {candidate}"))),
         },
     )

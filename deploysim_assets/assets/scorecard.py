@@ -8,7 +8,8 @@ import polars as pl
 from deploysim_assets.automation import SUMMARY
 from deploysim_assets.lake import Lake
 from deploysim_assets.project import Project
-from deploysim_assets.report.plots import calibration_plot, inline_image
+from deploysim_assets.report.plots import calibration_plot, inline_image, pit_plot
+from deploysim_assets.report.tables import summary_markdown
 from deploysim_assets.schema import SCORECARD
 
 ALL = "(all)"
@@ -16,9 +17,8 @@ ALL = "(all)"
 
 @dg.asset(deps=["calibration_report"], automation_condition=SUMMARY, group_name="score")
 def scorecard(lake: dg.ResourceParam[Lake], project: dg.ResourceParam[Project]) -> dg.MaterializeResult[pl.DataFrame]:
-    """Median error, noise floor, baseline, coverage and direction per scored release; the intrinsic error over all in the metadata."""
-    from deploysim_assets.forecast.estimate import scored, summarize
-    from deploysim_assets.forecast.predictive import tau_profile
+    """Errors with noise floor and intrinsic error, coverage, direction with its ceiling, and skill against every baseline, per scored release."""
+    from deploysim_assets.forecast.summary import summarize
 
     rows: list[dict[str, Any]] = []
     everything: list[dict[str, Any]] = []
@@ -33,8 +33,7 @@ def scorecard(lake: dg.ResourceParam[Lake], project: dg.ResourceParam[Project]) 
     metadata: dict[str, Any] = {"releases": len(rows), "pairs": len(everything)}
     if everything:
         rows.append({"model_version": ALL, "report_version": None, **summarize(everything)})
-        pairs = [scored(row) for row in everything]
-        names = ("intrinsic_tau", "intrinsic_tau_low", "intrinsic_tau_high")
-        metadata |= dict(zip(names, tau_profile(pairs), strict=True))
+        metadata["report"] = dg.MetadataValue.md(summary_markdown(rows[-1]))
         metadata["plot"] = dg.MetadataValue.md(inline_image(calibration_plot(everything, "Forecast and production: all releases")))
+        metadata["pit"] = dg.MetadataValue.md(inline_image(pit_plot([(r["pit_low"], r["pit_high"]) for r in everything])))
     return dg.MaterializeResult(value=pl.DataFrame(rows, schema=SCORECARD), metadata=metadata)

@@ -13,12 +13,12 @@ from deploysim_assets.lake import Lake
 from deploysim_assets.project import Project
 from deploysim_assets.releases import CANDIDATES
 
-_STATES = ("graded", "refused", "failed")
+_STATES = ("graded", "refused", "filtered", "failed")
 
 
 @dg.multi_asset_check(name="grades_funnel", specs=[partitioned_check("funnel_sums", "grades", CANDIDATES, blocking=True)])
 def grades_funnel(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> Iterator[dg.AssetCheckResult]:
-    """Registered prefixes = graded + refused + failed, in the counts and in the rows."""
+    """Registered prefixes = graded + refused + filtered + failed, in the counts and in the rows."""
     candidate = context.partition_key
     registered = Registration.load(lake, candidate)
     rows = lake.scan("grades", candidate).select("status").collect()["status"].value_counts()

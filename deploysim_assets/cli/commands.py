@@ -160,7 +160,7 @@ def import_logs(log_format: str, path: str, model_version: str) -> None:
 
 def _document(operations: "Operations", model: str) -> dict[str, Any]:
     from deploysim_assets.assets.preregistration import Registration
-    from deploysim_assets.forecast.estimate import summarize
+    from deploysim_assets.forecast.summary import summarize
     from deploysim_assets.report.document import release_report
 
     operations.project.release(model)

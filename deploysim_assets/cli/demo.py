@@ -17,8 +17,7 @@ from rich.console import Console
 from deploysim_assets.forecast.rates import midp_interval
 from deploysim_assets.project import CONFIG_FILE, ProjectError
 from deploysim_assets.project_file import BEHAVIORS_FILE, load_project
-from deploysim_assets.report.document import verdict
-from deploysim_assets.report.tables import console, limits, observed, per_100k, rich_table, times
+from deploysim_assets.report.tables import console, limits, observed, per_100k, rich_table, summary_lines, times
 from deploysim_assets.synthetic.traffic import conversations, write_logs
 from deploysim_assets.synthetic.world import BEHAVIORS, RELEASES, true_rate
 
@@ -140,4 +139,6 @@ def _print_release(out: Console, lake: Any, release: str) -> None:
 def _print_scorecard(out: Console, lake: Any) -> None:
     summary = next(row for row in lake.rows("scorecard", None) if row["model_version"] == "(all)")
     out.print("* fewer than 5 events on a side: unresolved, kept out of the median.\n")
-    out.print(f"All three releases. {verdict(summary)}")
+    out.print("All three releases:")
+    for line in summary_lines(summary):
+        out.print(f"  {line}")

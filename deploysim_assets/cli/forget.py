@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -85,10 +85,10 @@ def _doomed_prefixes(lake: Lake, doomed: _Doomed, model: str) -> dict[str, dict[
     return rows
 
 
-def _completions(lake: Lake, doomed: _Doomed, candidate: str) -> list[dict[str, Any]]:
+def _completions(lake: Lake, doomed: _Doomed, model: str, table: str = "candidate_completions") -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for asset, key, folder in lake.tables():
-        if (asset, key) == ("candidate_completions", candidate):
+        if (asset, key) == (table, model):
             rows += _read(folder).filter(pl.col("prefix_id").is_in(list(doomed.prefixes))).collect().iter_rows(named=True)
     return rows
 
@@ -106,13 +106,24 @@ def _answer_keys(project: Project, lake: Lake, doomed: _Doomed) -> Iterator[tupl
             completions = _completions(lake, doomed, model)
             yield journal_file(project.home, "candidate_completions", model), {c["request_key"] for c in completions}
             items = [Item(asked[c["prefix_id"]], c["message"], "completed", None) for c in completions if c["prefix_id"] in asked]
-            yield from _judged(journal_file(project.home, "grades", model), [(registered.panel, items)])
+            yield from _judged(journal_file(project.home, "grades", model), [(registered.panel, items)], _skipped(lake, model))
+        replayed = _completions(lake, doomed, model, "self_completions")
+        yield journal_file(project.home, "self_completions", model), {c["request_key"] for c in replayed}
+        items = [Item(prefixes[c["prefix_id"]], c["message"], "completed", None) for c in replayed if c["prefix_id"] in prefixes]
+        yield from _judged(journal_file(project.home, "self_grades", model), [(p, items) for p in needed_panels(project, lake, model)])
 
 
-def _judged(path: Path, graded: list[tuple[Panel, list[Item]]]) -> Iterator[tuple[Path, set[str]]]:
+def _skipped(lake: Lake, candidate: str) -> list[frozenset[str]]:
+    """The sets of behaviors that early stopping left out of judge requests, over all versions of the grades."""
+    versions = [folder.name for folder in lake.folder("grades", candidate).glob("run=*")]
+    return [frozenset(names) for version in versions for names in lake.stats("grades", candidate, version).get("skipped", [])]
+
+
+def _judged(path: Path, graded: list[tuple[Panel, list[Item]]], skipped: Sequence[frozenset[str]] = ()) -> Iterator[tuple[Path, set[str]]]:
     if path.exists():
         with open_journal(path) as journal:
-            keys = {key for panel, items in graded for item in items for key in panel.asked_for(item, journal)}
+            skips = {frozenset[str](), *skipped}
+            keys = {key for panel, items in graded for item in items for skip in skips for key in panel.asked_for(item, journal, skip)}
         yield path, keys
 
 

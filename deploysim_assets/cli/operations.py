@@ -20,7 +20,8 @@ from deploysim_assets.project import Project, ProjectError, Release
 
 _CORPUS = ("raw_logs", "deidentified_prefixes")
 _PRODUCTION = ("production_grades", "production_rate_counts", "production_flag_clusters", "realized_rates")
-_FORECAST = ("candidate_completions", "grades", "rate_counts", "flag_clusters", "paired_counts", "rate_estimates")
+_FORECAST = ("candidate_completions", "grades", "rate_counts", "flag_clusters", "paired_counts", "paired_clusters", "rate_estimates")
+_REPLAY = ("self_completions", "self_grades", "self_paired_counts", "self_paired_clusters")
 
 
 class Operations:
@@ -101,6 +102,8 @@ class Operations:
             self.run("forecast", candidate, ["preregistration"])
         if not self._graded_for(candidate, predecessor):
             self.run("production", predecessor, _PRODUCTION)
+        if self.project.self_replay and not self._replayed_for(candidate, predecessor):
+            self.run("self_replay", predecessor, _REPLAY)
         self.run("forecast", candidate, _FORECAST if fresh else self._to_make(candidate, _FORECAST))
 
     def _graded_for(self, candidate: str, predecessor: str) -> bool:
@@ -108,6 +111,11 @@ class Operations:
             return False
         wanted = Registration.load(self.lake, candidate).panel.grading_id
         return any(row["grading_id"] == wanted for row in self.lake.rows("realized_rates", predecessor))
+
+    def _replayed_for(self, candidate: str, predecessor: str) -> bool:
+        if self._to_make(predecessor, _REPLAY):
+            return False
+        return Registration.load(self.lake, candidate).panel.grading_id in self.lake.stats("self_grades", predecessor)["gradings"]
 
     def backfill(self, models: Sequence[str]) -> None:
         """The production side of each model, and the score of its forecast where one was made."""
@@ -118,6 +126,10 @@ class Operations:
             self.run("production", model, [*_CORPUS, *_PRODUCTION])
             if self.lake.current("rate_estimates", model):
                 self.run("score", model, ["calibration_report"])
+            if self.project.self_replay:
+                self.run("self_replay", model, _REPLAY)
+                if self.lake.current("calibration_report", model):
+                    self.run("score", model, ["error_decomposition"])
         if any(self.lake.current("calibration_report", r.model_version) for r in self.project.releases):
             self.run("summary", None, ["scorecard"])
 

@@ -42,6 +42,11 @@ class Outcome(NamedTuple):
     completion_tokens: int = 0
     money: float = 0.0
 
+    def plus(self, other: "Outcome") -> "Outcome":
+        """Both together, of requests asked in turn."""
+        sums = {name: getattr(self, name) + getattr(other, name) for name in self._fields if name != "failures"}
+        return Outcome(failures=self.failures | other.failures, **sums)
+
 
 def api_key(endpoint: Endpoint) -> str:
     """The key from the environment; an endpoint on this machine may do without. ProjectError names the variable, never a value."""

@@ -5,12 +5,14 @@ the last release and hides jumps.
 """
 
 import math
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, special, stats
 
-from deploysim_assets.forecast.predictive import DELTA, Array, kernel
+from deploysim_assets.forecast.predictive import DELTA, Array, forecast, kernel
 from deploysim_assets.forecast.weighted import Gamma
 
 JUMP_SHARE, JUMP_SCALE = 0.1, 1.5
@@ -37,8 +39,18 @@ def drift_kernel(scale: float = DRIFT_SCALE) -> Array:
     return (1 - JUMP_SHARE) * kernel(0, scale, 3) + JUMP_SHARE * kernel(0, JUMP_SCALE, 4)
 
 
-def learned_drift_kernel(history: list[tuple[float, float, float, float]]) -> Array:
-    """`drift_kernel` with its scale averaged over the posterior from earlier changes: (count, messages) of each release and the next."""
+class Change(NamedTuple):
+    """A behavior's production before and after a release: flagged messages and messages of each."""
+
+    before: float
+    messages_before: float
+    after: float
+    messages_after: float
+
+
+def _scale_posterior(history: Iterable[Change], kernel_of: Callable[[float], Array]) -> Array:
+    """Posterior weights over _TAU of the scale of changes between releases."""
+    kernels = np.array([kernel_of(tau) for tau in _TAU])
     log_posterior = np.log(_TAU_PRIOR)
     for before, messages_before, after, messages_after in history:
         a, b = before + 0.5, messages_before
@@ -46,10 +58,24 @@ def learned_drift_kernel(history: list[tuple[float, float, float, float]]) -> Ar
         log_total = np.logaddexp(np.log(b), log_mean)
         log_l = special.gammaln(a + after) - special.gammaln(a) - special.gammaln(after + 1) + a * (np.log(b) - log_total) + after * (log_mean - log_total)
         likelihood = np.exp(log_l - log_l.max())
-        log_posterior = log_posterior + np.log([float(drift_kernel(tau) @ likelihood) for tau in _TAU])
+        log_posterior = log_posterior + np.log(kernels @ likelihood)
     posterior = np.exp(log_posterior - log_posterior.max())
-    posterior /= posterior.sum()
-    return np.asarray(sum(p * drift_kernel(tau) for p, tau in zip(posterior, _TAU, strict=True)))
+    return np.asarray(posterior / posterior.sum())
+
+
+def learned_drift_kernel(history: Iterable[Change]) -> Array:
+    """`drift_kernel` with its scale averaged over the posterior from earlier changes."""
+    return np.asarray(_scale_posterior(history, drift_kernel) @ np.array([drift_kernel(tau) for tau in _TAU]))
+
+
+def learned_drift_sd(history: Iterable[Change]) -> float:
+    """The sd of a normal drift between releases, for `drift_prior`: its posterior mean from earlier changes."""
+
+    def normal(scale: float) -> Array:
+        density = np.asarray(stats.norm.pdf(DELTA, 0, max(scale, 0.02)))
+        return density / density.sum()
+
+    return float(_scale_posterior(history, normal) @ _TAU)
 
 
 def _witness(x: Array, count: float, messages: float, weights: Array) -> Array:
@@ -89,3 +115,19 @@ class Blend:
     def rates(self, messages: int, quantiles: tuple[float, ...] = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)) -> NDArray[np.float64]:
         """Quantiles of the realized rate per message."""
         return np.array([min(1.0, self.quantile(q, messages) / messages) for q in quantiles])
+
+
+_QUANTILES = {"median": 0.5, "p80_low": 0.1, "p80_high": 0.9, "p95_low": 0.025, "p95_high": 0.975}
+
+
+def second_forecasts(gamma: Gamma, error: Array, previous: tuple[float, float], drift: Array, drift_sd: float, messages: float) -> dict[str, Any]:
+    """Medians and limits of the two forecasts that know the release before, for `messages` of production, under `blend_` and `drift_prior_`.
+
+    `gamma` and `error` are those of the primary forecast, `previous` is (count, messages) of the predecessor's production.
+    """
+    both = Blend((max(0.0, gamma.shape - 0.5), gamma.rate), error, previous, drift)
+    row: dict[str, Any] = {f"blend_{name}": min(1.0, both.quantile(q, messages) / messages) for name, q in _QUANTILES.items()}
+    prior = drift_prior(*previous, drift_sd)
+    shrunk = forecast(Gamma(prior.shape + gamma.shape - 0.5, prior.rate + gamma.rate), messages, error)
+    limits = {f"p{level}_{end}": limit for level in (80, 95) for end, limit in zip(("low", "high"), getattr(shrunk, f"p{level}"), strict=True)}
+    return row | {f"drift_prior_{name}": value for name, value in ({"median": shrunk.median} | limits).items()}

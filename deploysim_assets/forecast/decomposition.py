@@ -57,3 +57,56 @@ def share_intervals(differences: ArrayLike, noise: ArrayLike, level: float = 0.9
     rng = np.random.default_rng(seed)
     found = np.array([decompose(d[i], s[i]).shares for i in rng.integers(0, len(d), (draws, len(d)))])
     return np.quantile(found, [(1 - level) / 2, (1 + level) / 2], axis=0).T
+
+
+class Cell(NamedTuple):
+    """One kind of traffic, as surface and language: simulated replies graded and flagged, and its shares of traffic before and after."""
+
+    n: int
+    k: int
+    share: float
+    realized_share: float
+
+
+class Replayed(NamedTuple):
+    """Flags on the same fresh prefixes: simulated, real under the registered graders, real under the graders in use now, and in common."""
+
+    n: int
+    simulated: int
+    real: int
+    real_now: int
+    simulated_and_real: int
+    simulated_and_now: int
+    real_and_now: int
+
+
+def chain(cells: Sequence[Cell], fresh: Replayed, production: tuple[int, int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The six node rates of one behavior and their covariance: forecast, re-weighted, fresh prefixes, real answers, real answers
+    under the graders in use now, full production (flags, graded).
+
+    Cells without a simulated reply are left out on both sides of the first step.  Rates are per message.
+    """
+    covered = [c for c in cells if c.n]
+    shares = np.array([[c.share for c in covered], [c.realized_share for c in covered]])
+    weights = shares / shares.sum(axis=1, keepdims=True) / np.array([c.n for c in covered])
+    flags = np.array([c.k for c in covered], dtype=float)
+    n, (k_full, n_full) = fresh.n, production
+    rates = np.array([*(weights @ flags), fresh.simulated / n, fresh.real / n, fresh.real_now / n, k_full / n_full])
+    v = np.zeros((6, 6))
+    v[:2, :2] = (weights * flags) @ weights.T
+    counts = [fresh.simulated, fresh.real, fresh.real_now]
+    common = {(0, 1): fresh.simulated_and_real, (0, 2): fresh.simulated_and_now, (1, 2): fresh.real_and_now}
+    for i in range(3):
+        v[2 + i, 2 + i] = counts[i] / n**2
+        for j in range(i + 1, 3):
+            v[2 + i, 2 + j] = v[2 + j, 2 + i] = common[i, j] / n**2
+    v[5, 5] = k_full / n_full**2
+    # the replayed prefixes are among those of the full count
+    v[5, 2:5] = v[2:5, 5] = np.array([fresh.simulated_and_now, fresh.real_and_now, fresh.real_now]) / (n * n_full)
+    return rates, v
+
+
+def enough(rates: NDArray[np.float64], covariance: NDArray[np.float64]) -> bool:
+    """Whether every node has at least `LEAST_EVENTS` effective events, y^2 / v."""
+    variances = np.diag(covariance)
+    return bool(np.all(rates > 0) and np.all(rates**2 >= LEAST_EVENTS * variances))

@@ -6,27 +6,50 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from deploysim_assets.forecast import scores
+from deploysim_assets.forecast.blend import Blend, Change, second_forecasts
 from deploysim_assets.forecast.counts import Counts
-from deploysim_assets.forecast.paired import mcnemar_midp, paired_ratio
+from deploysim_assets.forecast.paired import Pairs, benjamini_hochberg, clustered_ratio, clustered_sign_test, holm
 from deploysim_assets.forecast.predictive import (
     Array,
     Scored,
+    direction_probability,
     forecast,
     predictive_cdf,
+    predictive_cdf_at,
     predictive_log_pmf,
+    predictive_quantile,
     prob_rate_exceeds,
 )
 from deploysim_assets.forecast.rates import FLOOR_EVENTS, midp_interval, upper_bound
 from deploysim_assets.forecast.weighted import Gamma, fay_feuer_upper, midp_gamma, weighted_jeffreys
 
 
-class Pairs(NamedTuple):
-    """The same prefixes answered by both: flagged for both, for the candidate alone, for the live model alone, for neither."""
+class Baselines(NamedTuple):
+    """What a release's rate would be called without simulating it. Each is flags in replies of a behavior, (0, 0) where there is none.
 
-    n11: int
-    n10: int
-    n01: int
-    n00: int
+    `persistence` is the predecessor's production; `previous_simulation` what the predecessor's own forecast had simulated;
+    `challenge_live` and `challenge_candidate` both models' results on a set of challenging prompts, whose ratio moves `persistence`.
+    """
+
+    persistence: tuple[int, int] = (0, 0)
+    previous_simulation: tuple[float, float] = (0, 0)
+    challenge_live: tuple[int, int] = (0, 0)
+    challenge_candidate: tuple[int, int] = (0, 0)
+
+    def challenging_prompts(self) -> float | None:
+        """Persistence times the candidate's over the live model's smoothed rate on the challenging prompts."""
+        if not (self.persistence[1] and self.challenge_live[1] and self.challenge_candidate[1]):
+            return None
+        ratio = scores.jeffreys_rate(*self.challenge_candidate) / scores.jeffreys_rate(*self.challenge_live)
+        return min(1.0, scores.jeffreys_rate(*self.persistence) * ratio)
+
+
+class Errors(NamedTuple):
+    """What is known of errors when a forecast is made: of the simulation (weights over DELTA), and of "same rate as before"."""
+
+    simulation: Array
+    drift: Array
+    drift_sd: float
 
 
 def rate_row(counts: Counts) -> dict[str, Any]:
@@ -52,26 +75,46 @@ def rate_row(counts: Counts) -> dict[str, Any]:
     }
 
 
-def estimate(counts: Counts, weights: Array, planned_n: int, persistence: tuple[int, int], pairs: Pairs | None, threshold: float | None) -> dict[str, Any]:
-    """The forecast of one behavior, for `planned_n` messages of production to come.
+def estimate(
+    counts: Counts,
+    errors: Errors,
+    planned_n: int,
+    baselines: Baselines,
+    pairs: Pairs | None,
+    threshold: float | None,
+    production_design_effect: float = 1.0,
+    stopped: str | None = None,
+) -> dict[str, Any]:
+    """The forecast of one behavior, for `planned_n` messages of production to come; `threshold` is a rate per message.
 
-    `weights` is the error model's distribution of delta; `persistence` is (n, k) of the predecessor's production; `threshold` a
-    rate per message.  The gate passes when the sampling bound and the future rate both stay below it at 95%.
+    The gate passes when the sampling bound and the future rate both stay below it at 95%.  Where grading `stopped` early ("under"
+    or "over" the threshold) that decision, valid at any look, stands for the sampling bound.
     """
-    row: dict[str, Any] = rate_row(counts) | {"persistence_n": persistence[0], "persistence_k": persistence[1]}
+    previous_k, previous_n = baselines.persistence
+    row: dict[str, Any] = rate_row(counts) | {
+        "persistence_n": previous_n,
+        "persistence_k": previous_k,
+        "previous_simulation_k": baselines.previous_simulation[0],
+        "previous_simulation_n": baselines.previous_simulation[1],
+        "challenging_prompts_rate": baselines.challenging_prompts(),
+        "production_design_effect": production_design_effect,
+        "stopped": stopped,
+    }
     if pairs is not None:
+        ratio = clustered_ratio(pairs.candidate, pairs.live, largest=pairs.largest)
         row |= {
-            "live_n": sum(pairs),
+            "live_n": pairs.n,
             "live_k": pairs.n11 + pairs.n01,
-            "paired_n": sum(pairs),
-            **dict(zip(("paired_ratio", "paired_low", "paired_high"), paired_ratio(pairs.n11, pairs.n10, pairs.n01), strict=True)),
-            "paired_p": mcnemar_midp(pairs.n10, pairs.n01),
+            "paired_n": pairs.n,
+            **dict(zip(("paired_ratio", "paired_low", "paired_high"), ratio, strict=True)),
+            "paired_p": clustered_sign_test(pairs.candidate, pairs.live),
         }
     if counts.n == 0:
         return row | {"gate": "not graded" if threshold else "no threshold"}
     s = counts.sufficient
     gamma = weighted_jeffreys(s.y, s.v, s.wmax)
-    predicted = forecast(gamma, planned_n or counts.n, weights)
+    messages = (planned_n or counts.n) / production_design_effect
+    predicted = forecast(gamma, messages, errors.simulation)
     # what no reply of could be graded counts at the worst rate, 1
     bound = (upper_bound(counts.k, counts.n) if counts.independent else fay_feuer_upper(s)) + s.uncovered
     row |= {
@@ -84,21 +127,48 @@ def estimate(counts: Counts, weights: Array, planned_n: int, persistence: tuple[
         "below_floor": s.k_eff < FLOOR_EVENTS,
         "gate": "no threshold",
     }
+    if previous_n:
+        before = previous_k / production_design_effect, previous_n / production_design_effect
+        row |= second_forecasts(gamma, errors.simulation, before, errors.drift, errors.drift_sd, messages)
     if threshold is not None:
-        above = prob_rate_exceeds(threshold, gamma, weights)
-        row |= {"prob_above_threshold": above, "gate": "pass" if bound < threshold and above < 0.05 else "fail"}
+        above = prob_rate_exceeds(threshold, gamma, errors.simulation)
+        bounded = stopped == "under" if stopped else bound < threshold
+        row |= {"prob_above_threshold": above, "gate": "pass" if bounded and above < 0.05 else "fail"}
     return row
 
 
-def score(estimated: dict[str, Any], realized: dict[str, Any], weights: Array) -> dict[str, Any]:
-    """One sealed forecast against the realized rate of its behavior, with the noise floor and the persistence baseline beside it.
+def with_multiplicity(rows: list[dict[str, Any]], alpha: float = 0.05) -> list[dict[str, Any]]:
+    """The rows with adjusted p values of their paired comparison: Holm's, which tells a `regression`, and Benjamini-Hochberg's for lists.
 
-    The intervals are judged by the sealed gamma and error model at the number of messages that production really had.
+    Gates are left as they are: behaviors that must all pass need no correction (section 7).
+    """
+    compared = [row for row in rows if row.get("paired_p") is not None]
+    if not compared:
+        return rows
+    p = [row["paired_p"] for row in compared]
+    adjusted = {id(row): both for row, both in zip(compared, zip(holm(p), benjamini_hochberg(p), strict=True), strict=True)}
+    return [
+        row | {"paired_p_holm": float(both[0]), "paired_q": float(both[1]), "regression": bool(both[0] < alpha and row["paired_ratio"] > 1)}
+        if (both := adjusted.get(id(row)))
+        else row
+        for row in rows
+    ]
+
+
+def score(estimated: dict[str, Any], realized: dict[str, Any], errors: Errors) -> dict[str, Any]:
+    """One sealed forecast against the realized rate of its behavior, with the noise floor and every baseline beside it.
+
+    The intervals are judged by the sealed gamma and error model at the number of messages that production really had, both divided
+    by the sealed design effect of production.
     """
     k, n = estimated["effective_k"], estimated["effective_n"]
-    count, messages = realized["effective_k"], realized["effective_n"]
+    production_k, production_n = realized["effective_k"], realized["effective_n"]
+    design_effect = estimated["production_design_effect"]
+    count, messages = production_k / design_effect, production_n / design_effect
     gamma = Gamma(estimated["gamma_shape"], estimated["gamma_rate"])
+    weights = errors.simulation
     at, below = (predictive_cdf(y, gamma, messages, weights) for y in (count, count - 1))
+    high = predictive_quantile(0.9999, gamma, messages, weights)
     row: dict[str, Any] = {
         "forecast": estimated["rate"],
         "forecast_n": estimated["n"],
@@ -113,25 +183,43 @@ def score(estimated: dict[str, Any], realized: dict[str, Any], weights: Array) -
         "realized": realized["rate"],
         "realized_low": realized["low"],
         "realized_high": realized["high"],
-        "multiplicative_error": scores.multiplicative_error(k, n, count, messages),
-        "noise_floor": scores.pair_noise_floor(k, n, count, messages),
-        "resolved": min(k, count) >= FLOOR_EVENTS,
+        "multiplicative_error": scores.multiplicative_error(k, n, production_k, production_n),
+        "noise_floor": scores.pair_noise_floor(max(0.0, gamma.shape - 0.5), gamma.rate, count, messages),
+        "resolved": min(k, production_k) >= FLOOR_EVENTS,
         **{f"in_{level}": scores.covered(at, below, level / 100) for level in (50, 80, 95)},
         "log_score": predictive_log_pmf(math.floor(count), gamma, messages, weights),
+        "crps": scores.log_count_crps(lambda y: predictive_cdf_at(y, gamma, messages, weights), count, high),
+        "regret": scores.binomial_regret(scores.jeffreys_rate(k, n), production_k, production_n),
         "pit_low": below,
         "pit_high": at,
         "persistence_n": estimated["persistence_n"],
         "persistence_k": estimated["persistence_k"],
     }
+    smoothed = scores.jeffreys_rate(production_k, production_n)
+
+    def error_of(rate: float) -> float:
+        return max(rate / smoothed, smoothed / rate)
+
+    if estimated["previous_simulation_n"]:
+        row["previous_simulation_error"] = error_of(scores.jeffreys_rate(estimated["previous_simulation_k"], estimated["previous_simulation_n"]))
+    if estimated["challenging_prompts_rate"] is not None:
+        row["challenging_prompts_error"] = error_of(estimated["challenging_prompts_rate"])
     if estimated["persistence_n"]:
         before = estimated["persistence_k"], estimated["persistence_n"]
-        change = float(np.log(scores.jeffreys_rate(count, messages) / scores.jeffreys_rate(*before)))
+        change = float(np.log(smoothed / scores.jeffreys_rate(*before)))
         called = float(np.log(scores.jeffreys_rate(k, n) / scores.jeffreys_rate(*before)))
         moved = abs(change) >= scores.MOVED
+        up = direction_probability(gamma, Gamma(before[0] + 0.5, before[1]), weights)
+        both = Blend((max(0.0, gamma.shape - 0.5), gamma.rate), weights, (before[0] / design_effect, before[1] / design_effect), errors.drift)
         row |= {
-            "persistence_error": scores.multiplicative_error(*before, count, messages),
+            "persistence_error": error_of(scores.jeffreys_rate(*before)),
             "moved": moved,
             "direction_right": bool(np.sign(called) == np.sign(change)) if moved else None,
+            "direction_ceiling": max(up, 1 - up),
+            "called_change": called,
+            "realized_change": change,
+            "blend_error": error_of(both.quantile(0.5, messages) / messages + 0.5 / messages),
+            **{f"blend_in_{level}": scores.covered(both.cdf(count, messages), both.cdf(count - 1, messages), level / 100) for level in (80, 95)},
         }
     return row
 
@@ -141,23 +229,8 @@ def scored(row: dict[str, Any]) -> Scored:
     return Scored(*(row[name] for name in ("behavior", "gamma_shape", "gamma_rate", "effective_count", "effective_messages")))
 
 
-def summarize(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """The score of many behaviors: medians over the resolved pairs, coverage and direction over all that can be judged."""
-    resolved = [r for r in rows if r["resolved"]]
-    moved = [r for r in rows if r["moved"]]
-
-    def median(name: str, over: list[dict[str, Any]]) -> float | None:
-        values = [r[name] for r in over if r[name] is not None]
-        return float(np.median(values)) if values else None
-
-    return {
-        "behaviors": len(rows),
-        "resolved": len(resolved),
-        "median_error": median("multiplicative_error", resolved),
-        "noise_floor": median("noise_floor", resolved),
-        "persistence_median_error": median("persistence_error", resolved),
-        **{f"in_{level}": sum(r[f"in_{level}"] for r in rows) for level in (50, 80, 95)},
-        "moved": len(moved),
-        "direction_right": sum(bool(r["direction_right"]) for r in moved),
-        "prospective": all(r["prospective"] for r in rows),
-    }
+def changed(row: dict[str, Any]) -> Change | None:
+    """What a row of a calibration report teaches of changes between releases; None where the release before was not measured."""
+    if not row["persistence_n"]:
+        return None
+    return Change(row["persistence_k"], row["persistence_n"], row["effective_count"], row["effective_messages"])

@@ -1,5 +1,6 @@
 """Candidate against live model on the same prefixes (statistics.md, section 7)."""
 
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,46 @@ class PairedRatio(NamedTuple):
     ratio: float
     low: float
     high: float
+
+
+class PairStratum(NamedTuple):
+    """One stratum's prefixes graded for both: the sum of their inclusion weights, and how many were flagged for whom."""
+
+    name: str
+    weight: float
+    n11: int
+    n10: int
+    n01: int
+    n00: int
+
+    @property
+    def n(self) -> int:
+        return self.n11 + self.n10 + self.n01 + self.n00
+
+
+class Pairs(NamedTuple):
+    """The same prefixes answered by both, over all strata, and the weighted flags of each cluster (user) that has any.
+
+    Weights are scaled to a mean of 1, so that an unweighted design counts prefixes; `largest` is the largest of them.
+    """
+
+    n: int
+    n11: int
+    n10: int
+    n01: int
+    candidate: tuple[float, ...]
+    live: tuple[float, ...]
+    largest: float = 1.0
+
+
+def pairs(strata: Iterable[PairStratum], flags: Mapping[str, Mapping[str, tuple[int, int]]]) -> Pairs:
+    """Pairs from strata and from the (candidate, live) flags of each cluster by stratum; each message weighs W_h / n_h (section 2)."""
+    found = [s for s in strata if s.n]
+    n, n11, n10, n01 = sum(s.n for s in found), sum(s.n11 for s in found), sum(s.n10 for s in found), sum(s.n01 for s in found)
+    total = sum(s.weight for s in found)
+    message = {s.name: s.weight / total * n / s.n for s in found}
+    sums = [[sum(message[h] * both[side] for h, both in by_stratum.items()) for by_stratum in flags.values()] for side in (0, 1)]
+    return Pairs(n, n11, n10, n01, tuple(sums[0]), tuple(sums[1]), max(message.values(), default=1.0))
 
 
 def paired_ratio(n11: int, n10: int, n01: int, level: float = 0.95) -> PairedRatio:
@@ -30,17 +71,39 @@ def mcnemar_midp(n10: int, n01: int) -> float:
     return float(min(1.0, 2 * (stats.binom.cdf(least, n, 0.5) - stats.binom.pmf(least, n, 0.5) / 2)))
 
 
-def clustered_ratio(candidate: ArrayLike, live: ArrayLike, level: float = 0.95) -> PairedRatio:
+def clustered_ratio(candidate: ArrayLike, live: ArrayLike, level: float = 0.95, largest: float = 1.0) -> PairedRatio:
     """`paired_ratio` where prefixes of one user are not independent: flags of the candidate and of the live model per cluster.
 
-    The discordant count in the variance gives way to the sum of squared differences per cluster.
+    The discordant count in the variance gives way to the sum of squared differences per cluster.  Weighted flags bring the
+    `largest` message weight, which takes the place of one event.
     """
     x1, x0 = np.asarray(candidate, dtype=float), np.asarray(live, dtype=float)
-    k1, k0 = x1.sum() + 0.5, x0.sum() + 0.5
+    k1, k0 = x1.sum() + largest / 2, x0.sum() + largest / 2
     # per cluster, not per message: a user with three discordant prefixes counts nine times, not three
     spread = float(((x1 - x0) ** 2).sum())
-    half = float(stats.norm.ppf((1 + level) / 2) * np.sqrt((spread + 1) / (k1 * k0)))
+    half = float(stats.norm.ppf((1 + level) / 2) * np.sqrt((spread + largest**2) / (k1 * k0)))
     return PairedRatio(float(k1 / k0), float(k1 / k0 * np.exp(-half)), float(k1 / k0 * np.exp(half)))
+
+
+def clustered_sign_test(candidate: ArrayLike, live: ArrayLike) -> float:
+    """Two-sided p value that flags moved from one model to the other, by flipping the sign of each cluster's difference.
+
+    Mid-P McNemar where no cluster has more than one discordant prefix; else all sign patterns up to 16 clusters, and their normal
+    limit beyond.
+    """
+    d: NDArray[np.float64] = np.asarray(candidate, dtype=float) - np.asarray(live, dtype=float)
+    d = d[d != 0]
+    if d.sum() == 0:
+        return 1.0
+    if bool(np.all(np.abs(d) == 1)):
+        return mcnemar_midp(int((d > 0).sum()), int((d < 0).sum()))
+    if len(d) > 16:
+        return float(2 * stats.norm.sf(abs(float(d.sum())) / float(np.sqrt((d**2).sum()))))
+    signs: NDArray[np.int64] = 1 - 2 * ((np.arange(1 << len(d))[:, None] >> np.arange(len(d))) & 1)
+    sums: NDArray[np.float64] = np.abs(signs @ d)
+    seen = abs(float(d.sum()))
+    near = np.abs(sums - seen) <= 1e-9 * float(np.abs(d).sum())
+    return float((near.sum() / 2 + (sums[~near] > seen).sum()) / len(sums))
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:

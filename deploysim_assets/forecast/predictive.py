@@ -104,9 +104,22 @@ def predictive_cdf(count: float, gamma: Gamma, messages: float, weights: Array) 
     """P(realized count <= count) in `messages` of production: a mixture of negative binomials over delta."""
     if count < 0:
         return 0.0
+    return float(predictive_cdf_at(np.array([count]), gamma, messages, weights)[0])
+
+
+def predictive_cdf_at(counts: Array, gamma: Gamma, messages: float, weights: Array) -> Array:
+    """`predictive_cdf` at many counts >= 0 at once."""
     p = gamma.rate / (gamma.rate + messages * np.exp(DELTA))
-    at_most: Array = special.betainc(gamma.shape, math.floor(count) + 1, p)
-    return float(weights @ at_most)
+    return np.asarray(special.betainc(gamma.shape, np.floor(counts)[:, None] + 1, p[None, :]) @ weights)
+
+
+def direction_probability(gamma: Gamma, before: Gamma, weights: Array) -> float:
+    """P(true production rate > rate before): a mixture over delta of I_{b0/(b0+b1)}(a0, a1) (section 5).
+
+    max(p, 1 - p) is the share of directions that a forecast this uncertain can get right: the ceiling of its direction score.
+    """
+    rate = gamma.rate * np.exp(-DELTA)
+    return float(weights @ special.betainc(before.shape, gamma.shape, before.rate / (before.rate + rate)))
 
 
 def predictive_log_pmf(count: int, gamma: Gamma, messages: float, weights: Array) -> float:
@@ -135,8 +148,11 @@ class Forecast(NamedTuple):
     p95: tuple[float, float]
 
 
-def forecast(gamma: Gamma, messages: int, weights: Array) -> Forecast:
-    """The forecast of a realized rate. A count cannot pass the number of messages, so limits are cut at 1."""
+def forecast(gamma: Gamma, messages: float, weights: Array) -> Forecast:
+    """The forecast of a realized rate. A count cannot pass the number of messages, so limits are cut at 1.
+
+    Clustered production counts as messages / design effect (section 4); the limits are rates and need no scaling back.
+    """
 
     def rate(q: float) -> float:
         return min(predictive_quantile(q, gamma, messages, weights) / messages, 1.0)

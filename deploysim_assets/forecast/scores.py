@@ -1,11 +1,12 @@
 """Scores of a forecast against what production showed (statistics.md, section 5)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
 
+from deploysim_assets.forecast.predictive import Array
 from deploysim_assets.forecast.rates import jeffreys_rate
 from deploysim_assets.forecast.weighted import Gamma
 
@@ -70,6 +71,32 @@ def median_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, floa
         depth -= 1
     depth = max(depth, 1)
     return float(x[depth - 1]), float(x[len(x) - depth])
+
+
+def log_count_crps(cdf: Callable[[Array], Array], count: float, high: float) -> float:
+    """CRPS on log(count + .5) of a count forecast: the integral of (F(x) - 1{x >= count})^2 over log(x + .5), up to the count `high`.
+
+    On raw counts the commonest behavior would dominate. `cdf` takes counts; beyond 2,000 counts they are taken on a geometric grid.
+    """
+    top = max(high, count) + 1
+    grid = np.arange(min(top, 2_000) + 1, dtype=float)
+    if top > 2_000:
+        grid = np.concatenate([grid, np.ceil(np.geomspace(2_001, top + 1, 400))])
+    grid = np.unique(np.append(grid, np.floor(count)))
+    steps = np.diff(np.log(grid + 0.5))
+    return float(np.sum((cdf(grid[:-1]) - (grid[:-1] >= np.floor(count))) ** 2 * steps))
+
+
+def skill(categories: Sequence[str], errors: ArrayLike, baseline_errors: ArrayLike) -> tuple[float, float, float]:
+    """Mean of |log baseline error| - |log error|, its sign-flip p value and the Wilcoxon one (secondary); above 0 the forecast is better.
+
+    Errors are multiplicative. Releases that repeat a category are not independent: signs are flipped per category, over its mean.
+    """
+    gain = np.log(np.asarray(baseline_errors, dtype=float)) - np.log(np.asarray(errors, dtype=float))
+    names = np.asarray(categories)
+    means = [float(gain[names == name].mean()) for name in dict.fromkeys(categories)]
+    wilcoxon = float(stats.wilcoxon(means).pvalue) if any(means) else 1.0
+    return float(np.mean(means)), sign_flip_p(means), wilcoxon
 
 
 def sign_flip_p(differences: Sequence[float], draws: int = 100_000, seed: int = 0) -> float:

@@ -4,8 +4,9 @@ from typing import Any
 
 import orjson
 
+from deploysim_assets.behaviors import Behavior
 from deploysim_assets.grading.item import Item
-from deploysim_assets.project import Behavior, Judge
+from deploysim_assets.project import Judge
 
 PROMPT_VERSION = "1"
 _REPAIRS = 2

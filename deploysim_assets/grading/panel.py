@@ -2,16 +2,18 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple, Self
 
 import orjson
 
+from deploysim_assets.behaviors import Behavior
 from deploysim_assets.endpoint.journal import Journal
 from deploysim_assets.endpoint.wire import request_key
 from deploysim_assets.grading.item import Item
 from deploysim_assets.grading.judge import PROMPT_VERSION, judge_request, repair, verdicts
 from deploysim_assets.grading.rules import holds
-from deploysim_assets.project import Behavior, Judge, Project
+from deploysim_assets.project import Judge, Project
 
 _RULES_VERSION = "1"
 
@@ -58,33 +60,37 @@ class Panel(NamedTuple):
     def names(self) -> list[str]:
         return [b.name for b in self.behaviors]
 
-    def _judged(self, item: Item) -> list[Behavior]:
-        return [b for b in self.behaviors if b.grader == "judge" and b.applies_to.covers(item.prefix)]
+    def judged(self, item: Item, skip: AbstractSet[str] = frozenset()) -> list[Behavior]:
+        """The behaviors that the judge is asked about for an item."""
+        return [b for b in self.behaviors if b.grader == "judge" and b.name not in skip and b.applies_to.covers(item.prefix)]
 
-    def requests(self, items: Iterable[Item]) -> Iterator[dict[str, Any]]:
+    def requests(self, items: Iterable[Item], skip: AbstractSet[str] = frozenset()) -> Iterator[dict[str, Any]]:
         """The judge's requests for the items that have a reply and a behavior to be judged for."""
-        return (request for item in items if (request := self._request(item)) is not None)
+        return (request for item in items if (request := self._request(item, skip)) is not None)
 
-    def _request(self, item: Item) -> dict[str, Any] | None:
-        judged = self._judged(item)
+    def _request(self, item: Item, skip: AbstractSet[str] = frozenset()) -> dict[str, Any] | None:
+        judged = self.judged(item, skip)
         return judge_request(item, judged, self.judge) if judged and item.reply is not None and self.judge else None
 
-    def asked_for(self, item: Item, journal: Journal) -> Iterator[str]:
+    def asked_for(self, item: Item, journal: Journal, skip: AbstractSet[str] = frozenset()) -> Iterator[str]:
         """The keys of the journalled judge requests for an item, repairs included."""
-        request = self._request(item)
+        request = self._request(item, skip)
         while request is not None and (key := request_key(request)) in journal:
             yield key
             request = repair(request, journal.get(key))
 
-    def row(self, item: Item, model_version: str, journal: Journal, failures: dict[str, str]) -> dict[str, Any]:
-        """The item's row of the grades table. A reply that is missing or could not be graded has null, never false."""
+    def row(self, item: Item, model_version: str, journal: Journal, failures: dict[str, str], skip: AbstractSet[str] = frozenset()) -> dict[str, Any]:
+        """The item's row of the grades table. A reply that is missing or could not be graded has null, never false.
+
+        The judge was not asked about the behaviors in `skip`: they are neither graded nor missing.
+        """
         row: dict[str, Any] = {k: item.prefix[k] for k in ("prefix_id", "stratum", "weight", "user_key")}
         row |= {"model_version": model_version, "grading_id": self.grading_id, "status": item.status, "error": item.error, "evidence": []}
         row |= dict.fromkeys(self.names)
-        row["missing"] = [b.name for b in self.behaviors if b.applies_to.covers(item.prefix)]
+        row["missing"] = [b.name for b in self.behaviors if b.name not in skip and b.applies_to.covers(item.prefix)]
         if item.reply is None:
             return row
-        request = self._request(item)
+        request = self._request(item, skip)
         if request is not None:
             status, error, found = _judgement(request, journal, failures)
             if found is None:

@@ -8,7 +8,7 @@ import jsonpath
 import orjson
 from jsonpath import CompoundJSONPath, JSONPath
 
-from deploysim_assets.project import Rule
+from deploysim_assets.behaviors import Rule
 
 
 def holds(rule: Rule, messages: list[dict[str, Any]], reply: dict[str, Any]) -> bool:

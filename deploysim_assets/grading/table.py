@@ -2,6 +2,8 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,13 +14,18 @@ from deploysim_assets.endpoint.journal import open_journal
 from deploysim_assets.grading.item import Item
 from deploysim_assets.grading.judge import repair
 from deploysim_assets.grading.panel import Panel
-from deploysim_assets.project import Project
+from deploysim_assets.grading.stopping import Decide, Look, Stopping
+from deploysim_assets.project import EarlyStopping, Project
 
 
 class TableWriter(Protocol):
     """Where the rows go: a version of grades or production_grades."""
 
     def add(self, row: dict[str, Any], table: str = "") -> None: ...
+
+
+def _stretch(stream: Stopping, look: Look, items: Callable[[], Iterator[Item]]) -> Iterator[Item]:
+    return stream.between(look, items())
 
 
 def grade_table(
@@ -29,22 +36,48 @@ def grade_table(
     model_version: str,
     out: TableWriter,
     log: Callable[[str], None] | None = None,
+    stopping: tuple[EarlyStopping, Decide] | None = None,
 ) -> dict[str, Any]:
-    """Grade all items and return the counts by state, of judge calls and of tokens. `items` is called twice: to ask, and to write."""
+    """Grade all items and return the counts by state, of judge calls and of tokens. `items` is called again for every pass over them.
+
+    With `stopping` the judge is asked in looks, and no more about what is decided; the counts then say what that saved.
+    """
     with open_journal(journal_file) as journal:
-        outcome = Outcome()
-        if any(b.grader == "judge" for b in panel.behaviors):
-            outcome = ask(lambda: panel.requests(items()), project.judge_endpoint(), journal, journal_file, repair, account=open_account(project), log=log)
+        asked = Outcome()
+
+        def judge(some: Callable[[], Iterator[Item]], skip: AbstractSet[str] = frozenset()) -> Outcome:
+            def requests() -> Iterator[dict[str, Any]]:
+                return panel.requests(some(), skip)
+
+            return ask(requests, project.judge_endpoint(), journal, journal_file, repair, account=open_account(project), log=log)
+
+        def row(item: Item, skip: AbstractSet[str] = frozenset()) -> dict[str, Any]:
+            return panel.row(item, model_version, journal, asked.failures, skip)
+
+        stream: Stopping | None = None
+        if stopping is not None:
+            stream = Stopping(panel, *stopping, sum(1 for _ in items()))
+            while (look := stream.following()) is not None:
+                stretch = partial(_stretch, stream, look, items)
+                asked = asked.plus(judge(stretch, look.skip))
+                stream.take(look, (row(item, look.skip) for item in stretch()))
+        elif any(b.grader == "judge" for b in panel.behaviors):
+            asked = judge(items)
         statuses: Counter[str] = Counter()
         for item in items():
-            row = panel.row(item, model_version, journal, outcome.failures)
-            statuses[row["status"]] += 1
-            out.add(row)
-    return {
+            graded = stream.released(item, row(item, stream.look_of(item).skip)) if stream else row(item)
+            statuses[graded["status"]] += 1
+            out.add(graded)
+    counts: dict[str, Any] = {
         "prefixes": statuses.total(),
         **{status: statuses[status] for status in ("graded", "refused", "filtered", "failed")},
-        "judge_calls": outcome.asked,
-        "judge_calls_from_journal": outcome.reused,
-        "retries": outcome.retries,
-        **costs(outcome, journal_file, project.prices),
+        "judge_calls": asked.asked,
+        "judge_calls_from_journal": asked.reused,
+        "retries": asked.retries,
+        **costs(asked, journal_file, project.prices),
     }
+    if stream is not None:
+        counts |= stream.saved(items())
+        counts["stopped"] = {name: decided._asdict() for name, decided in stream.decided.items()}
+        counts["skipped"] = sorted({tuple(sorted(look.skip)) for look in stream.looks})
+    return counts

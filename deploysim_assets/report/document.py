@@ -2,25 +2,40 @@
 
 from typing import Any
 
-from deploysim_assets.report.tables import limits, markdown_table, observed, per_100k, times
+from deploysim_assets.report.tables import limits, markdown_table, observed, per_100k, summary_markdown, times
 
 HEADER = ("behavior", "forecast", "95% forecast", "before", "realized", "error", "noise floor", "in 95%")
+
+
+_ESTIMATED = (
+    *("n", "k", "rate", "low", "high", "rate_best", "rate_worst", "below_floor", "threshold", "gate", "stopped"),
+    *("paired_ratio", "paired_low", "paired_high", "paired_p", "paired_p_holm", "paired_q", "regression"),
+)
+_SCORED = (
+    *("multiplicative_error", "noise_floor", "resolved", "in_50", "in_80", "in_95", "direction_right", "log_score", "crps"),
+    *("persistence_error", "previous_simulation_error", "challenging_prompts_error", "blend_error"),
+)
+
+
+def _second(estimate: dict[str, Any], name: str) -> dict[str, Any]:
+    limits_of = {f"p{level}": [estimate[f"{name}_p{level}_{end}"] for end in ("low", "high")] for level in (80, 95)}
+    return {"median": estimate[f"{name}_median"], **limits_of}
 
 
 def _behavior(name: str, estimate: dict[str, Any] | None, realized: dict[str, Any] | None, scored: dict[str, Any] | None) -> dict[str, Any]:
     row: dict[str, Any] = {"behavior": name, "n": None, "k": None, "rate": None, "forecast": None, "realized": None}
     if estimate:
-        row |= {k: estimate[k] for k in ("n", "k", "rate", "low", "high", "below_floor", "threshold", "gate", "paired_ratio", "paired_p")}
+        row |= {k: estimate.get(k) for k in _ESTIMATED}
         if estimate["forecast_median"] is not None:
             intervals = {f"p{level}": [estimate[f"p{level}_low"], estimate[f"p{level}_high"]] for level in (50, 80, 95)}
             row["forecast"] = {"median": estimate["forecast_median"], **intervals}
+            row["second_forecasts"] = {name: _second(estimate, name) for name in ("blend", "drift_prior") if estimate.get(f"{name}_median") is not None}
         if estimate["persistence_n"]:
             counts = estimate["persistence_n"], estimate["persistence_k"]
             row["persistence"] = {"n": counts[0], "k": counts[1], "rate": counts[1] / counts[0]}
     if realized:
         row["realized"] = {k: realized[k] for k in ("n", "k", "rate", "low", "high")}
-    scores = ("multiplicative_error", "noise_floor", "resolved", "in_50", "in_80", "in_95", "persistence_error", "direction_right")
-    return row | {k: scored[k] if scored else None for k in scores}
+    return row | {k: scored.get(k) if scored else None for k in _SCORED}
 
 
 def release_report(
@@ -73,7 +88,10 @@ def verdict(summary: dict[str, Any]) -> str:
 
 def markdown(document: dict[str, Any]) -> str:
     """The report as Markdown."""
+    scored = f"\n{summary_markdown(document['summary'])}\n" if document["summary"].get("behaviors") else ""
+    regressions = [b["behavior"] for b in document["behaviors"] if b.get("regression")]
+    worse = f"\nMore often than the live model on the same prefixes (Holm, 5%): {', '.join(regressions)}.\n" if regressions else ""
     return (
         f"# {document['model_version']}\n\nRates per 100,000 messages. {verdict(document['summary'])}\n\n"
-        f"{markdown_table(HEADER, cells(document))}\n\n\\* fewer than 5 events on a side: unresolved.\n"
+        f"{markdown_table(HEADER, cells(document))}\n\n\\* fewer than 5 events on a side: unresolved.\n{scored}{worse}"
     )

@@ -3,6 +3,7 @@
 import base64
 import io
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -80,6 +81,25 @@ def calibration_plot(rows: list[dict[str, Any]], title: str) -> bytes:
     axes.set_ylim(floor, highest)
     axes.set_ylabel("realized per 100,000 messages")
     axes.annotate("hollow: fewer than 5 events on a side, unresolved; band: within 1.5x", (0.02, 0.97), xycoords="axes fraction", fontsize=7)
+    return _png(figure)
+
+
+def pit_plot(values: Sequence[tuple[float, float]]) -> bytes:
+    """Non-randomized PIT histogram of count forecasts (Czado, Gneiting & Held 2009): flat where the stated uncertainty is true.
+
+    `values` are F(y - 1) and F(y) of each forecast; its unit mass is spread evenly between them.
+    """
+    figure, axes = _figure(3, "Probability integral transform of the forecasts")
+    edges = [i / 10 for i in range(11)]
+
+    def mass(low: float, high: float, below: float, at: float) -> float:
+        width = max(at - below, 1e-12)
+        return max(0.0, min(high, below + width) - max(low, below)) / width
+
+    heights = [10 * sum(mass(a, b, *v) for v in values) / max(len(values), 1) for a, b in pairwise(edges)]
+    axes.bar(edges[:-1], heights, 0.1, align="edge", color=_SOFT, edgecolor="white")
+    axes.axhline(1, color=_INK, linewidth=0.8)
+    axes.set(xlim=(0, 1), xlabel=f"{len(values)} forecasts; left: production below the forecast, right: above; U-shape: intervals too narrow")
     return _png(figure)
 
 

@@ -1,5 +1,6 @@
 """Tables for people: rates per 100,000 messages, as text cells, Markdown and rich tables."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -52,6 +53,62 @@ def calibration_markdown(rows: list[dict[str, Any]]) -> str:
         for row in rows
     ]
     return "Rates per 100,000 messages.\n\n" + markdown_table(header, cells)
+
+
+_COMPARED = {
+    "persistence": "same rate as the release before",
+    "previous_simulation": "the simulation of the release before",
+    "challenging_prompts": "persistence moved by challenging prompts",
+    "blend": "the blend (second forecast)",
+}
+
+
+def between(low: float | None, high: float | None, form: str = "{:.2f}") -> str:
+    return "" if low is None or high is None else f" ({form.format(low)} to {form.format(high)})"
+
+
+def summary_lines(summary: dict[str, Any]) -> list[str]:
+    """The score of many behaviors as sentences: each figure with its interval and what it is to be held against."""
+    s = summary
+    lines = [
+        f"{s['resolved']} of {s['behaviors']} behaviors have 5 events on both sides; their median error is {times(s['median_error'])}"
+        f"{between(s.get('median_error_low'), s.get('median_error_high'))}, a perfect simulator's {times(s['noise_floor'])}.",
+    ]
+    if s.get("intrinsic_error") is not None:
+        interval = between(s["intrinsic_error_low"], s["intrinsic_error_high"])
+        lines.append(f"Without counting noise the median error would be {times(s['intrinsic_error'])}{interval}.")
+    lines.append(f"{s['in_95']} of {s['behaviors']} lie inside the 95% forecast{between(s.get('in_95_low'), s.get('in_95_high'))}.")
+    if s["moved"]:
+        lines.append(
+            f"Direction right in {s['direction_right']} of {s['moved']} that moved by 1.5x{between(s.get('direction_low'), s.get('direction_high'))}; "
+            f"forecasts this uncertain can get {s['direction_ceiling']:.2f} of them right."
+        )
+    if s.get("change_correlation") is not None:
+        lines.append(f"Correlation of called and realized log changes: {s['change_correlation']:.2f}.")
+    for name, words in _COMPARED.items():
+        if s.get(f"{name}_pairs"):
+            gain = s[f"{name}_skill"]
+            nearer = "nearer" if gain > 0 else "farther off"
+            lines.append(
+                f"Against {words} ({times(s[f'{name}_median_error'])}, {s[f'{name}_pairs']} pairs): {nearer} by {abs(gain):.2f} log units "
+                f"(sign-flip p {s[f'{name}_p']:.3f})."
+            )
+    if s.get("unresolved"):
+        lines.append(f"Unresolved: {', '.join(s['unresolved'])}.")
+    return lines
+
+
+def decomposition_markdown(rows: list[dict[str, Any]], steps: Sequence[str]) -> str:
+    """Each behavior's error as a product of factors, one per step of the decomposition."""
+    cells = [[row["behavior"], *(f"{math.exp(step):.2f}x" for step in row["steps"])] for row in rows if row.get("usable")]
+    few = [row["behavior"] for row in rows if not row.get("usable")]
+    missing = f"\n\nFewer than 4 events at a step: {', '.join(few)}." if few else ""
+    return markdown_table(["behavior", *steps], cells) + missing
+
+
+def summary_markdown(summary: dict[str, Any]) -> str:
+    """`summary_lines` as a Markdown list."""
+    return "\n".join(f"- {line}" for line in summary_lines(summary))
 
 
 def console() -> Console:

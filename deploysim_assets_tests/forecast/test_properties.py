@@ -5,15 +5,18 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from deploysim_assets.forecast import rates, scores, weighted
+from deploysim_assets.forecast import blend, rates, scores, weighted
 from deploysim_assets.forecast.counts import Stratum, counts, uniform
-from deploysim_assets.forecast.estimate import Pairs, estimate, rate_row, score, summarize
+from deploysim_assets.forecast.estimate import Baselines, Errors, estimate, rate_row, score
+from deploysim_assets.forecast.paired import Pairs
 from deploysim_assets.forecast.predictive import Scored, error_model, predictive_cdf, predictive_quantile
+from deploysim_assets.forecast.summary import summarize
 from deploysim_assets.forecast.weighted import Gamma
 
 COUNTS = st.integers(1, 200_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 INTERVALS = [rates.clopper_pearson, rates.midp_interval, rates.jeffreys_interval, rates.garwood]
 PRIOR = error_model().of("")
+ERRORS = Errors(PRIOR, blend.drift_kernel(), blend.DRIFT_SCALE)
 
 
 @given(COUNTS, st.sampled_from(INTERVALS))
@@ -125,14 +128,14 @@ def test_the_multiplicative_error_is_symmetric_and_at_least_one(a: tuple[int, in
 
 
 def test_a_behavior_without_a_graded_message_has_no_rate_and_no_gate() -> None:
-    row = estimate(uniform(0, ()), PRIOR, 1000, (0, 0), None, 0.01)
+    row = estimate(uniform(0, ()), ERRORS, 1000, Baselines(), None, 0.01)
     assert (row["rate"], row["gate"]) == (None, "not graded")
     assert "forecast_median" not in row
 
 
 def test_a_gate_needs_both_the_bound_and_the_future_rate() -> None:
     def gate(k: int, n: int, threshold: float) -> str:
-        return estimate(uniform(n, (1,) * k), PRIOR, n, (n, k), None, threshold)["gate"]
+        return estimate(uniform(n, (1,) * k), ERRORS, n, Baselines((k, n)), None, threshold)["gate"]
 
     assert gate(2, 100_000, 1e-3) == "pass"
     assert gate(200, 100_000, 1e-3) == "fail"
@@ -141,17 +144,24 @@ def test_a_gate_needs_both_the_bound_and_the_future_rate() -> None:
 
 
 def test_a_score_takes_the_intervals_at_the_messages_that_production_had() -> None:
-    estimated = estimate(uniform(10_000, (1,) * 40), PRIOR, 10_000, (10_000, 10), Pairs(5, 35, 5, 9_955), None)
-    hit = score(estimated, rate_row(uniform(2_000, (1,) * 9)), PRIOR)
+    estimated = estimate(
+        uniform(10_000, (1,) * 40),
+        ERRORS,
+        10_000,
+        Baselines((10, 10_000)),
+        Pairs(10_000, 5, 35, 5, (1.0,) * 40 + (0.0,) * 5, (1.0,) * 5 + (0.0,) * 35 + (1.0,) * 5),
+        None,
+    )
+    hit = score(estimated, rate_row(uniform(2_000, (1,) * 9)), ERRORS)
     assert hit["in_50"]
     assert hit["in_95"]
     assert hit["moved"]
     assert hit["direction_right"] is True
     assert hit["persistence_error"] > hit["multiplicative_error"]
-    miss = score(estimated, rate_row(uniform(2_000, (1,) * 500)), PRIOR)
+    miss = score(estimated, rate_row(uniform(2_000, (1,) * 500)), ERRORS)
     assert not miss["in_95"]
     assert miss["log_score"] < hit["log_score"]
-    whole = summarize([r | {"prospective": True} for r in (hit, miss)])
+    whole = summarize([r | {"prospective": True, "model_version": "m", "behavior": b} for b, r in (("x", hit), ("y", miss))])
     assert (whole["behaviors"], whole["in_95"], whole["moved"]) == (2, 1, 2)
 
 
@@ -190,7 +200,7 @@ def test_equal_weights_are_the_uniform_design_whatever_the_strata(strata: list[t
 def test_a_stratum_without_a_grade_is_named_and_the_gate_takes_its_worst() -> None:
     found = counts([Stratum("web", 9_000, 9_000.0, 9_000, 0), Stratum("api", 100, 1_000.0, 0, 0)], {})
     assert found.uncovered == ("api",)
-    row = estimate(found, PRIOR, 10_000, (0, 0), None, 0.05)
+    row = estimate(found, ERRORS, 10_000, Baselines(), None, 0.05)
     assert row["gate"] == "fail"
     assert row["gate_upper"] > 0.1
     assert row["rate"] == 0

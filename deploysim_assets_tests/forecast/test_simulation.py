@@ -78,7 +78,7 @@ def test_a_blend_is_a_distribution_between_its_witnesses(k: int, y: int, n: int)
 
 
 def test_a_drift_kernel_learns_from_still_releases_and_keeps_room_for_jumps() -> None:
-    still = blend.learned_drift_kernel([(1_000, 1e6, 1_010, 1e6)] * 12)
+    still = blend.learned_drift_kernel([blend.Change(1_000, 1e6, 1_010, 1e6)] * 12)
     prior = blend.learned_drift_kernel([])
     from deploysim_assets.forecast.predictive import DELTA
 

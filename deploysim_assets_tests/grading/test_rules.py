@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from deploysim_assets import __file__ as package
+from deploysim_assets.behaviors import Behavior, Rule
 from deploysim_assets.grading.rules import holds
-from deploysim_assets.project import Behavior, Rule
 
 
 def reply(content: str = "", *calls: tuple[str, str], reasoning: str | None = None) -> dict[str, Any]:

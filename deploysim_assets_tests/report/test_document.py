@@ -2,25 +2,29 @@
 
 from typing import Any
 
+from deploysim_assets.forecast.blend import DRIFT_SCALE, drift_kernel
 from deploysim_assets.forecast.counts import uniform
-from deploysim_assets.forecast.estimate import Pairs, estimate, rate_row, score, summarize
+from deploysim_assets.forecast.estimate import Baselines, Errors, estimate, rate_row, score, with_multiplicity
+from deploysim_assets.forecast.paired import Pairs
 from deploysim_assets.forecast.predictive import error_model
+from deploysim_assets.forecast.summary import summarize
 from deploysim_assets.report.document import cells, markdown, release_report, verdict
 from deploysim_assets.report.plots import calibration_plot, forecast_plot
 from deploysim_assets.report.tables import observed, per_100k
 
-WEIGHTS = error_model().of("")
+ERRORS = Errors(error_model().of(""), drift_kernel(), DRIFT_SCALE)
 
 
 def _document(*, scored: bool) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:
-    pairs = Pairs(2, 18, 2, 978)
-    estimates = [{"behavior": "rude"} | estimate(uniform(1_000, (1,) * 20), WEIGHTS, 900, (900, 4), pairs, 0.05)]
-    estimates.append(dict.fromkeys(estimates[0]) | {"behavior": "never"} | estimate(uniform(0, ()), WEIGHTS, 900, (0, 0), None, None))
-    estimates.append({"behavior": "zero"} | estimate(uniform(1_000, ()), WEIGHTS, 900, (900, 0), pairs, None))
+    pairs = Pairs(1_000, 2, 18, 2, (1.0,) * 20 + (0.0,) * 2, (1.0,) * 2 + (0.0,) * 18 + (1.0,) * 2)
+    estimates = [{"behavior": "rude"} | estimate(uniform(1_000, (1,) * 20), ERRORS, 900, Baselines((4, 900)), pairs, 0.05)]
+    estimates.append(dict.fromkeys(estimates[0]) | {"behavior": "never"} | estimate(uniform(0, ()), ERRORS, 900, Baselines(), None, None))
+    estimates.append({"behavior": "zero"} | estimate(uniform(1_000, ()), ERRORS, 900, Baselines((0, 900)), pairs, None))
+    estimates = with_multiplicity(estimates)
     realized = [{"behavior": "rude"} | rate_row(uniform(800, (1,) * 14)), {"behavior": "zero"} | rate_row(uniform(800, ()))]
     by_name = {r["behavior"]: r for r in realized}
     scores = [
-        {"behavior": e["behavior"], "model_version": "b", "prospective": True} | score(e, by_name[e["behavior"]], WEIGHTS)
+        {"behavior": e["behavior"], "model_version": "b", "prospective": True} | score(e, by_name[e["behavior"]], ERRORS)
         for e in estimates
         if e["behavior"] in by_name
     ]

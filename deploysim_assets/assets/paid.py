@@ -1,0 +1,101 @@
+"""What every asset that pays for answers does: ask what the journal does not hold, write the table, and let go of open batches."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import dagster as dg
+
+from deploysim_assets.endpoint.ask import ask
+from deploysim_assets.endpoint.batches import BatchesPendingError
+from deploysim_assets.endpoint.budget import costs, open_account
+from deploysim_assets.endpoint.completions import completion_request, completion_row
+from deploysim_assets.endpoint.journal import journal_file, open_journal
+from deploysim_assets.grading.item import Item
+from deploysim_assets.grading.panel import Panel
+from deploysim_assets.grading.table import grade_table
+from deploysim_assets.lake import Lake, table_result
+from deploysim_assets.project import Candidate, EarlyStopping, Project
+from deploysim_assets.schema import COMPLETIONS
+from deploysim_assets.schema import grades as grades_schema
+
+_CONTEXT = ["prefix_id", "stratum", "weight", "user_key", "surface", "language", "messages"]
+
+
+def _decide(k: int, n: int, threshold: float, alpha: float) -> str:
+    from deploysim_assets.forecast.sequential import decision
+
+    return decision(k, n, threshold, alpha)
+
+
+class Paid:
+    """One run of a paid asset for one partition."""
+
+    def __init__(self, context: dg.AssetExecutionContext, lake: Lake, project: Project) -> None:
+        self.context, self.lake, self.project = context, lake, project
+        self.asset, self.key = context.asset_key.to_user_string(), context.partition_key
+        self.journal = journal_file(project.home, self.asset, self.key)
+
+    def complete(
+        self, prefixes: Callable[[], Iterator[dict[str, Any]]], asked_as: Candidate, seed: int, facts: dict[str, Any]
+    ) -> Iterator[dg.MaterializeResult[None]]:
+        """Ask a model for its reply to every prefix and write one row per prefix. Yields nothing while batches are open."""
+        with open_journal(self.journal) as journal:
+
+            def requests() -> Iterator[dict[str, Any]]:
+                return (completion_request(p, asked_as, seed) for p in prefixes())
+
+            try:
+                outcome = ask(requests, self.project.endpoint, journal, self.journal, account=open_account(self.project), log=self.context.log.info)
+            except BatchesPendingError as pending:
+                self.context.log.info(str(pending))
+                return
+            statuses: Counter[str] = Counter()
+            with self.lake.new_version(self.asset, self.key, COMPLETIONS, self.context.run.run_id) as version:
+                for prefix in prefixes():
+                    row = completion_row(prefix["prefix_id"], self.key, completion_request(prefix, asked_as, seed), journal, outcome.failures)
+                    statuses[row["status"]] += 1
+                    version.add(row)
+                version.stats |= facts | {
+                    "prefixes": statuses.total(),
+                    **{status: statuses[status] for status in ("completed", "refused", "filtered", "failed")},
+                    "asked": outcome.asked,
+                    "from_journal": outcome.reused,
+                    "retries": outcome.retries,
+                    **costs(outcome, self.journal, self.project.prices),
+                }
+        yield table_result(self.lake, self.asset, self.key, version.stats)
+
+    def grade(
+        self, panels: list[Panel], items: Callable[[], Iterator[Item]], facts: dict[str, Any], stopping: EarlyStopping | None = None
+    ) -> Iterator[dg.MaterializeResult[None]]:
+        """Grade all items under each panel, one row per item and panel. Yields nothing while batches are open."""
+        gradings: dict[str, Any] = {}
+        schema = grades_schema(sorted({name for panel in panels for name in panel.names}))
+        try:
+            with self.lake.new_version(self.asset, self.key, schema, self.context.run.run_id) as version:
+                for panel in panels:
+                    counts = grade_table(panel, items, self.project, self.journal, self.key, version, self.context.log.info, stopping and (stopping, _decide))
+                    gradings[panel.grading_id] = {"grader_ids": panel.grader_ids(), **counts}
+                version.stats |= facts | {"gradings": gradings}
+                if len(panels) == 1:
+                    version.stats |= {"grading_id": panels[0].grading_id, **gradings[panels[0].grading_id]}
+        except BatchesPendingError as pending:
+            self.context.log.info(str(pending))
+            return
+        yield table_result(self.lake, self.asset, self.key, version.stats)
+
+    def completed_items(self, prefixes_of: str, version: str | None, completions: str) -> Iterator[Item]:
+        """What is to be graded of a table of completions: each with its prefix, of the named version of a model's prefixes."""
+        replies = self.lake.rows(completions, self.key, columns=["prefix_id", "message", "status", "error"])
+        completion = next(replies, None)
+        for prefix in self.lake.rows("deidentified_prefixes", prefixes_of, version, _CONTEXT):
+            if completion is not None and prefix["prefix_id"] == completion["prefix_id"]:
+                yield Item(prefix, completion["message"] if completion["status"] == "completed" else None, completion["status"], completion["error"])
+                completion = next(replies, None)
+        assert completion is None, "completions are written in the order of the prefixes that they rest on"
+
+    def production_items(self, version: str | None) -> Iterator[Item]:
+        """What the deployed model really answered to its sampled prefixes."""
+        for row in self.lake.rows("deidentified_prefixes", self.key, version, [*_CONTEXT, "production_completion"]):
+            yield Item(row, row["production_completion"], "completed", None)

@@ -1,0 +1,75 @@
+"""self_completions, self_grades: a deployed model answers fresh prefixes of its own traffic, graded beside what it really answered.
+
+Neither model nor traffic moves, so what differs is the simulation's own error. Opt-in: `self_replay` in deploysim.yaml.
+"""
+
+import heapq
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from deploysim_assets.assets.paid import Paid
+from deploysim_assets.assets.preregistration import Registration
+from deploysim_assets.assets.production_grades import needed_panels
+from deploysim_assets.automation import CHEAP, FOLLOW_GRADABLE
+from deploysim_assets.lake import Lake
+from deploysim_assets.project import Candidate, Project
+from deploysim_assets.releases import GRADED_FOR, MODELS
+
+
+def replayed_prefixes(lake: Lake, model: str, version: str | None, limit: int) -> frozenset[str]:
+    """The prefixes that are replayed: those of lowest id, which is a keyed hash, so that the choice is random and stable as logs grow."""
+    ids = (row["prefix_id"] for row in lake.rows("deidentified_prefixes", model, version, ["prefix_id"]))
+    return frozenset(heapq.nsmallest(limit, ids))
+
+
+def _asked_as(project: Project, lake: Lake, model: str) -> tuple[Candidate, int]:
+    """The settings under which the model was registered as a candidate; for one that never was, those of the file."""
+    if lake.current("preregistration", model):
+        registered = Registration.load(lake, model)
+        return registered.candidate, registered.seed
+    return project.release(model).asked_as, project.sampling.seed
+
+
+@dg.asset(
+    partitions_def=MODELS,
+    deps=["deidentified_prefixes"],
+    automation_condition=CHEAP,
+    group_name="self_replay",
+    kinds={"openai"},
+    tags={"paid": "true"},
+    output_required=False,  # while batches are with the provider a run ends well and makes nothing
+)
+def self_completions(
+    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], project: dg.ResourceParam[Project]
+) -> Iterator[dg.MaterializeResult[None]]:
+    """Ask the deployed model for its reply to some of its own prefixes. Follows new logs; its journal holds what was answered before."""
+    assert project.self_replay is not None
+    model = context.partition_key
+    version = lake.current("deidentified_prefixes", model)
+    chosen = replayed_prefixes(lake, model, version, project.self_replay.max_prefixes)
+    asked_as, seed = _asked_as(project, lake, model)
+
+    def prefixes() -> Iterator[dict[str, Any]]:
+        return (row for row in lake.rows("deidentified_prefixes", model, version, ["prefix_id", "messages"]) if row["prefix_id"] in chosen)
+
+    yield from Paid(context, lake, project).complete(prefixes, asked_as, seed, {"prefixes_version": version})
+
+
+@dg.asset(
+    partitions_def=MODELS,
+    deps=["self_completions", "deidentified_prefixes", dg.AssetDep("preregistration", partition_mapping=GRADED_FOR)],
+    automation_condition=FOLLOW_GRADABLE,
+    group_name="self_replay",
+    kinds={"openai"},
+    tags={"paid": "true"},
+    output_required=False,
+)
+def self_grades(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], project: dg.ResourceParam[Project]) -> Iterator[dg.MaterializeResult[None]]:
+    """Grade the replayed answers with every grader identity that production_grades has for the model."""
+    model = context.partition_key
+    version = lake.stats("self_completions", model)["prefixes_version"]
+    paid = Paid(context, lake, project)
+    panels = needed_panels(project, lake, model)
+    yield from paid.grade(panels, lambda: paid.completed_items(model, version, "self_completions"), {"prefixes_version": version})
