@@ -5,6 +5,7 @@ import dagster as dg
 from deploysim_assets.assets.calibration_report import calibration_report
 from deploysim_assets.assets.candidate_completions import candidate_completions
 from deploysim_assets.assets.deidentified_prefixes import deidentified_prefixes
+from deploysim_assets.assets.elicitation import elicitation_completions, elicitation_grades, elicitation_profile
 from deploysim_assets.assets.error_decomposition import error_decomposition
 from deploysim_assets.assets.grades import grades
 from deploysim_assets.assets.log_files import log_files, new_logs_sensor
@@ -33,6 +34,7 @@ def definitions(project: Project) -> dg.Definitions:
     production = [raw_logs, deidentified_prefixes, production_grades, realized_rates]
     candidate = [preregistration, candidate_completions, grades, rate_estimates, calibration_report]
     replay = [self_completions, self_grades, error_decomposition] if project.self_replay else []
+    again = [elicitation_completions, elicitation_grades, elicitation_profile] if project.elicitation else []
     sql = sql_assets(self_replay=project.self_replay is not None)
     automation = dg.AutomationConditionSensorDefinition(
         "automation",
@@ -43,7 +45,7 @@ def definitions(project: Project) -> dg.Definitions:
     )
     base = project.home / "lake"
     return dg.Definitions(
-        assets=[log_files, *production, *candidate, *replay, *sql, scorecard],
+        assets=[log_files, *production, *candidate, *replay, *again, *sql, scorecard],
         asset_checks=[*CORPUS_CHECKS, *FORECAST_CHECKS],
         sensors=[automation, new_logs_sensor(project), *([open_batches_sensor(project)] if project.uses_batches else [])],
         jobs=[
@@ -51,6 +53,7 @@ def definitions(project: Project) -> dg.Definitions:
             dg.define_asset_job("forecast", dg.AssetSelection.groups("forecast")),
             dg.define_asset_job("score", dg.AssetSelection.assets("calibration_report", *(["error_decomposition"] if replay else []))),
             *([dg.define_asset_job("self_replay", dg.AssetSelection.groups("self_replay") - DECOMPOSITION)] if replay else []),
+            *([dg.define_asset_job("elicitation", dg.AssetSelection.groups("elicitation"))] if again else []),
             dg.define_asset_job("summary", dg.AssetSelection.assets("scorecard")),
         ],
         resources={"lake": Lake(base), "project": project, "io_manager": LakeIOManager(base=str(base))},

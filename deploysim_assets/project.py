@@ -223,6 +223,13 @@ class SelfReplay(Frozen):
     max_prefixes: int = Field(default=5_000, ge=1)
 
 
+class Elicitation(Frozen):
+    """Ask the candidate again for up to `prefixes` flagged prefixes of each behavior, `repeats` times each."""
+
+    prefixes: int = Field(default=50, ge=1)
+    repeats: int = Field(default=20, ge=2, le=1_000)
+
+
 class EarlyStopping(Frozen):
     """Stop grading a candidate for behaviors that are shown to lie under or over their threshold, at any of the looks.
 
@@ -255,6 +262,7 @@ class Project(Frozen):
     automation: Automation = Automation()
     self_replay: SelfReplay | None = None
     early_stopping: EarlyStopping | None = None
+    elicitation: Elicitation | None = None
     challenging_prompts: str | None = None
 
     @model_validator(mode="after")

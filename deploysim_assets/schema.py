@@ -292,3 +292,17 @@ DECOMPOSITION = pl.Schema(
 )
 """error_decomposition: per behavior the rates of the chain forecast, re-weighted, fresh prefixes, real answers, graders in use now, full
 production; the log steps between them (their sum is the log error of the forecast), and the covariance of their noise, row by row."""
+
+ELICITATION = pl.Schema(
+    {
+        "model_version": pl.String,
+        "behavior": pl.String,
+        "prefix_id": pl.String,
+        "n": pl.Int64,
+        "k": pl.Int64,
+        "propensity": pl.Float64,
+        "low": pl.Float64,
+        "high": pl.Float64,
+    }
+)
+"""elicitation_profile: per flagged prefix, repeats graded and flagged, and how likely the next answer shows the behavior."""

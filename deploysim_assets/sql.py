@@ -61,8 +61,9 @@ class Model(BaseModel):
 
     @property
     def tables(self) -> list[str]:
-        """The tables that the SQL reads: assets, and views of models.yml."""
-        return sorted(set(re.findall(r"\b(?:from|join)\s+([a-z_]+)", self.sql)))
+        """The tables that the SQL reads: assets, and views of models.yml. What it names itself (`x as (`) is neither."""
+        own = re.findall(r"^(?:with )?([a-z_]+) as \($", self.sql, re.MULTILINE)
+        return sorted(set(re.findall(r"\b(?:from|join)\s+([a-z_]+)", self.sql)) - set(own))
 
     def data_tests(self) -> dict[str, str]:
         """Test name -> a condition that every row must meet."""

@@ -54,6 +54,7 @@ def test_gradings_of_production_stay_apart(tmp_path: Path) -> None:
 
 def test_pairs_are_of_one_prefix_under_one_grading(tmp_path: Path) -> None:
     live = [_row(0, True, None), _row(1, True, None), _row(3, False, None), _row(4, False, None), _row(0, True, None, grading="h"), _row(9, True, None)]
+    live = [row | {"missing": ["lazy"], "evidence": []} for row in live]
     tables = {"grades": _table(tmp_path, "grades", ROWS), "production_grades": _table(tmp_path, "production_grades", live)}
     assert run_model("paired_counts", tables).rows() == [("rude", "api", 2.0, 0, 0, 0, 1), ("rude", "web", 6.0, 1, 1, 1, 0)]
     assert run_model("paired_clusters", tables).rows() == [("rude", "u0", "web", 2, 1), ("rude", "u1", "web", 0, 1)]
@@ -62,9 +63,9 @@ def test_pairs_are_of_one_prefix_under_one_grading(tmp_path: Path) -> None:
 def test_a_self_replay_is_paired_with_what_was_really_answered(tmp_path: Path) -> None:
     tables = {
         "self_grades": _table(tmp_path, "self_grades", ROWS),
-        "production_grades": _table(tmp_path, "production_grades", [_row(0, True, True), _row(1, True, None)]),
+        "production_grades": _table(tmp_path, "production_grades", [_row(0, True, True), _row(1, True, None) | {"missing": ["lazy"]}]),
     }
-    assert run_model("self_paired_counts", tables).rows() == [("g", "rude", "web", 4.0, 1, 0, 1, 0)]
+    assert run_model("self_paired_counts", tables).rows() == [("g", "rude", "web", 4.0, 1, 0, 1, 0)], "what is missing on one side is no pair"
     assert run_model("self_paired_clusters", tables).rows() == [("g", "rude", "u0", "web", 1, 1), ("g", "rude", "u1", "web", 0, 1)]
 
 

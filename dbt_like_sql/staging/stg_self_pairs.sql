@@ -1,4 +1,19 @@
-select grading_id, self.behavior, self.stratum, self.user_key, self.weight, self.flagged as simulated, live.flagged as live
-from stg_self_grades as self
-join stg_production_grades as live using (prefix_id, grading_id, behavior)
-where self.flagged is not null and live.flagged is not null
+with live_flags as (
+    select prefix_id, grading_id, list(behavior) as live_flags
+    from stg_production_grades
+    where flagged
+    group by all
+),
+
+-- joined while a prefix is one row: the long forms would be joined on twenty times as many
+both_graded as (
+    select candidate.* exclude (model_version, status, error, evidence, missing), live.missing as live_missing, live_flags.live_flags
+    from self_grades as candidate
+    join production_grades as live using (prefix_id, grading_id)
+    left join live_flags using (prefix_id, grading_id)
+)
+
+select grading_id, behavior, stratum, user_key, weight, flagged as simulated, coalesce(list_contains(live_flags, behavior), false) as live
+from both_graded
+unpivot (flagged for behavior in (columns(* exclude (prefix_id, grading_id, stratum, weight, user_key, live_missing, live_flags))))
+where not list_contains(live_missing, behavior)

@@ -10,12 +10,14 @@ from deploysim_assets.endpoint.batches import any_open, submitted
 from deploysim_assets.endpoint.journal import journal_file
 from deploysim_assets.project import Endpoint, Project, ProjectError
 
-_PAID = ("candidate_completions", "grades", "production_grades", "self_completions", "self_grades")
+_PAID = ("candidate_completions", "grades", "production_grades")
+_REPLAY = ("self_completions", "self_grades")
+_ELICITATION = ("elicitation_completions", "elicitation_grades")
 
 
 def paid_assets(project: Project) -> tuple[str, ...]:
     """The assets of the project that ask an endpoint."""
-    return _PAID if project.self_replay else tuple(asset for asset in _PAID if not asset.startswith("self_"))
+    return _PAID + (_REPLAY if project.self_replay else ()) + (_ELICITATION if project.elicitation else ())
 
 
 def endpoint_of(project: Project, asset: str) -> Endpoint:

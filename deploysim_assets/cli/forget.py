@@ -33,6 +33,11 @@ class Forgotten(NamedTuple):
     remaining_files: list[str]
 
 
+def _prefix() -> pl.Expr:
+    """The prefix that a row is about: repeats of one are numbered behind its id."""
+    return pl.col("prefix_id").str.split("/").list.first()
+
+
 class _Doomed(NamedTuple):
     """The ids to forget, as they stand in raw tables and as keyed hashes."""
 
@@ -51,7 +56,7 @@ class _Doomed(NamedTuple):
             "conversation_key": self.conversation_keys,
             "prefix_id": self.prefixes,
         }
-        told = [pl.col(name).is_in(list(values)) for name, values in tell.items() if name in columns]
+        told = [(_prefix() if name == "prefix_id" else pl.col(name)).is_in(list(values)) for name, values in tell.items() if name in columns]
         return pl.any_horizontal(told) if told else None
 
 
@@ -89,7 +94,7 @@ def _completions(lake: Lake, doomed: _Doomed, model: str, table: str = "candidat
     rows: list[dict[str, Any]] = []
     for asset, key, folder in lake.tables():
         if (asset, key) == (table, model):
-            rows += _read(folder).filter(pl.col("prefix_id").is_in(list(doomed.prefixes))).collect().iter_rows(named=True)
+            rows += _read(folder).filter(_prefix().is_in(list(doomed.prefixes))).collect().iter_rows(named=True)
     return rows
 
 
@@ -107,6 +112,11 @@ def _answer_keys(project: Project, lake: Lake, doomed: _Doomed) -> Iterator[tupl
             yield journal_file(project.home, "candidate_completions", model), {c["request_key"] for c in completions}
             items = [Item(asked[c["prefix_id"]], c["message"], "completed", None) for c in completions if c["prefix_id"] in asked]
             yield from _judged(journal_file(project.home, "grades", model), [(registered.panel, items)], _skipped(lake, model))
+            again = _completions(lake, doomed, model, "elicitation_completions")
+            yield journal_file(project.home, "elicitation_completions", model), {c["request_key"] for c in again}
+            origin = {c["prefix_id"]: c["prefix_id"].partition("/")[0] for c in again}
+            items = [Item(asked[origin[c["prefix_id"]]], c["message"], "completed", None) for c in again if origin[c["prefix_id"]] in asked]
+            yield from _judged(journal_file(project.home, "elicitation_grades", model), [(registered.panel, items)])
         replayed = _completions(lake, doomed, model, "self_completions")
         yield journal_file(project.home, "self_completions", model), {c["request_key"] for c in replayed}
         items = [Item(prefixes[c["prefix_id"]], c["message"], "completed", None) for c in replayed if c["prefix_id"] in prefixes]

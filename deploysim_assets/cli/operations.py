@@ -21,6 +21,7 @@ from deploysim_assets.project import Project, ProjectError, Release
 _CORPUS = ("raw_logs", "deidentified_prefixes")
 _PRODUCTION = ("production_grades", "production_rate_counts", "production_flag_clusters", "realized_rates")
 _FORECAST = ("candidate_completions", "grades", "rate_counts", "flag_clusters", "paired_counts", "paired_clusters", "rate_estimates")
+_ELICITATION = ("elicitation_completions", "elicitation_grades", "elicitation_profile")
 _REPLAY = ("self_completions", "self_grades", "self_paired_counts", "self_paired_clusters")
 
 
@@ -105,6 +106,8 @@ class Operations:
         if self.project.self_replay and not self._replayed_for(candidate, predecessor):
             self.run("self_replay", predecessor, _REPLAY)
         self.run("forecast", candidate, _FORECAST if fresh else self._to_make(candidate, _FORECAST))
+        if self.project.elicitation:
+            self.run("elicitation", candidate, _ELICITATION)
 
     def _graded_for(self, candidate: str, predecessor: str) -> bool:
         if self._to_make(predecessor, _PRODUCTION):

@@ -81,8 +81,10 @@ def learned_drift_sd(history: Iterable[Change]) -> float:
 def _witness(x: Array, count: float, messages: float, weights: Array) -> Array:
     """log L(x) of a log rate x given a count seen through an error delta with these weights."""
     u = x[:, None] - DELTA[None, :]
-    log_l = count * u - messages * np.exp(u)
-    return np.asarray(special.logsumexp(log_l, b=weights[None, :], axis=1))
+    highest = count * (math.log(count / messages) - 1) if count else 0.0
+    # the kernels' tails reach over all of DELTA, so the sum does not underflow where the posterior has mass
+    with np.errstate(divide="ignore"):
+        return np.log(np.exp(count * u - messages * np.exp(u) - highest) @ weights)
 
 
 class Blend:

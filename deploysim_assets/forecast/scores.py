@@ -76,12 +76,12 @@ def median_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, floa
 def log_count_crps(cdf: Callable[[Array], Array], count: float, high: float) -> float:
     """CRPS on log(count + .5) of a count forecast: the integral of (F(x) - 1{x >= count})^2 over log(x + .5), up to the count `high`.
 
-    On raw counts the commonest behavior would dominate. `cdf` takes counts; beyond 2,000 counts they are taken on a geometric grid.
+    On raw counts the commonest behavior would dominate. `cdf` takes counts; beyond 150 counts they are taken on a geometric grid.
     """
     top = max(high, count) + 1
-    grid = np.arange(min(top, 2_000) + 1, dtype=float)
-    if top > 2_000:
-        grid = np.concatenate([grid, np.ceil(np.geomspace(2_001, top + 1, 400))])
+    grid = np.arange(min(top, 150) + 1, dtype=float)
+    if top > 150:
+        grid = np.concatenate([grid, np.ceil(np.geomspace(151, top + 1, 200))])
     grid = np.unique(np.append(grid, np.floor(count)))
     steps = np.diff(np.log(grid + 0.5))
     return float(np.sum((cdf(grid[:-1]) - (grid[:-1] >= np.floor(count))) ** 2 * steps))
