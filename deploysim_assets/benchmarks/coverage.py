@@ -196,7 +196,7 @@ def main() -> None:
     rows: list[list[str]] = []
     for name, by_scored in found.items():
         for scored, c in by_scored.items():
-            rows.append([name, scored, *(f"{level:.2f}" for level in c.levels), f"{c.sampling_only:.2f}", f"{c.forecasts:,}"])
+            rows.append([name, scored, *(f"{level:.3f}" for level in c.levels), f"{c.sampling_only:.2f}", f"{c.forecasts:,}"])
     console().print(rich_table("Coverage of forecast intervals", ("world", "", "50%", "80%", "95%", "95%, sampling only", "forecasts"), rows))
     grid = [[c.name, f"{c.events:.1f}", f"{c.display:.3f}", f"{c.gate:.3f}"] for c in rate_grid()]
     console().print(rich_table("Coverage of 95% rate intervals", ("cell", "expected events", "mid-P gamma (display)", "Fay-Feuer (gate)"), grid))
