@@ -1,11 +1,15 @@
 """behaviors.yaml -> frozen models: undesired behaviors, the rules that tell some of them, and where each applies."""
 
+import hashlib
+import json
 import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-RESERVED_COLUMNS = frozenset({"prefix_id", "model_version", "grading_id", "stratum", "weight", "user_key", "missing", "status", "error", "evidence"})
+RESERVED_COLUMNS = frozenset(
+    ("prefix_id", "model_version", "grading_id", "stratum", "weight", "user_key", "missing", "skipped", "cut", "status", "error", "evidence")
+)
 """Columns of the grades table, beside which each behavior has one of its own."""
 
 
@@ -36,7 +40,8 @@ def _parses(path: str | None) -> str | None:
 class Rule(Frozen):
     """A declarative condition: exactly one of all/any/not, or a match of `regex`/`json_path` on one part of the item.
 
-    `part` names the part: reply, reasoning, prefix (all texts before the reply), last_user, or tool_calls.  A `json_path` reads
+    `part` names the part: reply, reasoning, prefix (all texts before the reply), last_user, tool_calls (of the reply), or
+    tool_results (of the prefix).  A `json_path` reads
     the JSON that the part holds (tool_calls: a list of {name, arguments}; prefix: the list of messages) and is met when it
     finds a value, or, with `regex`, when a found value matches.
     """
@@ -44,7 +49,7 @@ class Rule(Frozen):
     all: tuple["Rule", ...] | None = None
     any: tuple["Rule", ...] | None = None
     not_: "Rule | None" = Field(default=None, alias="not")
-    part: Literal["reply", "reasoning", "prefix", "last_user", "tool_calls"] | None = None
+    part: Literal["reply", "reasoning", "prefix", "last_user", "tool_calls", "tool_results"] | None = None
     regex: Annotated[str | None, BeforeValidator(_compiles)] = None
     json_path: Annotated[str | None, BeforeValidator(_parses)] = None
 
@@ -81,7 +86,10 @@ class AppliesTo(Frozen):
 
 
 class Behavior(Frozen):
-    """One undesired category: what it is, how a judge or a rule tells it, and the rate a release must stay under."""
+    """One undesired category: what it is, how a judge or a rule tells it, and the rate a release must stay under.
+
+    `severity` words the steps of the scale 0 to 4; `reasoning` and `tool_calls` say whether the judge may go by them.
+    """
 
     name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")
     definition: str
@@ -89,6 +97,9 @@ class Behavior(Frozen):
     grader: Literal["judge", "rule"] = "judge"
     rule: Rule | None = None
     applies_to: AppliesTo = AppliesTo()
+    severity: dict[Annotated[int, Field(ge=0, le=4)], str] = {}
+    reasoning: bool = True
+    tool_calls: bool = True
     threshold_per_100k: float | None = Field(default=None, gt=0, le=100_000)
 
     @model_validator(mode="after")
@@ -98,3 +109,9 @@ class Behavior(Frozen):
         if self.name in RESERVED_COLUMNS:
             raise ValueError(f"{self.name!r} is the name of a column of the grades table; choose another")
         return self
+
+    @property
+    def identity(self) -> str:
+        """Hash of all that the behavior means. A threshold is a demand on the rate, not part of what is measured."""
+        meaning = self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"threshold_per_100k"})
+        return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()[:16]

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AwareDatetime, Field, model_validator
 
-from deploysim_assets.behaviors import Behavior, Frozen, Values
+from deploysim_assets.behaviors import Behavior, Frozen, Rule, Values
 
 CONFIG_FILE = "deploysim.yaml"
 KEY_PATTERN = r"^[A-Za-z0-9._-]+$"
@@ -106,8 +106,28 @@ class Endpoint(Frozen):
     budget: Budget | None = None
 
 
+class Screen(Frozen):
+    """A cheap first stage that clears what the judge need not see: a smaller model at the judge's endpoint, or a rule that raises suspicion.
+
+    `audit_share` of what it clears, drawn at random, is judged anyway: the screen's misses are estimated, never assumed absent.
+    """
+
+    model: str | None = None
+    rule: Rule | None = None
+    audit_share: float = Field(default=0.05, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if (self.model is None) == (self.rule is None):
+            raise ValueError("a screen is either a `model` or a `rule`")
+        return self
+
+
 class Judge(Frozen):
-    """The model that grades; the endpoint's settings hold where it names none of its own."""
+    """The model that grades; the endpoint's settings hold where it names none of its own.
+
+    Of a document longer than `max_characters` the middle is left out, and the grade says how much.
+    """
 
     model: str
     params: dict[str, Any] = Field(default_factory=lambda: {"temperature": 0})
@@ -117,6 +137,8 @@ class Judge(Frozen):
     mode: Literal["online", "batch"] | None = None
     max_concurrency: int | None = Field(default=None, ge=1, le=4096)
     timeout_seconds: float | None = Field(default=None, gt=0)
+    max_characters: int = Field(default=400_000, ge=1_000)
+    screen: "Screen | None" = None
 
 
 class Strata(Frozen):
@@ -296,6 +318,8 @@ class Project(Frozen):
                 "early_stopping: looks at results on the way, so it needs a self-weighting stream and answers at once; "
                 "drop sampling.strata and the judge's mode: batch, or drop early_stopping"
             )
+        if self.early_stopping and self.judge and self.judge.screen:
+            raise ValueError("early_stopping: not together with judge.screen: both decide which replies the judge sees; drop one")
         if self.deidentification.ner and (why := self.deidentification.unreachable(self.home)):
             raise ValueError(why)
         if self.endpoint.budget and self.endpoint.budget.money and not self.prices:

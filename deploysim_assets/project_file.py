@@ -57,6 +57,26 @@ def _explain(wrong: ValidationError, path: Path, behaviors_path: Path) -> Projec
     return ProjectError("\n".join(lines))
 
 
+TAXONOMY = Path(__file__).parent / "grading" / "taxonomy.yaml"
+"""The behaviors that deploysim ships."""
+
+
+def _with_taxonomy(form: dict[str, Any], path: Path) -> list[dict[str, Any]]:
+    """The shipped behaviors, without those in `off`, changed by `override`, and followed by those in `add`."""
+    unknown = set(form) - {"taxonomy", "only", "off", "override", "add"}
+    if unknown or form.get("taxonomy") != "packaged":
+        raise ProjectError(f"{path}: a mapping starts with `taxonomy: packaged` and may hold only, off, override and add; else list the behaviors")
+    shipped = {b["name"]: b for b in cast("list[dict[str, Any]]", _read_yaml(TAXONOMY))}
+    override = {str(b.get("name")): b for b in cast("list[dict[str, Any]]", form.get("override") or [])}
+    only, off = (cast("list[str]", form.get(key) or []) for key in ("only", "off"))
+    named = {*only, *off, *override}
+    strange = sorted(named - set(shipped))
+    if strange:
+        raise ProjectError(f"{path}: {', '.join(strange)}: not in the packaged taxonomy; it has: {', '.join(shipped)}")
+    wanted = [name for name in shipped if name not in off and name in (only or shipped)]
+    return [shipped[name] | override.get(name, {}) for name in wanted] + list(form.get("add") or [])
+
+
 def home_folder() -> Path:
     """DEPLOYSIM_HOME, by default the current folder."""
     return Path(os.environ.get("DEPLOYSIM_HOME") or ".").resolve()
@@ -76,6 +96,8 @@ def load_project(home: Path) -> Project:
     if isinstance(behaviors, str):
         behaviors_path = home / behaviors
         behaviors = _read_yaml(behaviors_path)
+    if isinstance(behaviors, dict):
+        behaviors = _with_taxonomy(cast("dict[str, Any]", behaviors), behaviors_path)
     try:
         return Project.model_validate(config | {"home": home, "behaviors": behaviors})
     except ValidationError as wrong:

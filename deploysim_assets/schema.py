@@ -90,7 +90,8 @@ EVIDENCE = pl.List(pl.Struct({"behavior": pl.String, "severity": pl.Int8, "confi
 def grades(behaviors: list[str]) -> pl.Schema:
     """The grades table: one row per prefix and grading, one nullable Boolean column per behavior (null: not graded).
 
-    `missing` names the behaviors that apply to the prefix and have no grade; `weight` is the prefix's inclusion weight.
+    `missing` names the behaviors that apply to the prefix and have no grade, `skipped` those that a grade was not asked for on purpose
+    (early stopping, or cleared by a screen); `weight` is the prefix's inclusion weight, `cut` the characters the judge was not shown.
     """
     return pl.Schema(
         {
@@ -101,6 +102,8 @@ def grades(behaviors: list[str]) -> pl.Schema:
             "weight": pl.Float64,
             "user_key": pl.String,
             "missing": pl.List(pl.String),
+            "skipped": pl.List(pl.String),
+            "cut": pl.Int64,
             "status": pl.Enum(["graded", "refused", "filtered", "failed"]),
             "error": pl.String,
             "evidence": EVIDENCE,

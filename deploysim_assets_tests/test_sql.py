@@ -18,7 +18,7 @@ def _row(i: int, rude: bool | None, lazy: bool | None, grading: str = "g", strat
     status = "failed" if rude is None and lazy is None else "graded"
     keys = {"prefix_id": f"p{i}", "model_version": "m", "grading_id": grading, "stratum": stratum, "weight": 2.0, "user_key": f"u{i % 3}"}
     missing = ["lazy"] if status == "failed" else []
-    return keys | {"missing": missing, "status": status, "evidence": [], "rude": rude, "lazy": lazy}
+    return keys | {"missing": missing, "skipped": [], "status": status, "evidence": [], "rude": rude, "lazy": lazy}
 
 
 def _table(folder: Path, name: str, rows: list[dict[str, Any]]) -> str:
@@ -53,7 +53,14 @@ def test_gradings_of_production_stay_apart(tmp_path: Path) -> None:
 
 
 def test_pairs_are_of_one_prefix_under_one_grading(tmp_path: Path) -> None:
-    live = [_row(0, True, None), _row(1, True, None), _row(3, False, None), _row(4, False, None), _row(0, True, None, grading="h"), _row(9, True, None)]
+    live = [
+        _row(0, True, None),
+        _row(1, True, None),
+        _row(3, False, None),
+        _row(4, False, None, stratum="api"),
+        _row(0, True, None, grading="h"),
+        _row(9, True, None),
+    ]
     live = [row | {"missing": ["lazy"], "evidence": []} for row in live]
     tables = {"grades": _table(tmp_path, "grades", ROWS), "production_grades": _table(tmp_path, "production_grades", live)}
     assert run_model("paired_counts", tables).rows() == [("rude", "api", 2.0, 0, 0, 0, 1), ("rude", "web", 6.0, 1, 1, 1, 0)]

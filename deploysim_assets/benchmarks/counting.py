@@ -43,6 +43,8 @@ def write_grades(folder: Path, completions: int, behaviors: list[str], strata: i
                 "weight": 1.0 + (stratum % 5) / 2,
                 "user_key": pl.Series(rng.integers(0, completions // 4, n)).cast(pl.String).str.zfill(32),
                 "missing": pl.Series([list[str]()] * n, dtype=pl.List(pl.String)),
+                "skipped": pl.Series([list[str]()] * n, dtype=pl.List(pl.String)),
+                "cut": pl.repeat(0, n, eager=True, dtype=pl.Int64),
                 "status": pl.repeat("graded", n, eager=True),
                 "error": pl.repeat(None, n, eager=True, dtype=pl.String),
                 "evidence": pl.Series([list[str]()] * n),

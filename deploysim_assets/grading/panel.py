@@ -11,7 +11,7 @@ from deploysim_assets.behaviors import Behavior
 from deploysim_assets.endpoint.journal import Journal
 from deploysim_assets.endpoint.wire import request_key
 from deploysim_assets.grading.item import Item
-from deploysim_assets.grading.judge import PROMPT_VERSION, judge_request, repair, verdicts
+from deploysim_assets.grading.judge import PROMPT_VERSION, document, judge_request, repair, verdicts
 from deploysim_assets.grading.rules import holds
 from deploysim_assets.project import Judge, Project
 
@@ -41,7 +41,7 @@ class Panel(NamedTuple):
 
     def record(self) -> dict[str, Any]:
         """Everything that determines a grade, for the registration. The judge's address and pace are not part of it."""
-        judge = self.judge and {"model": self.judge.model, "params": self.judge.params}
+        judge = self.judge and self.judge.model_dump(mode="json", by_alias=True, exclude_none=True, include={"model", "params", "max_characters", "screen"})
         return {"behaviors": [b.model_dump(mode="json", by_alias=True, exclude_none=True) for b in self.behaviors], "judge": judge}
 
     def grader_ids(self) -> dict[str, str]:
@@ -87,15 +87,20 @@ class Panel(NamedTuple):
         row: dict[str, Any] = {k: item.prefix[k] for k in ("prefix_id", "stratum", "weight", "user_key")}
         row |= {"model_version": model_version, "grading_id": self.grading_id, "status": item.status, "error": item.error, "evidence": []}
         row |= dict.fromkeys(self.names)
-        row["missing"] = [b.name for b in self.behaviors if b.name not in skip and b.applies_to.covers(item.prefix)]
+        applies = [b.name for b in self.behaviors if b.applies_to.covers(item.prefix)]
+        row |= {"missing": [name for name in applies if name not in skip], "skipped": [name for name in applies if name in skip], "cut": None}
         if item.reply is None:
             return row
         request = self._request(item, skip)
         if request is not None:
             status, error, found = _judgement(request, journal, failures)
+            assert self.judge is not None
+            row["cut"] = document(item, self.judge.max_characters)[1]
             if found is None:
                 return row | {"status": status, "error": error}
             for name, verdict in found.items():
+                if verdict is None:
+                    continue
                 row[name] = verdict["flagged"]
                 if verdict["flagged"]:
                     severity = max(0, min(4, verdict["severity"]))
@@ -105,10 +110,33 @@ class Panel(NamedTuple):
                 row[behavior.name] = holds(behavior.rule, item.prefix["messages"], item.reply)
                 if row[behavior.name]:
                     row["evidence"].append({"behavior": behavior.name, "severity": None, "confidence": None, "rationale": "rule"})
-        return row | {"status": "graded", "missing": []}
+        without = [name for name in row["missing"] if row[name] is None]
+        if without and not any(row[name] is not None for name in self.names):
+            return row | {"status": "failed", "error": "the judge could not tell"}
+        return row | {"status": "graded", "missing": without}
+
+    def suspicious(self, item: Item, journal: Journal) -> bool:
+        """Whether the screen leaves an item to the judge: it flagged something, could not tell, or gave no usable answer."""
+        assert self.judge is not None and self.judge.screen is not None
+        if self.judge.screen.rule is not None:
+            return item.reply is not None and holds(self.judge.screen.rule, item.prefix["messages"], item.reply)
+        request = next(self.screen_requests([item]), None)
+        if request is None:
+            return False
+        _, _, found = _judgement(request, journal, {})
+        return found is None or any(verdict is None or verdict["flagged"] for verdict in found.values())
+
+    def screen_requests(self, items: Iterable[Item]) -> Iterator[dict[str, Any]]:
+        """The first stage's requests: those of the judge, to the smaller model. None where a rule screens."""
+        screen = self.judge and self.judge.screen
+        if screen and screen.model:
+            yield from (request | {"model": screen.model} for request in self.requests(items))
 
 
-def _judgement(request: dict[str, Any], journal: Journal, failures: dict[str, str]) -> tuple[str, str | None, dict[str, dict[str, Any]] | None]:
+Verdicts = dict[str, dict[str, Any] | None]
+
+
+def _judgement(request: dict[str, Any], journal: Journal, failures: dict[str, str]) -> tuple[str, str | None, Verdicts | None]:
     """Follow a request and its repairs through the journal to the verdicts, or to the state without them."""
     names = request["response_format"]["json_schema"]["schema"]["required"]
     while True:

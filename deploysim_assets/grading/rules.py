@@ -37,6 +37,8 @@ def _texts(rule: Rule, messages: list[dict[str, Any]], reply: dict[str, Any]) ->
             return [reply["reasoning"] or ""]
         case "tool_calls":
             return [f"{call['name']} {call['arguments']}" for call in _calls(reply)]
+        case "tool_results":
+            return [m["content"] or "" for m in messages if m["role"] == "tool"]
         case "last_user":
             return [messages[-1]["content"] or ""]
         case _:
@@ -50,6 +52,8 @@ def _json_texts(rule: Rule, messages: list[dict[str, Any]], reply: dict[str, Any
             document: Any = [{"name": c["name"], "arguments": _parsed(c["arguments"])} for c in _calls(reply)]
         case "prefix":
             document = [m | {"tool_calls": [c | {"arguments": _parsed(c["arguments"])} for c in _calls(m)]} for m in messages]
+        case "tool_results":
+            document = [{"name": m["name"], "content": _parsed(m["content"] or "")} for m in messages if m["role"] == "tool"]
         case _:
             document = _parsed(_texts(rule, messages, reply)[0])
     found = _path(rule.json_path or "$").findall(document)

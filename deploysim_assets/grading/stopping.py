@@ -78,7 +78,8 @@ class Stopping:
         """The row as the forecast may use it: outside the pre-set part a stopped behavior has no grade, since its count stopped on purpose."""
         if place(item) < self._policy.forecast_part:
             return row
-        return row | dict.fromkeys(self.decided) | {"missing": [name for name in row["missing"] if name not in self.decided]}
+        missing = [name for name in row["missing"] if name not in self.decided]
+        return row | dict.fromkeys(self.decided) | {"missing": missing, "skipped": sorted({*row["skipped"], *self.decided})}
 
     def saved(self, items: Iterable[Item]) -> dict[str, int]:
         """Grades that were not asked for, behavior by behavior, and judge calls that were not made at all."""

@@ -10,10 +10,11 @@ from typing import Any, Protocol
 from deploysim_assets.endpoint.ask import ask
 from deploysim_assets.endpoint.budget import costs, open_account
 from deploysim_assets.endpoint.client import Outcome
-from deploysim_assets.endpoint.journal import open_journal
+from deploysim_assets.endpoint.journal import Journal, open_journal
 from deploysim_assets.grading.item import Item
 from deploysim_assets.grading.judge import repair
 from deploysim_assets.grading.panel import Panel
+from deploysim_assets.grading.screening import Screening
 from deploysim_assets.grading.stopping import Decide, Look, Stopping
 from deploysim_assets.project import EarlyStopping, Project
 
@@ -22,6 +23,15 @@ class TableWriter(Protocol):
     """Where the rows go: a version of grades or production_grades."""
 
     def add(self, row: dict[str, Any], table: str = "") -> None: ...
+
+
+def _ask_screen(
+    panel: Panel, items: Callable[[], Iterator[Item]], project: Project, journal: Journal, journal_file: Path, log: Callable[[str], None] | None
+) -> Outcome:
+    def requests() -> Iterator[dict[str, Any]]:
+        return panel.screen_requests(items())
+
+    return ask(requests, project.judge_endpoint(), journal, journal_file, repair, account=open_account(project), log=log)
 
 
 def _stretch(stream: Stopping, look: Look, items: Callable[[], Iterator[Item]]) -> Iterator[Item]:
@@ -55,6 +65,7 @@ def grade_table(
             return panel.row(item, model_version, journal, asked.failures, skip)
 
         stream: Stopping | None = None
+        screening: Screening | None = None
         if stopping is not None:
             stream = Stopping(panel, *stopping, sum(1 for _ in items()))
             while (look := stream.following()) is not None:
@@ -62,10 +73,18 @@ def grade_table(
                 asked = asked.plus(judge(stretch, look.skip))
                 stream.take(look, (row(item, look.skip) for item in stretch()))
         elif any(b.grader == "judge" for b in panel.behaviors):
-            asked = judge(items)
+            if panel.judge and panel.judge.screen:
+                asked = _ask_screen(panel, items, project, journal, journal_file, log)
+                screening = Screening(panel, journal, items())
+                asked = asked.plus(judge(lambda: screening.judged(items())))
+            else:
+                asked = judge(items)
         statuses: Counter[str] = Counter()
         for item in items():
-            graded = stream.released(item, row(item, stream.look_of(item).skip)) if stream else row(item)
+            if stream is not None:
+                graded = stream.released(item, row(item, stream.look_of(item).skip))
+            else:
+                graded = screening.weighted(item, row(item, screening.skip(item))) if screening else row(item)
             statuses[graded["status"]] += 1
             out.add(graded)
     counts: dict[str, Any] = {
@@ -76,6 +95,8 @@ def grade_table(
         "retries": asked.retries,
         **costs(asked, journal_file, project.prices),
     }
+    if screening is not None:
+        counts |= screening.counts()
     if stream is not None:
         counts |= stream.saved(items())
         counts["stopped"] = {name: decided._asdict() for name, decided in stream.decided.items()}

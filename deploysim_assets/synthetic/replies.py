@@ -57,5 +57,5 @@ def judge(document: dict[str, Any], names: list[str]) -> dict[str, Any]:
         u = uniform("judge", behavior.name, json.dumps(document, sort_keys=True))
         flagged = u < JUDGE_SENSITIVITY if behavior.phrase in content else u < JUDGE_FALSE_POSITIVES
         reason = f"The reply says: {behavior.phrase}" if flagged else ""
-        verdicts[behavior.name] = {"flagged": flagged, "severity": 2 * flagged, "confidence": 0.9, "rationale": reason}
+        verdicts[behavior.name] = {"assessment": "graded", "flagged": flagged, "severity": 2 * flagged, "confidence": 0.9, "rationale": reason}
     return verdicts

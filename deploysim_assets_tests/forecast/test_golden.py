@@ -49,7 +49,8 @@ def _sql(rows_conv_stratum_msg_flag: list[Any], W: dict[str, float]) -> dict[str
         {
             "prefix_id": f"{conversation}-{stratum}-{message}", "model_version": "m", "grading_id": "g", "stratum": str(stratum),
             "user_key": f"{stratum}-{conversation}",
-            "weight": W[str(stratum)] / size[str(stratum)], "missing": ["b"] if flag is None else [], "status": "failed" if flag is None else "graded",
+            "weight": W[str(stratum)] / size[str(stratum)], "missing": ["b"] if flag is None else [], "skipped": [],
+            "status": "failed" if flag is None else "graded",
             "evidence": [], "b": None if flag is None else bool(flag),
         }
         for conversation, stratum, message, flag in rows_conv_stratum_msg_flag
