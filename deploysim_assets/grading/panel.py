@@ -73,11 +73,12 @@ class Panel(NamedTuple):
         return judge_request(item, judged, self.judge) if judged and item.reply is not None and self.judge else None
 
     def asked_for(self, item: Item, journal: Journal, skip: AbstractSet[str] = frozenset()) -> Iterator[str]:
-        """The keys of the journalled judge requests for an item, repairs included."""
-        request = self._request(item, skip)
-        while request is not None and (key := request_key(request)) in journal:
-            yield key
-            request = repair(request, journal.get(key))
+        """The keys of the journalled judge and screen requests for an item, repairs included."""
+        for first in (self._request(item, skip), *self.screen_requests([item])):
+            request = first
+            while request is not None and (key := request_key(request)) in journal:
+                yield key
+                request = repair(request, journal.get(key))
 
     def row(self, item: Item, model_version: str, journal: Journal, failures: dict[str, str], skip: AbstractSet[str] = frozenset()) -> dict[str, Any]:
         """The item's row of the grades table. A reply that is missing or could not be graded has null, never false.
