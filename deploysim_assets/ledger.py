@@ -1,4 +1,8 @@
-"""The append-only ledger: registrations and sealed forecasts, each record holding the hash of the one before."""
+"""The append-only ledger: registrations and sealed forecasts, each record holding the hash of the one before.
+
+With DEPLOYSIM_SIGNING_KEY, the path of an Ed25519 private key (PEM), each new record is signed, too: a chain alone can be made anew by
+whoever holds the file.
+"""
 
 import fcntl
 import hashlib
@@ -16,7 +20,10 @@ _GENESIS = "0" * 64
 
 
 class Record(NamedTuple):
-    """One line of the ledger. `hash` covers everything else of it; `previous` is the hash of the line before."""
+    """One line of the ledger. `hash` covers everything else of it; `previous` is the hash of the line before.
+
+    `signature` is the Ed25519 signature of the hash, in hex, where the project signs.
+    """
 
     seq: int
     at: datetime
@@ -25,6 +32,7 @@ class Record(NamedTuple):
     body: dict[str, Any]
     previous: str
     hash: str
+    signature: str | None = None
 
 
 def canonical(value: Any) -> bytes:
@@ -40,7 +48,7 @@ def digest(value: Any) -> str:
 def _parse(line: bytes, path: Path, number: int) -> Record:
     try:
         fields = orjson.loads(line)
-        unsigned = {k: v for k, v in fields.items() if k != "hash"}
+        unsigned = {k: v for k, v in fields.items() if k not in ("hash", "signature")}
         record = Record(at=datetime.fromisoformat(fields["at"]), **{k: v for k, v in fields.items() if k != "at"})
     except (ValueError, TypeError, KeyError, AttributeError):
         raise ProjectError(f"{path}, line {number}: not a ledger record; restore the file from a copy") from None
@@ -49,8 +57,41 @@ def _parse(line: bytes, path: Path, number: int) -> Record:
     return record
 
 
-def read(home: Path) -> list[Record]:
-    """All records, with the chain verified; ProjectError names the first line that does not hold."""
+def _verified(record: Record, public_key: Path, path: Path) -> None:
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    key = load_pem_public_key(public_key.read_bytes())
+    if not isinstance(key, Ed25519PublicKey):
+        raise ProjectError(f"{public_key}: not an Ed25519 public key")
+    if record.signature is None:
+        raise ProjectError(f"{path}, line {record.seq}: is not signed")
+    try:
+        key.verify(bytes.fromhex(record.signature), record.hash.encode())
+    except (InvalidSignature, ValueError):
+        raise ProjectError(f"{path}, line {record.seq}: the signature is not of the holder of {public_key}") from None
+
+
+def _signed(record_hash: str) -> dict[str, str]:
+    """The signature of a record, where the environment names a key."""
+    name = os.environ.get("DEPLOYSIM_SIGNING_KEY")
+    if not name:
+        return {}
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        key = load_pem_private_key(Path(name).read_bytes(), password=None)
+    except (OSError, ValueError, TypeError) as wrong:
+        raise ProjectError(f"DEPLOYSIM_SIGNING_KEY: {name}: not a readable PEM key without password ({type(wrong).__name__})") from None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise ProjectError(f"DEPLOYSIM_SIGNING_KEY: {name}: not an Ed25519 private key; `openssl genpkey -algorithm ed25519` makes one")
+    return {"signature": key.sign(record_hash.encode()).hex()}
+
+
+def read(home: Path, public_key: Path | None = None) -> list[Record]:
+    """All records, with the chain verified, and every signature where a public key (PEM) is named; ProjectError names the first bad line."""
     path = home / LEDGER_FILE
     if not path.exists():
         return []
@@ -59,6 +100,8 @@ def read(home: Path) -> list[Record]:
         record = _parse(line, path, number)
         if record.previous != (records[-1].hash if records else _GENESIS) or record.seq != number:
             raise ProjectError(f"{path}, line {number}: does not follow the line before; a record was removed, added or moved")
+        if public_key is not None:
+            _verified(record, public_key, path)
         records.append(record)
     return records
 
@@ -76,7 +119,8 @@ def append(home: Path, kind: str, model_version: str, body: dict[str, Any]) -> R
             "body": body,
             "previous": records[-1].hash if records else _GENESIS,
         }
-        signed = fields | {"hash": digest(fields)}
+        record_hash = digest(fields)
+        signed = fields | {"hash": record_hash} | _signed(record_hash)
         file.write(canonical(signed) + b"\n")
         file.flush()
         os.fsync(file.fileno())

@@ -79,12 +79,21 @@ def challenging_prompts(project: Project, candidate: str) -> dict[str, Any]:
     return {name: {side: found[model, name] for side, model in sides.items()} for name in names}
 
 
-def registration_body(project: Project, lake: Lake, candidate: str) -> dict[str, Any]:
-    """Everything that determines a forecast, with the version and digest of the prefixes that it rests on."""
+class RegistrationConfig(dg.Config):
+    """Why a candidate is registered again; not needed the first time."""
+
+    reason: str = ""
+
+
+def registration_body(project: Project, lake: Lake, candidate: str, reason: str = "") -> dict[str, Any]:
+    """Everything that determines a forecast, with the version and digest of the prefixes that it rests on.
+
+    A later version names its reason, the record that it replaces and what changed; ProjectError where it has no reason.
+    """
     predecessor = project.predecessor(candidate)
     version = lake.current("deidentified_prefixes", predecessor)
     panel = Panel.of(project)
-    return {
+    body: dict[str, Any] = {
         "model_version": candidate,
         "predecessor": predecessor,
         "prefixes": {
@@ -96,6 +105,7 @@ def registration_body(project: Project, lake: Lake, candidate: str) -> dict[str,
         },
         "panel": panel.record(),
         "grader_ids": panel.grader_ids(),
+        "behavior_ids": {b.name: b.identity for b in panel.behaviors},
         "grading_id": panel.grading_id,
         "candidate": project.release(candidate).asked_as.model_dump(mode="json"),
         "sampling": project.sampling.model_dump(mode="json"),
@@ -105,6 +115,16 @@ def registration_body(project: Project, lake: Lake, candidate: str) -> dict[str,
         "early_stopping": project.early_stopping.model_dump(mode="json") if project.early_stopping else None,
         "challenging_prompts": challenging_prompts(project, candidate),
     }
+    before = ledger.latest(project.home, "registration", candidate)
+    if before is None:
+        return body | {"version": 1, "reason": "first registration", "replaces": None, "changes": []}
+    if not reason.strip():
+        raise ProjectError(
+            f"{candidate} was registered at {before.at:%Y-%m-%d %H:%M} UTC; a new registration needs a reason, which the report shows: "
+            f"`deploysim register {candidate} --reason ...`, or `reason` in the run's config"
+        )
+    changes = sorted(name for name in body if body[name] != before.body.get(name))
+    return body | {"version": before.body["version"] + 1, "reason": reason.strip(), "replaces": before.hash, "changes": changes}
 
 
 @dg.asset(
@@ -113,9 +133,11 @@ def registration_body(project: Project, lake: Lake, candidate: str) -> dict[str,
     automation_condition=ONCE,
     group_name="forecast",
 )
-def preregistration(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], project: dg.ResourceParam[Project]) -> dg.MaterializeResult[pl.DataFrame]:
+def preregistration(
+    context: dg.AssetExecutionContext, config: RegistrationConfig, lake: dg.ResourceParam[Lake], project: dg.ResourceParam[Project]
+) -> dg.MaterializeResult[pl.DataFrame]:
     """Write behaviors, rubrics, grader identities, sampling design, prefix set, thresholds and estimator to the ledger."""
-    body = registration_body(project, lake, context.partition_key)
+    body = registration_body(project, lake, context.partition_key, config.reason)
     record = ledger.append(project.home, "registration", context.partition_key, body)
     row = {
         "model_version": body["model_version"],
@@ -127,5 +149,12 @@ def preregistration(context: dg.AssetExecutionContext, lake: dg.ResourceParam[La
         "registered_at": record.at,
         "body": ledger.canonical(body).decode(),
     }
-    metadata = {"prefixes": row["prefixes"], "grading_id": row["grading_id"], "ledger_record": record.seq, "record_hash": record.hash}
+    metadata = {
+        "registration": body["version"],
+        "reason": body["reason"],
+        "prefixes": row["prefixes"],
+        "grading_id": row["grading_id"],
+        "ledger_record": record.seq,
+        "record_hash": record.hash,
+    }
     return dg.MaterializeResult(value=pl.DataFrame([row], schema=REGISTRATIONS), metadata=metadata)

@@ -1,55 +1,18 @@
 """The command line: conveniences over Dagster. Everything it does is a run of the code location's jobs and shows in the UI."""
 
-import os
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from deploysim_assets import ledger
+from deploysim_assets.cli.audit import audit
+from deploysim_assets.cli.running import clear_errors, tell, with_operations
 from deploysim_assets.project import CONFIG_FILE, ProjectError
 from deploysim_assets.project_file import home_folder, load_project
 
 if TYPE_CHECKING:
     from deploysim_assets.cli.operations import Operations
-
-P = ParamSpec("P")
-
-
-def _tell(message: str) -> None:
-    click.echo(f"  {message}", err=True)
-
-
-def _clear_errors(command: Callable[P, None]) -> Callable[P, None]:
-    @wraps(command)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            command(*args, **kwargs)
-        except ProjectError as wrong:
-            raise click.ClickException(str(wrong)) from None
-
-    return run
-
-
-def _with_operations(command: "Callable[Concatenate[Operations, P], None]") -> Callable[P, None]:
-    """Open the project and its Dagster instance, as DEPLOYSIM_HOME and DAGSTER_HOME say, and hand them to the command."""
-
-    @wraps(command)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        home = home_folder()
-        project = load_project(home)
-        import dagster as dg
-
-        from deploysim_assets.cli.instance import dagster_home
-        from deploysim_assets.cli.operations import Operations
-        from deploysim_assets.definitions import defs
-
-        os.environ["DAGSTER_HOME"] = str(dagster_home(home))
-        with dg.DagsterInstance.get() as instance:
-            command(Operations(project, defs, instance, _tell), *args, **kwargs)
-
-    return _clear_errors(run)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -62,7 +25,7 @@ def main() -> None:
 
 
 @main.command()
-@_clear_errors
+@clear_errors
 def init() -> None:
     """Write a project to start from: deploysim.yaml, behaviors.yaml, workspace.yaml and the keys."""
     from deploysim_assets.cli.instance import WORKSPACE_YAML, dagster_home
@@ -89,18 +52,18 @@ def init() -> None:
 )
 @click.option("--seed", default=1, show_default=True, help="Seed of the synthetic world.")
 @click.option("--conversations", type=click.IntRange(min=50), default=3_000, show_default=True, help="Production conversations of each release.")
-@_clear_errors
+@clear_errors
 def demo(home: Path, seed: int, conversations: int) -> None:
     """Forecast, ship and score four releases of a synthetic chat product whose true rates are known."""
     from deploysim_assets.cli.demo import run_demo
 
-    run_demo(home.resolve(), seed, conversations, _tell)
+    run_demo(home.resolve(), seed, conversations, tell)
 
 
 @main.command()
 @click.argument("model")
 @click.option("--fresh", is_flag=True, help="Ask and grade the candidate anew, whatever it was answered before.")
-@_with_operations
+@with_operations
 def forecast(operations: "Operations", model: str, fresh: bool) -> None:
     """Register MODEL, simulate its deployment on its predecessor's traffic, and seal the forecast.
 
@@ -111,8 +74,17 @@ def forecast(operations: "Operations", model: str, fresh: bool) -> None:
 
 
 @main.command()
+@click.argument("model")
+@click.option("--reason", default="", help="Why it is registered again; the ledger and the report show it.")
+@with_operations
+def register(operations: "Operations", model: str, reason: str) -> None:
+    """Register MODEL (again, with a reason) as the files and its predecessor's traffic are now. The next forecast rests on it."""
+    operations.register(model, reason)
+
+
+@main.command()
 @click.argument("models", nargs=-1, required=True)
-@_with_operations
+@with_operations
 def backfill(operations: "Operations", models: tuple[str, ...]) -> None:
     """Read and grade the production logs of MODELS, and score the forecasts that were made of them."""
     operations.backfill(models)
@@ -124,7 +96,7 @@ def backfill(operations: "Operations", models: tuple[str, ...]) -> None:
 @click.argument("log_format", metavar="FORMAT")
 @click.argument("path")
 @click.option("--model-version", required=True, help="The release whose production logs these are.")
-@_clear_errors
+@clear_errors
 def import_logs(log_format: str, path: str, model_version: str) -> None:
     """Bring logs of FORMAT at PATH (a file, a glob or an fsspec URL) into the release's log folder, as openai_chat.
 
@@ -173,23 +145,28 @@ def _document(operations: "Operations", model: str) -> dict[str, Any]:
         realized = [r for r in realized if r["grading_id"] == grading]
     if not estimates and not realized:
         raise ProjectError(f"{model}: nothing to report yet; run `deploysim forecast {model}`, or `deploysim backfill {model}` once its logs are there")
-    return release_report(model, estimates, realized, scored, summarize(scored) if scored else {})
+    records = [record for record in ledger.read(operations.project.home) if record.model_version == model]
+    return release_report(
+        model, estimates, realized, scored, summarize(scored) if scored else {}, [r.body | {"at": r.at} for r in records if r.kind == "registration"]
+    )
 
 
 def _show(operations: "Operations", model: str) -> None:
-    from deploysim_assets.report.document import HEADER, cells, verdict
+    from deploysim_assets.report.document import HEADER, cells, registered_again, verdict
     from deploysim_assets.report.tables import console, rich_table
 
     document = _document(operations, model)
     out = console()
     out.print(rich_table(f"{model}: rates per 100,000 messages", HEADER, cells(document)))
     out.print(verdict(document["summary"]))
+    for line in registered_again(document):
+        out.print(line)
 
 
 @main.command()
 @click.argument("model")
 @click.option("--format", "form", type=click.Choice(["table", "json", "md"]), default="table", show_default=True)
-@_with_operations
+@with_operations
 def report(operations: "Operations", model: str, form: str) -> None:
     """The forecast of MODEL and, once production was graded, its score."""
     if form == "table":
@@ -208,7 +185,7 @@ def report(operations: "Operations", model: str, form: str) -> None:
 @click.option("--ratio", default=1.5, show_default=True, type=click.FloatRange(min=1.01), help="Change against the live model to be told from none.")
 @click.option("--prefixes", type=click.IntRange(min=1), help="Cost of so many prefixes; default: sampling.max_prefixes.")
 @click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Write a PNG: width of the forecast against prefixes.")
-@_with_operations
+@with_operations
 def plan(operations: "Operations", factor: float, ratio: float, prefixes: int | None, plot: Path | None) -> None:
     """How many prefixes for which precision, gate or comparison, what they cost, and where more stop helping."""
     from deploysim_assets.cli.plan import make_plan, show_plan, write_plot
@@ -221,7 +198,7 @@ def plan(operations: "Operations", factor: float, ratio: float, prefixes: int | 
 
 
 @main.command()
-@_with_operations
+@with_operations
 def status(operations: "Operations") -> None:
     """What there is of each release, and what can be done next."""
     from deploysim_assets.cli.operations import next_step
@@ -241,7 +218,7 @@ def status(operations: "Operations") -> None:
 @click.option("--user-id", "users", multiple=True, help="A user to forget; may be given often.")
 @click.option("--conversation-id", "conversations", multiple=True, help="A conversation to forget; may be given often.")
 @click.option("--file", "listed", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="One `user ID` or `conversation ID` per line.")
-@_with_operations
+@with_operations
 def forget(operations: "Operations", users: tuple[str, ...], conversations: tuple[str, ...], listed: Path | None) -> None:
     """Remove users and conversations from every table, journal and log file, for good, and show that nothing is left.
 
@@ -270,45 +247,4 @@ def forget(operations: "Operations", users: tuple[str, ...], conversations: tupl
     click.echo("Nothing of them is left in the project.")
 
 
-@main.group()
-def audit() -> None:
-    """Look for what should not be there."""
-
-
-@audit.command("deid")
-@click.option("--per-cell", type=click.IntRange(min=1), default=300, show_default=True, help="Canaries of each type, script and container.")
-@click.option("--seed", default=1, show_default=True)
-@click.option("--clean", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Folder of texts without identifiers, for false hits.")
-@click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Write a plot of the bounds here (PNG).")
-@_clear_errors
-def audit_deid(per_cell: int, seed: int, clean: Path | None, plot: Path | None) -> None:
-    """Plant seeded canaries of every type, script and container, de-identify them, and print the recall with its lower 95% bound.
-
-    Ends with exit code 1 where a bound is below 0.99.
-    """
-    from deploysim_assets.deidentify.audit import canary_recall, false_hits
-    from deploysim_assets.deidentify.patterns import PatternDetector
-    from deploysim_assets.deidentify.scrub import Scrubber
-    from deploysim_assets.report.plots import recall_plot
-    from deploysim_assets.report.tables import console, rich_table
-
-    out = console()
-    cells = list(canary_recall(Scrubber(b"audit" * 8), seed, per_cell))
-    below = [c for c in cells if c.lower < 0.99]
-    by_type = {kind: [c for c in cells if c.type == kind] for kind in dict.fromkeys(c.type for c in cells)}
-    rows = [
-        [kind, f"{sum(c.planted for c in of):,}", f"{sum(c.caught for c in of) / sum(c.planted for c in of):.5f}", f"{min(c.lower for c in of):.4f}"]
-        for kind, of in by_type.items()
-    ]
-    out.print(rich_table("Canaries: recall, and the lowest 95% lower bound of a script and container", ("type", "planted", "recall", "lowest bound"), rows))
-    for cell in below:
-        out.print(f"below 0.99: {cell.type} in {cell.script} {cell.container}: {cell.caught} of {cell.planted}, lower bound {cell.lower:.4f}")
-    if clean:
-        texts = (p.read_text(encoding="utf-8", errors="replace") for p in sorted(clean.rglob("*")) if p.is_file())
-        found = false_hits(PatternDetector(), (text[i : i + 4000] for text in texts for i in range(0, len(text), 4000)))
-        out.print(f"clean text: {found.per_megabyte:.1f} hits per MB over {found.megabytes:.1f} MB {found.by_type}")
-    if plot:
-        plot.write_bytes(recall_plot([c._asdict() | {"lower": c.lower} for c in cells], "De-identification: lower 95% bound of canary recall"))
-        out.print(f"plot: {plot}")
-    if below:
-        raise click.exceptions.Exit(1)
+main.add_command(audit)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import dagster as dg
 
@@ -33,10 +34,10 @@ class Operations:
         self.lake = Lake(project.home / "lake")
         close_dead_runs(instance)
 
-    def run(self, job: str, model: str | None, assets: Sequence[str]) -> None:
+    def run(self, job: str, model: str | None, assets: Sequence[str], config: dict[str, Any] | None = None) -> None:
         """Run some assets of a job for a partition; ProjectError with the first failed step's reason."""
         self.tell(f"{f'{model}: ' if model else ''}{', '.join(assets)}")
-        self._run_once(job, model, assets)
+        self._run_once(job, model, assets, config)
         while model and (open_now := [a for a in assets if (a, model) in with_open_batches(self.project)]):
             self._wait_for_batches(open_now[0], model)
             assets = assets[assets.index(open_now[0]) :]
@@ -49,9 +50,9 @@ class Operations:
         while any_open(journal_file(self.project.home, asset, model), endpoint):
             time.sleep(endpoint.batches.poll_seconds)
 
-    def _run_once(self, job: str, model: str | None, assets: Sequence[str]) -> None:
+    def _run_once(self, job: str, model: str | None, assets: Sequence[str], config: dict[str, Any] | None = None) -> None:
         result = self.definitions.resolve_job_def(job).execute_in_process(
-            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}, "ops": config or {}},
             instance=self.instance,
             partition_key=model,
             asset_selection=[dg.AssetKey(a) for a in assets],
@@ -93,21 +94,33 @@ class Operations:
         if fresh:
             for asset in ("candidate_completions", "grades"):
                 set_aside(journal_file(self.project.home, asset, candidate))
-        elif not self._to_make(candidate, _FORECAST):
+        elif not self._registered_anew(candidate) and not self._to_make(candidate, _FORECAST):
             self.tell(f"{candidate}: the forecast is sealed already")
             return
         if not self.lake.current("preregistration", candidate):
-            self.report_log_files(predecessor)
-            if not self._corpus_is_current(predecessor):
-                self.run("production", predecessor, _CORPUS)
-            self.run("forecast", candidate, ["preregistration"])
+            self.register(candidate, "")
         if not self._graded_for(candidate, predecessor):
             self.run("production", predecessor, _PRODUCTION)
         if self.project.self_replay and not self._replayed_for(candidate, predecessor):
             self.run("self_replay", predecessor, _REPLAY)
-        self.run("forecast", candidate, _FORECAST if fresh else self._to_make(candidate, _FORECAST))
+        anew = fresh or self._registered_anew(candidate)
+        self.run("forecast", candidate, _FORECAST if anew else self._to_make(candidate, _FORECAST))
         if self.project.elicitation:
             self.run("elicitation", candidate, _ELICITATION)
+
+    def register(self, candidate: str, reason: str) -> None:
+        """Register the candidate on its predecessor's traffic as it is now; ProjectError where it was registered and no reason is given."""
+        predecessor = self.project.predecessor(candidate)
+        self.report_log_files(predecessor)
+        if not self._corpus_is_current(predecessor):
+            self.run("production", predecessor, _CORPUS)
+        self.run("forecast", candidate, ["preregistration"], {"preregistration": {"config": {"reason": reason}}})
+
+    def _registered_anew(self, candidate: str) -> bool:
+        """Whether the grades rest on an earlier registration than the current one."""
+        if not (self.lake.current("preregistration", candidate) and self.lake.current("grades", candidate)):
+            return False
+        return self.lake.stats("grades", candidate)["registration"] != Registration.load(self.lake, candidate).record_hash
 
     def _graded_for(self, candidate: str, predecessor: str) -> bool:
         if self._to_make(predecessor, _PRODUCTION):

@@ -1,5 +1,6 @@
 """The release report: one document for people and machines, rates as fractions."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from deploysim_assets.report.tables import limits, markdown_table, observed, per_100k, summary_markdown, times
@@ -44,12 +45,23 @@ def release_report(
     realized: list[dict[str, Any]],
     scored: list[dict[str, Any]],
     summary: dict[str, Any],
+    registrations: Sequence[dict[str, Any]] = (),
 ) -> dict[str, Any]:
-    """The report of a release from the rows of its tables; what is not there yet is null."""
+    """The report of a release from the rows of its tables and the bodies of its registrations; what is not there yet is null."""
     by_name = [{row["behavior"]: row for row in rows} for rows in (estimates, realized, scored)]
     names = list(dict.fromkeys(name for rows in by_name for name in rows))
     behaviors = [_behavior(name, *(rows.get(name) for rows in by_name)) for name in names]
-    return {"model_version": model_version, "behaviors": behaviors, "summary": summary}
+    registered = [{name: body[name] for name in ("version", "at", "reason", "changes")} for body in registrations]
+    return {"model_version": model_version, "behaviors": behaviors, "summary": summary, "registrations": registered}
+
+
+def registered_again(document: dict[str, Any]) -> list[str]:
+    """One sentence for each registration, where there is more than one."""
+    if len(document["registrations"]) < 2:
+        return []
+    said = "Registration {version}, {at:%Y-%m-%d %H:%M} UTC: {reason}{changed}."
+    changed = {True: "", False: " (changed: {})"}
+    return [said.format(**r, changed=changed[not r["changes"]].format(", ".join(r["changes"]))) for r in document["registrations"]]
 
 
 def cells(document: dict[str, Any]) -> list[list[str]]:
@@ -91,7 +103,8 @@ def markdown(document: dict[str, Any]) -> str:
     scored = f"\n{summary_markdown(document['summary'])}\n" if document["summary"].get("behaviors") else ""
     regressions = [b["behavior"] for b in document["behaviors"] if b.get("regression")]
     worse = f"\nMore often than the live model on the same prefixes (Holm, 5%): {', '.join(regressions)}.\n" if regressions else ""
+    again = "".join(f"\n{line}\n" for line in registered_again(document))
     return (
         f"# {document['model_version']}\n\nRates per 100,000 messages. {verdict(document['summary'])}\n\n"
-        f"{markdown_table(HEADER, cells(document))}\n\n\\* fewer than 5 events on a side: unresolved.\n{scored}{worse}"
+        f"{markdown_table(HEADER, cells(document))}\n\n\\* fewer than 5 events on a side: unresolved.\n{scored}{worse}{again}"
     )

@@ -1,0 +1,51 @@
+"""What every command does around its own work: open the project and its Dagster instance, and say errors in one clear line."""
+
+import os
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Concatenate, ParamSpec
+
+import click
+
+from deploysim_assets.project import ProjectError
+from deploysim_assets.project_file import home_folder, load_project
+
+if TYPE_CHECKING:
+    from deploysim_assets.cli.operations import Operations
+
+P = ParamSpec("P")
+
+
+def tell(message: str) -> None:
+    click.echo(f"  {message}", err=True)
+
+
+def clear_errors(command: Callable[P, None]) -> Callable[P, None]:
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except ProjectError as wrong:
+            raise click.ClickException(str(wrong)) from None
+
+    return run
+
+
+def with_operations(command: "Callable[Concatenate[Operations, P], None]") -> Callable[P, None]:
+    """Open the project and its Dagster instance, as DEPLOYSIM_HOME and DAGSTER_HOME say, and hand them to the command."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        home = home_folder()
+        project = load_project(home)
+        import dagster as dg
+
+        from deploysim_assets.cli.instance import dagster_home
+        from deploysim_assets.cli.operations import Operations
+        from deploysim_assets.definitions import defs
+
+        os.environ["DAGSTER_HOME"] = str(dagster_home(home))
+        with dg.DagsterInstance.get() as instance:
+            command(Operations(project, defs, instance, tell), *args, **kwargs)
+
+    return clear_errors(run)
