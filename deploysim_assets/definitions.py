@@ -7,6 +7,7 @@ from deploysim_assets.assets.candidate_completions import candidate_completions
 from deploysim_assets.assets.deidentified_prefixes import deidentified_prefixes
 from deploysim_assets.assets.elicitation import elicitation_completions, elicitation_grades, elicitation_profile
 from deploysim_assets.assets.error_decomposition import error_decomposition
+from deploysim_assets.assets.grader_quality import grader_quality
 from deploysim_assets.assets.grades import grades
 from deploysim_assets.assets.log_files import log_files, new_logs_sensor
 from deploysim_assets.assets.open_batches import open_batches_sensor
@@ -45,7 +46,7 @@ def definitions(project: Project) -> dg.Definitions:
     )
     base = project.home / "lake"
     return dg.Definitions(
-        assets=[log_files, *production, *candidate, *replay, *again, *sql, scorecard],
+        assets=[log_files, *production, *candidate, *replay, *again, *sql, scorecard, grader_quality],
         asset_checks=[*CORPUS_CHECKS, *FORECAST_CHECKS],
         sensors=[automation, new_logs_sensor(project), *([open_batches_sensor(project)] if project.uses_batches else [])],
         jobs=[
@@ -54,6 +55,7 @@ def definitions(project: Project) -> dg.Definitions:
             dg.define_asset_job("score", dg.AssetSelection.assets("calibration_report", *(["error_decomposition"] if replay else []))),
             *([dg.define_asset_job("self_replay", dg.AssetSelection.groups("self_replay") - DECOMPOSITION)] if replay else []),
             *([dg.define_asset_job("elicitation", dg.AssetSelection.groups("elicitation"))] if again else []),
+            dg.define_asset_job("graders", dg.AssetSelection.assets("grader_quality")),
             dg.define_asset_job("summary", dg.AssetSelection.assets("scorecard")),
         ],
         resources={"lake": Lake(base), "project": project, "io_manager": LakeIOManager(base=str(base))},

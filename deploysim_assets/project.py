@@ -286,6 +286,7 @@ class Project(Frozen):
     early_stopping: EarlyStopping | None = None
     elicitation: Elicitation | None = None
     challenging_prompts: str | None = None
+    min_precision: float = Field(default=0.3, ge=0, le=1)
 
     @model_validator(mode="after")
     def _registry_holds_together(self) -> Self:

@@ -234,6 +234,9 @@ CALIBRATION = pl.Schema(
         **{f"{baseline}_error": pl.Float64 for baseline in _BASELINES},
         "blend_in_80": pl.Boolean,
         "blend_in_95": pl.Boolean,
+        "precision": pl.Float64,
+        "precision_low": pl.Float64,
+        "precision_high": pl.Float64,
         "prospective": pl.Boolean,
         "forecast_version": pl.String,
         "realized_version": pl.String,
@@ -309,3 +312,26 @@ ELICITATION = pl.Schema(
     }
 )
 """elicitation_profile: per flagged prefix, repeats graded and flagged, and how likely the next answer shows the behavior."""
+
+GRADER_QUALITY = pl.Schema(
+    {
+        "source": pl.String,
+        "model_version": pl.String,
+        "behavior": pl.String,
+        "grader_id": pl.String,
+        "labels": pl.Int64,
+        "stale": pl.Boolean,
+        "graded": pl.Int64,
+        "flagged": pl.Int64,
+        "audited_flags": pl.Int64,
+        "true_positives": pl.Int64,
+        "audited_unflagged": pl.Int64,
+        "misses": pl.Int64,
+        **{f"{name}{end}": pl.Float64 for name in ("precision", "recall", "kappa", "alpha", "confirmed_rate") for end in ("", "_low", "_high")},
+        "rate_bound_low": pl.Float64,
+        "rate_bound_high": pl.Float64,
+    }
+)
+"""grader_quality: per table, model and behavior what people said of flags and non-flags. `recall` and `kappa` weigh both by how common
+they are; `alpha` is the agreement of the people; `confirmed_rate` is flag rate times precision, a lower bound of the true rate;
+`rate_bound_*` hold without a model. A stale row's labels are of a grader identity that the table no longer has."""

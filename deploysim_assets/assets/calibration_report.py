@@ -7,6 +7,7 @@ import dagster as dg
 import polars as pl
 
 from deploysim_assets import ledger
+from deploysim_assets.assets.grader_quality import current_quality
 from deploysim_assets.assets.preregistration import Registration
 from deploysim_assets.assets.rate_estimates import errors_of
 from deploysim_assets.automation import CHEAP
@@ -27,6 +28,12 @@ def seal_of(project: Project, lake: Lake, candidate: str) -> ledger.Record:
     raise ProjectError(f"{project.home / ledger.LEDGER_FILE}: no seal of the forecast for {candidate} made at {sealed_at}; restore the ledger")
 
 
+def _precision(quality: dict[str, Any] | None) -> dict[str, Any]:
+    """What people confirmed of the grader, beside the error: errors and changes of flag rates are shrunk by the precision."""
+    names = ("precision", "precision_low", "precision_high")
+    return {name: quality[name] for name in names} if quality else {}
+
+
 def score_forecast(project: Project, lake: Lake, candidate: str) -> list[dict[str, Any]]:
     """Score every behavior that was graded on both sides; ProjectError where production was not graded by the registered graders."""
     from deploysim_assets.forecast.estimate import score
@@ -43,8 +50,10 @@ def score_forecast(project: Project, lake: Lake, candidate: str) -> list[dict[st
     first = lake.stats("raw_logs", candidate)["first_message_at"]
     prospective = first is not None and seal.at < datetime.fromisoformat(first)
     errors = errors_of(seal.body["history"], registered.panel.names)
+    quality = current_quality(lake, registered.panel.grader_ids(), candidate, registered.predecessor)
     return [
         {"model_version": candidate, "behavior": row["behavior"], "prospective": prospective, **versions}
+        | _precision(quality.get(row["behavior"]))
         | score(row, realized[row["behavior"]], errors[row["behavior"]])
         for row in seal.body["rows"]
         if row["n"] and row["behavior"] in realized

@@ -7,6 +7,7 @@ import dagster as dg
 import polars as pl
 
 from deploysim_assets import ledger
+from deploysim_assets.assets.grader_quality import current_quality
 from deploysim_assets.assets.preregistration import Registration
 from deploysim_assets.assets.realized_rates import counts_by_behavior
 from deploysim_assets.automation import ONCE
@@ -96,10 +97,10 @@ def design_effects(realized: list[dict[str, Any]]) -> dict[str, float]:
     return {r["behavior"]: max(1.0, r["design_effect"] if r["k"] >= few else pooled) for r in known}
 
 
-def estimates(lake: Lake, registered: Registration, history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def estimates(lake: Lake, registered: Registration, history: list[dict[str, Any]], min_precision: float) -> list[dict[str, Any]]:
     """The forecast's rows, one per registered behavior, also for one that nothing was graded for."""
     from deploysim_assets.forecast.counts import uniform
-    from deploysim_assets.forecast.estimate import Baselines, estimate, with_multiplicity
+    from deploysim_assets.forecast.estimate import Baselines, blocked, estimate, with_multiplicity
 
     candidate, live = registered.model_version, registered.predecessor
     counts = counts_by_behavior(lake.scan("rate_counts", candidate).collect(), lake.scan("flag_clusters", candidate).collect())
@@ -111,6 +112,7 @@ def estimates(lake: Lake, registered: Registration, history: list[dict[str, Any]
     effects = design_effects(production)
     stopped = lake.stats("grades", candidate).get("stopped", {})
     errors = errors_of(history, registered.panel.names)
+    quality = current_quality(lake, registered.panel.grader_ids(), candidate, live)
     rows: list[dict[str, Any]] = []
     for behavior in registered.panel.behaviors:
         name = behavior.name
@@ -120,6 +122,7 @@ def estimates(lake: Lake, registered: Registration, history: list[dict[str, Any]
         found, planned = counts.get(name, uniform(0, ())), baselines.persistence[1]
         decided = stopped.get(name, {}).get("decision")
         row = estimate(found, errors[name], planned, baselines, pairs.get(name), threshold, effects.get(name, 1.0), decided)
+        row["gate"] = blocked(row["gate"], quality.get(name), min_precision)
         rows.append({"model_version": candidate, "behavior": name, "grading_id": registered.panel.grading_id, **row})
     return with_multiplicity(rows)
 
@@ -152,7 +155,7 @@ def rate_estimates(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lak
     candidate = context.partition_key
     registered = Registration.load(lake, candidate)
     history = scored_history(project, lake, candidate)
-    rows = estimates(lake, registered, history)
+    rows = estimates(lake, registered, history, project.min_precision)
     body = {"registration": registered.record_hash, "history": history, "rows": rows, "funnel": lake.stats("grades", candidate)}
     seal = ledger.append(project.home, "forecast", candidate, body)
     frame = pl.DataFrame([row | {"sealed_at": seal.at} for row in rows], schema=RATE_ESTIMATES)
@@ -164,7 +167,7 @@ def rate_estimates(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lak
             "history_pairs": len(history),
             "history_reports": sorted({entry["report"] for entry in history}),
             "regressions": [row["behavior"] for row in rows if row.get("regression")],
-            "gates_failed": [row["behavior"] for row in rows if row["gate"] == "fail"],
+            "gates_failed": [row["behavior"] for row in rows if row["gate"] in ("fail", "blocked")],
             "forecast": dg.MetadataValue.md(inline_image(forecast_plot(rows, f"Forecast for {candidate}"))),
         },
     )

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from deploysim_assets.cli.audit_graders import graders
 from deploysim_assets.cli.running import clear_errors, with_operations
 from deploysim_assets.project import ProjectError
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 @click.group()
 def audit() -> None:
     """Look for what should not be there."""
+
+
+audit.add_command(graders)
 
 
 @audit.command("ledger")

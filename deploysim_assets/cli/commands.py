@@ -131,7 +131,9 @@ def import_logs(log_format: str, path: str, model_version: str) -> None:
 
 
 def _document(operations: "Operations", model: str) -> dict[str, Any]:
+    from deploysim_assets.assets.grader_quality import current_quality
     from deploysim_assets.assets.preregistration import Registration
+    from deploysim_assets.forecast.estimate import blocked
     from deploysim_assets.forecast.summary import summarize
     from deploysim_assets.report.document import release_report
 
@@ -140,15 +142,18 @@ def _document(operations: "Operations", model: str) -> dict[str, Any]:
     estimates, scored, realized = (
         list(lake.rows(asset, model)) if lake.current(asset, model) else [] for asset in ("rate_estimates", "calibration_report", "realized_rates")
     )
+    quality: dict[str, dict[str, Any]] = {}
     if lake.current("preregistration", model):
-        grading = Registration.load(lake, model).panel.grading_id
-        realized = [r for r in realized if r["grading_id"] == grading]
+        registered = Registration.load(lake, model)
+        realized = [r for r in realized if r["grading_id"] == registered.panel.grading_id]
+        quality = current_quality(lake, registered.panel.grader_ids(), model, registered.predecessor)
+        for row in estimates:
+            row["gate"] = blocked(row["gate"], quality.get(row["behavior"]), operations.project.min_precision)
     if not estimates and not realized:
         raise ProjectError(f"{model}: nothing to report yet; run `deploysim forecast {model}`, or `deploysim backfill {model}` once its logs are there")
-    records = [record for record in ledger.read(operations.project.home) if record.model_version == model]
-    return release_report(
-        model, estimates, realized, scored, summarize(scored) if scored else {}, [r.body | {"at": r.at} for r in records if r.kind == "registration"]
-    )
+    records = [record for record in ledger.read(operations.project.home) if record.kind == "registration" and record.model_version == model]
+    registrations = [record.body | {"at": record.at} for record in records]
+    return release_report(model, estimates, realized, scored, summarize(scored) if scored else {}, registrations, quality)
 
 
 def _show(operations: "Operations", model: str) -> None:

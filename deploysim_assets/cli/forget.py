@@ -15,6 +15,7 @@ from deploysim_assets.assets.production_grades import needed_panels
 from deploysim_assets.deidentify.keys import Keys, load_keys
 from deploysim_assets.endpoint.journal import drop_answers, journal_file, open_journal, put_aside
 from deploysim_assets.grading.item import Item
+from deploysim_assets.grading.labels import drop_labels
 from deploysim_assets.grading.panel import Panel
 from deploysim_assets.lake import Lake
 from deploysim_assets.logs import reader
@@ -180,6 +181,7 @@ def forget(project: Project, lake: Lake, instance: dg.DagsterInstance, users: se
         telling = doomed.rows(_read(folder).collect_schema().names())
         if telling is not None:
             rows[f"{asset}[{key}]"] += lake.drop_rows(folder, telling)
+    rows["labels"] += drop_labels(project.home, doomed.prefixes)
     lines, remaining = _clean_logs(project, doomed)
     taken = {name: count for name, count in rows.items() if count}
     hashes = {"users": sorted(doomed.user_keys), "conversations": sorted(doomed.conversation_keys)}
@@ -190,6 +192,7 @@ def forget(project: Project, lake: Lake, instance: dg.DagsterInstance, users: se
 
 def _mark_stale(project: Project, instance: dg.DagsterInstance, taken: dict[str, int]) -> None:
     """An observation on every partition that lost rows, and on the forecasts and scores that rest on one."""
+    taken = {name: count for name, count in taken.items() if "[" in name}
     touched = {name.split("[")[1].rstrip("]") for name in taken}
     resting = {
         f"{asset}[{r.model_version}]": 0

@@ -100,7 +100,7 @@ class Agreement(NamedTuple):
     high: float
 
 
-def cohen_kappa(both: int, first: int, second: int, neither: int, level: float = 0.95) -> Agreement:
+def cohen_kappa(both: float, first: float, second: float, neither: float, level: float = 0.95) -> Agreement:
     """Cohen's kappa of two raters' yes/no labels, with its asymptotic interval (Fleiss, Cohen & Everitt 1969)."""
     n = both + first + second + neither
     table = np.array([[both, first], [second, neither]]) / n
@@ -137,3 +137,41 @@ def krippendorff_alpha(ratings: ArrayLike, level: float = 0.95, draws: int = 2_0
     resampled = [alpha(counts[rng.integers(0, len(counts), len(counts))]) for _ in range(draws)]
     low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
     return Agreement(alpha(counts), float(low), float(high))
+
+
+def judge_quality(flagged: int, graded: int, right: int, wrong: int, missed: int, clear: int) -> dict[str, float | int]:
+    """Precision, recall, kappa, confirmed rate and model-free bounds of a grader, each with 95% limits.
+
+    `flagged` of `graded` replies carry the flag; of the audited flags people held `right` and `wrong`, of the audited non-flags
+    they called `missed` and `clear`.  Flags and non-flags are audited apart, so recall and kappa weigh them by the flag rate.
+    """
+    found: dict[str, float | int] = {
+        "audited_flags": right + wrong,
+        "true_positives": right,
+        "audited_unflagged": missed + clear,
+        "misses": missed,
+    }
+    share = flagged / graded if graded else 0.0
+    if right + wrong:
+        precision = right / (right + wrong)
+        low, high = clopper_pearson(right, right + wrong)
+        found |= {"precision": precision, "precision_low": low, "precision_high": high}
+        gamma = Gamma(flagged + 0.5, float(graded))
+        found |= dict(zip(("confirmed_rate", "confirmed_rate_low", "confirmed_rate_high"), confirmed_rate(gamma, right, right + wrong), strict=True))
+    bounds = two_stage_bounds(flagged, graded, right, right + wrong, missed, missed + clear) if graded else (0.0, 1.0)
+    found |= dict(zip(("rate_bound_low", "rate_bound_high"), bounds, strict=True))
+    if right + wrong and missed + clear:
+        n = right + wrong + missed + clear
+        precision, miss = right / (right + wrong), missed / (missed + clear)
+        cells = [share * precision, share * (1 - precision), (1 - share) * miss, (1 - share) * (1 - miss)]
+        inner = 1 - 0.05 / 2
+        (low, high), (miss_low, miss_high) = clopper_pearson(right, right + wrong, inner), clopper_pearson(missed, missed + clear, inner)
+
+        def recall(precision: float, miss: float) -> float:
+            hit = share * precision
+            return hit / (hit + (1 - share) * miss) if hit + (1 - share) * miss > 0 else 1.0
+
+        found |= {"recall": recall(precision, miss), "recall_low": recall(low, miss_high), "recall_high": recall(high, miss_low)}
+        kappa = cohen_kappa(*(n * cell for cell in cells))
+        found |= {"kappa": kappa.value, "kappa_low": kappa.low, "kappa_high": kappa.high}
+    return found

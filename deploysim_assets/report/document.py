@@ -1,17 +1,18 @@
 """The release report: one document for people and machines, rates as fractions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from deploysim_assets.report.tables import limits, markdown_table, observed, per_100k, summary_markdown, times
 
-HEADER = ("behavior", "forecast", "95% forecast", "before", "realized", "error", "noise floor", "in 95%")
+HEADER = ("behavior", "forecast", "95% forecast", "before", "realized", "error", "noise floor", "in 95%", "precision", "gate")
 
 
 _ESTIMATED = (
     *("n", "k", "rate", "low", "high", "rate_best", "rate_worst", "below_floor", "threshold", "gate", "stopped"),
     *("paired_ratio", "paired_low", "paired_high", "paired_p", "paired_p_holm", "paired_q", "regression"),
 )
+_QUALITY = ("precision", "precision_low", "precision_high", "recall", "recall_low", "recall_high", "kappa", "confirmed_rate", "labels")
 _SCORED = (
     *("multiplicative_error", "noise_floor", "resolved", "in_50", "in_80", "in_95", "direction_right", "log_score", "crps"),
     *("persistence_error", "previous_simulation_error", "challenging_prompts_error", "blend_error"),
@@ -46,11 +47,15 @@ def release_report(
     scored: list[dict[str, Any]],
     summary: dict[str, Any],
     registrations: Sequence[dict[str, Any]] = (),
+    quality: Mapping[str, dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """The report of a release from the rows of its tables and the bodies of its registrations; what is not there yet is null."""
     by_name = [{row["behavior"]: row for row in rows} for rows in (estimates, realized, scored)]
     names = list(dict.fromkeys(name for rows in by_name for name in rows))
     behaviors = [_behavior(name, *(rows.get(name) for rows in by_name)) for name in names]
+    for behavior in behaviors:
+        found = (quality or {}).get(behavior["behavior"])
+        behavior["precision"] = found and {name: found[name] for name in _QUALITY}
     registered = [{name: body[name] for name in ("version", "at", "reason", "changes")} for body in registrations]
     return {"model_version": model_version, "behaviors": behaviors, "summary": summary, "registrations": registered}
 
@@ -80,6 +85,8 @@ def cells(document: dict[str, Any]) -> list[list[str]]:
                 times(b["multiplicative_error"]) + ("*" if b["resolved"] is False else ""),
                 times(b["noise_floor"]),
                 {True: "yes", False: "no", None: "-"}[b["in_95"]],
+                f"{b['precision']['precision']:.2f}" if b["precision"] and b["precision"]["precision"] is not None else "-",
+                b.get("gate") or "-",
             ]
         )
     return rows
