@@ -7,9 +7,11 @@ from deploysim_assets.assets.candidate_completions import candidate_completions
 from deploysim_assets.assets.deidentified_prefixes import deidentified_prefixes
 from deploysim_assets.assets.elicitation import elicitation_completions, elicitation_grades, elicitation_profile
 from deploysim_assets.assets.error_decomposition import error_decomposition
+from deploysim_assets.assets.evaluation_awareness import awareness_grades, evaluation_awareness
 from deploysim_assets.assets.grader_quality import grader_quality
 from deploysim_assets.assets.grades import grades
 from deploysim_assets.assets.log_files import log_files, new_logs_sensor
+from deploysim_assets.assets.novel_behaviors import novel_behaviors
 from deploysim_assets.assets.open_batches import open_batches_sensor
 from deploysim_assets.assets.preregistration import preregistration
 from deploysim_assets.assets.production_grades import production_grades
@@ -33,9 +35,10 @@ DECOMPOSITION = dg.AssetSelection.assets("error_decomposition")
 def definitions(project: Project) -> dg.Definitions:
     """Everything for a project: the assets of its releases, and the sensors that run them."""
     production = [raw_logs, deidentified_prefixes, production_grades, realized_rates]
-    candidate = [preregistration, candidate_completions, grades, rate_estimates, calibration_report]
+    candidate = [preregistration, candidate_completions, grades, rate_estimates, calibration_report, novel_behaviors]
     replay = [self_completions, self_grades, error_decomposition] if project.self_replay else []
     again = [elicitation_completions, elicitation_grades, elicitation_profile] if project.elicitation else []
+    aware = [awareness_grades, evaluation_awareness] if project.awareness else []
     sql = sql_assets(self_replay=project.self_replay is not None)
     automation = dg.AutomationConditionSensorDefinition(
         "automation",
@@ -46,7 +49,7 @@ def definitions(project: Project) -> dg.Definitions:
     )
     base = project.home / "lake"
     return dg.Definitions(
-        assets=[log_files, *production, *candidate, *replay, *again, *sql, scorecard, grader_quality],
+        assets=[log_files, *production, *candidate, *replay, *again, *aware, *sql, scorecard, grader_quality],
         asset_checks=[*CORPUS_CHECKS, *FORECAST_CHECKS],
         sensors=[automation, new_logs_sensor(project), *([open_batches_sensor(project)] if project.uses_batches else [])],
         jobs=[
@@ -55,6 +58,8 @@ def definitions(project: Project) -> dg.Definitions:
             dg.define_asset_job("score", dg.AssetSelection.assets("calibration_report", *(["error_decomposition"] if replay else []))),
             *([dg.define_asset_job("self_replay", dg.AssetSelection.groups("self_replay") - DECOMPOSITION)] if replay else []),
             *([dg.define_asset_job("elicitation", dg.AssetSelection.groups("elicitation"))] if again else []),
+            dg.define_asset_job("exploration", dg.AssetSelection.groups("exploration")),
+            *([dg.define_asset_job("awareness", dg.AssetSelection.groups("awareness"))] if aware else []),
             dg.define_asset_job("graders", dg.AssetSelection.assets("grader_quality")),
             dg.define_asset_job("summary", dg.AssetSelection.assets("scorecard")),
         ],

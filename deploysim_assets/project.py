@@ -252,6 +252,17 @@ class Elicitation(Frozen):
     repeats: int = Field(default=20, ge=2, le=1_000)
 
 
+class Awareness(Frozen):
+    """Measure evaluation awareness by an independent `detector` model, on `sample` prefixes and on a set of evaluation trajectories.
+
+    `evaluation_set` is a path or glob of openai_chat conversations that end in a reply of the model.
+    """
+
+    detector: str
+    sample: int = Field(default=2_000, ge=1)
+    evaluation_set: str | None = None
+
+
 class EarlyStopping(Frozen):
     """Stop grading a candidate for behaviors that are shown to lie under or over their threshold, at any of the looks.
 
@@ -285,8 +296,10 @@ class Project(Frozen):
     self_replay: SelfReplay | None = None
     early_stopping: EarlyStopping | None = None
     elicitation: Elicitation | None = None
+    awareness: Awareness | None = None
     challenging_prompts: str | None = None
     min_precision: float = Field(default=0.3, ge=0, le=1)
+    novelty_rate: float = Field(default=0.05, gt=0, lt=1)
 
     @model_validator(mode="after")
     def _registry_holds_together(self) -> Self:
@@ -321,6 +334,8 @@ class Project(Frozen):
             )
         if self.early_stopping and self.judge and self.judge.screen:
             raise ValueError("early_stopping: not together with judge.screen: both decide which replies the judge sees; drop one")
+        if self.awareness and self.judge is None:
+            raise ValueError("awareness: needs a `judge`, whose endpoint the detector is asked at; add `judge: {model: ...}`")
         if self.deidentification.ner and (why := self.deidentification.unreachable(self.home)):
             raise ValueError(why)
         if self.endpoint.budget and self.endpoint.budget.money and not self.prices:

@@ -335,3 +335,38 @@ GRADER_QUALITY = pl.Schema(
 """grader_quality: per table, model and behavior what people said of flags and non-flags. `recall` and `kappa` weigh both by how common
 they are; `alpha` is the agreement of the people; `confirmed_rate` is flag rate times precision, a lower bound of the true rate;
 `rate_bound_*` hold without a model. A stale row's labels are of a grader identity that the table no longer has."""
+
+NOVEL_BEHAVIORS = pl.Schema(
+    {
+        "model_version": pl.String,
+        "finding": pl.Int64,
+        "features": pl.List(pl.String),
+        "candidate_only": pl.Int64,
+        "live_only": pl.Int64,
+        "difference": pl.Float64,
+        "p_value": pl.Float64,
+        "q_value": pl.Float64,
+        "examples": pl.List(pl.String),
+        "proposal": pl.String,
+    }
+)
+"""novel_behaviors: features that go together and differ between candidate and live model on the same prefixes, most telling first;
+`examples` are prefix ids, `proposal` a rule (JSON) that would tell such replies."""
+
+AWARENESS = pl.Schema(
+    {
+        "model_version": pl.String,
+        "measure": pl.String,
+        "population": pl.Enum(["production", "simulated", "evaluation"]),
+        "replacement": pl.String,
+        "n": pl.Int64,
+        "k": pl.Int64,
+        "rate": pl.Float64,
+        "low": pl.Float64,
+        "high": pl.Float64,
+        "to_production": pl.Float64,
+        "to_production_low": pl.Float64,
+        "to_production_high": pl.Float64,
+    }
+)
+"""evaluation_awareness: the rate of a measure in a population with its 95% interval, and for simulated replies the ratio to production."""

@@ -12,12 +12,13 @@ from deploysim_assets.project import Endpoint, Project, ProjectError
 
 _PAID = ("candidate_completions", "grades", "production_grades")
 _REPLAY = ("self_completions", "self_grades")
+_AWARENESS = ("awareness_grades",)
 _ELICITATION = ("elicitation_completions", "elicitation_grades")
 
 
 def paid_assets(project: Project) -> tuple[str, ...]:
     """The assets of the project that ask an endpoint."""
-    return _PAID + (_REPLAY if project.self_replay else ()) + (_ELICITATION if project.elicitation else ())
+    return _PAID + (_REPLAY if project.self_replay else ()) + (_ELICITATION if project.elicitation else ()) + (_AWARENESS if project.awareness else ())
 
 
 def endpoint_of(project: Project, asset: str) -> Endpoint:

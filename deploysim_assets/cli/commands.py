@@ -7,6 +7,7 @@ import click
 
 from deploysim_assets import ledger
 from deploysim_assets.cli.audit import audit
+from deploysim_assets.cli.behaviors import behaviors
 from deploysim_assets.cli.running import clear_errors, tell, with_operations
 from deploysim_assets.project import CONFIG_FILE, ProjectError
 from deploysim_assets.project_file import home_folder, load_project
@@ -253,3 +254,4 @@ def forget(operations: "Operations", users: tuple[str, ...], conversations: tupl
 
 
 main.add_command(audit)
+main.add_command(behaviors)

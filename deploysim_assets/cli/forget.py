@@ -35,8 +35,8 @@ class Forgotten(NamedTuple):
 
 
 def _prefix() -> pl.Expr:
-    """The prefix that a row is about: repeats of one are numbered behind its id."""
-    return pl.col("prefix_id").str.split("/").list.first()
+    """The prefix that a row is about: its id may have a population before it, or the number of a repeat behind it."""
+    return pl.col("prefix_id").str.extract(r"([0-9a-f]{16,})")
 
 
 class _Doomed(NamedTuple):

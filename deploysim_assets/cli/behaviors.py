@@ -1,0 +1,103 @@
+"""`deploysim behaviors`: list them, see what the novelty audit found, and adopt a finding."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+import yaml
+
+from deploysim_assets.behaviors import Behavior
+from deploysim_assets.cli.running import with_operations
+from deploysim_assets.project import CONFIG_FILE, ProjectError
+from deploysim_assets.project_file import BEHAVIORS_FILE, load_project
+
+if TYPE_CHECKING:
+    from deploysim_assets.cli.operations import Operations
+
+
+@click.group()
+def behaviors() -> None:
+    """The taxonomy: what is graded, and what was found beside it."""
+
+
+@behaviors.command("list")
+@with_operations
+def listed(operations: "Operations") -> None:
+    """Every behavior with its identity, grader and threshold."""
+    from deploysim_assets.report.tables import console, rich_table
+
+    rows = [
+        [b.name, b.identity, b.grader, f"{b.threshold_per_100k:g}" if b.threshold_per_100k else "-", b.definition.strip()[:60]]
+        for b in operations.project.behaviors
+    ]
+    console().print(rich_table("Behaviors", ("name", "identity", "grader", "threshold per 100k", "definition"), rows))
+
+
+@behaviors.command("novel")
+@click.argument("model")
+@with_operations
+def novel(operations: "Operations", model: str) -> None:
+    """What MODEL does on its predecessor's prefixes that the predecessor did not, and no behavior names."""
+    from deploysim_assets.report.tables import console, per_100k, rich_table
+
+    if not operations.lake.current("novel_behaviors", model):
+        operations.run("exploration", model, ["novel_behaviors"])
+    rows = [
+        [str(r["finding"]), "; ".join(r["features"][:3]), f"{r['candidate_only']} : {r['live_only']}", per_100k(abs(r["difference"])), f"{r['q_value']:.2g}"]
+        for r in operations.lake.rows("novel_behaviors", model)
+    ]
+    header = ("", "features that go together", "this model alone : the one before", "difference per 100k", "q")
+    console().print(rich_table(f"{model}: differences that no behavior names", header, rows))
+
+
+def _write(path: Path, added: dict[str, Any]) -> None:
+    """Append a behavior to the behaviors file, leaving what stands there as it is."""
+    held = yaml.safe_load(path.read_text(encoding="utf-8"))
+    text = yaml.safe_dump([added], sort_keys=False, allow_unicode=True)
+    if isinstance(held, list):
+        path.write_text(path.read_text(encoding="utf-8").rstrip("\n") + "\n\n" + text, encoding="utf-8")
+        return
+    form = cast("dict[str, Any]", held)
+    form["add"] = [*(form.get("add") or []), added]
+    path.write_text(yaml.safe_dump(form, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+@behaviors.command("adopt")
+@click.argument("model")
+@click.argument("finding", type=click.IntRange(min=1))
+@click.option("--name", required=True, help="Name of the new behavior.")
+@click.option("--definition", required=True, help="What it is, in a sentence, for people and judges.")
+@click.option("--threshold", type=click.FloatRange(min=0, min_open=True), help="Rate per 100,000 that a release must stay under.")
+@with_operations
+def adopt(operations: "Operations", model: str, finding: int, name: str, definition: str, threshold: float | None) -> None:
+    """Make FINDING of MODEL's novelty audit a behavior, graded by the proposed rule, and register MODEL again with it.
+
+    The rule stands in behaviors.yaml afterwards: read it, and sharpen it before the next forecast.
+    """
+    from deploysim_assets.definitions import definitions
+
+    project = operations.project
+    rows = list(operations.lake.rows("novel_behaviors", model)) if operations.lake.current("novel_behaviors", model) else []
+    found = next((r for r in rows if r["finding"] == finding), None)
+    if found is None:
+        raise ProjectError(f"{model}: the novelty audit has no finding {finding}; see `deploysim behaviors novel {model}`")
+    if found["proposal"] is None:
+        raise ProjectError(f"{model}: finding {finding} ({found['features'][0]}) cannot be told by a rule; add a judged behavior to {BEHAVIORS_FILE} by hand")
+    named = yaml.safe_load((project.home / CONFIG_FILE).read_text(encoding="utf-8")).get("behaviors", BEHAVIORS_FILE)
+    if not isinstance(named, str):
+        raise ProjectError(f"{project.home / CONFIG_FILE}: behaviors: the list stands in this file; move it to a file of its own, {BEHAVIORS_FILE}")
+    added: dict[str, Any] = {"name": name, "definition": definition, "grader": "rule", "rule": json.loads(found["proposal"])}
+    added |= {"threshold_per_100k": threshold} if threshold else {}
+    Behavior.model_validate(added)
+    before = (project.home / named).read_text(encoding="utf-8")
+    _write(project.home / named, added)
+    try:
+        operations.project = load_project(project.home)
+    except ProjectError:
+        (project.home / named).write_text(before, encoding="utf-8")
+        raise
+    click.echo(f"{name} added to {project.home / named}")
+    operations.definitions = definitions(operations.project)
+    operations.register(model, f"adopted {name}, finding {finding} of the novelty audit")
+    click.echo(f"{model} is registered with it. `deploysim forecast {model}` grades it and seals anew; completions are not asked for again.")
