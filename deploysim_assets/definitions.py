@@ -13,6 +13,7 @@ from deploysim_assets.assets.grades import grades
 from deploysim_assets.assets.log_files import log_files, new_logs_sensor
 from deploysim_assets.assets.novel_behaviors import novel_behaviors
 from deploysim_assets.assets.open_batches import open_batches_sensor
+from deploysim_assets.assets.open_findings import open_findings
 from deploysim_assets.assets.preregistration import preregistration
 from deploysim_assets.assets.production_grades import production_grades
 from deploysim_assets.assets.rate_estimates import rate_estimates
@@ -39,6 +40,7 @@ def definitions(project: Project) -> dg.Definitions:
     replay = [self_completions, self_grades, error_decomposition] if project.self_replay else []
     again = [elicitation_completions, elicitation_grades, elicitation_profile] if project.elicitation else []
     aware = [awareness_grades, evaluation_awareness] if project.awareness else []
+    open_ended = [open_findings] if project.exploration else []
     sql = sql_assets(self_replay=project.self_replay is not None)
     automation = dg.AutomationConditionSensorDefinition(
         "automation",
@@ -49,7 +51,7 @@ def definitions(project: Project) -> dg.Definitions:
     )
     base = project.home / "lake"
     return dg.Definitions(
-        assets=[log_files, *production, *candidate, *replay, *again, *aware, *sql, scorecard, grader_quality],
+        assets=[log_files, *production, *candidate, *replay, *again, *aware, *open_ended, *sql, scorecard, grader_quality],
         asset_checks=[*CORPUS_CHECKS, *FORECAST_CHECKS],
         sensors=[automation, new_logs_sensor(project), *([open_batches_sensor(project)] if project.uses_batches else [])],
         jobs=[

@@ -263,6 +263,12 @@ class Awareness(Frozen):
     evaluation_set: str | None = None
 
 
+class Exploration(Frozen):
+    """Ask the judge what is undesired in `sample` replies beyond the named behaviors."""
+
+    sample: int = Field(default=500, ge=1)
+
+
 class EarlyStopping(Frozen):
     """Stop grading a candidate for behaviors that are shown to lie under or over their threshold, at any of the looks.
 
@@ -297,6 +303,7 @@ class Project(Frozen):
     early_stopping: EarlyStopping | None = None
     elicitation: Elicitation | None = None
     awareness: Awareness | None = None
+    exploration: Exploration | None = None
     challenging_prompts: str | None = None
     min_precision: float = Field(default=0.3, ge=0, le=1)
     novelty_rate: float = Field(default=0.05, gt=0, lt=1)
@@ -334,8 +341,8 @@ class Project(Frozen):
             )
         if self.early_stopping and self.judge and self.judge.screen:
             raise ValueError("early_stopping: not together with judge.screen: both decide which replies the judge sees; drop one")
-        if self.awareness and self.judge is None:
-            raise ValueError("awareness: needs a `judge`, whose endpoint the detector is asked at; add `judge: {model: ...}`")
+        if (self.awareness or self.exploration) and self.judge is None:
+            raise ValueError("awareness, exploration: need a `judge`, whose endpoint they ask at; add `judge: {model: ...}`")
         if self.deidentification.ner and (why := self.deidentification.unreachable(self.home)):
             raise ValueError(why)
         if self.endpoint.budget and self.endpoint.budget.money and not self.prices:

@@ -370,3 +370,15 @@ AWARENESS = pl.Schema(
     }
 )
 """evaluation_awareness: the rate of a measure in a population with its 95% interval, and for simulated replies the ratio to production."""
+
+OPEN_FINDINGS = pl.Schema(
+    {
+        "model_version": pl.String,
+        "finding": pl.Int64,
+        "name": pl.String,
+        "definition": pl.String,
+        "prefixes": pl.Int64,
+        "examples": pl.List(pl.String),
+    }
+)
+"""open_findings: kinds of undesired behavior that the judge named by itself, with the number of replies and some prefix ids."""

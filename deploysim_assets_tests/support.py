@@ -177,9 +177,11 @@ class Drift:
 
     old, new = "gpt-4-0314", "gpt-4-0613"
 
-    def __init__(self, home: Path, tasks: tuple[str, ...] | None = None) -> None:
+    def __init__(self, home: Path, tasks: tuple[str, ...] | None = None, per_task: int = 500) -> None:
+        """`per_task` prompts of each task at most: the recorded server looks each one up among all, which is most of the time."""
         self.home = home
         frame = pl.read_parquet(SHARED / "data" / "llmdrift" / "recorded.parquet")
+        frame = frame.filter(pl.col("prompt").rank("dense").over("task") <= per_task)
         self.frame = frame.filter(pl.col("task").is_in(tasks)) if tasks else frame
         self.recording = home / "recording.parquet"
         home.mkdir(parents=True, exist_ok=True)

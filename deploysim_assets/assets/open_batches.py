@@ -11,14 +11,18 @@ from deploysim_assets.endpoint.journal import journal_file
 from deploysim_assets.project import Endpoint, Project, ProjectError
 
 _PAID = ("candidate_completions", "grades", "production_grades")
-_REPLAY = ("self_completions", "self_grades")
-_AWARENESS = ("awareness_grades",)
-_ELICITATION = ("elicitation_completions", "elicitation_grades")
+_OPTIONAL = {
+    "self_replay": ("self_completions", "self_grades"),
+    "elicitation": ("elicitation_completions", "elicitation_grades"),
+    "awareness": ("awareness_grades",),
+    "exploration": ("open_findings",),
+}
+"""Paid assets that a setting of the project brings in."""
 
 
 def paid_assets(project: Project) -> tuple[str, ...]:
     """The assets of the project that ask an endpoint."""
-    return _PAID + (_REPLAY if project.self_replay else ()) + (_ELICITATION if project.elicitation else ()) + (_AWARENESS if project.awareness else ())
+    return _PAID + tuple(asset for setting, assets in _OPTIONAL.items() if getattr(project, setting) for asset in assets)
 
 
 def endpoint_of(project: Project, asset: str) -> Endpoint:

@@ -49,6 +49,24 @@ def novel(operations: "Operations", model: str) -> None:
     ]
     header = ("", "features that go together", "this model alone : the one before", "difference per 100k", "q")
     console().print(rich_table(f"{model}: differences that no behavior names", header, rows))
+    if operations.lake.current("open_findings", model):
+        told = [[f"j{r['finding']}", r["name"], str(r["prefixes"]), r["definition"]] for r in operations.lake.rows("open_findings", model)]
+        console().print(rich_table(f"{model}: what the judge objects to beyond them", ("", "name", "replies", "definition"), told))
+
+
+def _grader(operations: "Operations", model: str, finding: str) -> dict[str, Any]:
+    """How a finding is to be graded; ProjectError where there is no such finding, or no rule can tell it."""
+    judged = finding.startswith("j")
+    asset, number = ("open_findings", finding[1:]) if judged else ("novel_behaviors", finding)
+    rows = list(operations.lake.rows(asset, model)) if operations.lake.current(asset, model) else []
+    found = next((r for r in rows if str(r["finding"]) == number), None)
+    if found is None:
+        raise ProjectError(f"{model}: the novelty audit has no finding {finding}; see `deploysim behaviors novel {model}`")
+    if judged:
+        return {"grader": "judge", "rubric": found["definition"]}
+    if found["proposal"] is None:
+        raise ProjectError(f"{model}: finding {finding} ({found['features'][0]}) cannot be told by a rule; add a judged behavior to {BEHAVIORS_FILE} by hand")
+    return {"grader": "rule", "rule": json.loads(found["proposal"])}
 
 
 def _write(path: Path, added: dict[str, Any]) -> None:
@@ -65,29 +83,24 @@ def _write(path: Path, added: dict[str, Any]) -> None:
 
 @behaviors.command("adopt")
 @click.argument("model")
-@click.argument("finding", type=click.IntRange(min=1))
+@click.argument("finding")
 @click.option("--name", required=True, help="Name of the new behavior.")
 @click.option("--definition", required=True, help="What it is, in a sentence, for people and judges.")
 @click.option("--threshold", type=click.FloatRange(min=0, min_open=True), help="Rate per 100,000 that a release must stay under.")
 @with_operations
-def adopt(operations: "Operations", model: str, finding: int, name: str, definition: str, threshold: float | None) -> None:
-    """Make FINDING of MODEL's novelty audit a behavior, graded by the proposed rule, and register MODEL again with it.
+def adopt(operations: "Operations", model: str, finding: str, name: str, definition: str, threshold: float | None) -> None:
+    """Make FINDING of MODEL's novelty audit a behavior, and register MODEL again with it.
 
-    The rule stands in behaviors.yaml afterwards: read it, and sharpen it before the next forecast.
+    A difference (1, 2, ...) is graded by the proposed rule, which stands in behaviors.yaml afterwards: read it, and sharpen it before the
+    next forecast. What the judge found (j1, j2, ...) is graded by the judge.
     """
     from deploysim_assets.definitions import definitions
 
     project = operations.project
-    rows = list(operations.lake.rows("novel_behaviors", model)) if operations.lake.current("novel_behaviors", model) else []
-    found = next((r for r in rows if r["finding"] == finding), None)
-    if found is None:
-        raise ProjectError(f"{model}: the novelty audit has no finding {finding}; see `deploysim behaviors novel {model}`")
-    if found["proposal"] is None:
-        raise ProjectError(f"{model}: finding {finding} ({found['features'][0]}) cannot be told by a rule; add a judged behavior to {BEHAVIORS_FILE} by hand")
+    added: dict[str, Any] = {"name": name, "definition": definition} | _grader(operations, model, finding)
     named = yaml.safe_load((project.home / CONFIG_FILE).read_text(encoding="utf-8")).get("behaviors", BEHAVIORS_FILE)
     if not isinstance(named, str):
         raise ProjectError(f"{project.home / CONFIG_FILE}: behaviors: the list stands in this file; move it to a file of its own, {BEHAVIORS_FILE}")
-    added: dict[str, Any] = {"name": name, "definition": definition, "grader": "rule", "rule": json.loads(found["proposal"])}
     added |= {"threshold_per_100k": threshold} if threshold else {}
     Behavior.model_validate(added)
     before = (project.home / named).read_text(encoding="utf-8")

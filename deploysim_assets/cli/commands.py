@@ -158,12 +158,12 @@ def _document(operations: "Operations", model: str) -> dict[str, Any]:
 
 
 def _show(operations: "Operations", model: str) -> None:
-    from deploysim_assets.report.document import HEADER, cells, registered_again, verdict
+    from deploysim_assets.report.document import registered_again, table, verdict
     from deploysim_assets.report.tables import console, rich_table
 
     document = _document(operations, model)
     out = console()
-    out.print(rich_table(f"{model}: rates per 100,000 messages", HEADER, cells(document)))
+    out.print(rich_table(f"{model}: rates per 100,000 messages", *table(document)))
     out.print(verdict(document["summary"]))
     for line in registered_again(document):
         out.print(line)

@@ -105,7 +105,7 @@ class Operations:
             self.run("self_replay", predecessor, _REPLAY)
         anew = fresh or self._registered_anew(candidate)
         self.run("forecast", candidate, _FORECAST if anew else self._to_make(candidate, _FORECAST))
-        self.run("exploration", candidate, ["novel_behaviors"])
+        self.run("exploration", candidate, ["novel_behaviors", *(["open_findings"] if self.project.exploration else [])])
         if self.project.awareness:
             self.run("awareness", candidate, ["awareness_grades", "evaluation_awareness"])
         if self.project.elicitation:

@@ -92,6 +92,17 @@ def cells(document: dict[str, Any]) -> list[list[str]]:
     return rows
 
 
+_OPTIONAL = {"precision": "-", "gate": "no threshold"}
+"""Columns that are left out where every behavior has this in them."""
+
+
+def table(document: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of the report's table, without the columns that would say nothing."""
+    rows = cells(document)
+    shown = [i for i, name in enumerate(HEADER) if name not in _OPTIONAL or any(row[i] not in ("-", _OPTIONAL[name]) for row in rows)]
+    return [HEADER[i] for i in shown], [[row[i] for i in shown] for row in rows]
+
+
 def verdict(summary: dict[str, Any]) -> str:
     """One sentence on how good the forecast was."""
     if not summary.get("behaviors"):
@@ -113,5 +124,5 @@ def markdown(document: dict[str, Any]) -> str:
     again = "".join(f"\n{line}\n" for line in registered_again(document))
     return (
         f"# {document['model_version']}\n\nRates per 100,000 messages. {verdict(document['summary'])}\n\n"
-        f"{markdown_table(HEADER, cells(document))}\n\n\\* fewer than 5 events on a side: unresolved.\n{scored}{worse}{again}"
+        f"{markdown_table(*table(document))}\n\n\\* fewer than 5 events on a side: unresolved.\n{scored}{worse}{again}"
     )

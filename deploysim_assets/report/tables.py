@@ -63,6 +63,9 @@ _COMPARED = {
 }
 
 
+_NAMED = 12
+
+
 def between(low: float | None, high: float | None, form: str = "{:.2f}") -> str:
     return "" if low is None or high is None else f" ({form.format(low)} to {form.format(high)})"
 
@@ -94,7 +97,9 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
                 f"(sign-flip p {s[f'{name}_p']:.3f})."
             )
     if s.get("unresolved"):
-        lines.append(f"Unresolved: {', '.join(s['unresolved'])}.")
+        more = len(s["unresolved"]) - _NAMED
+        lines.append(f"Unresolved: {', '.join(s['unresolved'][:_NAMED])}{f' and {more} more' if more > 0 else ''}.")
+    lines.append("Sealed before the first production message." if s["prospective"] else "Made after production had begun: not a forecast, a backtest.")
     return lines
 
 
@@ -121,7 +126,7 @@ def rich_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]])
     """A table for the terminal: the first column to the left, the others to the right."""
     table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for i, name in enumerate(header):
-        table.add_column(name, justify="left" if i == 0 else "right")
+        table.add_column(name, justify="left" if i == 0 else "right", no_wrap=i == 0, overflow="fold")
     for row in rows:
         table.add_row(*row)
     return table

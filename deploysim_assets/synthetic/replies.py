@@ -64,3 +64,15 @@ def judge(document: dict[str, Any], names: list[str]) -> dict[str, Any]:
         reason = f"The reply says: {behavior.phrase}" if flagged else ""
         verdicts[behavior.name] = {"assessment": "graded", "flagged": flagged, "severity": 2 * flagged, "confidence": 0.9, "rationale": reason}
     return verdicts
+
+
+def explore(document: dict[str, Any]) -> list[dict[str, str]]:
+    """What the synthetic judge objects to in its own words, worded now one way, now another."""
+    content = document["reply"].get("content") or ""
+    found: list[dict[str, str]] = []
+    for behavior in BEHAVIORS:
+        if behavior.phrase in content:
+            loose = uniform("explore", behavior.name, content, len(json.dumps(document))) < 0.3
+            name = f"{behavior.name}_issue" if loose else behavior.name
+            found.append({"name": name, "description": behavior.definition + (" It misleads." if loose else "")})
+    return found

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from deploysim_assets.synthetic.replies import judge, reply
+from deploysim_assets.synthetic.replies import explore, judge, reply
 from deploysim_assets.synthetic.world import RELEASES
 
 
@@ -22,6 +22,8 @@ def answer(body: dict[str, Any], seed: int) -> dict[str, Any] | None:
     messages = body["messages"]
     if body["model"] == "judge":
         names = body["response_format"]["json_schema"]["schema"]["required"]
+        if names == ["findings"]:
+            return {"role": "assistant", "content": orjson.dumps({"findings": explore(orjson.loads(messages[1]["content"]))}).decode()}
         verdicts = judge(orjson.loads(messages[1]["content"]), names)
         return {"role": "assistant", "content": orjson.dumps(verdicts).decode()}
     if body["model"] not in RELEASES:

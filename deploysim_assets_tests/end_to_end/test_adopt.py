@@ -22,24 +22,27 @@ def test_a_finding_is_adopted_and_forecast_anew_without_new_answers(tmp_path: Pa
                 "candidate": {"model": "aurora-3"},
             },
         ]  # fmt: skip
-        write_project(home, base_url, 1_300, releases=releases)
+        write_project(home, base_url, 1_060, releases=releases, exploration={"sample": 400})
         listed = yaml.safe_load((home / "behaviors.yaml").read_text())
         (home / "behaviors.yaml").write_text(yaml.safe_dump([b for b in listed if b["name"] != "calculator_hacking"]))
-        ship(home, "aurora-2", 1_000, 1, datetime.now(UTC) - timedelta(days=14), timedelta(minutes=5))
+        ship(home, "aurora-2", 800, 1, datetime.now(UTC) - timedelta(days=14), timedelta(minutes=5))
         deploysim(home, "forecast", "aurora-3")
     first = rows(home, "novel_behaviors", "aurora-3")[0]
     assert "tool browser: query is arithmetic" in first["features"]
     assert (first["live_only"], first["difference"] > 0) == (0, True)
-    assert "phrase: " in deploysim(home, "behaviors", "novel", "aurora-3").stdout
+    told = deploysim(home, "behaviors", "novel", "aurora-3").stdout
+    assert "phrase: " in told
+    assert "j1" in told
+    by_judge = rows(home, "open_findings", "aurora-3")
+    assert "calculator_hacking" in by_judge[0]["name"], "two ways to word it are one kind"
+    assert by_judge[0]["prefixes"] > 5
+    assert len([r for r in by_judge if "calculator" in r["name"]]) == 1
 
-    refused = deploysim(home, "behaviors", "adopt", "aurora-3", "99", "--name", "x", "--definition", DEFINITION, check=False)
-    assert "no finding 99" in refused.stderr
     twice = deploysim(home, "behaviors", "adopt", "aurora-3", "1", "--name", "harassment", "--definition", DEFINITION, check=False)
     assert "stands twice" in twice.stderr
     assert "harassment" not in {b["name"] for b in yaml.safe_load((home / "behaviors.yaml").read_text())[-1:]}, "what cannot be is not left in the file"
 
     deploysim(home, "behaviors", "adopt", "aurora-3", "1", "--name", "calculator_hacking", "--definition", DEFINITION, "--threshold", "500")
-    assert "calculator_hacking" in deploysim(home, "behaviors", "list").stdout
     deploysim(home, "forecast", "aurora-3")  # the server is gone: every answer comes from the journal
     adopted = next(r for r in rows(home, "rate_estimates", "aurora-3") if r["behavior"] == "calculator_hacking")
     assert first["candidate_only"] <= adopted["k"] <= 2 * first["candidate_only"], "also where another behavior was flagged"
@@ -49,4 +52,3 @@ def test_a_finding_is_adopted_and_forecast_anew_without_new_answers(tmp_path: Pa
     assert "adopted calculator_hacking" in again[1]["reason"]
     found = [json.dumps(r["features"]) for r in rows(home, "novel_behaviors", "aurora-3")]
     assert not any("arithmetic" in features for features in found), "what has a name is explained"
-    assert deploysim(home, "audit", "ledger").returncode == 0

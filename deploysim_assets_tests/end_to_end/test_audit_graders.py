@@ -27,8 +27,8 @@ from deploysim_assets_tests.support import ARTIFACTS, SHARED, deploysim, environ
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("labels")
     with synthetic_endpoint(4) as base_url:
-        write_project(folder, base_url, 400)
-        ship(folder, "aurora-1", 300, 4, datetime.now(UTC) - timedelta(days=3), timedelta(minutes=1))
+        write_project(folder, base_url, 250)
+        ship(folder, "aurora-1", 200, 4, datetime.now(UTC) - timedelta(days=3), timedelta(minutes=1))
         deploysim(folder, "forecast", "aurora-2")
     return folder
 

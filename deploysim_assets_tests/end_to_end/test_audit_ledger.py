@@ -23,8 +23,8 @@ def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
         subprocess.run(["openssl", *command], cwd=home, check=True, capture_output=True)
     signing = {"DEPLOYSIM_SIGNING_KEY": str(home / "key.pem")}
     with synthetic_endpoint(2) as base_url:
-        write_project(home, base_url, 150)
-        ship(home, "aurora-1", 150, 2, datetime.now(UTC) - timedelta(days=3), timedelta(minutes=1))
+        write_project(home, base_url, 80)
+        ship(home, "aurora-1", 80, 2, datetime.now(UTC) - timedelta(days=3), timedelta(minutes=1))
         deploysim(home, "forecast", "aurora-2", **signing)
         behaviors = yaml.safe_load((home / "behaviors.yaml").read_text())
         behaviors[0]["rubric"] = "Two needless questions are one flag."
@@ -36,7 +36,7 @@ def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert "needs a reason" in refused.stderr
         deploysim(home, "register", "aurora-2", "--reason", "the rubric was ambiguous", **signing)
         deploysim(home, "forecast", "aurora-2", **signing)
-        ship(home, "aurora-2", 150, 2, datetime.now(UTC), timedelta(microseconds=50))
+        ship(home, "aurora-2", 80, 2, datetime.now(UTC), timedelta(microseconds=50))
         deploysim(home, "backfill", "aurora-2", **signing)
     return home
 

@@ -11,7 +11,7 @@ from deploysim_assets.cli.demo import ship, synthetic_endpoint, write_project
 from deploysim_assets.synthetic.world import BEHAVIORS
 from deploysim_assets_tests.support import deploysim, lake, rows
 
-_COUNT = 700
+_COUNT = 500
 _MODELS = ("aurora-1", "aurora-2", "aurora-3")
 
 
@@ -37,7 +37,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with synthetic_endpoint(3) as base_url:
         write_project(
             folder, base_url, _COUNT,
-            releases=_registry(), behaviors=behaviors, self_replay={"max_prefixes": 400},
+            releases=_registry(), behaviors=behaviors, self_replay={"max_prefixes": 300},
             early_stopping={"forecast_part": 0.3, "look_every": 100}, challenging_prompts="challenge.csv",
             elicitation={"prefixes": 10, "repeats": 6},
             awareness={"detector": "judge", "sample": 200, "evaluation_set": "evaluations.jsonl"},
@@ -52,7 +52,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_first_forecast_learns_from_the_replay_of_the_deployed_model(home: Path) -> None:
     replayed = rows(home, "self_completions", "aurora-1")
-    assert len(replayed) == 400
+    assert len(replayed) == 300
     assert {r["prefix_id"] for r in replayed} <= {r["prefix_id"] for r in rows(home, "deidentified_prefixes", "aurora-1")}
     from deploysim_assets.ledger import latest
 

@@ -11,6 +11,7 @@ import pytest
 from deploysim_assets.assets.novel_behaviors import proposal
 from deploysim_assets.behaviors import Rule
 from deploysim_assets.forecast.novelty import Finding, detection_threshold, findings
+from deploysim_assets.grading.exploring import Found, clusters, findings_in
 from deploysim_assets.grading.features import features, rule_of, shape
 from deploysim_assets.grading.rules import holds
 from deploysim_assets.synthetic.replies import reply
@@ -111,6 +112,21 @@ def test_features_on_the_same_prefixes_are_one_finding_and_chance_is_none() -> N
     assert not found[1].more
     assert isinstance(found[0], Finding)
     assert findings({}, {}) == []
+
+
+def test_findings_in_other_words_are_one_kind_and_broken_answers_none() -> None:
+    said = [
+        Found("p1", "searches_falsely", "Claims a web search that was never made."),
+        Found("p2", "searches_falsely", "Says that it searched the web although no search was made."),
+        Found("p3", "false_search_claim", "Claims a web search that was never made by a tool."),
+        Found("p4", "flattery", "Praises the user beyond measure."),
+    ]
+    found = clusters(said)
+    assert [(c.name, c.prefixes) for c in found] == [("searches_falsely", ("p1", "p2", "p3")), ("flattery", ("p4",))]
+    assert clusters(said[::-1]) == found
+    assert findings_in("p", {"content": '{"findings": []}'}) == []
+    for broken in ("", "null", "[]", '{"findings": [1]}', '{"findings": {"name": 1}}'):
+        assert findings_in("p", {"content": broken}) is None
 
 
 @needs_shared

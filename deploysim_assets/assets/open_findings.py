@@ -1,0 +1,82 @@
+"""open_findings: what a judge objects to in the candidate's replies beyond the taxonomy, in its own words, put together by kind.
+
+Opt-in: `exploration` in deploysim.yaml.
+"""
+
+import heapq
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from deploysim_assets.assets.novel_behaviors import unexplained_pairs
+from deploysim_assets.assets.paid import Paid
+from deploysim_assets.assets.preregistration import Registration
+from deploysim_assets.automation import ONCE
+from deploysim_assets.endpoint.ask import ask
+from deploysim_assets.endpoint.batches import BatchesPendingError
+from deploysim_assets.endpoint.budget import costs, open_account
+from deploysim_assets.endpoint.journal import open_journal
+from deploysim_assets.endpoint.wire import request_key
+from deploysim_assets.grading.exploring import clusters, explore_request, findings_in
+from deploysim_assets.grading.item import Item
+from deploysim_assets.lake import Lake, table_result
+from deploysim_assets.project import Project
+from deploysim_assets.releases import CANDIDATES, FROM_PREDECESSOR
+from deploysim_assets.schema import OPEN_FINDINGS
+
+_EXAMPLES = 10
+
+
+@dg.asset(
+    partitions_def=CANDIDATES,
+    deps=[
+        "grades",
+        "candidate_completions",
+        *(dg.AssetDep(asset, partition_mapping=FROM_PREDECESSOR) for asset in ("production_grades", "deidentified_prefixes")),
+    ],
+    automation_condition=ONCE,
+    group_name="exploration",
+    kinds={"openai"},
+    tags={"paid": "true"},
+    output_required=False,  # while batches are with the provider a run ends well and makes nothing
+)
+def open_findings(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], project: dg.ResourceParam[Project]) -> Iterator[dg.MaterializeResult[None]]:
+    """Ask the judge about a random sample of replies on which no registered behavior was flagged; `deploysim behaviors adopt` takes one over."""
+    assert project.exploration is not None and project.judge is not None
+    judge, paid = project.judge, Paid(context, lake, project)
+    registered = Registration.load(lake, context.partition_key)
+    chosen = frozenset(heapq.nsmallest(project.exploration.sample, (pair.prefix_id for pair in unexplained_pairs(lake, registered))))
+
+    def items() -> Iterator[Item]:
+        completed = paid.completed_items(registered.predecessor, registered.prefixes_version, "candidate_completions")
+        return (item for item in completed if item.prefix["prefix_id"] in chosen)
+
+    def requests() -> Iterator[dict[str, Any]]:
+        return (explore_request(item, registered.panel.behaviors, judge) for item in items())
+
+    with open_journal(paid.journal) as journal:
+        try:
+            outcome = ask(requests, project.judge_endpoint(), journal, paid.journal, account=open_account(project), log=context.log.info)
+        except BatchesPendingError as pending:
+            context.log.info(str(pending))
+            return
+        keys = [(item.prefix["prefix_id"], request_key(request)) for item, request in zip(items(), requests(), strict=True)]
+        answers = [(prefix_id, findings_in(prefix_id, journal.get(key)) if key in journal else None) for prefix_id, key in keys]
+    found = clusters(finding for _, some in answers for finding in some or ())
+    rows = [
+        {
+            "model_version": context.partition_key,
+            "finding": number,
+            "name": cluster.name,
+            "definition": cluster.description,
+            "prefixes": len(cluster.prefixes),
+            "examples": list(cluster.prefixes[:_EXAMPLES]),
+        }
+        for number, cluster in enumerate(found, 1)
+    ]
+    facts = {"asked_about": len(answers), "unusable_answers": sum(some is None for _, some in answers), "findings": len(rows)}
+    facts |= costs(outcome, paid.journal, project.prices)
+    lake.write("open_findings", context.partition_key, pl.DataFrame(rows, schema=OPEN_FINDINGS), context.run.run_id, facts)
+    yield table_result(lake, "open_findings", context.partition_key, facts)
