@@ -5,22 +5,18 @@ import dagster as dg
 from deploysim_assets.assets.calibration_report import calibration_report
 from deploysim_assets.assets.candidate_completions import candidate_completions
 from deploysim_assets.assets.deidentified_prefixes import deidentified_prefixes
-from deploysim_assets.assets.elicitation import elicitation_completions, elicitation_grades, elicitation_profile
-from deploysim_assets.assets.error_decomposition import error_decomposition
-from deploysim_assets.assets.evaluation_awareness import awareness_grades, evaluation_awareness
 from deploysim_assets.assets.grader_quality import grader_quality
 from deploysim_assets.assets.grades import grades
 from deploysim_assets.assets.log_files import log_files, new_logs_sensor
 from deploysim_assets.assets.novel_behaviors import novel_behaviors
 from deploysim_assets.assets.open_batches import open_batches_sensor
-from deploysim_assets.assets.open_findings import open_findings
+from deploysim_assets.assets.optional import optional_assets, optional_groups
 from deploysim_assets.assets.preregistration import preregistration
 from deploysim_assets.assets.production_grades import production_grades
 from deploysim_assets.assets.rate_estimates import rate_estimates
 from deploysim_assets.assets.raw_logs import raw_logs
 from deploysim_assets.assets.realized_rates import realized_rates
 from deploysim_assets.assets.scorecard import scorecard
-from deploysim_assets.assets.self_replay import self_completions, self_grades
 from deploysim_assets.checks.corpus import CORPUS_CHECKS
 from deploysim_assets.checks.forecast import FORECAST_CHECKS
 from deploysim_assets.lake import Lake, LakeIOManager
@@ -29,18 +25,11 @@ from deploysim_assets.project_file import home_folder
 from deploysim_assets.releases import PROJECT
 from deploysim_assets.sql import sql_assets
 
-DECOMPOSITION = dg.AssetSelection.assets("error_decomposition")
-"""Of candidates, where the rest of the self replay is of models: assets of two partition definitions cannot share a job."""
-
 
 def definitions(project: Project) -> dg.Definitions:
     """Everything for a project: the assets of its releases, and the sensors that run them."""
     production = [raw_logs, deidentified_prefixes, production_grades, realized_rates]
     candidate = [preregistration, candidate_completions, grades, rate_estimates, calibration_report, novel_behaviors]
-    replay = [self_completions, self_grades, error_decomposition] if project.self_replay else []
-    again = [elicitation_completions, elicitation_grades, elicitation_profile] if project.elicitation else []
-    aware = [awareness_grades, evaluation_awareness] if project.awareness else []
-    open_ended = [open_findings] if project.exploration else []
     sql = sql_assets(self_replay=project.self_replay is not None)
     automation = dg.AutomationConditionSensorDefinition(
         "automation",
@@ -51,19 +40,17 @@ def definitions(project: Project) -> dg.Definitions:
     )
     base = project.home / "lake"
     return dg.Definitions(
-        assets=[log_files, *production, *candidate, *replay, *again, *aware, *open_ended, *sql, scorecard, grader_quality],
+        assets=[log_files, *production, *candidate, *optional_assets(project), *sql, scorecard, grader_quality],
         asset_checks=[*CORPUS_CHECKS, *FORECAST_CHECKS],
         sensors=[automation, new_logs_sensor(project), *([open_batches_sensor(project)] if project.uses_batches else [])],
         jobs=[
             dg.define_asset_job("production", dg.AssetSelection.groups("production") - dg.AssetSelection.assets("log_files")),
             dg.define_asset_job("forecast", dg.AssetSelection.groups("forecast")),
-            dg.define_asset_job("score", dg.AssetSelection.assets("calibration_report", *(["error_decomposition"] if replay else []))),
-            *([dg.define_asset_job("self_replay", dg.AssetSelection.groups("self_replay") - DECOMPOSITION)] if replay else []),
-            *([dg.define_asset_job("elicitation", dg.AssetSelection.groups("elicitation"))] if again else []),
+            dg.define_asset_job("score", dg.AssetSelection.assets("calibration_report", *(["error_decomposition"] if project.self_replay else []))),
             dg.define_asset_job("exploration", dg.AssetSelection.groups("exploration")),
-            *([dg.define_asset_job("awareness", dg.AssetSelection.groups("awareness"))] if aware else []),
             dg.define_asset_job("graders", dg.AssetSelection.assets("grader_quality")),
             dg.define_asset_job("summary", dg.AssetSelection.assets("scorecard")),
+            *(dg.define_asset_job(group, selection) for group, selection in optional_groups(project).items()),
         ],
         resources={"lake": Lake(base), "project": project, "io_manager": LakeIOManager(base=str(base))},
         executor=dg.in_process_executor,  # a step costs 0.1 s in process and 0.7 s in one of its own

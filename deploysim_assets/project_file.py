@@ -62,18 +62,18 @@ TAXONOMY = Path(__file__).parent / "grading" / "taxonomy.yaml"
 
 
 def _with_taxonomy(form: dict[str, Any], path: Path) -> list[dict[str, Any]]:
-    """The shipped behaviors, without those in `off`, changed by `override`, and followed by those in `add`."""
-    unknown = set(form) - {"taxonomy", "only", "off", "override", "add"}
+    """The shipped behaviors, less those in `without`, changed by `override`, and followed by those in `add`. (`off` is a truth value in YAML.)"""
+    unknown = set(form) - {"taxonomy", "only", "without", "override", "add"}
     if unknown or form.get("taxonomy") != "packaged":
-        raise ProjectError(f"{path}: a mapping starts with `taxonomy: packaged` and may hold only, off, override and add; else list the behaviors")
+        raise ProjectError(f"{path}: a mapping starts with `taxonomy: packaged` and may hold only, without, override and add; else list the behaviors")
     shipped = {b["name"]: b for b in cast("list[dict[str, Any]]", _read_yaml(TAXONOMY))}
     override = {str(b.get("name")): b for b in cast("list[dict[str, Any]]", form.get("override") or [])}
-    only, off = (cast("list[str]", form.get(key) or []) for key in ("only", "off"))
-    named = {*only, *off, *override}
+    only, without = (cast("list[str]", form.get(key) or []) for key in ("only", "without"))
+    named = {*only, *without, *override}
     strange = sorted(named - set(shipped))
     if strange:
         raise ProjectError(f"{path}: {', '.join(strange)}: not in the packaged taxonomy; it has: {', '.join(shipped)}")
-    wanted = [name for name in shipped if name not in off and name in (only or shipped)]
+    wanted = [name for name in shipped if name not in without and name in (only or shipped)]
     return [shipped[name] | override.get(name, {}) for name in wanted] + list(form.get("add") or [])
 
 

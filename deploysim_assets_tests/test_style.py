@@ -30,12 +30,13 @@ def test_the_readmes_own_configuration_is_one_that_loads(tmp_path: Path) -> None
     from deploysim_assets.project_file import load_project
 
     blocks = [part.split("```")[0] for part in (REPO / "README.md").read_text().split("```yaml\n")[1:]]
-    rule = next(block for block in blocks if block.startswith("rule:"))
+    rule, taxonomy = (next(block for block in blocks if block.startswith(start)) for start in ("rule:", "taxonomy:"))
     config: dict[str, Any] = {}
     for block in blocks:
-        if block is not rule:
+        if block not in (rule, taxonomy):
             for key, value in yaml.safe_load(block).items():
                 config[key] = {**config.get(key, {}), **value} if isinstance(value, dict) else value
+    stopping = config.pop("early_stopping")  # the README's own design is stratified and screened, which early stopping refuses
     (tmp_path / "deploysim.yaml").write_text(yaml.safe_dump(config))
     for language in ("en", "de"):
         (tmp_path / "models" / language).mkdir(parents=True)
@@ -47,3 +48,11 @@ def test_the_readmes_own_configuration_is_one_that_loads(tmp_path: Path) -> None
     assert project.deidentification.ner
     assert project.automation.poll_seconds == 30
     assert project.behaviors[0].rule is not None
+    assert project.judge and project.judge.screen
+    assert project.self_replay and project.elicitation and project.awareness and project.exploration
+
+    (tmp_path / "behaviors.yaml").write_text(taxonomy)
+    assert "house_rule" in {b.name for b in load_project(tmp_path).behaviors}
+    plain = {k: v for k, v in config.items() if k != "sampling"} | {"early_stopping": stopping, "judge": {"model": "judge"}}
+    (tmp_path / "deploysim.yaml").write_text(yaml.safe_dump(plain))
+    assert load_project(tmp_path).early_stopping

@@ -9,7 +9,6 @@ import polars as pl
 from deploysim_assets import ledger
 from deploysim_assets.assets.grader_quality import current_quality
 from deploysim_assets.assets.preregistration import Registration
-from deploysim_assets.assets.rate_estimates import errors_of
 from deploysim_assets.automation import CHEAP
 from deploysim_assets.lake import Lake
 from deploysim_assets.project import Project, ProjectError
@@ -36,7 +35,7 @@ def _precision(quality: dict[str, Any] | None) -> dict[str, Any]:
 
 def score_forecast(project: Project, lake: Lake, candidate: str) -> list[dict[str, Any]]:
     """Score every behavior that was graded on both sides; ProjectError where production was not graded by the registered graders."""
-    from deploysim_assets.forecast.estimate import score
+    from deploysim_assets.forecast.estimate import errors_of, score
 
     registered, seal = Registration.load(lake, candidate), seal_of(project, lake, candidate)
     versions = {"forecast_version": lake.current("rate_estimates", candidate), "realized_version": lake.current("realized_rates", candidate)}

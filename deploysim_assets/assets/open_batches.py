@@ -6,23 +6,18 @@ worker, too; so the run ends when its batches are submitted, and this sensor sta
 
 import dagster as dg
 
+from deploysim_assets.assets.optional import optional_assets
 from deploysim_assets.endpoint.batches import any_open, submitted
 from deploysim_assets.endpoint.journal import journal_file
 from deploysim_assets.project import Endpoint, Project, ProjectError
 
 _PAID = ("candidate_completions", "grades", "production_grades")
-_OPTIONAL = {
-    "self_replay": ("self_completions", "self_grades"),
-    "elicitation": ("elicitation_completions", "elicitation_grades"),
-    "awareness": ("awareness_grades",),
-    "exploration": ("open_findings",),
-}
-"""Paid assets that a setting of the project brings in."""
 
 
 def paid_assets(project: Project) -> tuple[str, ...]:
     """The assets of the project that ask an endpoint."""
-    return _PAID + tuple(asset for setting, assets in _OPTIONAL.items() if getattr(project, setting) for asset in assets)
+    optional = (asset for asset in optional_assets(project) if asset.tags_by_key[asset.key].get("paid"))
+    return _PAID + tuple(asset.key.to_user_string() for asset in optional)
 
 
 def endpoint_of(project: Project, asset: str) -> Endpoint:

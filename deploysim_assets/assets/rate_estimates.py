@@ -1,6 +1,5 @@
 """rate_estimates: the forecast of a release, sealed in the ledger when it is made."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -9,8 +8,8 @@ import polars as pl
 from deploysim_assets import ledger
 from deploysim_assets.assets.grader_quality import current_quality
 from deploysim_assets.assets.preregistration import Registration
-from deploysim_assets.assets.realized_rates import counts_by_behavior
 from deploysim_assets.automation import ONCE
+from deploysim_assets.counted import counts_by_behavior, pairs_by_behavior
 from deploysim_assets.lake import Lake
 from deploysim_assets.project import Project
 from deploysim_assets.releases import CANDIDATES, FROM_PREDECESSOR, PROJECT
@@ -18,7 +17,6 @@ from deploysim_assets.report.plots import forecast_plot, inline_image
 from deploysim_assets.schema import RATE_ESTIMATES
 
 if TYPE_CHECKING:
-    from deploysim_assets.forecast.estimate import Errors
     from deploysim_assets.forecast.paired import Pairs
 
 
@@ -59,32 +57,6 @@ def replay_scored(behavior: str, replayed: "Pairs") -> list[Any]:
     return [behavior, *weighted_jeffreys(simulated.y, simulated.v, simulated.wmax), live.k_eff, live.n_eff]
 
 
-def errors_of(history: list[dict[str, Any]], behaviors: Sequence[str]) -> "dict[str, Errors]":
-    """The errors per behavior that a history teaches, computed again by whoever holds the seal that names it."""
-    from deploysim_assets.forecast.blend import Change, learned_drift_kernel, learned_drift_sd
-    from deploysim_assets.forecast.estimate import Errors
-    from deploysim_assets.forecast.predictive import Scored, error_model
-
-    model = error_model(Scored(*entry["scored"]) for entry in history)
-    changes = [Change(*entry["change"]) for entry in history if entry["change"]]
-    drift, sd = learned_drift_kernel(changes), learned_drift_sd(changes)
-    return {behavior: Errors(model.of(behavior), drift, sd) for behavior in behaviors}
-
-
-def pairs_by_behavior(counts: pl.DataFrame, clusters: pl.DataFrame) -> "dict[str, Pairs]":
-    """Pairs per behavior from the rows of paired_counts and paired_clusters (or their self_ twins) of one grading."""
-    from deploysim_assets.forecast.paired import PairStratum, pairs
-
-    flags: dict[str, dict[str, dict[str, tuple[int, int]]]] = {}
-    for row in clusters.sort("behavior", "user_key", "stratum").iter_rows(named=True):
-        flags.setdefault(row["behavior"], {}).setdefault(row["user_key"], {})[row["stratum"]] = row["candidate_flags"], row["live_flags"]
-    strata: dict[str, list[PairStratum]] = {}
-    for row in counts.sort("behavior", "stratum").iter_rows(named=True):
-        fields = ("stratum", "weight", "n11", "n10", "n01", "n00")
-        strata.setdefault(row["behavior"], []).append(PairStratum(*(row[name] for name in fields)))
-    return {behavior: pairs(found, flags.get(behavior, {})) for behavior, found in strata.items()}
-
-
 def design_effects(realized: list[dict[str, Any]]) -> dict[str, float]:
     """The design effect of production per behavior, from the live model's rows: pooled over behaviors where few flags tell nothing.
 
@@ -100,7 +72,7 @@ def design_effects(realized: list[dict[str, Any]]) -> dict[str, float]:
 def estimates(lake: Lake, registered: Registration, history: list[dict[str, Any]], min_precision: float) -> list[dict[str, Any]]:
     """The forecast's rows, one per registered behavior, also for one that nothing was graded for."""
     from deploysim_assets.forecast.counts import uniform
-    from deploysim_assets.forecast.estimate import Baselines, blocked, estimate, with_multiplicity
+    from deploysim_assets.forecast.estimate import Baselines, blocked, errors_of, estimate, with_multiplicity
 
     candidate, live = registered.model_version, registered.predecessor
     counts = counts_by_behavior(lake.scan("rate_counts", candidate).collect(), lake.scan("flag_clusters", candidate).collect())

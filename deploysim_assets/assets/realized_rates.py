@@ -1,30 +1,13 @@
 """realized_rates: how often the deployed model showed each behavior in production, per grading."""
 
-from typing import TYPE_CHECKING
-
 import dagster as dg
 import polars as pl
 
 from deploysim_assets.automation import CHEAP
+from deploysim_assets.counted import counts_by_behavior
 from deploysim_assets.lake import Lake
 from deploysim_assets.releases import MODELS
 from deploysim_assets.schema import REALIZED_RATES
-
-if TYPE_CHECKING:
-    from deploysim_assets.forecast.counts import Counts
-
-
-def counts_by_behavior(rates: pl.DataFrame, clusters: pl.DataFrame) -> "dict[str, Counts]":
-    """Counts per behavior from the rows of rate_counts and flag_clusters of one grading."""
-    from deploysim_assets.forecast.counts import Stratum, counts
-
-    flags: dict[str, dict[str, dict[str, int]]] = {}
-    for row in clusters.sort("behavior", "user_key", "stratum").iter_rows(named=True):
-        flags.setdefault(row["behavior"], {}).setdefault(row["user_key"], {})[row["stratum"]] = row["flags"]
-    strata: dict[str, list[Stratum]] = {}
-    for row in rates.sort("behavior", "stratum").iter_rows(named=True):
-        strata.setdefault(row["behavior"], []).append(Stratum(*(row[name] for name in ("stratum", "asked", "weight", "n", "k"))))
-    return {behavior: counts(found, flags.get(behavior, {})) for behavior, found in strata.items()}
 
 
 @dg.asset(

@@ -14,9 +14,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from deploysim_assets.assets.rate_estimates import errors_of, pairs_by_behavior
-from deploysim_assets.assets.realized_rates import counts_by_behavior
-from deploysim_assets.forecast.estimate import Baselines, estimate, rate_row, score, with_multiplicity
+from deploysim_assets.counted import counts_by_behavior, pairs_by_behavior
+from deploysim_assets.forecast.estimate import Baselines, errors_of, estimate, rate_row, score, with_multiplicity
 from deploysim_assets.forecast.summary import summarize
 from deploysim_assets.report.tables import console, rich_table
 from deploysim_assets.schema import grades

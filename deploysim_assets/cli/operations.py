@@ -105,7 +105,9 @@ class Operations:
             self.run("self_replay", predecessor, _REPLAY)
         anew = fresh or self._registered_anew(candidate)
         self.run("forecast", candidate, _FORECAST if anew else self._to_make(candidate, _FORECAST))
-        self.run("exploration", candidate, ["novel_behaviors", *(["open_findings"] if self.project.exploration else [])])
+        # the judge is asked about novel behavior once: a new registration would word its request anew
+        ask_judge = self.project.exploration and (fresh or not self.lake.current("open_findings", candidate))
+        self.run("exploration", candidate, ["novel_behaviors", *(["open_findings"] if ask_judge else [])])
         if self.project.awareness:
             self.run("awareness", candidate, ["awareness_grades", "evaluation_awareness"])
         if self.project.elicitation:

@@ -1,18 +1,20 @@
 """One behavior's forecast, realized rate and score, put together from counts."""
 
 import math
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from deploysim_assets.forecast import scores
-from deploysim_assets.forecast.blend import Blend, Change, second_forecasts
+from deploysim_assets.forecast.blend import Blend, Change, learned_drift_kernel, learned_drift_sd, second_forecasts
 from deploysim_assets.forecast.counts import Counts
 from deploysim_assets.forecast.paired import Pairs, benjamini_hochberg, clustered_ratio, clustered_sign_test, holm
 from deploysim_assets.forecast.predictive import (
     Array,
     Scored,
     direction_probability,
+    error_model,
     forecast,
     predictive_cdf,
     predictive_cdf_at,
@@ -244,3 +246,15 @@ def changed(row: dict[str, Any]) -> Change | None:
     if not row["persistence_n"]:
         return None
     return Change(row["persistence_k"], row["persistence_n"], row["effective_count"], row["effective_messages"])
+
+
+def errors_of(history: Iterable[Mapping[str, Any]], behaviors: Iterable[str]) -> dict[str, Errors]:
+    """The errors per behavior that a history teaches, computed again by whoever holds the seal that names it.
+
+    Each entry has `scored` (the fields of Scored) and `change` (those of Change, or None).
+    """
+    entries = list(history)
+    model = error_model(Scored(*entry["scored"]) for entry in entries)
+    changes = [Change(*entry["change"]) for entry in entries if entry["change"]]
+    drift, sd = learned_drift_kernel(changes), learned_drift_sd(changes)
+    return {behavior: Errors(model.of(behavior), drift, sd) for behavior in behaviors}

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from deploysim_assets import schema
-from deploysim_assets.assets.realized_rates import counts_by_behavior
+from deploysim_assets.counted import counts_by_behavior
 from deploysim_assets.forecast import blend, decomposition, grader_error, paired, planner, predictive, rates, scores, sequential, weighted
 from deploysim_assets.forecast.predictive import Scored
 from deploysim_assets.forecast.weighted import Gamma
