@@ -79,7 +79,7 @@ def estimates(lake: Lake, registered: Registration, history: list[dict[str, Any]
     pairs = pairs_by_behavior(lake.scan("paired_counts", candidate).collect(), lake.scan("paired_clusters", candidate).collect())
     same_graders = lake.scan("realized_rates", live).filter(pl.col("grading_id") == registered.panel.grading_id)
     production = list(same_graders.collect().iter_rows(named=True))
-    before = {row["behavior"]: (row["k"], row["n"]) for row in production}
+    before = {row["behavior"]: (row["effective_k"] or 0.0, row["effective_n"] or 0.0) for row in production}
     simulated = {r["behavior"]: (r["effective_k"] or 0.0, r["effective_n"] or 0.0) for r in _earlier_forecast(lake, live)}
     effects = design_effects(production)
     stopped = lake.stats("grades", candidate).get("stopped", {})

@@ -16,7 +16,8 @@ from scipy import stats
 
 from deploysim_assets.forecast.counts import Stratum, counts
 from deploysim_assets.forecast.predictive import Array, Scored, error_model, predictive_cdf
-from deploysim_assets.forecast.weighted import Gamma, fay_feuer, from_clusters, midp_gamma
+from deploysim_assets.forecast.rates import clopper_pearson
+from deploysim_assets.forecast.weighted import Gamma, fay_feuer, from_clusters, midp_gamma, weighted_jeffreys
 from deploysim_assets.report.tables import console, rich_table
 
 LEVELS = (0.5, 0.8, 0.95)
@@ -122,12 +123,17 @@ def coverage(world: World, sequences: int, releases: int = _RELEASES) -> dict[st
 
 
 class Cell(NamedTuple):
-    """One cell of a grid of rate intervals: its name, the expected events, and the coverage of two 95% intervals."""
+    """One cell of a grid of rate intervals: its name, the expected events, and the coverage of 95% intervals.
+
+    `display` is mid-P gamma, `gate` Fay-Feuer, `jeffreys` what enters a forecast; `plain` ignores weights and clusters, for contrast.
+    """
 
     name: str
     events: float
     display: float
     gate: float
+    jeffreys: float
+    plain: float
 
 
 def rate_grid(draws: int = 2_000) -> list[Cell]:
@@ -146,28 +152,37 @@ def rate_grid(draws: int = 2_000) -> list[Cell]:
     return cells
 
 
+def _intervals(y: float, v: float, wmax: float) -> tuple[tuple[float, float], ...]:
+    gamma = weighted_jeffreys(y, v, wmax)
+    low, high = (float(stats.gamma.ppf(q, gamma.shape, scale=1 / gamma.rate)) for q in (0.025, 0.975))
+    return midp_gamma(y, v, wmax), fay_feuer(y, v, wmax), (low, high)
+
+
 def _weighted_cell(name: str, share: Array, allotted: Array, n: int, rates: Array, draws: int) -> Cell:
     rng = np.random.default_rng(7)
     sizes = np.maximum(1, (n * allotted).astype(int))
     truth = float(share @ rates)
     flags = rng.binomial(sizes, rates, (draws, len(sizes)))
-    held = np.zeros(2)
+    held = np.zeros(4)
     for k in flags:
         strata = [Stratum(str(h), int(sizes[h]), float(share[h]), int(sizes[h]), int(k[h])) for h in range(len(sizes))]
         users = {f"{h}-{i}": {str(h): 1} for h in range(len(sizes)) for i in range(k[h])}
         s = counts(strata, users).sufficient
-        held += [low <= truth <= high for low, high in (midp_gamma(s.y, s.v, s.wmax), fay_feuer(s.y, s.v, s.wmax))]
+        plain = clopper_pearson(int(k.sum()), int(sizes.sum()))
+        held += [low <= truth <= high for low, high in (*_intervals(s.y, s.v, s.wmax), plain)]
     return Cell(name, float(sizes @ rates), *(held / draws))
 
 
 def _clustered_cell(name: str, size: int, n: int, rate: float, draws: int) -> Cell:
     rng = np.random.default_rng(8)
     clusters = rng.poisson(n * rate / size, draws)
-    held = np.zeros(2)
+    held = np.zeros(4)
     for number in clusters:
-        s = from_clusters(1 + rng.poisson(size - 1, number), n)
+        flags = 1 + rng.poisson(size - 1, number)
+        s = from_clusters(flags, n)
         wmax = max(s.wmax, size / n)  # a planner knows the usual cluster, also where none was seen
-        held += [low <= rate <= high for low, high in (midp_gamma(s.y, s.v, wmax), fay_feuer(s.y, s.v, wmax))]
+        plain = clopper_pearson(int(flags.sum()), n)
+        held += [low <= rate <= high for low, high in (*_intervals(s.y, s.v, wmax), plain)]
     return Cell(name, n * rate, *(held / draws))
 
 
@@ -198,8 +213,15 @@ def main() -> None:
         for scored, c in by_scored.items():
             rows.append([name, scored, *(f"{level:.3f}" for level in c.levels), f"{c.sampling_only:.2f}", f"{c.forecasts:,}"])
     console().print(rich_table("Coverage of forecast intervals", ("world", "", "50%", "80%", "95%", "95%, sampling only", "forecasts"), rows))
-    grid = [[c.name, f"{c.events:.1f}", f"{c.display:.3f}", f"{c.gate:.3f}"] for c in rate_grid()]
-    console().print(rich_table("Coverage of 95% rate intervals", ("cell", "expected events", "mid-P gamma (display)", "Fay-Feuer (gate)"), grid))
+    header = ("cell", "expected events", "mid-P gamma (display)", "Fay-Feuer (gate)", "Jeffreys gamma (forecast)", "unweighted")
+    grid = [[c.name, f"{c.events:.1f}", *(f"{x:.3f}" for x in (c.display, c.gate, c.jeffreys, c.plain))] for c in rate_grid()]
+    console().print(
+        rich_table(
+            "Coverage of 95% rate intervals",
+            ("cell", "expected events", "mid-P gamma (display)", "Fay-Feuer (gate)", "Jeffreys gamma (forecast)", "unweighted"),
+            grid,
+        )
+    )
     _plot(found, asked.plot)
     console().print(f"plot: {asked.plot}")
 

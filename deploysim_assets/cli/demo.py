@@ -123,10 +123,10 @@ def _print_release(out: Console, lake: Any, release: str) -> None:
         rows.append(
             [
                 behavior.name,
-                observed(row["persistence_k"], row["persistence_n"], midp_interval(row["persistence_k"], row["persistence_n"])[1]),
-                observed(row["forecast_k"], row["forecast_n"], row["forecast_high"]),
+                observed(row["persistence_k"], row["persistence_n"], midp_interval(round(row["persistence_k"]), round(row["persistence_n"]))[1]),
+                observed(row["forecast_k"], row["forecast_n"], row["forecast_high"], row["forecast"]),
                 limits(estimate["p95_low"], estimate["p95_high"]),
-                observed(row["realized_k"], row["realized_n"], row["realized_high"]),
+                observed(row["realized_k"], row["realized_n"], row["realized_high"], row["realized"]),
                 per_100k(true_rate(behavior, release)),
                 times(row["multiplicative_error"]) + ("" if row["resolved"] else "*"),
                 "yes" if row["in_95"] else "no",

@@ -33,7 +33,7 @@ class Baselines(NamedTuple):
     `challenge_live` and `challenge_candidate` both models' results on a set of challenging prompts, whose ratio moves `persistence`.
     """
 
-    persistence: tuple[int, int] = (0, 0)
+    persistence: tuple[float, float] = (0, 0)
     previous_simulation: tuple[float, float] = (0, 0)
     challenge_live: tuple[int, int] = (0, 0)
     challenge_candidate: tuple[int, int] = (0, 0)
@@ -80,7 +80,7 @@ def rate_row(counts: Counts) -> dict[str, Any]:
 def estimate(
     counts: Counts,
     errors: Errors,
-    planned_n: int,
+    planned_n: float,
     baselines: Baselines,
     pairs: Pairs | None,
     threshold: float | None,

@@ -49,7 +49,9 @@ class Screening:
         if item.reply is None or not self._panel.judged(item) or self.is_suspicious(item):
             return row
         stratum = item.prefix["stratum"]
-        weight = row["weight"] * self._cleared[stratum] / max(self._audited[stratum], 1)
+        if not self._audited[stratum]:  # nothing tells what the screen missed there: the stratum is uncovered, and said to be
+            return row | {"stratum": f"{stratum} {CLEARED}", "missing": [*row["missing"], *row["skipped"]], "skipped": []}
+        weight = row["weight"] * self._cleared[stratum] / self._audited[stratum]
         if place(item) < self._share:
             self._flagged.update(b.name for b in self._panel.judged(item) if row[b.name])
         return row | {"stratum": f"{stratum} {CLEARED}", "weight": weight}

@@ -78,10 +78,10 @@ def cells(document: dict[str, Any]) -> list[list[str]]:
         rows.append(
             [
                 b["behavior"],
-                "-" if b["n"] is None else observed(b["k"], b["n"], b.get("high")),
+                "-" if b["n"] is None else observed(b["k"], b["n"], b.get("high"), b["rate"]),
                 limits(*p95),
                 per_100k(before["rate"]) if before else "-",
-                observed(b["realized"]["k"], b["realized"]["n"], b["realized"]["high"]) if b["realized"] else "-",
+                observed(*(b["realized"][name] for name in ("k", "n", "high", "rate"))) if b["realized"] else "-",
                 times(b["multiplicative_error"]) + ("*" if b["resolved"] is False else ""),
                 times(b["noise_floor"]),
                 {True: "yes", False: "no", None: "-"}[b["in_95"]],

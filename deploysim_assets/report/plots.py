@@ -68,7 +68,7 @@ def calibration_plot(rows: list[dict[str, Any]], title: str) -> bytes:
     axes.fill_between([floor, 1e5], [floor / 1.5, 1e5 / 1.5], [floor * 1.5, 1e5 * 1.5], color="#eef3f8", zorder=0)
     axes.plot([floor, 1e5], [floor, 1e5], color="#888888", linewidth=0.8)
     several = len({r["model_version"] for r in rows}) > 1
-    points = [((row["forecast_k"] + 0.5) / (row["forecast_n"] + 1) * 1e5, (row["realized_k"] + 0.5) / (row["realized_n"] + 1) * 1e5, row) for row in rows]
+    points = [(row["gamma_shape"] / row["gamma_rate"] * 1e5, (row["effective_count"] + 0.5) / row["effective_messages"] * 1e5, row) for row in rows]
     for i, (x, y, row) in enumerate(sorted(points, key=lambda point: point[:2])):
         axes.plot(x, y, "o", color=_INK if row["resolved"] else "white", markeredgecolor=_INK, markersize=6)
         if not several:

@@ -17,11 +17,11 @@ def per_100k(rate: float | None) -> str:
     return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
-def observed(k: int, n: int, high: float | None) -> str:
-    """An observed rate; a zero count says what it excludes, never a bare 0."""
+def observed(k: float, n: float, high: float | None, rate: float | None = None) -> str:
+    """An observed rate; a zero count says what it excludes, never a bare 0. Of a weighted design `rate` is not k / n."""
     if n == 0:
         return "not graded"
-    return f"0 (below {per_100k(high)})" if k == 0 else per_100k(k / n)
+    return f"0 (below {per_100k(high)})" if k == 0 else per_100k(k / n if rate is None else rate)
 
 
 def times(error: float | None) -> str:
@@ -43,8 +43,8 @@ def calibration_markdown(rows: list[dict[str, Any]]) -> str:
     cells = [
         [
             row["behavior"],
-            observed(row["forecast_k"], row["forecast_n"], row["forecast_high"]),
-            observed(row["realized_k"], row["realized_n"], row["realized_high"]),
+            observed(row["forecast_k"], row["forecast_n"], row["forecast_high"], row["forecast"]),
+            observed(row["realized_k"], row["realized_n"], row["realized_high"], row["realized"]),
             times(row["multiplicative_error"]) + ("" if row["resolved"] else " (unresolved)"),
             times(row["noise_floor"]),
             times(row.get("persistence_error")),

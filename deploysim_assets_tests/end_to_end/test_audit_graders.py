@@ -15,12 +15,13 @@ from deploysim_assets import schema
 from deploysim_assets.assets.grader_quality import current_quality, quality_rows
 from deploysim_assets.cli.demo import ship, synthetic_endpoint, write_project
 from deploysim_assets.forecast.estimate import blocked
+from deploysim_assets.forecast.rates import clopper_pearson
 from deploysim_assets.grading.labels import KEYS, LABELS_FILE, keep, labels, read_sheet
 from deploysim_assets.lake import Lake
 from deploysim_assets.project import ProjectError
-from deploysim_assets.synthetic.world import BEHAVIORS
+from deploysim_assets.synthetic.world import BEHAVIORS, JUDGE_SENSITIVITY
 from deploysim_assets_tests.end_to_end.test_demo_and_ui import CHROMIUM, FLAGS, needs_browser
-from deploysim_assets_tests.support import ARTIFACTS, SHARED, deploysim, environment, free_port, needs_shared, report, script, stop, wait_for
+from deploysim_assets_tests.support import ARTIFACTS, SHARED, deploysim, environment, free_port, needs_shared, report, rows, script, stop, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +71,8 @@ def test_ten_items_are_labeled_by_keyboard_and_the_figures_follow(home: Path) ->
     done = deploysim(home, "audit", "graders", "draw", "aurora-2", "--flags", "6", "--others", "6", "--out", str(sheet))
     assert "replies written" in done.stdout
     assert sheet.stat().st_mode & 0o077 == 0, "it holds texts"
-    rows = read_sheet(sheet)
-    assert rows[0]["behavior"] == "background_promise"
+    drawn = read_sheet(sheet)
+    assert drawn[0]["behavior"] == "background_promise"
     outside: list[str] = []
 
     def seen(request: Request) -> None:
@@ -111,14 +112,29 @@ def test_ten_items_are_labeled_by_keyboard_and_the_figures_follow(home: Path) ->
     assert not any(b.phrase in kept for b in BEHAVIORS), "no text of a reply is kept"
 
 
+def test_planted_behaviors_are_graded_with_the_judges_known_precision_and_recall(home: Path) -> None:
+    phrases = {b.name: b.phrase for b in BEHAVIORS if not b.rule}
+    replies = {r["prefix_id"]: r["message"]["content"] for r in rows(home, "candidate_completions", "aurora-2")}
+    hits = shown = flagged = 0
+    for row in rows(home, "grades", "aurora-2"):
+        for name, phrase in phrases.items():
+            planted = phrase in replies[row["prefix_id"]]
+            shown += planted
+            flagged += row[name]
+            hits += planted and row[name]
+    low, high = clopper_pearson(hits, shown, 0.99)
+    assert low <= JUDGE_SENSITIVITY <= high
+    assert flagged - hits <= 1, "false flags are two in 100,000"
+
+
 def test_a_sheet_that_cannot_be_is_refused_by_row_and_column(home: Path, tmp_path: Path) -> None:
     sheet = tmp_path / "s.csv"
     deploysim(home, "audit", "graders", "draw", "aurora-2", "--flags", "1", "--others", "1", "--out", str(sheet))
-    rows = read_sheet(sheet)
+    drawn = read_sheet(sheet)
     with sheet.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
+        writer = csv.DictWriter(file, list(drawn[0]))
         writer.writeheader()
-        writer.writerows([rows[0] | {"label": "maybe", "labeler": "ada"}])
+        writer.writerows([drawn[0] | {"label": "maybe", "labeler": "ada"}])
     with pytest.raises(ProjectError, match="row 2: label 'maybe': write yes, no or unsure"):
         read_sheet(sheet)
     sheet.write_text("a,b\n1,2\n")
@@ -132,7 +148,7 @@ def _recorded(home: Path, behavior: str, wanted: str) -> tuple[Lake, pl.DataFram
     frame = frame.filter(pl.col("gpt4_label").str.contains(r"^\d_") & pl.col("prompt_is_unsafe") & (pl.col("model") == "llama2new"))
     frame = frame.with_columns(prefix_id=pl.col("id").cast(pl.String).str.zfill(16), flag=pl.col("gpt4_label") == wanted)
     store, grader = Lake(home / "lake"), "a" * 16
-    rows = [
+    graded = [
         {
             "prefix_id": r["prefix_id"], "model_version": "m", "grading_id": "g", "stratum": "all", "weight": 1.0, "user_key": r["prefix_id"],
             "missing": [], "skipped": [], "status": "graded", "evidence": [], behavior: r["flag"],
@@ -140,7 +156,7 @@ def _recorded(home: Path, behavior: str, wanted: str) -> tuple[Lake, pl.DataFram
         for r in frame.iter_rows(named=True)
     ]  # fmt: skip
     facts = {"gradings": {"g": {"grader_ids": {behavior: grader}}}}
-    store.write("production_grades", "m", pl.DataFrame(rows, schema=schema.grades([behavior])), "run", facts)
+    store.write("production_grades", "m", pl.DataFrame(graded, schema=schema.grades([behavior])), "run", facts)
     return store, frame, grader
 
 

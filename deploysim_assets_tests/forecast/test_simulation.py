@@ -23,9 +23,12 @@ def test_ninety_five_percent_intervals_hold_after_one_release_and_sampling_only_
 
 
 def test_rate_intervals_cover_on_weighted_and_clustered_grids() -> None:
-    for cell in rate_grid(draws=120):
+    cells = rate_grid(draws=120)
+    for cell in cells:
         assert cell.gate >= 0.9, cell
         assert cell.display >= 0.87, cell
+        assert cell.jeffreys >= 0.85, cell
+    assert min(cell.plain for cell in cells) < 0.7, "to ignore weights or clusters is shown failing"
 
 
 @given(P_VALUES)

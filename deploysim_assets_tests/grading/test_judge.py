@@ -159,5 +159,9 @@ def test_a_rule_can_screen_and_costs_no_request(tmp_path: Path) -> None:
     with open_journal(tmp_path / "j") as journal:
         assert list(panel.screen_requests(items)) == []
         assert [one.reply["content"] for one in Screening(panel, journal, items).judged(items)] == ["You fool"]  # type: ignore[index]
+        fine = items[1]
+        screening = Screening(panel, journal, [fine])
+        row = screening.weighted(fine, panel.row(fine, "m", journal, {}, screening.skip(fine)))
+        assert (row["stratum"], row["missing"], row["skipped"]) == ("all cleared", ["rude"], []), "nobody looked there: uncovered, not clean"
     with pytest.raises(ValueError, match="either a `model` or a `rule`"):
         Screen()
