@@ -215,13 +215,7 @@ def main() -> None:
     console().print(rich_table("Coverage of forecast intervals", ("world", "", "50%", "80%", "95%", "95%, sampling only", "forecasts"), rows))
     header = ("cell", "expected events", "mid-P gamma (display)", "Fay-Feuer (gate)", "Jeffreys gamma (forecast)", "unweighted")
     grid = [[c.name, f"{c.events:.1f}", *(f"{x:.3f}" for x in (c.display, c.gate, c.jeffreys, c.plain))] for c in rate_grid()]
-    console().print(
-        rich_table(
-            "Coverage of 95% rate intervals",
-            ("cell", "expected events", "mid-P gamma (display)", "Fay-Feuer (gate)", "Jeffreys gamma (forecast)", "unweighted"),
-            grid,
-        )
-    )
+    console().print(rich_table("Coverage of 95% rate intervals", header, grid))
     _plot(found, asked.plot)
     console().print(f"plot: {asked.plot}")
 
