@@ -48,7 +48,10 @@ def novel(operations: "Operations", model: str) -> None:
         for r in operations.lake.rows("novel_behaviors", model)
     ]
     header = ("", "features that go together", "this model alone : the one before", "difference per 100k", "q")
-    console().print(rich_table(f"{model}: differences that no behavior names", header, rows))
+    if rows:
+        console().print(rich_table(f"{model}: differences that no behavior names", header, rows))
+    else:
+        click.echo(f"{model}: no difference beyond chance that no behavior names.")
     if operations.lake.current("open_findings", model):
         told = [[f"j{r['finding']}", r["name"], str(r["prefixes"]), r["definition"]] for r in operations.lake.rows("open_findings", model)]
         console().print(rich_table(f"{model}: what the judge objects to beyond them", ("", "name", "replies", "definition"), told))
