@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any, cast
 
 import click
@@ -28,7 +29,7 @@ def listed(operations: "Operations") -> None:
     from deploysim_assets.report.tables import console, rich_table
 
     rows = [
-        [b.name, b.identity, b.grader, f"{b.threshold_per_100k:g}" if b.threshold_per_100k else "-", b.definition.strip()[:60]]
+        [b.name, b.identity, b.grader, f"{b.threshold_per_100k:g}" if b.threshold_per_100k else "-", shorten(b.definition, 46, placeholder=" ...")]
         for b in operations.project.behaviors
     ]
     console().print(rich_table("Behaviors", ("name", "identity", "grader", "threshold per 100k", "definition"), rows))
