@@ -29,7 +29,7 @@ def listed(operations: "Operations") -> None:
     from deploysim_assets.report.tables import console, rich_table
 
     rows = [
-        [b.name, b.identity, b.grader, f"{b.threshold_per_100k:g}" if b.threshold_per_100k else "-", shorten(b.definition, 46, placeholder=" ...")]
+        [b.name, b.identity, b.grader, f"{b.threshold_per_100k:g}" if b.threshold_per_100k else "-", shorten(b.definition, 40, placeholder=" ...")]
         for b in operations.project.behaviors
     ]
     console().print(rich_table("Behaviors", ("name", "identity", "grader", "threshold per 100k", "definition"), rows))
