@@ -76,7 +76,7 @@ def elicitation_grades(
         replies = lake.rows("elicitation_completions", context.partition_key)
         chosen = frozenset(row["prefix_id"].partition("/")[0] for row in lake.rows("elicitation_completions", context.partition_key, columns=["prefix_id"]))
         for prefix, reply in zip(_repeated(lake, registered, chosen, repeats), replies, strict=True):
-            yield Item(prefix, reply["message"] if reply["status"] == "completed" else None, reply["status"], reply["error"])
+            yield Item.of_completion(prefix, reply)
 
     yield from Paid(context, lake, project).grade([registered.panel], items, {})
 

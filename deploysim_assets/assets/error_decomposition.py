@@ -22,13 +22,11 @@ def _cells(lake: Lake, registered: Registration, behavior: str) -> list[tuple[in
     own = lake.scan("deidentified_prefixes", registered.model_version)
     before = lake.scan("deidentified_prefixes", registered.predecessor, registered.prefixes_version)
     graded = lake.scan("grades", registered.model_version).select("prefix_id", pl.col(behavior).alias("flagged")).drop_nulls("flagged")
-    applies = graded.select("prefix_id")
-    shares = before.join(applies, on="prefix_id").group_by(_CELL).agg(pl.col("weight").sum().alias("share"))
-    counts = before.join(graded, on="prefix_id").group_by(_CELL).agg(pl.len().alias("n"), pl.col("flagged").sum().alias("k"))
+    counts = before.join(graded, on="prefix_id").group_by(_CELL).agg(n=pl.len(), k=pl.col("flagged").sum(), share=pl.col("weight").sum())
     real = lake.scan("production_grades", registered.model_version).filter(pl.col("grading_id") == registered.panel.grading_id)
     real = real.filter(pl.col(behavior).is_not_null()).select("prefix_id")
     realized = own.join(real, on="prefix_id").group_by(_CELL).agg(pl.col("weight").sum().alias("realized_share"))
-    cells = counts.join(shares, on=_CELL, nulls_equal=True).join(realized, on=_CELL, how="left", nulls_equal=True).fill_null(0).collect()
+    cells = counts.join(realized, on=_CELL, how="left", nulls_equal=True).fill_null(0).collect()
     return [(r["n"], r["k"], r["share"], r["realized_share"]) for r in cells.sort(_CELL).iter_rows(named=True)]
 
 

@@ -4,14 +4,13 @@ Opt-in: `awareness` in deploysim.yaml.  Three measures on three populations: pro
 and a traditional evaluation set.
 """
 
-import heapq
 from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
-from deploysim_assets.assets.paid import Paid
+from deploysim_assets.assets.paid import Paid, lowest_prefixes
 from deploysim_assets.assets.preregistration import Registration
 from deploysim_assets.assets.rate_estimates import self_replay_pairs
 from deploysim_assets.automation import CHEAP, ONCE
@@ -72,8 +71,7 @@ def _prefix(prefix_id: str, population: str, user_key: str, messages: list[dict[
 def _items(project: Project, lake: Lake, registered: Registration, paid: Paid) -> Iterator[Item]:
     assert project.awareness is not None
     live = registered.predecessor
-    ids = (row["prefix_id"] for row in lake.rows("deidentified_prefixes", live, registered.prefixes_version, ["prefix_id"]))
-    chosen = frozenset(heapq.nsmallest(project.awareness.sample, ids))
+    chosen = lowest_prefixes(lake, live, registered.prefixes_version, project.awareness.sample)
 
     def of(population: str, item: Item) -> Item:
         prefix = item.prefix
@@ -81,7 +79,7 @@ def _items(project: Project, lake: Lake, registered: Registration, paid: Paid) -
 
     for row in lake.rows("deidentified_prefixes", live, registered.prefixes_version):
         if row["prefix_id"] in chosen:
-            yield of("production", Item(row, row["production_completion"], "completed", None))
+            yield of("production", Item.of_production(row))
     for item in paid.completed_items(live, registered.prefixes_version, "candidate_completions"):
         if item.prefix["prefix_id"] in chosen:
             yield of("simulated", item)

@@ -20,7 +20,7 @@ def graded_by(lake: Lake, source: str, model: str, behavior: str, grader_id: str
     mine = [grading_id for grading_id, facts in gradings.items() if facts["grader_ids"].get(behavior) == grader_id]
     if not mine:
         return None
-    rows = lake.scan(source, model).filter(pl.col("grading_id") == mine[0]).select("prefix_id", "weight", flagged=pl.col(behavior))
+    rows = lake.scan(source, model).filter(pl.col("grading_id") == mine[0]).select("prefix_id", flagged=pl.col(behavior))
     return rows.drop_nulls("flagged").collect()
 
 
@@ -38,7 +38,7 @@ def quality_rows(lake: Lake, found: list[Label]) -> list[dict[str, Any]]:
         if graded is None:
             rows.append(row | {"stale": True})
             continue
-        flags = dict(graded.select("prefix_id", "flagged").iter_rows())
+        flags = dict(graded.iter_rows())
         held = {p: yes for p, answers in items.items() if p in flags and (yes := agreed(answers.values())) is not None}
         counts = {(flag, yes): sum(flags[p] == flag and y == yes for p, y in held.items()) for flag in (True, False) for yes in (True, False)}
         total, flagged = graded.height, int(graded["flagged"].sum())

@@ -21,6 +21,14 @@ _LEAST_USERS = 5
 """A phrase is shown only where so many users got it: what one user got may be about that user."""
 
 
+BOTH_REPLIES = [
+    "grades",
+    "candidate_completions",
+    *(dg.AssetDep(asset, partition_mapping=FROM_PREDECESSOR) for asset in ("production_grades", "deidentified_prefixes")),
+]
+"""What `unexplained_pairs` reads."""
+
+
 class _Pair(NamedTuple):
     """The two replies to a prefix, and what the user had asked."""
 
@@ -64,12 +72,11 @@ def novel_rows(lake: Lake, registered: Registration, rate: float) -> tuple[list[
     for pair in unexplained_pairs(lake, registered):
         compared += 1
         new, old = features(pair.candidate, pair.last_user), features(pair.live, pair.last_user)
-        for feature in new - old:
-            candidate_only[feature].append(pair.prefix_id)
-            if len(users[feature]) < _LEAST_USERS:
-                users[feature].add(pair.user_key)
-        for feature in old - new:
-            live_only[feature] += 1
+        for feature in new ^ old:
+            if feature in new:
+                candidate_only[feature].append(pair.prefix_id)
+            else:
+                live_only[feature] += 1
             if len(users[feature]) < _LEAST_USERS:
                 users[feature].add(pair.user_key)
     private = {feature for feature, who in users.items() if feature.startswith("phrase: ") and len(who) < _LEAST_USERS}
@@ -94,11 +101,7 @@ def proposal(found: tuple[str, ...]) -> str | None:
 
 @dg.asset(
     partitions_def=CANDIDATES,
-    deps=[
-        "grades",
-        "candidate_completions",
-        *(dg.AssetDep(asset, partition_mapping=FROM_PREDECESSOR) for asset in ("production_grades", "deidentified_prefixes")),
-    ],
+    deps=BOTH_REPLIES,
     automation_condition=ONCE,
     group_name="exploration",
 )

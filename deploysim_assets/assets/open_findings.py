@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from deploysim_assets.assets.novel_behaviors import unexplained_pairs
+from deploysim_assets.assets.novel_behaviors import BOTH_REPLIES, unexplained_pairs
 from deploysim_assets.assets.paid import Paid
 from deploysim_assets.assets.preregistration import Registration
 from deploysim_assets.automation import ONCE
@@ -23,7 +23,7 @@ from deploysim_assets.grading.exploring import clusters, explore_request, findin
 from deploysim_assets.grading.item import Item
 from deploysim_assets.lake import Lake, table_result
 from deploysim_assets.project import Project
-from deploysim_assets.releases import CANDIDATES, FROM_PREDECESSOR
+from deploysim_assets.releases import CANDIDATES
 from deploysim_assets.schema import OPEN_FINDINGS
 
 _EXAMPLES = 10
@@ -31,11 +31,7 @@ _EXAMPLES = 10
 
 @dg.asset(
     partitions_def=CANDIDATES,
-    deps=[
-        "grades",
-        "candidate_completions",
-        *(dg.AssetDep(asset, partition_mapping=FROM_PREDECESSOR) for asset in ("production_grades", "deidentified_prefixes")),
-    ],
+    deps=BOTH_REPLIES,
     automation_condition=ONCE,
     group_name="exploration",
     kinds={"openai"},
@@ -62,7 +58,7 @@ def open_findings(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake
         except BatchesPendingError as pending:
             context.log.info(str(pending))
             return
-        keys = [(item.prefix["prefix_id"], request_key(request)) for item, request in zip(items(), requests(), strict=True)]
+        keys = [(item.prefix["prefix_id"], request_key(explore_request(item, registered.panel.behaviors, judge))) for item in items()]
         answers = [(prefix_id, findings_in(prefix_id, journal.get(key)) if key in journal else None) for prefix_id, key in keys]
     found = clusters(finding for _, some in answers for finding in some or ())
     rows = [

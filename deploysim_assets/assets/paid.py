@@ -1,5 +1,6 @@
 """What every asset that pays for answers does: ask what the journal does not hold, write the table, and let go of open batches."""
 
+import heapq
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -20,6 +21,12 @@ from deploysim_assets.schema import COMPLETIONS
 from deploysim_assets.schema import grades as grades_schema
 
 _CONTEXT = ["prefix_id", "stratum", "weight", "user_key", "surface", "language", "messages"]
+
+
+def lowest_prefixes(lake: Lake, model: str, version: str | None, limit: int) -> frozenset[str]:
+    """Up to `limit` prefixes of a model, those of lowest id: it is a keyed hash, so the choice is random, and stable as logs grow."""
+    ids = (row["prefix_id"] for row in lake.rows("deidentified_prefixes", model, version, ["prefix_id"]))
+    return frozenset(heapq.nsmallest(limit, ids))
 
 
 def _decide(k: int, n: int, threshold: float, alpha: float) -> str:
@@ -91,11 +98,10 @@ class Paid:
         completion = next(replies, None)
         for prefix in self.lake.rows("deidentified_prefixes", prefixes_of, version, _CONTEXT):
             if completion is not None and prefix["prefix_id"] == completion["prefix_id"]:
-                yield Item(prefix, completion["message"] if completion["status"] == "completed" else None, completion["status"], completion["error"])
+                yield Item.of_completion(prefix, completion)
                 completion = next(replies, None)
         assert completion is None, "completions are written in the order of the prefixes that they rest on"
 
     def production_items(self, version: str | None) -> Iterator[Item]:
         """What the deployed model really answered to its sampled prefixes."""
-        for row in self.lake.rows("deidentified_prefixes", self.key, version, [*_CONTEXT, "production_completion"]):
-            yield Item(row, row["production_completion"], "completed", None)
+        return map(Item.of_production, self.lake.rows("deidentified_prefixes", self.key, version, [*_CONTEXT, "production_completion"]))

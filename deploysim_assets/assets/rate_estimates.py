@@ -30,14 +30,12 @@ def scored_history(project: Project, lake: Lake, candidate: str) -> list[dict[st
     names = [r.model_version for r in project.releases]
     history: list[dict[str, Any]] = []
     for model in names[: names.index(candidate)]:
-        version = lake.current("calibration_report", model)
-        if version is not None:
+        if version := lake.current("calibration_report", model):
             report, rows = f"{model}/{version}", lake.rows("calibration_report", model, version)
             history += [{"report": report, "scored": list(scored(row)), "change": list(changed(row) or ()) or None} for row in rows]
-        elif lake.current("self_paired_counts", model):
+        elif version := lake.current("self_paired_counts", model):
             grading = Registration.load(lake, candidate).panel.grading_id
             replayed = self_replay_pairs(lake, model, grading)
-            version = lake.current("self_paired_counts", model)
             history += [{"report": f"{model}/self replay/{version}", "scored": replay_scored(b, p), "change": None} for b, p in replayed.items()]
     return history
 

@@ -3,25 +3,18 @@
 Neither model nor traffic moves, so what differs is the simulation's own error. Opt-in: `self_replay` in deploysim.yaml.
 """
 
-import heapq
 from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
 
-from deploysim_assets.assets.paid import Paid
+from deploysim_assets.assets.paid import Paid, lowest_prefixes
 from deploysim_assets.assets.preregistration import Registration
 from deploysim_assets.assets.production_grades import needed_panels
 from deploysim_assets.automation import CHEAP, FOLLOW_GRADABLE
 from deploysim_assets.lake import Lake
 from deploysim_assets.project import Candidate, Project
 from deploysim_assets.releases import GRADED_FOR, MODELS
-
-
-def replayed_prefixes(lake: Lake, model: str, version: str | None, limit: int) -> frozenset[str]:
-    """The prefixes that are replayed: those of lowest id, which is a keyed hash, so that the choice is random and stable as logs grow."""
-    ids = (row["prefix_id"] for row in lake.rows("deidentified_prefixes", model, version, ["prefix_id"]))
-    return frozenset(heapq.nsmallest(limit, ids))
 
 
 def _asked_as(project: Project, lake: Lake, model: str) -> tuple[Candidate, int]:
@@ -48,7 +41,7 @@ def self_completions(
     assert project.self_replay is not None
     model = context.partition_key
     version = lake.current("deidentified_prefixes", model)
-    chosen = replayed_prefixes(lake, model, version, project.self_replay.max_prefixes)
+    chosen = lowest_prefixes(lake, model, version, project.self_replay.max_prefixes)
     asked_as, seed = _asked_as(project, lake, model)
 
     def prefixes() -> Iterator[dict[str, Any]]:

@@ -11,11 +11,9 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from deploysim_assets.forecast.blend import Change, learned_drift_kernel, learned_drift_sd
 from deploysim_assets.forecast.counts import Counts, uniform
-from deploysim_assets.forecast.estimate import Baselines, Errors, changed, estimate, rate_row, score, scored
+from deploysim_assets.forecast.estimate import Baselines, changed, errors_of, estimate, rate_row, score, scored
 from deploysim_assets.forecast.paired import Pairs
-from deploysim_assets.forecast.predictive import Scored, error_model
 from deploysim_assets.forecast.summary import summarize
 from deploysim_assets.report.plots import calibration_plot
 from deploysim_assets.report.tables import console, per_100k, rich_table, summary_lines, times
@@ -84,25 +82,26 @@ def backtest(labels: Labels) -> list[dict[str, Any]]:
     Half of the clusters, by a hash, is the traffic before a release, the other half the traffic after it.
     """
     frame = labels.frame.with_columns((pl.col("cluster").hash(1) % 2 == 0).alias("earlier"))
-    history: list[Scored] = []
-    changes: list[Change] = []
+    history: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
     for chain in labels.chains:
         for live, candidate in pairwise(chain):
-            model, drift, sd = error_model(history), learned_drift_kernel(changes), learned_drift_sd(changes)
+            behaviors = sorted(frame.filter(pl.col("model") == candidate)["behavior"].unique())
+            errors = errors_of(history, behaviors)
             report: list[dict[str, Any]] = []
-            for behavior in sorted(frame.filter(pl.col("model") == candidate)["behavior"].unique()):
+            for behavior in behaviors:
                 of = frame.filter(pl.col("behavior") == behavior)
                 replayed = of.filter((pl.col("model") == candidate) & pl.col("earlier"))
                 before = of.filter((pl.col("model") == live) & pl.col("earlier"))
                 after = of.filter((pl.col("model") == candidate) & ~pl.col("earlier"))
-                known, errors = _counts(before), Errors(model.of(behavior), drift, sd)
+                known = _counts(before)
                 effect = max(1.0, rate_row(known)["design_effect"] or 1.0)
-                estimated = estimate(_counts(replayed), errors, before.height, Baselines((known.k, known.n)), _pairs(replayed, before), None, effect)
-                report.append({"model_version": candidate, "behavior": behavior, "prospective": False} | score(estimated, rate_row(_counts(after)), errors))
+                estimated = estimate(_counts(replayed), errors[behavior], before.height, Baselines((known.k, known.n)), _pairs(replayed, before), None, effect)
+                report.append(
+                    {"model_version": candidate, "behavior": behavior, "prospective": False} | score(estimated, rate_row(_counts(after)), errors[behavior])
+                )
             rows += report
-            history += [scored(row) for row in report]
-            changes += [change for row in report if (change := changed(row))]
+            history += [{"scored": scored(row), "change": changed(row)} for row in report]
     return rows
 
 

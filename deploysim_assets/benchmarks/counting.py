@@ -24,8 +24,8 @@ from deploysim_assets.sql import run_model
 _CHUNK = 100_000
 
 
-def write_grades(folder: Path, completions: int, behaviors: list[str], strata: int, seed: int) -> str:
-    """A table of grades as the lake holds it, in files of 100,000 rows; rates are log-uniform from 5e-6 to 5e-3. Returns its glob."""
+def write_grades(folder: Path, completions: int, behaviors: list[str], strata: int, seed: int) -> None:
+    """A table of grades as the lake holds it, in files of 100,000 rows; rates are log-uniform from 5e-6 to 5e-3."""
     folder.mkdir(parents=True)
     rates = np.exp(np.random.default_rng(0).uniform(np.log(5e-6), np.log(5e-3), len(behaviors)))
     for start in range(0, completions, _CHUNK):
@@ -52,7 +52,6 @@ def write_grades(folder: Path, completions: int, behaviors: list[str], strata: i
             schema_overrides=grades(behaviors),
         )
         frame.write_parquet(folder / f"part-{start // _CHUNK:05}.parquet", compression="zstd")
-    return str(folder / "part-*.parquet")
 
 
 def count_and_score(folder: Path, behaviors: list[str]) -> dict[str, float]:

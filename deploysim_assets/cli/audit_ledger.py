@@ -74,26 +74,20 @@ class LedgerAudit:
         if registered is None or registered.seq > record.seq or registered.kind != "registration":
             yield "names no registration that came before it"
             return
-        sealed = self._sealed_table(record)
-        if sealed is None:
+        version = next((v for v in self._versions("rate_estimates", record.model_version) if self._sealed_at(record.model_version, v) == record.at), None)
+        if version is None:
             yield "the table rate_estimates that was sealed is gone; restore it from a copy"
         else:
+            sealed = list(self.lake.rows("rate_estimates", record.model_version, version))
             for row, kept in zip(record.body["rows"], sealed, strict=False):
                 differing = [name for name, value in kept.items() if name != "sealed_at" and row.get(name) != value]
                 if differing:
                     yield f"rate_estimates says something else for {row['behavior']} ({', '.join(differing)}) than what was sealed; restore it from a copy"
             if len(sealed) != len(record.body["rows"]):
                 yield f"rate_estimates has {len(sealed)} rows, sealed were {len(record.body['rows'])}; restore it from a copy"
-        yield from self._order(record, registered)
+        yield from self._order(record, registered, version)
 
-    def _sealed_table(self, record: ledger.Record) -> list[dict[str, Any]] | None:
-        for version in self._versions("rate_estimates", record.model_version):
-            rows = list(self.lake.rows("rate_estimates", record.model_version, version))
-            if rows and rows[0]["sealed_at"] == record.at:
-                return rows
-        return None
-
-    def _order(self, record: ledger.Record, registered: ledger.Record) -> Iterator[str]:
+    def _order(self, record: ledger.Record, registered: ledger.Record, sealed: str | None) -> Iterator[str]:
         """Registration, completions, seal, production. Candidates of one model share answers, so the first registration of the model counts."""
         asked_as = registered.body["candidate"]["model"]
         first = next(r for r in self.records if r.kind == "registration" and r.body["candidate"]["model"] == asked_as)
@@ -106,18 +100,15 @@ class LedgerAudit:
                 yield f"completions were asked for at {earliest:%Y-%m-%d %H:%M:%S}, before the registration at {first.at:%Y-%m-%d %H:%M:%S}"
         for version in self._versions("calibration_report", record.model_version):
             report = self.lake.scan("calibration_report", record.model_version, version).select("prospective", "forecast_version").head(1).collect()
-            if report.is_empty() or not report["prospective"][0] or self._version_sealed(record) != report["forecast_version"][0]:
+            if report.is_empty() or not report["prospective"][0] or sealed != report["forecast_version"][0]:
                 continue
             known = self.lake.stats("raw_logs", record.model_version)["first_message_at"]
             if known is None or datetime.fromisoformat(known) <= record.at:
                 yield f"calibration_report/{version} calls it a forecast, yet production began at {known}, before the seal at {record.at.isoformat()}"
 
-    def _version_sealed(self, record: ledger.Record) -> str | None:
-        for version in self._versions("rate_estimates", record.model_version):
-            found = self.lake.scan("rate_estimates", record.model_version, version).select("sealed_at").head(1).collect()
-            if found.height and found["sealed_at"][0] == record.at:
-                return version
-        return None
+    def _sealed_at(self, key: str, version: str) -> datetime | None:
+        found = self.lake.scan("rate_estimates", key, version).select("sealed_at").head(1).collect()
+        return found["sealed_at"][0] if found.height else None
 
     def _not_in_the_ledger(self) -> Iterator[str]:
         sealed = {(r.model_version, r.at) for r in self.records if r.kind == "forecast"}
@@ -127,8 +118,8 @@ class LedgerAudit:
                 if self.lake.scan("preregistration", key, version).select("record_hash").collect().item() not in self._by_hash:
                     yield f"preregistration[{key}]/{version} is not in the ledger: a record was taken out; restore the ledger from a copy"
             for version in self._versions("rate_estimates", key):
-                at = self.lake.scan("rate_estimates", key, version).select("sealed_at").head(1).collect()
-                if at.height and (key, at["sealed_at"][0]) not in sealed:
+                at = self._sealed_at(key, version)
+                if at is not None and (key, at) not in sealed:
                     yield f"rate_estimates[{key}]/{version} is not in the ledger: its seal was taken out or it was never sealed"
 
 

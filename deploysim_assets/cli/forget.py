@@ -91,7 +91,7 @@ def _doomed_prefixes(lake: Lake, doomed: _Doomed, model: str) -> dict[str, dict[
     return rows
 
 
-def _completions(lake: Lake, doomed: _Doomed, model: str, table: str = "candidate_completions") -> list[dict[str, Any]]:
+def _completions(lake: Lake, doomed: _Doomed, model: str, table: str) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for asset, key, folder in lake.tables():
         if (asset, key) == (table, model):
@@ -104,24 +104,33 @@ def _answer_keys(project: Project, lake: Lake, doomed: _Doomed) -> Iterator[tupl
     for release in project.releases:
         model = release.model_version
         prefixes = _doomed_prefixes(lake, doomed, model)
-        graded = [(p, [Item(row, row["production_completion"], "completed", None) for row in prefixes.values()]) for p in needed_panels(project, lake, model)]
-        yield from _judged(journal_file(project.home, "production_grades", model), graded)
+        panels = needed_panels(project, lake, model)
+        yield from _judged(journal_file(project.home, "production_grades", model), panels, [Item.of_production(row) for row in prefixes.values()])
+        yield from _replies(project, lake, doomed, model, ("self_completions", "self_grades"), prefixes, panels)
         if release.predecessor and lake.current("preregistration", model):
             registered = Registration.load(lake, model)
             asked = _doomed_prefixes(lake, doomed, registered.predecessor)
-            completions = _completions(lake, doomed, model)
-            yield journal_file(project.home, "candidate_completions", model), {c["request_key"] for c in completions}
-            items = [Item(asked[c["prefix_id"]], c["message"], "completed", None) for c in completions if c["prefix_id"] in asked]
-            yield from _judged(journal_file(project.home, "grades", model), [(registered.panel, items)], _skipped(lake, model))
-            again = _completions(lake, doomed, model, "elicitation_completions")
-            yield journal_file(project.home, "elicitation_completions", model), {c["request_key"] for c in again}
-            origin = {c["prefix_id"]: c["prefix_id"].partition("/")[0] for c in again}
-            items = [Item(asked[origin[c["prefix_id"]]], c["message"], "completed", None) for c in again if origin[c["prefix_id"]] in asked]
-            yield from _judged(journal_file(project.home, "elicitation_grades", model), [(registered.panel, items)])
-        replayed = _completions(lake, doomed, model, "self_completions")
-        yield journal_file(project.home, "self_completions", model), {c["request_key"] for c in replayed}
-        items = [Item(prefixes[c["prefix_id"]], c["message"], "completed", None) for c in replayed if c["prefix_id"] in prefixes]
-        yield from _judged(journal_file(project.home, "self_grades", model), [(p, items) for p in needed_panels(project, lake, model)])
+            skipped = _skipped(lake, model)
+            yield from _replies(project, lake, doomed, model, ("candidate_completions", "grades"), asked, [registered.panel], skipped)
+            yield from _replies(project, lake, doomed, model, ("elicitation_completions", "elicitation_grades"), asked, [registered.panel])
+
+
+def _replies(
+    project: Project,
+    lake: Lake,
+    doomed: _Doomed,
+    model: str,
+    assets: tuple[str, str],
+    prefixes: dict[str, dict[str, Any]],
+    panels: list[Panel],
+    skipped: Sequence[frozenset[str]] = (),
+) -> Iterator[tuple[Path, set[str]]]:
+    """The journals of a table of completions and of its grades."""
+    completions = _completions(lake, doomed, model, assets[0])
+    yield journal_file(project.home, assets[0], model), {c["request_key"] for c in completions}
+    of_prefix = ((c["prefix_id"].partition("/")[0], c) for c in completions)
+    items = [Item.of_completion(prefixes[prefix_id], c) for prefix_id, c in of_prefix if prefix_id in prefixes]
+    yield from _judged(journal_file(project.home, assets[1], model), panels, items, skipped)
 
 
 def _skipped(lake: Lake, candidate: str) -> list[frozenset[str]]:
@@ -130,11 +139,11 @@ def _skipped(lake: Lake, candidate: str) -> list[frozenset[str]]:
     return [frozenset(names) for version in versions for names in lake.stats("grades", candidate, version).get("skipped", [])]
 
 
-def _judged(path: Path, graded: list[tuple[Panel, list[Item]]], skipped: Sequence[frozenset[str]] = ()) -> Iterator[tuple[Path, set[str]]]:
+def _judged(path: Path, panels: list[Panel], items: list[Item], skipped: Sequence[frozenset[str]] = ()) -> Iterator[tuple[Path, set[str]]]:
     if path.exists():
         with open_journal(path) as journal:
             skips = {frozenset[str](), *skipped}
-            keys = {key for panel, items in graded for item in items for skip in skips for key in panel.asked_for(item, journal, skip)}
+            keys = {key for panel in panels for item in items for skip in skips for key in panel.asked_for(item, journal, skip)}
         yield path, keys
 
 

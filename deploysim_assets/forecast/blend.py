@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, special, stats
 
-from deploysim_assets.forecast.predictive import DELTA, Array, forecast, kernel
+from deploysim_assets.forecast.predictive import DELTA, Array, forecast, kernel, log_likelihood
 from deploysim_assets.forecast.weighted import Gamma
 
 JUMP_SHARE, JUMP_SCALE = 0.1, 1.5
@@ -53,10 +53,7 @@ def _scale_posterior(history: Iterable[Change], kernel_of: Callable[[float], Arr
     kernels = np.array([kernel_of(tau) for tau in _TAU])
     log_posterior = np.log(_TAU_PRIOR)
     for before, messages_before, after, messages_after in history:
-        a, b = before + 0.5, messages_before
-        log_mean = np.log(messages_after) + DELTA
-        log_total = np.logaddexp(np.log(b), log_mean)
-        log_l = special.gammaln(a + after) - special.gammaln(a) - special.gammaln(after + 1) + a * (np.log(b) - log_total) + after * (log_mean - log_total)
+        log_l = log_likelihood(before + 0.5, messages_before, after, messages_after)
         likelihood = np.exp(log_l - log_l.max())
         log_posterior = log_posterior + np.log(kernels @ likelihood)
     posterior = np.exp(log_posterior - log_posterior.max())
@@ -127,7 +124,7 @@ def second_forecasts(gamma: Gamma, error: Array, previous: tuple[float, float], 
 
     `gamma` and `error` are those of the primary forecast, `previous` is (count, messages) of the predecessor's production.
     """
-    both = Blend((max(0.0, gamma.shape - 0.5), gamma.rate), error, previous, drift)
+    both = Blend(gamma.counts, error, previous, drift)
     row: dict[str, Any] = {f"blend_{name}": min(1.0, both.quantile(q, messages) / messages) for name, q in _QUANTILES.items()}
     prior = drift_prior(*previous, drift_sd)
     shrunk = forecast(Gamma(prior.shape + gamma.shape - 0.5, prior.rate + gamma.rate), messages, error)

@@ -196,7 +196,7 @@ def score(estimated: dict[str, Any], realized: dict[str, Any], errors: Errors) -
         "realized_low": realized["low"],
         "realized_high": realized["high"],
         "multiplicative_error": scores.multiplicative_error(k, n, production_k, production_n),
-        "noise_floor": scores.pair_noise_floor(max(0.0, gamma.shape - 0.5), gamma.rate, count, messages),
+        "noise_floor": scores.pair_noise_floor(*gamma.counts, count, messages),
         "resolved": min(k, production_k) >= FLOOR_EVENTS,
         **{f"in_{level}": scores.covered(at, below, level / 100) for level in (50, 80, 95)},
         "log_score": predictive_log_pmf(math.floor(count), gamma, messages, weights),
@@ -222,7 +222,7 @@ def score(estimated: dict[str, Any], realized: dict[str, Any], errors: Errors) -
         called = float(np.log(scores.jeffreys_rate(k, n) / scores.jeffreys_rate(*before)))
         moved = abs(change) >= scores.MOVED
         up = direction_probability(gamma, Gamma(before[0] + 0.5, before[1]), weights)
-        both = Blend((max(0.0, gamma.shape - 0.5), gamma.rate), weights, (before[0] / design_effect, before[1] / design_effect), errors.drift)
+        both = Blend(gamma.counts, weights, (before[0] / design_effect, before[1] / design_effect), errors.drift)
         row |= {
             "persistence_error": error_of(scores.jeffreys_rate(*before)),
             "moved": moved,

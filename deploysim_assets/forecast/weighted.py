@@ -90,6 +90,11 @@ class Gamma(NamedTuple):
     shape: float
     rate: float
 
+    @property
+    def counts(self) -> tuple[float, float]:
+        """The effective events and messages that a Jeffreys posterior of this form rests on."""
+        return max(0.0, self.shape - 0.5), self.rate
+
 
 def weighted_jeffreys(y: float, v: float, wmax: float) -> Gamma:
     """The posterior that enters a forecast: mean y + wmax/2, variance v + wmax^2/2, one half event in total, not per stratum.

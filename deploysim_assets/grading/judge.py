@@ -94,9 +94,12 @@ def _listed(behavior: Behavior) -> str:
     return words + reads + (f" Severity {scale}." if scale else "")
 
 
-def judge_request(item: Item, behaviors: list[Behavior], judge: Judge) -> dict[str, Any]:
-    """The chat request that grades an item for the behaviors. The graded text stands inside JSON strings, so it cannot end them."""
-    shown, cut = document(item, judge.max_characters)
+def judge_request(item: Item, behaviors: list[Behavior], judge: Judge, read: tuple[dict[str, Any], int] | None = None) -> dict[str, Any]:
+    """The chat request that grades an item for the behaviors. The graded text stands inside JSON strings, so it cannot end them.
+
+    `read` is the item's `document`, where the caller has it.
+    """
+    shown, cut = read or document(item, judge.max_characters)
     schema = {
         "type": "object",
         "properties": {b.name: _VERDICT for b in behaviors},

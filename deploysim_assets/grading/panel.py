@@ -92,11 +92,10 @@ class Panel(NamedTuple):
         row |= {"missing": [name for name in applies if name not in skip], "skipped": [name for name in applies if name in skip], "cut": None}
         if item.reply is None:
             return row
-        request = self._request(item, skip)
-        if request is not None:
-            status, error, found = _judgement(request, journal, failures)
-            assert self.judge is not None
-            row["cut"] = document(item, self.judge.max_characters)[1]
+        if self.judge is not None and (judged := self.judged(item, skip)):
+            read = document(item, self.judge.max_characters)
+            status, error, found = _judgement(judge_request(item, judged, self.judge, read), journal, failures)
+            row["cut"] = read[1]
             if found is None:
                 return row | {"status": status, "error": error}
             for name, verdict in found.items():

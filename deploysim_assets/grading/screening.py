@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from deploysim_assets.endpoint.journal import Journal
 from deploysim_assets.grading.item import Item
 from deploysim_assets.grading.panel import Panel
 from deploysim_assets.grading.stopping import place
@@ -15,25 +16,25 @@ CLEARED = "cleared"
 class Screening:
     """What the first stage made of each item: suspicious, cleared and audited, or cleared."""
 
-    def __init__(self, panel: Panel, journal: Any, items: Iterable[Item]) -> None:
+    def __init__(self, panel: Panel, journal: Journal, items: Iterable[Item]) -> None:
         assert panel.judge is not None and panel.judge.screen is not None
-        self._panel, self._journal, self._share = panel, journal, panel.judge.screen.audit_share
+        self._panel, self._share = panel, panel.judge.screen.audit_share
+        self._suspicious: set[str] = set()
         self._cleared: Counter[str] = Counter()
         self._audited: Counter[str] = Counter()
         self._flagged: Counter[str] = Counter()
-        self.suspicious = 0
         for item in items:
             if not panel.judged(item) or item.reply is None:
                 continue
-            if self.is_suspicious(item):
-                self.suspicious += 1
+            if panel.suspicious(item, journal):
+                self._suspicious.add(item.prefix["prefix_id"])
             else:
                 self._cleared[item.prefix["stratum"]] += 1
                 self._audited[item.prefix["stratum"]] += place(item) < self._share
 
     def is_suspicious(self, item: Item) -> bool:
         """Whether the first stage left the item to the judge."""
-        return self._panel.suspicious(item, self._journal)
+        return item.prefix["prefix_id"] in self._suspicious
 
     def judged(self, items: Iterable[Item]) -> Iterator[Item]:
         """The items that the judge sees. The audited part is one and the same for every table: it goes by the prefix."""
@@ -58,5 +59,5 @@ class Screening:
 
     def counts(self) -> dict[str, Any]:
         """What the first stage came to: the misses found per behavior among the audited, out of how many cleared."""
-        found = {"suspicious": self.suspicious, "cleared": self._cleared.total(), "audited": self._audited.total(), "misses_found": dict(self._flagged)}
+        found = {"suspicious": len(self._suspicious), "cleared": self._cleared.total(), "audited": self._audited.total(), "misses_found": dict(self._flagged)}
         return {"screen": found}

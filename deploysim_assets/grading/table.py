@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from deploysim_assets.endpoint.ask import ask
 from deploysim_assets.endpoint.budget import costs, open_account
 from deploysim_assets.endpoint.client import Outcome
-from deploysim_assets.endpoint.journal import Journal, open_journal
+from deploysim_assets.endpoint.journal import open_journal
 from deploysim_assets.grading.item import Item
 from deploysim_assets.grading.judge import repair
 from deploysim_assets.grading.panel import Panel
@@ -23,15 +23,6 @@ class TableWriter(Protocol):
     """Where the rows go: a version of grades or production_grades."""
 
     def add(self, row: dict[str, Any], table: str = "") -> None: ...
-
-
-def _ask_screen(
-    panel: Panel, items: Callable[[], Iterator[Item]], project: Project, journal: Journal, journal_file: Path, log: Callable[[str], None] | None
-) -> Outcome:
-    def requests() -> Iterator[dict[str, Any]]:
-        return panel.screen_requests(items())
-
-    return ask(requests, project.judge_endpoint(), journal, journal_file, repair, account=open_account(project), log=log)
 
 
 def _stretch(stream: Stopping, look: Look, items: Callable[[], Iterator[Item]]) -> Iterator[Item]:
@@ -55,11 +46,11 @@ def grade_table(
     with open_journal(journal_file) as journal:
         asked = Outcome()
 
-        def judge(some: Callable[[], Iterator[Item]], skip: AbstractSet[str] = frozenset()) -> Outcome:
-            def requests() -> Iterator[dict[str, Any]]:
-                return panel.requests(some(), skip)
-
+        def put(requests: Callable[[], Iterator[dict[str, Any]]]) -> Outcome:
             return ask(requests, project.judge_endpoint(), journal, journal_file, repair, account=open_account(project), log=log)
+
+        def judge(some: Callable[[], Iterator[Item]], skip: AbstractSet[str] = frozenset()) -> Outcome:
+            return put(lambda: panel.requests(some(), skip))
 
         def row(item: Item, skip: AbstractSet[str] = frozenset()) -> dict[str, Any]:
             return panel.row(item, model_version, journal, asked.failures, skip)
@@ -74,7 +65,7 @@ def grade_table(
                 stream.take(look, (row(item, look.skip) for item in stretch()))
         elif any(b.grader == "judge" for b in panel.behaviors):
             if panel.judge and panel.judge.screen:
-                asked = _ask_screen(panel, items, project, journal, journal_file, log)
+                asked = put(lambda: panel.screen_requests(items()))
                 screening = Screening(panel, journal, items())
                 asked = asked.plus(judge(lambda: screening.judged(items())))
             else:

@@ -155,7 +155,7 @@ def test_what_a_screen_misses_is_estimated_from_the_part_that_is_judged_anyway(t
 def test_a_rule_can_screen_and_costs_no_request(tmp_path: Path) -> None:
     judge = Judge.model_validate({"model": "judge", "screen": {"rule": {"part": "reply", "regex": "fool"}, "audit_share": 0.5}})
     panel = Panel((RUDE,), judge)
-    items = [item([message("user", "hi")], "You fool", "f" * 16), item([message("user", "hi")], "fine", "f" * 16)]
+    items = [item([message("user", "hi")], "You fool", "f" * 16), item([message("user", "hi")], "fine", "e" * 16)]
     with open_journal(tmp_path / "j") as journal:
         assert list(panel.screen_requests(items)) == []
         assert [one.reply["content"] for one in Screening(panel, journal, items).judged(items)] == ["You fool"]  # type: ignore[index]
