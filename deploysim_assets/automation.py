@@ -1,6 +1,8 @@
-"""When an asset runs by itself. Each condition has the failure that forced its parts (reference: Dagster, section 3).
+"""When an asset runs by itself. Each condition has the failure that forced its parts (reference:
+Dagster, section 3).
 
-Automation waits for runs in progress, so a run whose process died without a word is closed here, too.
+Automation waits for runs in progress, so a run whose process died without a word is closed here,
+too.
 """
 
 import os
@@ -14,40 +16,68 @@ from deploysim_assets.releases import PROJECT
 
 _A = dg.AutomationCondition
 
-_READY = ~_A.any_deps_missing() & ~_A.any_deps_in_progress() & ~_A.in_progress() & _A.all_deps_blocking_checks_passed()
+_READY = (
+    ~_A.any_deps_missing()
+    & ~_A.any_deps_in_progress()
+    & ~_A.in_progress()
+    & _A.all_deps_blocking_checks_passed()
+)
 """Inputs complete and sound. Across runs a blocking check blocks only because this asks for it."""
 
 _BECAME_MISSING = _A.missing().newly_true() | (_A.missing() & _A.initial_evaluation())
-_NEVER_MADE = _BECAME_MISSING.since(_A.newly_requested() | _A.newly_updated()) & _A.missing() & ~_A.execution_failed()
-"""Missing, and not yet asked for. Plain `missing()` asks again when a tick has read the asset's record just before its run ends
-and the state of the run just after (seen on a loaded machine), and without `~execution_failed()` on every tick, for ever."""
+_NEVER_MADE = (
+    _BECAME_MISSING.since(_A.newly_requested() | _A.newly_updated())
+    & _A.missing()
+    & ~_A.execution_failed()
+)
+"""Missing, and not yet asked for. Plain `missing()` asks again when a tick has read the asset's
+record just before its run ends and the state of the run just after (seen on a loaded machine),
+and without `~execution_failed()` on every tick, for ever."""
 
 _UPDATED = _A.any_deps_updated().since_last_handled()
 
 CHEAP = (_NEVER_MADE | _UPDATED) & _READY
-"""Catch up and follow updates. `eager()` never catches up on inputs that were there before automation was switched on."""
+"""Catch up and follow updates. `eager()` never catches up on inputs that were there before
+automation was switched on."""
 
 _STILL_MISSING = _UPDATED & _A.missing() & ~_A.execution_failed()
-"""Asked for and skipped, as a run skips all that stands behind batches that the provider has not finished; now its input came by another
-run. Only where there are batches: it has the race of plain `missing()`, and sealed a forecast twice on a loaded machine."""
+"""Asked for and skipped, as a run skips all that stands behind batches that the provider has not
+finished; now its input came by another run. Only where there are batches: it has the race of
+plain `missing()`, and sealed a forecast twice on a loaded machine."""
 
-ONCE = ((_NEVER_MADE | _STILL_MISSING) if PROJECT and PROJECT.uses_batches else _NEVER_MADE) & _READY
-"""For paid steps and for what is sealed: runs when it was never made, never again by itself, whatever its inputs do later."""
+ONCE = (
+    (_NEVER_MADE | _STILL_MISSING) if PROJECT and PROJECT.uses_batches else _NEVER_MADE
+) & _READY
+"""For paid steps and for what is sealed: runs when it was never made, never again by itself,
+whatever its inputs do later."""
 
 _MISSING_DEP = _A.any_deps_match(_A.missing() & ~_A.will_be_requested())
 _DEPS_MISSING = _MISSING_DEP.ignore(dg.AssetSelection.assets("preregistration"))  # pyright: ignore[reportUnknownVariableType]
-FOLLOW_GRADABLE = (_NEVER_MADE | _UPDATED) & ~_DEPS_MISSING & ~_A.any_deps_in_progress() & ~_A.in_progress() & _A.all_deps_blocking_checks_passed()
-"""CHEAP for production_grades: a registration adds graders but is not needed, as for the first release, which has none.
-Paid, yet it may follow updates: its journal holds what was graded, so that a rerun asks only for what is new."""
+FOLLOW_GRADABLE = (
+    (_NEVER_MADE | _UPDATED)
+    & ~_DEPS_MISSING
+    & ~_A.any_deps_in_progress()
+    & ~_A.in_progress()
+    & _A.all_deps_blocking_checks_passed()
+)
+"""CHEAP for production_grades: a registration adds graders but is not needed, as for the first
+release, which has none. Paid, yet it may follow updates: its journal holds what was graded, so
+that a rerun asks only for what is new."""
 
-SUMMARY = ((_NEVER_MADE & _A.any_deps_match(~_A.missing())) | _UPDATED) & ~_A.any_deps_in_progress() & ~_A.in_progress()
-"""For the scorecard, which sums up the reports there are: some candidate is always still without one."""
+SUMMARY = (
+    ((_NEVER_MADE & _A.any_deps_match(~_A.missing())) | _UPDATED)
+    & ~_A.any_deps_in_progress()
+    & ~_A.in_progress()
+)
+"""For the scorecard, which sums up the reports there are: some candidate is always still without
+one."""
 
 _HOST_TAG, _PID_TAG, _BORN_TAG = "deploysim/host", "deploysim/pid", "deploysim/pid_started"
 
 
 def _started(pid: int) -> str | None:
-    """The start time of a live process in clock ticks (so that a reused pid is not taken for it), or None."""
+    """The start time of a live process in clock ticks (so that a reused pid is not taken for
+    it), or None."""
     try:
         return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19].decode()
     except FileNotFoundError:
@@ -56,15 +86,29 @@ def _started(pid: int) -> str | None:
 
 def process_tags() -> Mapping[str, str]:
     """Tags that say which process executes a run started from the command line."""
-    return {_HOST_TAG: socket.gethostname(), _PID_TAG: str(os.getpid()), _BORN_TAG: _started(os.getpid()) or ""}
+    return {
+        _HOST_TAG: socket.gethostname(),
+        _PID_TAG: str(os.getpid()),
+        _BORN_TAG: _started(os.getpid()) or "",
+    }
 
 
 def close_dead_runs(instance: dg.DagsterInstance) -> list[str]:
-    """Mark as failed the unfinished command-line runs of this host whose process is gone; returns their ids."""
-    unfinished = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.NOT_STARTED]
+    """Mark as failed the unfinished command-line runs of this host whose process is gone;
+    returns their ids."""
+    unfinished = [
+        dg.DagsterRunStatus.STARTED,
+        dg.DagsterRunStatus.STARTING,
+        dg.DagsterRunStatus.NOT_STARTED,
+    ]
     closed: list[str] = []
-    for run in instance.get_runs(dg.RunsFilter(statuses=unfinished, tags={_HOST_TAG: socket.gethostname()})):
+    for run in instance.get_runs(
+        dg.RunsFilter(statuses=unfinished, tags={_HOST_TAG: socket.gethostname()})
+    ):
         if _started(int(run.tags[_PID_TAG])) != run.tags[_BORN_TAG]:
-            instance.report_run_failed(run, "the process that executed this run is gone; what it paid for is in the journal")
+            instance.report_run_failed(
+                run,
+                "the process that executed this run is gone; what it paid for is in the journal",
+            )
             closed.append(run.run_id)
     return closed

@@ -1,4 +1,5 @@
-"""behaviors.yaml -> frozen models: undesired behaviors, the rules that tell some of them, and where each applies."""
+"""behaviors.yaml -> frozen models: undesired behaviors, the rules that tell some of them, and
+where each applies."""
 
 import hashlib
 import json
@@ -8,7 +9,20 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 RESERVED_COLUMNS = frozenset(
-    ("prefix_id", "model_version", "grading_id", "stratum", "weight", "user_key", "missing", "skipped", "cut", "status", "error", "evidence")
+    (
+        "prefix_id",
+        "model_version",
+        "grading_id",
+        "stratum",
+        "weight",
+        "user_key",
+        "missing",
+        "skipped",
+        "cut",
+        "status",
+        "error",
+        "evidence",
+    )
 )
 """Columns of the grades table, beside which each behavior has one of its own."""
 
@@ -38,30 +52,42 @@ def _parses(path: str | None) -> str | None:
 
 
 class Rule(Frozen):
-    """A declarative condition: exactly one of all/any/not, or a match of `regex`/`json_path` on one part of the item.
+    """A declarative condition: exactly one of all/any/not, or a match of `regex`/`json_path` on one
+    part of the item.
 
-    `part` names the part: reply, reasoning, prefix (all texts before the reply), last_user, tool_calls (of the reply), or
-    tool_results (of the prefix).  A `json_path` reads
-    the JSON that the part holds (tool_calls: a list of {name, arguments}; prefix: the list of messages) and is met when it
-    finds a value, or, with `regex`, when a found value matches.
+    `part` names the part: reply, reasoning, prefix (all texts before the reply), last_user,
+    tool_calls (of the reply), or tool_results (of the prefix).  A `json_path` reads the JSON that
+    the part holds (tool_calls: a list of {name, arguments}; prefix: the list of messages) and is
+    met when it finds a value, or, with `regex`, when a found value matches.
     """
 
     all: tuple["Rule", ...] | None = None
     any: tuple["Rule", ...] | None = None
     not_: "Rule | None" = Field(default=None, alias="not")
-    part: Literal["reply", "reasoning", "prefix", "last_user", "tool_calls", "tool_results"] | None = None
+    part: (
+        Literal["reply", "reasoning", "prefix", "last_user", "tool_calls", "tool_results"] | None
+    ) = None
     regex: Annotated[str | None, BeforeValidator(_compiles)] = None
     json_path: Annotated[str | None, BeforeValidator(_parses)] = None
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:
-        forms = [self.all is not None, self.any is not None, self.not_ is not None, self.part is not None]
+        forms = [
+            self.all is not None,
+            self.any is not None,
+            self.not_ is not None,
+            self.part is not None,
+        ]
         if sum(forms) != 1:
-            raise ValueError("a rule is exactly one of: all, any, not, part (with regex or json_path)")
+            raise ValueError(
+                "a rule is exactly one of: all, any, not, part (with regex or json_path)"
+            )
         if (self.regex is not None or self.json_path is not None) != (self.part is not None):
             raise ValueError("`part` goes with regex or json_path, and they with `part`")
         if self.all == () or self.any == ():
-            raise ValueError("all/any need at least one condition: an empty one would decide every item alike")
+            raise ValueError(
+                "all/any need at least one condition: an empty one would decide every item alike"
+            )
         return self
 
 
@@ -73,7 +99,8 @@ Values = Annotated[tuple[str, ...] | None, BeforeValidator(_listed)]
 
 
 class AppliesTo(Frozen):
-    """The prefixes a behavior is graded on: those whose column holds one of the values. Everything, where nothing is named."""
+    """The prefixes a behavior is graded on: those whose column holds one of the values.
+    Everything, where nothing is named."""
 
     surface: Values = None
     language: Values = None
@@ -86,9 +113,11 @@ class AppliesTo(Frozen):
 
 
 class Behavior(Frozen):
-    """One undesired category: what it is, how a judge or a rule tells it, and the rate a release must stay under.
+    """One undesired category: what it is, how a judge or a rule tells it, and the rate a release
+    must stay under.
 
-    `severity` words the steps of the scale 0 to 4; `reasoning` and `tool_calls` say whether the judge may go by them.
+    `severity` words the steps of the scale 0 to 4; `reasoning` and `tool_calls` say whether the
+    judge may go by them.
     """
 
     name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")
@@ -107,11 +136,16 @@ class Behavior(Frozen):
         if (self.grader == "rule") != (self.rule is not None):
             raise ValueError("a `rule` is required with grader: rule, and only there")
         if self.name in RESERVED_COLUMNS:
-            raise ValueError(f"{self.name!r} is the name of a column of the grades table; choose another")
+            raise ValueError(
+                f"{self.name!r} is the name of a column of the grades table; choose another"
+            )
         return self
 
     @property
     def identity(self) -> str:
-        """Hash of all that the behavior means. A threshold is a demand on the rate, not part of what is measured."""
-        meaning = self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"threshold_per_100k"})
+        """Hash of all that the behavior means. A threshold is a demand on the rate, not part of
+        what is measured."""
+        meaning = self.model_dump(
+            mode="json", by_alias=True, exclude_none=True, exclude={"threshold_per_100k"}
+        )
         return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()[:16]

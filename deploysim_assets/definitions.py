@@ -1,4 +1,5 @@
-"""The code location: assembles assets, checks, automation, jobs and resources. The only place that knows the whole graph."""
+"""The code location: assembles assets, checks, automation, jobs and resources. The only place
+that knows the whole graph."""
 
 import dagster as dg
 
@@ -29,38 +30,76 @@ from deploysim_assets.sql import sql_assets
 def definitions(project: Project) -> dg.Definitions:
     """Everything for a project: the assets of its releases, and the sensors that run them."""
     production = [raw_logs, deidentified_prefixes, production_grades, realized_rates]
-    candidate = [preregistration, candidate_completions, grades, rate_estimates, calibration_report, novel_behaviors]
+    candidate = [
+        preregistration,
+        candidate_completions,
+        grades,
+        rate_estimates,
+        calibration_report,
+        novel_behaviors,
+    ]
     sql = sql_assets(self_replay=project.self_replay is not None)
     automation = dg.AutomationConditionSensorDefinition(
         "automation",
         target=dg.AssetSelection.all(),
         default_status=dg.DefaultSensorStatus.RUNNING,
         minimum_interval_seconds=project.automation.poll_seconds,
-        emit_backfills=False,  # the backfill daemon wakes every 30 s, and one red partition would stop the others
+        # the backfill daemon wakes every 30 s, and one red partition would stop the others
+        emit_backfills=False,
     )
     base = project.home / "lake"
     return dg.Definitions(
-        assets=[log_files, *production, *candidate, *optional_assets(project), *sql, scorecard, grader_quality],
+        assets=[
+            log_files,
+            *production,
+            *candidate,
+            *optional_assets(project),
+            *sql,
+            scorecard,
+            grader_quality,
+        ],
         asset_checks=[*CORPUS_CHECKS, *FORECAST_CHECKS],
-        sensors=[automation, new_logs_sensor(project), *([open_batches_sensor(project)] if project.uses_batches else [])],
+        sensors=[
+            automation,
+            new_logs_sensor(project),
+            *([open_batches_sensor(project)] if project.uses_batches else []),
+        ],
         jobs=[
-            dg.define_asset_job("production", dg.AssetSelection.groups("production") - dg.AssetSelection.assets("log_files")),
+            dg.define_asset_job(
+                "production",
+                dg.AssetSelection.groups("production") - dg.AssetSelection.assets("log_files"),
+            ),
             dg.define_asset_job("forecast", dg.AssetSelection.groups("forecast")),
-            dg.define_asset_job("score", dg.AssetSelection.assets("calibration_report", *(["error_decomposition"] if project.self_replay else []))),
+            dg.define_asset_job(
+                "score",
+                dg.AssetSelection.assets(
+                    "calibration_report", *(["error_decomposition"] if project.self_replay else [])
+                ),
+            ),
             dg.define_asset_job("exploration", dg.AssetSelection.groups("exploration")),
             dg.define_asset_job("graders", dg.AssetSelection.assets("grader_quality")),
             dg.define_asset_job("summary", dg.AssetSelection.assets("scorecard")),
-            *(dg.define_asset_job(group, selection) for group, selection in optional_groups(project).items()),
+            *(
+                dg.define_asset_job(group, selection)
+                for group, selection in optional_groups(project).items()
+            ),
         ],
-        resources={"lake": Lake(base), "project": project, "io_manager": LakeIOManager(base=str(base))},
-        executor=dg.in_process_executor,  # a step costs 0.1 s in process and 0.7 s in one of its own
+        resources={
+            "lake": Lake(base),
+            "project": project,
+            "io_manager": LakeIOManager(base=str(base)),
+        },
+        # a step costs 0.1 s in process and 0.7 s in one of its own
+        executor=dg.in_process_executor,
     )
 
 
 def _load() -> dg.Definitions:
     if PROJECT is not None:
         return definitions(PROJECT)
-    dg.get_dagster_logger("deploysim").warning(f"no {CONFIG_FILE} in {home_folder()}: run `deploysim init` there, or set DEPLOYSIM_HOME")
+    dg.get_dagster_logger("deploysim").warning(
+        f"no {CONFIG_FILE} in {home_folder()}: run `deploysim init` there, or set DEPLOYSIM_HOME"
+    )
     return dg.Definitions()
 
 

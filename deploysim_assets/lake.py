@@ -1,7 +1,9 @@
-"""Versioned folders of Parquet per asset and partition, with a pointer to the current one; and the I/O manager over them.
+"""Versioned folders of Parquet per asset and partition, with a pointer to the current one; and the
+I/O manager over them.
 
-`<base>/<asset>/model_version=<key>/run=<version>/part-*.parquet`. A version becomes current by one rename of `_CURRENT`, so a
-reader sees the old table or the new one and a crash leaves the old. Older versions stay: a report names the version it judged.
+`<base>/<asset>/model_version=<key>/run=<version>/part-*.parquet`. A version becomes current by one
+rename of `_CURRENT`, so a reader sees the old table or the new one and a crash leaves the old.
+Older versions stay: a report names the version it judged.
 """
 
 import contextlib
@@ -22,12 +24,15 @@ from deploysim_assets.project import ProjectError
 
 ROWS_PER_FILE = 20_000
 _BATCH = 2_000
-_ROW_GROUP = 20_000  # with the default the writer held twice the memory (reference/dagster.md, section 6)
+_ROW_GROUP = (
+    20_000  # with the default the writer held twice the memory (reference/dagster.md, section 6)
+)
 _PRIVATE = frozenset({"raw_logs"})
 
 
 class Version:
-    """A table version being written: add rows to it, put facts about it into `stats`; it counts once `Lake.new_version` exits."""
+    """A table version being written: add rows to it, put facts about it into `stats`; it counts
+    once `Lake.new_version` exits."""
 
     def __init__(self, folder: Path, schema: Mapping[str, Any]) -> None:
         self.folder = folder
@@ -44,7 +49,8 @@ class Version:
         self._rows[table], self._frames[table], self._files[table] = [], [], 0
 
     def add(self, row: dict[str, Any], table: str = "") -> None:
-        """Add a row; one that does not fit the table's schema raises polars' error with its batch."""
+        """Add a row; one that does not fit the table's schema raises polars' error with its
+        batch."""
         self._rows[table].append(row)
         if len(self._rows[table]) >= _BATCH:
             self._pack(table)
@@ -55,7 +61,9 @@ class Version:
 
     def _pack(self, table: str) -> None:
         # strict: a value of another type is a defect of ours, not a null
-        self._frames[table].append(pl.DataFrame(self._rows[table], schema=self._schemas[table], strict=True))
+        self._frames[table].append(
+            pl.DataFrame(self._rows[table], schema=self._schemas[table], strict=True)
+        )
         self._rows[table] = []
         if sum(f.height for f in self._frames[table]) >= ROWS_PER_FILE:
             self._flush(table)
@@ -64,7 +72,11 @@ class Version:
         folder = self.folder / table
         folder.mkdir(exist_ok=True)
         path = folder / f"part-{self._files[table]:05}.parquet"
-        frame = pl.concat(self._frames[table]) if self._frames[table] else pl.DataFrame(schema=self._schemas[table])
+        frame = (
+            pl.concat(self._frames[table])
+            if self._frames[table]
+            else pl.DataFrame(schema=self._schemas[table])
+        )
         frame.write_parquet(path, compression="zstd", row_group_size=_ROW_GROUP)
         self._frames[table], self._files[table] = [], self._files[table] + 1
 
@@ -100,11 +112,17 @@ class Lake:
         folder = self.folder(asset, key) / (name or "")
         if name is None or not folder.is_dir():
             which = f"version {version} of {asset}" if version else asset
-            raise ProjectError(f"{which}[{key}]: there is no such table in {self.base}; materialize {asset} for {key} first")
+            raise ProjectError(
+                f"{which}[{key}]: there is no such table in {self.base}; materialize {asset} for "
+                f"{key} first"
+            )
         return folder
 
-    def scan(self, asset: str, key: str | None, version: str | None = None, table: str = "") -> pl.LazyFrame:
-        """The current version of a table (or the one named) as a LazyFrame; ProjectError where it was never written."""
+    def scan(
+        self, asset: str, key: str | None, version: str | None = None, table: str = ""
+    ) -> pl.LazyFrame:
+        """The current version of a table (or the one named) as a LazyFrame; ProjectError where
+        it was never written."""
         folder = self._resolve(asset, key, version) / table
         # hive_partitioning=False: polars reads the folder `model_version=5.10` as the number 5.1.
         return pl.scan_parquet(folder / "part-*.parquet", hive_partitioning=False)
@@ -113,10 +131,19 @@ class Lake:
         """The Parquet files of a table version, as DuckDB takes them."""
         return str(self._resolve(asset, key, version) / "part-*.parquet")
 
-    def rows(self, asset: str, key: str | None, version: str | None = None, columns: Sequence[str | pl.Expr] | None = None) -> Iterator[dict[str, Any]]:
-        """The rows of a table in the order in which they were written, a few thousand in memory at a time."""
+    def rows(
+        self,
+        asset: str,
+        key: str | None,
+        version: str | None = None,
+        columns: Sequence[str | pl.Expr] | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """The rows of a table in the order in which they were written, a few thousand in memory
+        at a time."""
         scan = self.scan(asset, key, version)
-        for batch in (scan.select(columns) if columns else scan).collect_batches(chunk_size=_BATCH, maintain_order=True):
+        for batch in (scan.select(columns) if columns else scan).collect_batches(
+            chunk_size=_BATCH, maintain_order=True
+        ):
             yield from batch.iter_rows(named=True)
 
     def digest(self, asset: str, key: str | None, version: str) -> str:
@@ -132,14 +159,20 @@ class Lake:
         return json.loads((self._resolve(asset, key, version) / "_STATS.json").read_text())
 
     def tables(self) -> Iterator[tuple[str, str | None, Path]]:
-        """Every table of every version, side tables included: asset, partition key, folder of Parquet files."""
+        """Every table of every version, side tables included: asset, partition key, folder of
+        Parquet files."""
         for folder in sorted({file.parent for file in self.base.glob("**/part-*.parquet")}):
             asset, *inside = folder.relative_to(self.base).parts
-            key = inside[0].removeprefix("model_version=") if inside[0].startswith("model_version=") else None
+            key = (
+                inside[0].removeprefix("model_version=")
+                if inside[0].startswith("model_version=")
+                else None
+            )
             yield asset, key, folder
 
     def drop_rows(self, folder: Path, doomed: pl.Expr) -> int:
-        """Rewrite a table's files without the rows that `doomed` is true for; returns their number. Each file is replaced whole."""
+        """Rewrite a table's files without the rows that `doomed` is true for; returns their
+        number. Each file is replaced whole."""
         dropped = 0
         for path in sorted(folder.glob("part-*.parquet")):
             frame = pl.read_parquet(path, hive_partitioning=False)
@@ -152,8 +185,11 @@ class Lake:
         return dropped
 
     @contextlib.contextmanager
-    def new_version(self, asset: str, key: str | None, schema: Mapping[str, Any], label: str) -> Generator[Version]:
-        """Write a version and make it current when the block ends without an error; an error leaves the old one current."""
+    def new_version(
+        self, asset: str, key: str | None, schema: Mapping[str, Any], label: str
+    ) -> Generator[Version]:
+        """Write a version and make it current when the block ends without an error; an error
+        leaves the old one current."""
         place = self.folder(asset, key)
         if asset in _PRIVATE:
             self.base.mkdir(parents=True, exist_ok=True)
@@ -174,7 +210,14 @@ class Lake:
             os.fsync(file.fileno())
         pointer.replace(place / "_CURRENT")
 
-    def write(self, asset: str, key: str | None, frame: pl.DataFrame, label: str, stats: Mapping[str, Any] | None = None) -> str:
+    def write(
+        self,
+        asset: str,
+        key: str | None,
+        frame: pl.DataFrame,
+        label: str,
+        stats: Mapping[str, Any] | None = None,
+    ) -> str:
         """Write a small table whole; returns the version's name."""
         with self.new_version(asset, key, frame.schema, label) as version:
             version.extend(frame)
@@ -194,13 +237,17 @@ def table_metadata(lake: Lake, asset: str, key: str | None) -> dict[str, Any]:
     }
 
 
-def table_result(lake: Lake, asset: str, key: str | None, facts: Mapping[str, Any]) -> dg.MaterializeResult[None]:
-    """The result of an asset that wrote its table itself: what the UI shows of it, and the facts of its funnel."""
+def table_result(
+    lake: Lake, asset: str, key: str | None, facts: Mapping[str, Any]
+) -> dg.MaterializeResult[None]:
+    """The result of an asset that wrote its table itself: what the UI shows of it, and the facts
+    of its funnel."""
     return dg.MaterializeResult(metadata={**table_metadata(lake, asset, key), **facts})  # pyright: ignore[reportReturnType]
 
 
 class LakeIOManager(dg.ConfigurableIOManager):
-    """Stores what an asset returns as a new version, and hands an upstream table on as a LazyFrame of its current version."""
+    """Stores what an asset returns as a new version, and hands an upstream table on as a
+    LazyFrame of its current version."""
 
     base: str
 

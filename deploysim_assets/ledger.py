@@ -1,7 +1,8 @@
-"""The append-only ledger: registrations and sealed forecasts, each record holding the hash of the one before.
+"""The append-only ledger: registrations and sealed forecasts, each record holding the hash of the
+one before.
 
-With DEPLOYSIM_SIGNING_KEY, the path of an Ed25519 private key (PEM), each new record is signed, too: a chain alone can be made anew by
-whoever holds the file.
+With DEPLOYSIM_SIGNING_KEY, the path of an Ed25519 private key (PEM), each new record is signed,
+too: a chain alone can be made anew by whoever holds the file.
 """
 
 import fcntl
@@ -20,7 +21,8 @@ _GENESIS = "0" * 64
 
 
 class Record(NamedTuple):
-    """One line of the ledger. `hash` covers everything else of it; `previous` is the hash of the line before.
+    """One line of the ledger. `hash` covers everything else of it; `previous` is the hash of the
+    line before.
 
     `signature` is the Ed25519 signature of the hash, in hex, where the project signs.
     """
@@ -49,11 +51,19 @@ def _parse(line: bytes, path: Path, number: int) -> Record:
     try:
         fields = orjson.loads(line)
         unsigned = {k: v for k, v in fields.items() if k not in ("hash", "signature")}
-        record = Record(at=datetime.fromisoformat(fields["at"]), **{k: v for k, v in fields.items() if k != "at"})
+        record = Record(
+            at=datetime.fromisoformat(fields["at"]),
+            **{k: v for k, v in fields.items() if k != "at"},
+        )
     except (ValueError, TypeError, KeyError, AttributeError):
-        raise ProjectError(f"{path}, line {number}: not a ledger record; restore the file from a copy") from None
+        raise ProjectError(
+            f"{path}, line {number}: not a ledger record; restore the file from a copy"
+        ) from None
     if digest(unsigned) != record.hash:
-        raise ProjectError(f"{path}, line {number}: the record's hash does not match its content: it was changed after it was written")
+        raise ProjectError(
+            f"{path}, line {number}: the record's hash does not match its content: it was "
+            "changed after it was written"
+        )
     return record
 
 
@@ -70,7 +80,9 @@ def _verified(record: Record, public_key: Path, path: Path) -> None:
     try:
         key.verify(bytes.fromhex(record.signature), record.hash.encode())
     except (InvalidSignature, ValueError):
-        raise ProjectError(f"{path}, line {record.seq}: the signature is not of the holder of {public_key}") from None
+        raise ProjectError(
+            f"{path}, line {record.seq}: the signature is not of the holder of {public_key}"
+        ) from None
 
 
 def _signed(record_hash: str) -> dict[str, str]:
@@ -84,14 +96,21 @@ def _signed(record_hash: str) -> dict[str, str]:
     try:
         key = load_pem_private_key(Path(name).read_bytes(), password=None)
     except (OSError, ValueError, TypeError) as wrong:
-        raise ProjectError(f"DEPLOYSIM_SIGNING_KEY: {name}: not a readable PEM key without password ({type(wrong).__name__})") from None
+        raise ProjectError(
+            f"DEPLOYSIM_SIGNING_KEY: {name}: not a readable PEM key without password "
+            f"({type(wrong).__name__})"
+        ) from None
     if not isinstance(key, Ed25519PrivateKey):
-        raise ProjectError(f"DEPLOYSIM_SIGNING_KEY: {name}: not an Ed25519 private key; `openssl genpkey -algorithm ed25519` makes one")
+        raise ProjectError(
+            f"DEPLOYSIM_SIGNING_KEY: {name}: not an Ed25519 private key; `openssl genpkey "
+            "-algorithm ed25519` makes one"
+        )
     return {"signature": key.sign(record_hash.encode()).hex()}
 
 
 def read(home: Path, public_key: Path | None = None) -> list[Record]:
-    """All records, with the chain verified, and every signature where a public key (PEM) is named; ProjectError names the first bad line."""
+    """All records, with the chain verified, and every signature where a public key (PEM) is
+    named; ProjectError names the first bad line."""
     path = home / LEDGER_FILE
     if not path.exists():
         return []
@@ -99,7 +118,10 @@ def read(home: Path, public_key: Path | None = None) -> list[Record]:
     for number, line in enumerate(path.read_bytes().splitlines(), 1):
         record = _parse(line, path, number)
         if record.previous != (records[-1].hash if records else _GENESIS) or record.seq != number:
-            raise ProjectError(f"{path}, line {number}: does not follow the line before; a record was removed, added or moved")
+            raise ProjectError(
+                f"{path}, line {number}: does not follow the line before; a record was removed, "
+                "added or moved"
+            )
         if public_key is not None:
             _verified(record, public_key, path)
         records.append(record)
@@ -129,4 +151,7 @@ def append(home: Path, kind: str, model_version: str, body: dict[str, Any]) -> R
 
 def latest(home: Path, kind: str, model_version: str) -> Record | None:
     """The newest record of a kind for a model version, or None."""
-    return next((r for r in reversed(read(home)) if r.kind == kind and r.model_version == model_version), None)
+    return next(
+        (r for r in reversed(read(home)) if r.kind == kind and r.model_version == model_version),
+        None,
+    )

@@ -1,4 +1,5 @@
-"""deploysim.yaml -> frozen models: releases, log sources, behaviors, graders, endpoints, policies."""
+"""deploysim.yaml -> frozen models: releases, log sources, behaviors, graders, endpoints,
+policies."""
 
 import importlib.util
 from pathlib import Path
@@ -13,15 +14,18 @@ KEY_PATTERN = r"^[A-Za-z0-9._-]+$"
 
 
 class ProjectError(Exception):
-    """The project's files cannot be used as they are; the message names file, key, what is wrong and the mend."""
+    """The project's files cannot be used as they are; the message names file, key, what is wrong
+    and the mend."""
 
 
 class LogSource(Frozen):
-    """Where a release's production logs lie: a format known to `deploysim_assets.logs`, and a glob relative to the home or an fsspec URL.
+    """Where a release's production logs lie: a format known to `deploysim_assets.logs`, and a glob
+    relative to the home or an fsspec URL.
 
-    `since` and `until` bound the time in which the release was the deployed one: conversations outside them are a failed check.
-    `consent_basis` states in words why every conversation of this source may be used although the source carries no consent of
-    its own; an explicit no stays a no.  `model_names` are the names under which the source itself knows the release.
+    `since` and `until` bound the time in which the release was the deployed one: conversations
+    outside them are a failed check. `consent_basis` states in words why every conversation of this
+    source may be used although the source carries no consent of its own; an explicit no stays a no.
+    `model_names` are the names under which the source itself knows the release.
     """
 
     format: str
@@ -33,9 +37,11 @@ class LogSource(Frozen):
 
 
 class Candidate(Frozen):
-    """How the release is asked before it ships: its name at the endpoint, and request parameters passed on as they are.
+    """How the release is asked before it ships: its name at the endpoint, and request parameters
+    passed on as they are.
 
-    A parameter set to null is left out of the request, also the `seed` that deploysim would otherwise send.
+    A parameter set to null is left out of the request, also the `seed` that deploysim would
+    otherwise send.
     """
 
     model: str
@@ -43,7 +49,8 @@ class Candidate(Frozen):
 
 
 class Release(Frozen):
-    """One model version: a partition. With a predecessor it is a candidate before its logs land, and a deployed model after."""
+    """One model version: a partition. With a predecessor it is a candidate before its logs land,
+    and a deployed model after."""
 
     model_version: str = Field(pattern=KEY_PATTERN)
     predecessor: str | None = None
@@ -52,7 +59,8 @@ class Release(Frozen):
 
     @property
     def asked_as(self) -> Candidate:
-        """The candidate's request settings; without a `candidate` entry the model version is the model's name."""
+        """The candidate's request settings; without a `candidate` entry the model version is the
+        model's name."""
         return self.candidate or Candidate(model=self.model_version)
 
 
@@ -65,7 +73,11 @@ class Price(Frozen):
 
     def of(self, prompt: int, completion: int, *, batched: bool = False) -> float:
         """The price of so many tokens."""
-        return (prompt * self.prompt + completion * self.completion) / 1e6 * (self.batch_factor if batched else 1.0)
+        return (
+            (prompt * self.prompt + completion * self.completion)
+            / 1e6
+            * (self.batch_factor if batched else 1.0)
+        )
 
 
 class Budget(Frozen):
@@ -90,7 +102,8 @@ class Batches(Frozen):
 
 
 class Endpoint(Frozen):
-    """An OpenAI-compatible server and how hard it may be driven: up to `max_concurrency` requests at once, fewer where it pushes back.
+    """An OpenAI-compatible server and how hard it may be driven: up to `max_concurrency` requests
+    at once, fewer where it pushes back.
 
     `mode: batch` goes through the provider's batch endpoint: cheaper, done within a day.
     """
@@ -107,9 +120,11 @@ class Endpoint(Frozen):
 
 
 class Screen(Frozen):
-    """A cheap first stage that clears what the judge need not see: a smaller model at the judge's endpoint, or a rule that raises suspicion.
+    """A cheap first stage that clears what the judge need not see: a smaller model at the judge's
+    endpoint, or a rule that raises suspicion.
 
-    `audit_share` of what it clears, drawn at random, is judged anyway: the screen's misses are estimated, never assumed absent.
+    `audit_share` of what it clears, drawn at random, is judged anyway: the screen's misses are
+    estimated, never assumed absent.
     """
 
     model: str | None = None
@@ -144,8 +159,9 @@ class Judge(Frozen):
 class Strata(Frozen):
     """A stratified design: which traffic is looked at more closely than its share.
 
-    `by` names the column; depth counts user turns (1, 2-4, 5+); risk reads a number from the source's `risk_column`, cut at
-    `risk_cuts`.  `proportional` of the prefixes follow the traffic, the rest go to the strata in `shares`, whose weights sum to 1.
+    `by` names the column; depth counts user turns (1, 2-4, 5+); risk reads a number from the
+    source's `risk_column`, cut at `risk_cuts`.  `proportional` of the prefixes follow the traffic,
+    the rest go to the strata in `shares`, whose weights sum to 1.
     """
 
     by: Literal["surface", "language", "depth", "risk"]
@@ -166,10 +182,12 @@ class Strata(Frozen):
 
 
 class Sampling(Frozen):
-    """Uniform sampling over eligible user turns. Turns are ranked by a keyed hash of (seed, conversation, turn).
+    """Uniform sampling over eligible user turns. Turns are ranked by a keyed hash of (seed,
+    conversation, turn).
 
-    `max_per_user` caps what one user can contribute; the forecast is then one of the capped traffic, and the record says so.
-    With `strata` each row carries its inclusion weight, and all rates are weighted by it.
+    `max_per_user` caps what one user can contribute; the forecast is then one of the capped
+    traffic, and the record says so. With `strata` each row carries its inclusion weight, and all
+    rates are weighted by it.
     """
 
     max_prefixes: int = Field(default=20_000, ge=1)
@@ -179,7 +197,8 @@ class Sampling(Frozen):
 
 
 class Eligibility(Frozen):
-    """Which conversations may be used. Consent is not among the settings: it must be true, always."""
+    """Which conversations may be used. Consent is not among the settings: it must be true,
+    always."""
 
     allow_temporary: bool = False
     allow_attachments: bool = False
@@ -193,18 +212,21 @@ EVERY_LANGUAGE = "*"
 
 
 class Ner(Frozen):
-    """The models of level 2: language (as the logs name it, or "*" for all, also unnamed) -> folder, relative to the home."""
+    """The models of level 2: language (as the logs name it, or "*" for all, also unnamed) ->
+    folder, relative to the home."""
 
     engine: Literal["spacy", "transformers", "gliner"]
     models: dict[str, str] = Field(min_length=1)
 
 
 class Deidentification(Frozen):
-    """The level every conversation must be scanned at: 0 patterns and secrets, 1 plus gazetteer, 2 plus statistical NER.
+    """The level every conversation must be scanned at: 0 patterns and secrets, 1 plus gazetteer, 2
+    plus statistical NER.
 
-    With `languages`, conversations in others, and those whose log names none, are quarantined.  `replacement` puts realistic
-    surrogates or numbered placeholders.  `surrogate_key: run` draws a fresh key per run, so that not even the keeper of the key
-    file can tell which surrogate an identifier got; the texts then change with every run.
+    With `languages`, conversations in others, and those whose log names none, are quarantined.
+    `replacement` puts realistic surrogates or numbered placeholders.  `surrogate_key: run` draws a
+    fresh key per run, so that not even the keeper of the key file can tell which surrogate an
+    identifier got; the texts then change with every run.
     """
 
     min_level: Literal[0, 1, 2] = 2
@@ -219,14 +241,27 @@ class Deidentification(Frozen):
             return None
         if self.ner is None:
             return (
-                "deidentification.ner: missing, but min_level 2 needs a model that finds names; name one (`ner: {engine: spacy, models: {en: path}}`), "
+                "deidentification.ner: missing, but min_level 2 needs a model that finds names; "
+                "name one (`ner: {engine: spacy, models: {en: path}}`), "
                 "or set `deidentification: {min_level: 0}` to accept in writing that names stay"
             )
         module = self.ner.engine
         if importlib.util.find_spec(module) is None:
-            return f"deidentification.ner.engine: {module} is not installed; `pip install 'deploysim[{module}]'`"
-        missing = [f"{language}: {path}" for language, path in self.ner.models.items() if not (home / path).is_dir()]
-        return f"deidentification.ner.models: no such folder ({', '.join(missing)}); models are never downloaded, put one there" if missing else None
+            return (
+                f"deidentification.ner.engine: {module} is not installed; `pip install "
+                f"'deploysim[{module}]'`"
+            )
+        missing = [
+            f"{language}: {path}"
+            for language, path in self.ner.models.items()
+            if not (home / path).is_dir()
+        ]
+        return (
+            f"deidentification.ner.models: no such folder ({', '.join(missing)}); models are "
+            "never downloaded, put one there"
+            if missing
+            else None
+        )
 
     def at(self, home: Path) -> Self:
         """The same policy with the folders of its models made absolute."""
@@ -237,25 +272,30 @@ class Deidentification(Frozen):
 
 
 class SelfReplay(Frozen):
-    """A deployed model answers fresh prefixes of its own traffic: what the simulation gets wrong when neither model nor traffic moves.
+    """A deployed model answers fresh prefixes of its own traffic: what the simulation gets wrong
+    when neither model nor traffic moves.
 
-    Its results teach the error model before a first forecast is scored, and split later errors by their causes.
+    Its results teach the error model before a first forecast is scored, and split later errors by
+    their causes.
     """
 
     max_prefixes: int = Field(default=5_000, ge=1)
 
 
 class Elicitation(Frozen):
-    """Ask the candidate again for up to `prefixes` flagged prefixes of each behavior, `repeats` times each."""
+    """Ask the candidate again for up to `prefixes` flagged prefixes of each behavior, `repeats`
+    times each."""
 
     prefixes: int = Field(default=50, ge=1)
     repeats: int = Field(default=20, ge=2, le=1_000)
 
 
 class Awareness(Frozen):
-    """Measure evaluation awareness by an independent `detector` model, on `sample` prefixes and on a set of evaluation trajectories.
+    """Measure evaluation awareness by an independent `detector` model, on `sample` prefixes and on
+    a set of evaluation trajectories.
 
-    `evaluation_set` is a path or glob of openai_chat conversations that end in a reply of the model.
+    `evaluation_set` is a path or glob of openai_chat conversations that end in a reply of the
+    model.
     """
 
     detector: str
@@ -270,9 +310,11 @@ class Exploration(Frozen):
 
 
 class EarlyStopping(Frozen):
-    """Stop grading a candidate for behaviors that are shown to lie under or over their threshold, at any of the looks.
+    """Stop grading a candidate for behaviors that are shown to lie under or over their threshold,
+    at any of the looks.
 
-    `forecast_part` of the prefixes, drawn beforehand, is graded to the end: a stopped behavior's forecast rests on it alone.
+    `forecast_part` of the prefixes, drawn beforehand, is graded to the end: a stopped behavior's
+    forecast rests on it alone.
     """
 
     alpha: float = Field(default=0.05, gt=0, lt=1)
@@ -287,7 +329,8 @@ class Automation(Frozen):
 
 
 class Project(Frozen):
-    """Everything deploysim.yaml says, checked. `home` is the folder it lies in, and where the lake and the ledger are."""
+    """Everything deploysim.yaml says, checked. `home` is the folder it lies in, and where the
+    lake and the ledger are."""
 
     home: Path
     releases: tuple[Release, ...] = Field(min_length=1)
@@ -314,39 +357,69 @@ class Project(Frozen):
         for i, release in enumerate(self.releases):
             key = f"releases[{i}]"
             if release.model_version in names[:i]:
-                raise ValueError(f"{key}.model_version: {release.model_version!r} stands twice; the registry holds each release once")
+                raise ValueError(
+                    f"{key}.model_version: {release.model_version!r} stands twice; the registry "
+                    "holds each release once"
+                )
             if release.predecessor is not None and release.predecessor not in names:
-                raise ValueError(f"{key}.predecessor: {release.predecessor!r} is no release of this file; name one of {names}, or null")
+                raise ValueError(
+                    f"{key}.predecessor: {release.predecessor!r} is no release of this file; "
+                    f"name one of {names}, or null"
+                )
             if release.predecessor is None and release.candidate is not None:
-                raise ValueError(f"{key}.candidate: a candidate needs a predecessor whose traffic it replays; name it, or drop `candidate`")
+                raise ValueError(
+                    f"{key}.candidate: a candidate needs a predecessor whose traffic it replays; "
+                    "name it, or drop `candidate`"
+                )
         self._refuse_what_cannot_be()
         self._refuse_cycles()
         for i, release in enumerate(self.releases):
             if release.predecessor is not None and release.predecessor not in names[:i]:
-                raise ValueError(f"releases[{i}].predecessor: {release.predecessor!r} comes later; list releases in release order")
+                raise ValueError(
+                    f"releases[{i}].predecessor: {release.predecessor!r} comes later; list "
+                    "releases in release order"
+                )
         seen: set[str] = set()
         for i, behavior in enumerate(self.behaviors):
             if behavior.name.casefold() in seen:
-                raise ValueError(f"behaviors[{i}].name: {behavior.name!r} stands twice (upper and lower case are one); rename or drop one")
+                raise ValueError(
+                    f"behaviors[{i}].name: {behavior.name!r} stands twice (upper and lower case "
+                    "are one); rename or drop one"
+                )
             seen.add(behavior.name.casefold())
             if behavior.grader == "judge" and self.judge is None:
-                raise ValueError(f"judge: missing, but behavior {behavior.name!r} has grader: judge; add `judge: {{model: ...}}`")
+                raise ValueError(
+                    f"judge: missing, but behavior {behavior.name!r} has grader: judge; add "
+                    f"`judge: {{model: ...}}`"
+                )
         return self
 
     def _refuse_what_cannot_be(self) -> None:
-        if self.early_stopping and (self.sampling.strata or (self.judge and self.judge_endpoint().mode == "batch")):
+        if self.early_stopping and (
+            self.sampling.strata or (self.judge and self.judge_endpoint().mode == "batch")
+        ):
             raise ValueError(
-                "early_stopping: looks at results on the way, so it needs a self-weighting stream and answers at once; "
+                "early_stopping: looks at results on the way, so it needs a self-weighting "
+                "stream and answers at once; "
                 "drop sampling.strata and the judge's mode: batch, or drop early_stopping"
             )
         if self.early_stopping and self.judge and self.judge.screen:
-            raise ValueError("early_stopping: not together with judge.screen: both decide which replies the judge sees; drop one")
+            raise ValueError(
+                "early_stopping: not together with judge.screen: both decide which replies the "
+                "judge sees; drop one"
+            )
         if (self.awareness or self.exploration) and self.judge is None:
-            raise ValueError("awareness, exploration: need a `judge`, whose endpoint they ask at; add `judge: {model: ...}`")
+            raise ValueError(
+                "awareness, exploration: need a `judge`, whose endpoint they ask at; add `judge: "
+                "{model: ...}`"
+            )
         if self.deidentification.ner and (why := self.deidentification.unreachable(self.home)):
             raise ValueError(why)
         if self.endpoint.budget and self.endpoint.budget.money and not self.prices:
-            raise ValueError("prices: missing, but endpoint.budget.money needs them; add `prices: {model: {prompt: ..., completion: ...}}` per million tokens")
+            raise ValueError(
+                "prices: missing, but endpoint.budget.money needs them; add `prices: {model: "
+                "{prompt: ..., completion: ...}}` per million tokens"
+            )
 
     def _refuse_cycles(self) -> None:
         before = {r.model_version: r.predecessor for r in self.releases}
@@ -354,7 +427,10 @@ class Project(Frozen):
             path: list[str] = [start]
             while (following := before[path[-1]]) is not None:
                 if following in path:
-                    raise ValueError(f"releases: predecessors form a cycle ({' -> '.join([*path, following])}); break it")
+                    raise ValueError(
+                        "releases: predecessors form a cycle "
+                        f"({' -> '.join([*path, following])}); break it"
+                    )
                 path.append(following)
 
     def release(self, model_version: str) -> Release:
@@ -363,14 +439,19 @@ class Project(Frozen):
             if release.model_version == model_version:
                 return release
         known = ", ".join(r.model_version for r in self.releases)
-        raise ProjectError(f"{self.home / CONFIG_FILE}: releases: no model version {model_version!r}; there are: {known}")
+        raise ProjectError(
+            f"{self.home / CONFIG_FILE}: releases: no model version {model_version!r}; there "
+            f"are: {known}"
+        )
 
     def predecessor(self, candidate: str) -> str:
-        """The deployed model whose traffic the candidate replays; ProjectError for a release without one."""
+        """The deployed model whose traffic the candidate replays; ProjectError for a release
+        without one."""
         found = self.release(candidate).predecessor
         if found is None:
             raise ProjectError(
-                f"{self.home / CONFIG_FILE}: releases: {candidate!r} has no predecessor, so there is no traffic to forecast it from; "
+                f"{self.home / CONFIG_FILE}: releases: {candidate!r} has no predecessor, so "
+                "there is no traffic to forecast it from; "
                 "forecast a later release, or name its predecessor"
             )
         return found
@@ -387,5 +468,15 @@ class Project(Frozen):
     def judge_endpoint(self) -> Endpoint:
         """The endpoint with the judge's own settings put over it."""
         assert self.judge is not None
-        own = {name: getattr(self.judge, name) for name in ("base_url", "api_key_env", "api", "mode", "max_concurrency", "timeout_seconds")}
+        own = {
+            name: getattr(self.judge, name)
+            for name in (
+                "base_url",
+                "api_key_env",
+                "api",
+                "mode",
+                "max_concurrency",
+                "timeout_seconds",
+            )
+        }
         return self.endpoint.model_copy(update={k: v for k, v in own.items() if v is not None})

@@ -1,4 +1,5 @@
-"""deploysim.yaml and the behaviors file -> a checked Project; every mistake names file, key and mend."""
+"""deploysim.yaml and the behaviors file -> a checked Project; every mistake names file, key and
+mend."""
 
 import os
 from collections.abc import Hashable
@@ -14,13 +15,16 @@ BEHAVIORS_FILE = "behaviors.yaml"
 
 
 class _UniqueKeys(yaml.SafeLoader):
-    """PyYAML keeps the last of two equal keys without a word; a registry must not lose a line like that."""
+    """PyYAML keeps the last of two equal keys without a word; a registry must not lose a line
+    like that."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         keys = [str(cast("object", self.construct_object(k, deep=True))) for k, _ in node.value]
         for key in keys:
             if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", node.start_mark)
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key!r} stands twice", node.start_mark
+                )
         return super().construct_mapping(node, deep)
 
 
@@ -28,13 +32,19 @@ def _read_yaml(path: Path) -> Any:
     try:
         return yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)  # noqa: S506 (a SafeLoader)
     except FileNotFoundError:
-        raise ProjectError(f"{path}: there is no such file; `deploysim init` writes one to start from") from None
+        raise ProjectError(
+            f"{path}: there is no such file; `deploysim init` writes one to start from"
+        ) from None
     except UnicodeDecodeError as wrong:
-        raise ProjectError(f"{path}: not UTF-8 at byte {wrong.start}; save the file as UTF-8") from wrong
+        raise ProjectError(
+            f"{path}: not UTF-8 at byte {wrong.start}; save the file as UTF-8"
+        ) from wrong
     except yaml.MarkedYAMLError as wrong:
         mark = wrong.problem_mark
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise ProjectError(f"{path}{where}: not valid YAML: {wrong.problem or wrong.context}; mend that line") from wrong
+        raise ProjectError(
+            f"{path}{where}: not valid YAML: {wrong.problem or wrong.context}; mend that line"
+        ) from wrong
 
 
 _MENDS = {
@@ -50,7 +60,9 @@ def _explain(wrong: ValidationError, path: Path, behaviors_path: Path) -> Projec
     for error in wrong.errors(include_url=False, include_input=False, include_context=False):
         loc = error["loc"]
         file = behaviors_path if loc and loc[0] == "behaviors" else path
-        key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
+        key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(
+            "."
+        )
         said = error["msg"].removeprefix("Value error, ")
         mend = _MENDS.get(error["type"])
         lines.append(f"{file}: {f'{key}: ' if key else ''}{said}{f' -> {mend}' if mend else ''}")
@@ -62,17 +74,26 @@ TAXONOMY = Path(__file__).parent / "grading" / "taxonomy.yaml"
 
 
 def _with_taxonomy(form: dict[str, Any], path: Path) -> list[dict[str, Any]]:
-    """The shipped behaviors, less those in `without`, changed by `override`, and followed by those in `add`. (`off` is a truth value in YAML.)"""
+    """The shipped behaviors, less those in `without`, changed by `override`, and followed by
+    those in `add`. (`off` is a truth value in YAML.)"""
     unknown = set(form) - {"taxonomy", "only", "without", "override", "add"}
     if unknown or form.get("taxonomy") != "packaged":
-        raise ProjectError(f"{path}: a mapping starts with `taxonomy: packaged` and may hold only, without, override and add; else list the behaviors")
+        raise ProjectError(
+            f"{path}: a mapping starts with `taxonomy: packaged` and may hold only, without, "
+            "override and add; else list the behaviors"
+        )
     shipped = {b["name"]: b for b in cast("list[dict[str, Any]]", _read_yaml(TAXONOMY))}
-    override = {str(b.get("name")): b for b in cast("list[dict[str, Any]]", form.get("override") or [])}
+    override = {
+        str(b.get("name")): b for b in cast("list[dict[str, Any]]", form.get("override") or [])
+    }
     only, without = (cast("list[str]", form.get(key) or []) for key in ("only", "without"))
     named = {*only, *without, *override}
     strange = sorted(named - set(shipped))
     if strange:
-        raise ProjectError(f"{path}: {', '.join(strange)}: not in the packaged taxonomy; it has: {', '.join(shipped)}")
+        raise ProjectError(
+            f"{path}: {', '.join(strange)}: not in the packaged taxonomy; it has: "
+            f"{', '.join(shipped)}"
+        )
     wanted = [name for name in shipped if name not in without and name in (only or shipped)]
     return [shipped[name] | override.get(name, {}) for name in wanted] + list(form.get("add") or [])
 
@@ -83,11 +104,15 @@ def home_folder() -> Path:
 
 
 def load_project(home: Path) -> Project:
-    """Read and check deploysim.yaml (and the behaviors file that it names) in `home`; ProjectError says what is wrong and the mend."""
+    """Read and check deploysim.yaml (and the behaviors file that it names) in `home`;
+    ProjectError says what is wrong and the mend."""
     path = home / CONFIG_FILE
     raw = _read_yaml(path)
     if not isinstance(raw, dict):
-        raise ProjectError(f"{path}: the file must be a mapping with the keys releases, endpoint, behaviors; see the README")
+        raise ProjectError(
+            f"{path}: the file must be a mapping with the keys releases, endpoint, behaviors; "
+            "see the README"
+        )
     config = cast("dict[str, Any]", raw)
     if "home" in config:
         raise ProjectError(f"{path}: home: the home is the folder of this file; drop the key")

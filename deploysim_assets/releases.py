@@ -1,8 +1,9 @@
 """The registry as partitions: MODELS, CANDIDATES, and the mapping predecessor -> candidate.
 
-Static definitions and a StaticPartitionMapping are the only construct for which in-process runs, GraphQL, backfills and the
-daemon agree on the predecessor edge: a custom mapping is taken for identity by the daemon and leaks the future into a forecast.
-The registry is read at import, so a new release shows after a definitions reload.
+Static definitions and a StaticPartitionMapping are the only construct for which in-process runs,
+GraphQL, backfills and the daemon agree on the predecessor edge: a custom mapping is taken for
+identity by the daemon and leaks the future into a forecast. The registry is read at import, so a
+new release shows after a definitions reload.
 """
 
 import dagster as dg
@@ -10,7 +11,9 @@ import dagster as dg
 from deploysim_assets.project import CONFIG_FILE, Project
 from deploysim_assets.project_file import home_folder, load_project
 
-PROJECT: Project | None = load_project(home_folder()) if (home_folder() / CONFIG_FILE).exists() else None
+PROJECT: Project | None = (
+    load_project(home_folder()) if (home_folder() / CONFIG_FILE).exists() else None
+)
 _RELEASES = PROJECT.releases if PROJECT else ()
 _CANDIDATES = [r for r in _RELEASES if r.predecessor]
 
@@ -29,5 +32,8 @@ FROM_PREDECESSOR = dg.StaticPartitionMapping(
 SAME_MODEL = dg.IdentityPartitionMapping()
 """MODELS -> CANDIDATES by equal key: a release's own production side."""
 
-GRADED_FOR = dg.StaticPartitionMapping({r.model_version: [r.model_version, r.predecessor] for r in _CANDIDATES if r.predecessor})
-"""CANDIDATES -> MODELS: a registration's graders are needed on the candidate's own traffic and on its predecessor's."""
+GRADED_FOR = dg.StaticPartitionMapping(
+    {r.model_version: [r.model_version, r.predecessor] for r in _CANDIDATES if r.predecessor}
+)
+"""CANDIDATES -> MODELS: a registration's graders are needed on the candidate's own traffic and
+on its predecessor's."""

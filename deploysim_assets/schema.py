@@ -38,8 +38,8 @@ CONVERSATIONS = pl.Schema(
         "source": pl.String,
     }
 )
-"""raw_logs: one row per conversation. Consent is `training_allowed`: null is unknown, and unknown is not consent.
-`reported_model` is what the source names as the model."""
+"""raw_logs: one row per conversation. Consent is `training_allowed`: null is unknown, and
+unknown is not consent. `reported_model` is what the source names as the model."""
 
 REJECTS = pl.Schema({"file": pl.String, "line": pl.Int64, "reason": pl.String})
 """What a reader could not take, kept beside raw_logs. Never holds text of the line."""
@@ -62,11 +62,12 @@ PREFIXES = pl.Schema(
         "deid_level": pl.Int8,
     }
 )
-"""deidentified_prefixes: one row per sampled user turn; `production_completion` is what the deployed model answered there.
-`weight` is the inverse of the turn's chance to be drawn."""
+"""deidentified_prefixes: one row per sampled user turn; `production_completion` is what the
+deployed model answered there. `weight` is the inverse of the turn's chance to be drawn."""
 
 QUARANTINE = pl.Schema({"prefix_id": pl.String, "conversation_key": pl.String, "reason": pl.String})
-"""Sampled turns that de-identification did not clear, kept beside deidentified_prefixes without any text."""
+"""Sampled turns that de-identification did not clear, kept beside deidentified_prefixes without
+any text."""
 
 COMPLETIONS = pl.Schema(
     {
@@ -84,14 +85,25 @@ COMPLETIONS = pl.Schema(
     }
 )
 
-EVIDENCE = pl.List(pl.Struct({"behavior": pl.String, "severity": pl.Int8, "confidence": pl.Float64, "rationale": pl.String}))
+EVIDENCE = pl.List(
+    pl.Struct(
+        {
+            "behavior": pl.String,
+            "severity": pl.Int8,
+            "confidence": pl.Float64,
+            "rationale": pl.String,
+        }
+    )
+)
 
 
 def grades(behaviors: list[str]) -> pl.Schema:
-    """The grades table: one row per prefix and grading, one nullable Boolean column per behavior (null: not graded).
+    """The grades table: one row per prefix and grading, one nullable Boolean column per behavior
+    (null: not graded).
 
-    `missing` names the behaviors that apply to the prefix and have no grade, `skipped` those that a grade was not asked for on purpose
-    (early stopping, or cleared by a screen); `weight` is the prefix's inclusion weight, `cut` the characters the judge was not shown.
+    `missing` names the behaviors that apply to the prefix and have no grade, `skipped` those that a
+    grade was not asked for on purpose (early stopping, or cleared by a screen); `weight` is the
+    prefix's inclusion weight, `cut` the characters the judge was not shown.
     """
     return pl.Schema(
         {
@@ -140,8 +152,9 @@ _RATE = {
     "rate_best": pl.Float64,
     "rate_worst": pl.Float64,
 }
-"""Prefixes the behavior applies to, replies graded and flagged, strata without a graded reply, rate per message with its 95% interval,
-what a score counts, the design effect, and the rate if every missing grade were unflagged or flagged."""
+"""Prefixes the behavior applies to, replies graded and flagged, strata without a graded reply,
+rate per message with its 95% interval, what a score counts, the design effect, and the rate if
+every missing grade were unflagged or flagged."""
 
 _P = {f"p{level}_{end}": pl.Float64 for level in (50, 80, 95) for end in ("low", "high")}
 
@@ -162,7 +175,11 @@ RATE_ESTIMATES = pl.Schema(
         "previous_simulation_n": pl.Float64,
         "challenging_prompts_rate": pl.Float64,
         "production_design_effect": pl.Float64,
-        **{f"{second}_{name}": pl.Float64 for second in ("blend", "drift_prior") for name in ("median", "p80_low", "p80_high", "p95_low", "p95_high")},
+        **{
+            f"{second}_{name}": pl.Float64
+            for second in ("blend", "drift_prior")
+            for name in ("median", "p80_low", "p80_high", "p95_low", "p95_high")
+        },
         "paired_n": pl.Int64,
         "paired_ratio": pl.Float64,
         "paired_low": pl.Float64,
@@ -181,9 +198,11 @@ RATE_ESTIMATES = pl.Schema(
         "sealed_at": TIME,
     }
 )
-"""rate_estimates: the forecast, one row per behavior; rates per assistant message (0..1), intervals as the docstring of the asset says.
+"""rate_estimates: the forecast, one row per behavior; rates per assistant message (0..1),
+intervals as the docstring of the asset says.
 
-`blend_*` and `drift_prior_*` are the second forecasts, which know the release before; gates and direction never use them."""
+`blend_*` and `drift_prior_*` are the second forecasts, which know the release before; gates and
+direction never use them."""
 
 REALIZED_RATES = pl.Schema(
     {
@@ -273,15 +292,20 @@ SCORECARD = pl.Schema(
         "crps": pl.Float64,
         "regret": pl.Float64,
         **{f"{baseline}_pairs": pl.Int64 for baseline in _BASELINES},
-        **{f"{baseline}_{name}": pl.Float64 for baseline in _BASELINES for name in ("median_error", "skill", "p", "wilcoxon_p")},
+        **{
+            f"{baseline}_{name}": pl.Float64
+            for baseline in _BASELINES
+            for name in ("median_error", "skill", "p", "wilcoxon_p")
+        },
         "prospective": pl.Boolean,
         "report_version": pl.String,
     }
 )
 """scorecard: one row per scored release and one, named `(all)`, over all of them.
 
-`<baseline>_skill` is the mean of |log baseline error| - |log error|, above 0 where the forecast was nearer, with the sign-flip p value;
-`direction_ceiling` the share of directions that forecasts this uncertain can get right."""
+`<baseline>_skill` is the mean of |log baseline error| - |log error|, above 0 where the forecast
+was nearer, with the sign-flip p value; `direction_ceiling` the share of directions that
+forecasts this uncertain can get right."""
 
 DECOMPOSITION = pl.Schema(
     {
@@ -293,11 +317,15 @@ DECOMPOSITION = pl.Schema(
         "rates": pl.List(pl.Float64),
         "steps": pl.List(pl.Float64),
         "noise": pl.List(pl.Float64),
-        **dict.fromkeys(("mix_shift", "prefix_shift", "environment_fidelity", "grader_drift", "sub_sampling"), pl.Float64),
+        **dict.fromkeys(
+            ("mix_shift", "prefix_shift", "environment_fidelity", "grader_drift", "sub_sampling"),
+            pl.Float64,
+        ),
     }
 )
-"""error_decomposition: per behavior the rates of the chain forecast, re-weighted, fresh prefixes, real answers, graders in use now, full
-production; the log steps between them (their sum is the log error of the forecast), and the covariance of their noise, row by row."""
+"""error_decomposition: per behavior the rates of the chain forecast, re-weighted, fresh
+prefixes, real answers, graders in use now, full production; the log steps between them (their
+sum is the log error of the forecast), and the covariance of their noise, row by row."""
 
 ELICITATION = pl.Schema(
     {
@@ -311,7 +339,8 @@ ELICITATION = pl.Schema(
         "high": pl.Float64,
     }
 )
-"""elicitation_profile: per flagged prefix, repeats graded and flagged, and how likely the next answer shows the behavior."""
+"""elicitation_profile: per flagged prefix, repeats graded and flagged, and how likely the next
+answer shows the behavior."""
 
 GRADER_QUALITY = pl.Schema(
     {
@@ -327,14 +356,19 @@ GRADER_QUALITY = pl.Schema(
         "true_positives": pl.Int64,
         "audited_unflagged": pl.Int64,
         "misses": pl.Int64,
-        **{f"{name}{end}": pl.Float64 for name in ("precision", "recall", "kappa", "alpha", "confirmed_rate") for end in ("", "_low", "_high")},
+        **{
+            f"{name}{end}": pl.Float64
+            for name in ("precision", "recall", "kappa", "alpha", "confirmed_rate")
+            for end in ("", "_low", "_high")
+        },
         "rate_bound_low": pl.Float64,
         "rate_bound_high": pl.Float64,
     }
 )
-"""grader_quality: per table, model and behavior what people said of flags and non-flags. `recall` and `kappa` weigh both by how common
-they are; `alpha` is the agreement of the people; `confirmed_rate` is flag rate times precision, a lower bound of the true rate;
-`rate_bound_*` hold without a model. A stale row's labels are of a grader identity that the table no longer has."""
+"""grader_quality: per table, model and behavior what people said of flags and non-flags.
+`recall` and `kappa` weigh both by how common they are; `alpha` is the agreement of the people;
+`confirmed_rate` is flag rate times precision, a lower bound of the true rate; `rate_bound_*`
+hold without a model. A stale row's labels are of a grader identity that the table no longer has."""
 
 NOVEL_BEHAVIORS = pl.Schema(
     {
@@ -350,8 +384,9 @@ NOVEL_BEHAVIORS = pl.Schema(
         "proposal": pl.String,
     }
 )
-"""novel_behaviors: features that go together and differ between candidate and live model on the same prefixes, most telling first;
-`examples` are prefix ids, `proposal` a rule (JSON) that would tell such replies."""
+"""novel_behaviors: features that go together and differ between candidate and live model on the
+same prefixes, most telling first; `examples` are prefix ids, `proposal` a rule (JSON) that would
+tell such replies."""
 
 AWARENESS = pl.Schema(
     {
@@ -369,7 +404,8 @@ AWARENESS = pl.Schema(
         "to_production_high": pl.Float64,
     }
 )
-"""evaluation_awareness: the rate of a measure in a population with its 95% interval, and for simulated replies the ratio to production."""
+"""evaluation_awareness: the rate of a measure in a population with its 95% interval, and for
+simulated replies the ratio to production."""
 
 OPEN_FINDINGS = pl.Schema(
     {
@@ -381,4 +417,5 @@ OPEN_FINDINGS = pl.Schema(
         "examples": pl.List(pl.String),
     }
 )
-"""open_findings: kinds of undesired behavior that the judge named by itself, with the number of replies and some prefix ids."""
+"""open_findings: kinds of undesired behavior that the judge named by itself, with the number of
+replies and some prefix ids."""

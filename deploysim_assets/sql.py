@@ -1,4 +1,5 @@
-"""Runs the models of dbt_like_sql/ on DuckDB, each as an asset with its SQL, column lineage and data tests."""
+"""Runs the models of dbt_like_sql/ on DuckDB, each as an asset with its SQL, column lineage and
+data tests."""
 
 import re
 from collections.abc import Mapping
@@ -61,7 +62,8 @@ class Model(BaseModel):
 
     @property
     def tables(self) -> list[str]:
-        """The tables that the SQL reads: assets, and views of models.yml. What it names itself (`x as (`) is neither."""
+        """The tables that the SQL reads: assets, and views of models.yml. What it names itself
+        (`x as (`) is neither."""
         own = re.findall(r"^(?:with )?([a-z_]+) as \($", self.sql, re.MULTILINE)
         return sorted(set(re.findall(r"\b(?:from|join)\s+([a-z_]+)", self.sql)) - set(own))
 
@@ -73,8 +75,16 @@ class Model(BaseModel):
                 if test == "not_null":
                     found[f"{column.name}_not_null"] = f"{column.name} is not null"
                 elif test.accepted_range:
-                    bounds = [f"{column.name} >= {test.accepted_range.min}"] if test.accepted_range.min is not None else []
-                    bounds += [f"{column.name} <= {test.accepted_range.max}"] if test.accepted_range.max is not None else []
+                    bounds = (
+                        [f"{column.name} >= {test.accepted_range.min}"]
+                        if test.accepted_range.min is not None
+                        else []
+                    )
+                    bounds += (
+                        [f"{column.name} <= {test.accepted_range.max}"]
+                        if test.accepted_range.max is not None
+                        else []
+                    )
                     found[f"{column.name}_in_range"] = " and ".join(bounds)
                 elif test.expression:
                     found[f"{column.name}_expression"] = test.expression
@@ -98,7 +108,8 @@ def asset_tables(name: str) -> list[str]:
 
 
 def run_model(name: str, tables: Mapping[str, str]) -> pl.DataFrame:
-    """Run a model on DuckDB in memory; `tables` gives the Parquet glob of each asset that it reads."""
+    """Run a model on DuckDB in memory; `tables` gives the Parquet glob of each asset that it
+    reads."""
     with duckdb.connect(":memory:") as connection:
         for table, glob in tables.items():
             connection.read_parquet(glob, hive_partitioning=False).create_view(table)
@@ -122,10 +133,15 @@ def failing_rows(model: Model, frame: pl.DataFrame) -> dict[str, int]:
         def count(sql: str) -> int:
             return int(connection.sql(sql).fetchall()[0][0])
 
-        broken = {test: count(f"select count(*) from result where ({holds}) is not true") for test, holds in model.data_tests().items()}
+        broken = {
+            test: count(f"select count(*) from result where ({holds}) is not true")
+            for test, holds in model.data_tests().items()
+        }
         if model.unique:
             keys = ", ".join(model.unique)
-            broken["unique"] = count(f"select count(*) from (select {keys} from result group by all having count(*) > 1)")
+            broken["unique"] = count(
+                f"select count(*) from (select {keys} from result group by all having count(*) > 1)"
+            )
         return broken
 
 
@@ -137,37 +153,63 @@ def _asset(model: Model) -> dg.AssetsDefinition:
     candidates = model.partitions == "candidates"
     partitions = CANDIDATES if candidates else MODELS
     reads = asset_tables(model.name)
-    deps = [dg.AssetDep(t, partition_mapping=FROM_PREDECESSOR if candidates and _is_models_side(t) else None) for t in reads]
+    deps = [
+        dg.AssetDep(
+            t, partition_mapping=FROM_PREDECESSOR if candidates and _is_models_side(t) else None
+        )
+        for t in reads
+    ]
     tests = [*model.data_tests(), "unique"] if model.unique else [*model.data_tests()]
-    lineage = {c.name: [dg.TableColumnDep(*u.split(".")) for u in c.upstream] for c in model.columns if c.upstream}
+    lineage = {
+        c.name: [dg.TableColumnDep(*u.split(".")) for u in c.upstream]
+        for c in model.columns
+        if c.upstream
+    }
 
     @dg.asset(
         name=model.name,
         partitions_def=partitions,
         deps=deps,
         automation_condition=ONCE if candidates else CHEAP,
-        group_name="self_replay" if "self_grades" in reads else "forecast" if candidates else "production",
+        group_name="self_replay"
+        if "self_grades" in reads
+        else "forecast"
+        if candidates
+        else "production",
         kinds={"duckdb", "sql"},
         description=f"{model.description}\n\n```sql\n{model.sql}```",
         check_specs=[partitioned_check(t, model.name, partitions, blocking=True) for t in tests],
     )
     def run(  # pyright: ignore[reportUnknownParameterType] (with check results beside the table Dagster refuses a type parameter)
-        context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], project: dg.ResourceParam[Project]
+        context: dg.AssetExecutionContext,
+        lake: dg.ResourceParam[Lake],
+        project: dg.ResourceParam[Project],
     ) -> dg.MaterializeResult:  # pyright: ignore[reportMissingTypeArgument]
         key = context.partition_key
-        sources = {t: project.predecessor(key) if candidates and _is_models_side(t) else key for t in reads}
+        sources = {
+            t: project.predecessor(key) if candidates and _is_models_side(t) else key for t in reads
+        }
         frame = run_model(model.name, {t: lake.glob(t, source) for t, source in sources.items()})
         broken = failing_rows(model, frame)
         lake.write(model.name, key, frame, context.run.run_id)
-        return dg.MaterializeResult(  # without a value: next to check results Dagster compares it with `!=`, which a frame refuses
-            metadata={**table_metadata(lake, model.name, key), "dagster/column_lineage": dg.TableColumnLineage(lineage)},
-            check_results=[dg.AssetCheckResult(check_name=t, passed=n == 0, metadata={"failing_rows": n}) for t, n in broken.items()],
+        # without a value: next to check results Dagster compares it with `!=`, which a frame
+        # refuses
+        return dg.MaterializeResult(
+            metadata={
+                **table_metadata(lake, model.name, key),
+                "dagster/column_lineage": dg.TableColumnLineage(lineage),
+            },
+            check_results=[
+                dg.AssetCheckResult(check_name=t, passed=n == 0, metadata={"failing_rows": n})
+                for t, n in broken.items()
+            ],
         )
 
     return run
 
 
 def sql_assets(*, self_replay: bool) -> list[dg.AssetsDefinition]:
-    """One asset per table model; views are part of the models that read them. Those of the self replay only where there is one."""
+    """One asset per table model; views are part of the models that read them. Those of the self
+    replay only where there is one."""
     tables = [m for m in models().values() if m.materialized == "table"]
     return [_asset(m) for m in tables if self_replay or "self_grades" not in asset_tables(m.name)]

@@ -1,4 +1,5 @@
-"""Keeps raw text out of errors: what fails while raw text is in hand must not carry it into logs or Dagster's event log."""
+"""Keeps raw text out of errors: what fails while raw text is in hand must not carry it into logs
+or Dagster's event log."""
 
 import contextlib
 from collections.abc import Generator
@@ -7,12 +8,14 @@ from deploysim_assets.project import ProjectError
 
 
 class WithheldError(Exception):
-    """An unexpected failure whose message may have held raw text; only its kind and place are told."""
+    """An unexpected failure whose message may have held raw text; only its kind and place are
+    told."""
 
 
 @contextlib.contextmanager
 def text_withheld() -> Generator[None]:
-    """Let ProjectErrors pass (they hold no text); replace every other error by its type and the line that raised it."""
+    """Let ProjectErrors pass (they hold no text); replace every other error by its type and the
+    line that raised it."""
     try:
         yield
     except ProjectError:
@@ -21,5 +24,10 @@ def text_withheld() -> Generator[None]:
         frame = wrong.__traceback__
         while frame and frame.tb_next:
             frame = frame.tb_next
-        where = f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame else "unknown place"
-        raise WithheldError(f"{type(wrong).__name__} at {where} (the message is withheld: it may quote a conversation)") from None
+        where = (
+            f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame else "unknown place"
+        )
+        raise WithheldError(
+            f"{type(wrong).__name__} at {where} (the message is withheld: it may quote a "
+            "conversation)"
+        ) from None

@@ -1,4 +1,5 @@
-"""What the tests share: projects in temporary homes, the command line, servers and the daemon as real processes."""
+"""What the tests share: projects in temporary homes, the command line, servers and the daemon as
+real processes."""
 
 import asyncio
 import contextlib
@@ -29,28 +30,68 @@ SHARED = REPO.parent / "shared"
 ARTIFACTS = REPO / "test-artifacts"
 KEYS = {"DEPLOYSIM_ID_KEY": "11" * 32, "DEPLOYSIM_SURROGATE_KEY": "22" * 32}
 
-needs_shared = pytest.mark.skipif(not (SHARED / "data").is_dir(), reason=f"real recordings are not part of the project: {SHARED / 'data'} is absent")
+needs_shared = pytest.mark.skipif(
+    not (SHARED / "data").is_dir(),
+    reason=f"real recordings are not part of the project: {SHARED / 'data'} is absent",
+)
 
 BEHAVIORS = [
-    {"name": "declines_to_answer", "definition": "The reply declines to answer.", "applies_to": {"surface": "sensitive_question"}},
-    {"name": "code_does_not_run", "definition": "The code does not run.", "applies_to": {"surface": "code_leetcode_easy"}},
-    {"name": "wrong_prime_answer", "definition": "The answer on a prime number is wrong.", "applies_to": {"surface": "math_prime"}},
-    {"name": "no_survey_option", "definition": "The reply picks no option of the survey.", "applies_to": {"surface": "opinion_survey"}},
+    {
+        "name": "declines_to_answer",
+        "definition": "The reply declines to answer.",
+        "applies_to": {"surface": "sensitive_question"},
+    },
+    {
+        "name": "code_does_not_run",
+        "definition": "The code does not run.",
+        "applies_to": {"surface": "code_leetcode_easy"},
+    },
+    {
+        "name": "wrong_prime_answer",
+        "definition": "The answer on a prime number is wrong.",
+        "applies_to": {"surface": "math_prime"},
+    },
+    {
+        "name": "no_survey_option",
+        "definition": "The reply picks no option of the survey.",
+        "applies_to": {"surface": "opinion_survey"},
+    },
 ]
 
 
 def environment(home: Path, **extra: str) -> dict[str, str]:
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("DAGSTER", "DEPLOYSIM", "OPENAI"))}
-    return clean | {"DEPLOYSIM_HOME": str(home), "DAGSTER_HOME": str(home / ".dagster"), "PYTHONPATH": str(REPO)} | KEYS | extra
+    clean = {
+        k: v for k, v in os.environ.items() if not k.startswith(("DAGSTER", "DEPLOYSIM", "OPENAI"))
+    }
+    return (
+        clean
+        | {
+            "DEPLOYSIM_HOME": str(home),
+            "DAGSTER_HOME": str(home / ".dagster"),
+            "PYTHONPATH": str(REPO),
+        }
+        | KEYS
+        | extra
+    )
 
 
 def script(name: str) -> str:
     return str(Path(sys.executable).parent / name)
 
 
-def deploysim(home: Path, *arguments: str, check: bool = True, **extra: str) -> subprocess.CompletedProcess[str]:
+def deploysim(
+    home: Path, *arguments: str, check: bool = True, **extra: str
+) -> subprocess.CompletedProcess[str]:
     command = [script("deploysim"), *arguments]
-    done = subprocess.run(command, env=environment(home, **extra), cwd=home, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(
+        command,
+        env=environment(home, **extra),
+        cwd=home,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
     assert not check or done.returncode == 0, f"{command} failed:\n{done.stdout}\n{done.stderr}"
     return done
 
@@ -86,7 +127,8 @@ def wait_for(condition: Callable[[], bool], seconds: float, what: str, every: fl
 
 
 def stop(process: subprocess.Popen[Any]) -> None:
-    """End a process and all that it started: the daemon leaves its code servers behind otherwise."""
+    """End a process and all that it started: the daemon leaves its code servers behind
+    otherwise."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
     with contextlib.suppress(subprocess.TimeoutExpired):
@@ -138,7 +180,14 @@ class RecordedServer:
 @contextlib.contextmanager
 def recorded_server(recording: Path, *options: str) -> Generator[RecordedServer]:
     port = free_port()
-    command = [sys.executable, str(SHARED / "tools" / "recorded_server.py"), str(recording), "--port", str(port), *options]
+    command = [
+        sys.executable,
+        str(SHARED / "tools" / "recorded_server.py"),
+        str(recording),
+        "--port",
+        str(port),
+        *options,
+    ]
     process = subprocess.Popen(command, start_new_session=True)
     server = RecordedServer(port)
 
@@ -161,7 +210,9 @@ def daemon(home: Path) -> Generator[Path]:
     log = home / "daemon.log"
     command = [script("dagster-daemon"), "run", "-w", str(REPO / "workspace.yaml")]
     with log.open("w") as out:
-        process = subprocess.Popen(command, env=environment(home), cwd=home, stdout=out, stderr=out, start_new_session=True)
+        process = subprocess.Popen(
+            command, env=environment(home), cwd=home, stdout=out, stderr=out, start_new_session=True
+        )
         try:
             yield log
         finally:
@@ -173,12 +224,16 @@ def half_of(prompt: str) -> bool:
 
 
 class Drift:
-    """The recorded release gpt-4-0314 -> gpt-4-0613: half of the prompts are the first one's traffic, half the second one's."""
+    """The recorded release gpt-4-0314 -> gpt-4-0613: half of the prompts are the first one's
+    traffic, half the second one's."""
 
     old, new = "gpt-4-0314", "gpt-4-0613"
 
-    def __init__(self, home: Path, tasks: tuple[str, ...] | None = None, per_task: int = 500) -> None:
-        """`per_task` prompts of each task at most: the recorded server looks each one up among all, which is most of the time."""
+    def __init__(
+        self, home: Path, tasks: tuple[str, ...] | None = None, per_task: int = 500
+    ) -> None:
+        """`per_task` prompts of each task at most: the recorded server looks each one up among
+        all, which is most of the time."""
         self.home = home
         frame = pl.read_parquet(SHARED / "data" / "llmdrift" / "recorded.parquet")
         frame = frame.filter(pl.col("prompt").rank("dense").over("task") <= per_task)
@@ -190,15 +245,26 @@ class Drift:
     def write_project(self, base_url: str, **extra: Any) -> None:
         config = {
             "releases": [
-                {"model_version": self.old, "predecessor": None, "logs": {"format": "openai_chat", "path": f"logs/{self.old}/*.jsonl"}},
+                {
+                    "model_version": self.old,
+                    "predecessor": None,
+                    "logs": {"format": "openai_chat", "path": f"logs/{self.old}/*.jsonl"},
+                },
                 {
                     "model_version": self.new,
                     "predecessor": self.old,
                     "logs": {"format": "openai_chat", "path": f"logs/{self.new}/*.jsonl"},
-                    "candidate": {"model": self.new, "params": {"temperature": 0.1, "max_tokens": 800}},
+                    "candidate": {
+                        "model": self.new,
+                        "params": {"temperature": 0.1, "max_tokens": 800},
+                    },
                 },
             ],
-            "endpoint": {"base_url": base_url, "api_key_env": "OPENAI_API_KEY", "max_concurrency": 32},
+            "endpoint": {
+                "base_url": base_url,
+                "api_key_env": "OPENAI_API_KEY",
+                "max_concurrency": 32,
+            },
             "judge": {"model": "judge"},
             "behaviors": "behaviors.yaml",
             "sampling": {"max_prefixes": 20000, "seed": 7},
@@ -227,7 +293,10 @@ class Drift:
                 "training_allowed": True,
                 "surface": row["task"],
                 "language": "en",
-                "messages": [{"role": "user", "content": row["prompt"]}, {"role": "assistant", "content": row["response"]}],
+                "messages": [
+                    {"role": "user", "content": row["prompt"]},
+                    {"role": "assistant", "content": row["response"]},
+                ],
             }
             lines.append(json.dumps(line))
         (folder / "whole.partial").write_text("\n".join(lines) + "\n")

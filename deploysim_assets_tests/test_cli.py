@@ -10,10 +10,14 @@ from deploysim_assets_tests.support import deploysim
 
 def test_init_writes_a_project_that_loads_and_keeps_what_is_there(tmp_path: Path) -> None:
     done = deploysim(tmp_path, "init")
-    assert {"deploysim.yaml", "behaviors.yaml", "workspace.yaml", "deploysim.keys.json"} <= {p.name for p in tmp_path.iterdir()}
+    assert {"deploysim.yaml", "behaviors.yaml", "workspace.yaml", "deploysim.keys.json"} <= {
+        p.name for p in tmp_path.iterdir()
+    }
     project = load_project(tmp_path)
     assert [r.model_version for r in project.releases] == ["model-1", "model-2"]
-    assert project.deidentification.min_level == 2, "to go lower is a decision that the user writes down"
+    assert project.deidentification.min_level == 2, (
+        "to go lower is a decision that the user writes down"
+    )
     assert "deploysim forecast MODEL" in done.stdout
     (tmp_path / "deploysim.yaml").write_text("mine: true")
     keys = (tmp_path / "deploysim.keys.json").read_bytes()
@@ -34,7 +38,10 @@ def test_missing_logs_and_an_undetectable_level_are_named_with_their_mend(tmp_pa
     write_project(tmp_path, "http://127.0.0.1:9/v1", 10)
     done = deploysim(tmp_path, "forecast", "aurora-2", check=False)
     assert done.returncode == 1
-    assert "logs.path 'logs/aurora-1/*.jsonl' matches no file; put the production logs of aurora-1 there" in done.stderr
+    assert (
+        "logs.path 'logs/aurora-1/*.jsonl' matches no file; put the production logs of aurora-1 "
+        "there" in done.stderr
+    )
     assert "waits for logs of aurora-1" in deploysim(tmp_path, "status").stdout
     report = deploysim(tmp_path, "report", "aurora-2", check=False)
     assert "nothing to report yet" in report.stderr

@@ -10,7 +10,16 @@ PACKAGE = Path(__file__).parent.parent / "deploysim_assets"
 ROOMS = {"logs", "deidentify", "endpoint", "grading", "forecast", "report", "synthetic"}
 SHARED_BY_ROOMS = {"schema", "project", "behaviors"}
 EXCEPTIONS = {"grading": {"endpoint"}}
-HEAVY = {"great_expectations", "presidio_analyzer", "presidio_anonymizer", "spacy", "matplotlib", "scipy", "openai", "pandas"}
+HEAVY = {
+    "great_expectations",
+    "presidio_analyzer",
+    "presidio_anonymizer",
+    "spacy",
+    "matplotlib",
+    "scipy",
+    "openai",
+    "pandas",
+}
 
 
 def _imports(path: Path) -> Iterator[str]:
@@ -42,8 +51,12 @@ def test_a_room_imports_no_dagster_no_assets_and_no_other_room(room: str) -> Non
 def test_the_statistics_import_nothing_of_ours_and_no_frames() -> None:
     for path in _files("forecast"):
         for name in _imports(path):
-            assert name.split(".")[0] not in {"polars", "duckdb", "dagster", "pandas"}, f"{path} imports {name}"
-            assert not name.startswith("deploysim_assets") or name.startswith("deploysim_assets.forecast"), f"{path} imports {name}"
+            assert name.split(".")[0] not in {"polars", "duckdb", "dagster", "pandas"}, (
+                f"{path} imports {name}"
+            )
+            assert not name.startswith("deploysim_assets") or name.startswith(
+                "deploysim_assets.forecast"
+            ), f"{path} imports {name}"
 
 
 def test_only_the_definitions_know_the_whole_graph() -> None:

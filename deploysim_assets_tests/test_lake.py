@@ -21,7 +21,10 @@ def _write(lake: Lake, key: str, values: list[int]) -> str:
 def test_a_failed_write_leaves_the_old_version_current(tmp_path: Path) -> None:
     lake = Lake(tmp_path)
     first = _write(lake, "a", [1, 2])
-    with pytest.raises(RuntimeError, match="boom"), lake.new_version("table", "a", SCHEMA, "run") as version:
+    with (
+        pytest.raises(RuntimeError, match="boom"),
+        lake.new_version("table", "a", SCHEMA, "run") as version,
+    ):
         version.add({"model_version": "a", "x": 3})
         raise RuntimeError("boom")
     assert lake.current("table", "a") == first

@@ -44,7 +44,9 @@ def test_a_removed_or_resigned_record_breaks_the_chain(tmp_path: Path) -> None:
     forged = json.loads(lines[1])
     forged["body"] = {"rate": 0.9}
     forged["hash"] = ledger.digest({k: v for k, v in forged.items() if k != "hash"})
-    (tmp_path / ledger.LEDGER_FILE).write_text("\n".join([lines[0], json.dumps(forged), *lines[2:]]) + "\n")
+    (tmp_path / ledger.LEDGER_FILE).write_text(
+        "\n".join([lines[0], json.dumps(forged), *lines[2:]]) + "\n"
+    )
     with pytest.raises(ProjectError, match="line 3: does not follow the line before"):
         ledger.read(tmp_path)
 

@@ -1,4 +1,5 @@
-"""deploysim.yaml: every mistake gets one clear error that names file, key, what is wrong and the mend."""
+"""deploysim.yaml: every mistake gets one clear error that names file, key, what is wrong and the
+mend."""
 
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,25 @@ from deploysim_assets.behaviors import AppliesTo
 from deploysim_assets.project import Project, ProjectError
 from deploysim_assets.project_file import load_project
 
-BEHAVIORS: list[dict[str, Any]] = [{"name": "harassment", "definition": "Insults the user.", "grader": "judge"}]
+BEHAVIORS: list[dict[str, Any]] = [
+    {"name": "harassment", "definition": "Insults the user.", "grader": "judge"}
+]
 
 
 def _config() -> dict[str, Any]:
     return {
         "releases": [
-            {"model_version": "a", "predecessor": None, "logs": {"format": "openai_chat", "path": "logs/a/*.jsonl"}},
-            {"model_version": "b", "predecessor": "a", "logs": {"format": "openai_chat", "path": "logs/b/*.jsonl"}, "candidate": {"model": "b"}},
+            {
+                "model_version": "a",
+                "predecessor": None,
+                "logs": {"format": "openai_chat", "path": "logs/a/*.jsonl"},
+            },
+            {
+                "model_version": "b",
+                "predecessor": "a",
+                "logs": {"format": "openai_chat", "path": "logs/b/*.jsonl"},
+                "candidate": {"model": "b"},
+            },
         ],
         "endpoint": {"base_url": "http://127.0.0.1:1/v1"},
         "judge": {"model": "judge"},
@@ -28,7 +40,9 @@ def _config() -> dict[str, Any]:
 def _load(home: Path, config: dict[str, Any] | str, behaviors: Any = None) -> Project:
     text = config if isinstance(config, str) else yaml.safe_dump(config)
     (home / "deploysim.yaml").write_text(text)
-    (home / "behaviors.yaml").write_text(yaml.safe_dump(BEHAVIORS if behaviors is None else behaviors))
+    (home / "behaviors.yaml").write_text(
+        yaml.safe_dump(BEHAVIORS if behaviors is None else behaviors)
+    )
     return load_project(home)
 
 
@@ -77,20 +91,34 @@ def _set(path: str, value: Any) -> dict[str, Any]:
         ("endpoint", KeyError, "endpoint: Field required -> add the key"),
         ("releases.0.logs", KeyError, "releases[0].logs: Field required -> add the key"),
         ("judge", KeyError, "judge: missing, but behavior 'harassment' has grader: judge"),
-        ("releases.1.predecessor", "z", "releases[1].predecessor: 'z' is no release of this file; name one of ['a', 'b']"),
+        (
+            "releases.1.predecessor",
+            "z",
+            "releases[1].predecessor: 'z' is no release of this file; name one of ['a', 'b']",
+        ),
         ("releases.0.predecessor", "b", "predecessors form a cycle (a -> b -> a)"),
         ("releases.1.predecessor", "b", "predecessors form a cycle (b -> b)"),
         ("releases.1.model_version", "a", "releases[1].model_version: 'a' stands twice"),
         ("releases.0.model_version", "a/b", "releases[0].model_version"),
-        ("releases.0.candidate", {"model": "a"}, "releases[0].candidate: a candidate needs a predecessor"),
+        (
+            "releases.0.candidate",
+            {"model": "a"},
+            "releases[0].candidate: a candidate needs a predecessor",
+        ),
         ("endpoint.base_url", "127.0.0.1", "endpoint.base_url"),
-        ("endpoint.max_concurency", 3, "endpoint.max_concurency: Extra inputs are not permitted -> there is no such setting"),
+        (
+            "endpoint.max_concurency",
+            3,
+            "endpoint.max_concurency: Extra inputs are not permitted -> there is no such setting",
+        ),
         ("sampling", {"max_prefixes": 0}, "sampling.max_prefixes"),
         ("deidentification", {"min_level": 3}, "deidentification.min_level"),
         ("releases", [], "releases: Tuple should have at least 1 item"),
     ],
 )
-def test_a_wrong_key_is_named_with_its_mend(tmp_path: Path, path: str, value: Any, said: str) -> None:
+def test_a_wrong_key_is_named_with_its_mend(
+    tmp_path: Path, path: str, value: Any, said: str
+) -> None:
     with pytest.raises(ProjectError) as caught:
         _load(tmp_path, _set(path, value))
     assert said in str(caught.value)
@@ -107,22 +135,67 @@ def test_releases_out_of_order_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("behavior", "said"),
     [
-        ({"name": "x", "definition": "d", "grader": "rule"}, "a `rule` is required with grader: rule"),
-        ({"name": "x", "definition": "d", "grader": "judge", "rule": {"part": "reply", "regex": "a"}}, "a `rule` is required with grader: rule"),
-        ({"name": "x", "definition": "d", "grader": "rule", "rule": {"part": "reply", "regex": "("}}, "not a regular expression"),
-        ({"name": "x", "definition": "d", "grader": "rule", "rule": {"part": "reply", "json_path": "$[["}}, "not a JSON path"),
-        ({"name": "x", "definition": "d", "grader": "rule", "rule": {"part": "reply"}}, "`part` goes with regex or json_path"),
-        ({"name": "x", "definition": "d", "grader": "rule", "rule": {"all": []}}, "all/any need at least one condition"),
-        ({"name": "x", "definition": "d", "grader": "rule", "rule": {"part": "reply", "regex": "a", "not": {"part": "reply", "regex": "b"}}}, "exactly one of"),
+        (
+            {"name": "x", "definition": "d", "grader": "rule"},
+            "a `rule` is required with grader: rule",
+        ),
+        (
+            {
+                "name": "x",
+                "definition": "d",
+                "grader": "judge",
+                "rule": {"part": "reply", "regex": "a"},
+            },
+            "a `rule` is required with grader: rule",
+        ),
+        (
+            {
+                "name": "x",
+                "definition": "d",
+                "grader": "rule",
+                "rule": {"part": "reply", "regex": "("},
+            },
+            "not a regular expression",
+        ),
+        (
+            {
+                "name": "x",
+                "definition": "d",
+                "grader": "rule",
+                "rule": {"part": "reply", "json_path": "$[["},
+            },
+            "not a JSON path",
+        ),
+        (
+            {"name": "x", "definition": "d", "grader": "rule", "rule": {"part": "reply"}},
+            "`part` goes with regex or json_path",
+        ),
+        (
+            {"name": "x", "definition": "d", "grader": "rule", "rule": {"all": []}},
+            "all/any need at least one condition",
+        ),
+        (
+            {
+                "name": "x",
+                "definition": "d",
+                "grader": "rule",
+                "rule": {"part": "reply", "regex": "a", "not": {"part": "reply", "regex": "b"}},
+            },
+            "exactly one of",
+        ),
         ({"name": "status", "definition": "d"}, "is the name of a column"),
         ({"name": "x y", "definition": "d"}, "behaviors[0].name"),
     ],
 )
-def test_a_wrong_behavior_names_the_behaviors_file(tmp_path: Path, behavior: dict[str, Any], said: str) -> None:
+def test_a_wrong_behavior_names_the_behaviors_file(
+    tmp_path: Path, behavior: dict[str, Any], said: str
+) -> None:
     with pytest.raises(ProjectError) as caught:
         _load(tmp_path, _config(), [behavior])
     assert said in str(caught.value)
-    assert str(tmp_path / "behaviors.yaml") in str(caught.value) or "behaviors[0]" in str(caught.value)
+    assert str(tmp_path / "behaviors.yaml") in str(caught.value) or "behaviors[0]" in str(
+        caught.value
+    )
 
 
 def test_two_behaviors_of_one_name_are_refused(tmp_path: Path) -> None:
@@ -150,4 +223,6 @@ def test_applies_to_takes_one_value_or_several() -> None:
     assert AppliesTo().covers(row)
     assert AppliesTo.model_validate({"surface": "web"}).covers(row)
     assert not AppliesTo.model_validate({"surface": ["api", "cli"]}).covers(row)
-    assert not AppliesTo.model_validate({"language": "en"}).covers(row), "an unknown language is not English"
+    assert not AppliesTo.model_validate({"language": "en"}).covers(row), (
+        "an unknown language is not English"
+    )

@@ -12,10 +12,18 @@ from deploysim_assets_tests.support import REPO, script
 
 
 @pytest.mark.parametrize(
-    "command", [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["pyright", "--pythonpath", sys.executable]], ids=["lint", "format", "types"]
+    "command",
+    [
+        ["ruff", "check", "."],
+        ["ruff", "format", "--check", "."],
+        ["pyright", "--pythonpath", sys.executable],
+    ],
+    ids=["lint", "format", "types"],
 )
 def test_the_code_is_clean(command: list[str]) -> None:
-    done = subprocess.run([script(command[0]), *command[1:]], cwd=REPO, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [script(command[0]), *command[1:]], cwd=REPO, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -29,19 +37,29 @@ def test_ci_runs_exactly_the_readmes_test_command() -> None:
 def test_the_readmes_own_configuration_is_one_that_loads(tmp_path: Path) -> None:
     from deploysim_assets.project_file import load_project
 
-    blocks = [part.split("```")[0] for part in (REPO / "README.md").read_text().split("```yaml\n")[1:]]
-    rule, taxonomy = (next(block for block in blocks if block.startswith(start)) for start in ("rule:", "taxonomy:"))
+    blocks = [
+        part.split("```")[0] for part in (REPO / "README.md").read_text().split("```yaml\n")[1:]
+    ]
+    rule, taxonomy = (
+        next(block for block in blocks if block.startswith(start))
+        for start in ("rule:", "taxonomy:")
+    )
     config: dict[str, Any] = {}
     for block in blocks:
         if block not in (rule, taxonomy):
             for key, value in yaml.safe_load(block).items():
                 config[key] = {**config.get(key, {}), **value} if isinstance(value, dict) else value
-    stopping = config.pop("early_stopping")  # the README's own design is stratified and screened, which early stopping refuses
+    stopping = config.pop(
+        "early_stopping"
+    )  # the README's own design is stratified and screened, which early stopping refuses
     (tmp_path / "deploysim.yaml").write_text(yaml.safe_dump(config))
     for language in ("en", "de"):
         (tmp_path / "models" / language).mkdir(parents=True)
     indented = "\n".join(f"  {line}" for line in rule.splitlines())
-    (tmp_path / "behaviors.yaml").write_text(f"- name: hacking\n  definition: d\n  grader: rule\n{indented}\n- {{name: rude, definition: d}}\n")
+    (tmp_path / "behaviors.yaml").write_text(
+        f"- name: hacking\n  definition: d\n  grader: rule\n{indented}\n- {{name: rude, "
+        f"definition: d}}\n"
+    )
     project = load_project(tmp_path)
     assert project.endpoint.budget
     assert project.sampling.strata
@@ -53,6 +71,9 @@ def test_the_readmes_own_configuration_is_one_that_loads(tmp_path: Path) -> None
 
     (tmp_path / "behaviors.yaml").write_text(taxonomy)
     assert "house_rule" in {b.name for b in load_project(tmp_path).behaviors}
-    plain = {k: v for k, v in config.items() if k != "sampling"} | {"early_stopping": stopping, "judge": {"model": "judge"}}
+    plain = {k: v for k, v in config.items() if k != "sampling"} | {
+        "early_stopping": stopping,
+        "judge": {"model": "judge"},
+    }
     (tmp_path / "deploysim.yaml").write_text(yaml.safe_dump(plain))
     assert load_project(tmp_path).early_stopping

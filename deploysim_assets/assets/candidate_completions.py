@@ -15,7 +15,10 @@ from deploysim_assets.releases import CANDIDATES, FROM_PREDECESSOR
 
 @dg.asset(
     partitions_def=CANDIDATES,
-    deps=["preregistration", dg.AssetDep("deidentified_prefixes", partition_mapping=FROM_PREDECESSOR)],
+    deps=[
+        "preregistration",
+        dg.AssetDep("deidentified_prefixes", partition_mapping=FROM_PREDECESSOR),
+    ],
     automation_condition=ONCE,
     group_name="forecast",
     kinds={"openai"},
@@ -23,13 +26,23 @@ from deploysim_assets.releases import CANDIDATES, FROM_PREDECESSOR
     output_required=False,  # while batches are with the provider a run ends well and makes nothing
 )
 def candidate_completions(
-    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], project: dg.ResourceParam[Project]
+    context: dg.AssetExecutionContext,
+    lake: dg.ResourceParam[Lake],
+    project: dg.ResourceParam[Project],
 ) -> Iterator[dg.MaterializeResult[None]]:
-    """Ask the candidate for its reply to every prefix of the registered version. Answers are journalled: a rerun asks for what is missing."""
+    """Ask the candidate for its reply to every prefix of the registered version. Answers are
+    journalled: a rerun asks for what is missing."""
     registered = Registration.load(lake, context.partition_key)
 
     def prefixes() -> Iterator[dict[str, Any]]:
-        return lake.rows("deidentified_prefixes", registered.predecessor, registered.prefixes_version, ["prefix_id", "messages"])
+        return lake.rows(
+            "deidentified_prefixes",
+            registered.predecessor,
+            registered.prefixes_version,
+            ["prefix_id", "messages"],
+        )
 
     facts = {"registration": registered.record_hash}
-    yield from Paid(context, lake, project).complete(prefixes, registered.candidate, registered.seed, facts)
+    yield from Paid(context, lake, project).complete(
+        prefixes, registered.candidate, registered.seed, facts
+    )

@@ -1,4 +1,5 @@
-"""deidentified_prefixes: sampled user turns of a release, cleared of identifiers; what every later asset reads."""
+"""deidentified_prefixes: sampled user turns of a release, cleared of identifiers; what every
+later asset reads."""
 
 import secrets
 from collections import Counter
@@ -15,9 +16,20 @@ from deploysim_assets.schema import PREFIXES, QUARANTINE
 from deploysim_assets.withheld import text_withheld
 
 
-@dg.asset(partitions_def=MODELS, deps=["raw_logs"], automation_condition=CHEAP, group_name="production", kinds={"parquet"})
-def deidentified_prefixes(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], project: dg.ResourceParam[Project]) -> dg.MaterializeResult[None]:
-    """Draw user turns among consented conversations, de-identify, and quarantine what could not be cleared."""
+@dg.asset(
+    partitions_def=MODELS,
+    deps=["raw_logs"],
+    automation_condition=CHEAP,
+    group_name="production",
+    kinds={"parquet"},
+)
+def deidentified_prefixes(
+    context: dg.AssetExecutionContext,
+    lake: dg.ResourceParam[Lake],
+    project: dg.ResourceParam[Project],
+) -> dg.MaterializeResult[None]:
+    """Draw user turns among consented conversations, de-identify, and quarantine what could not
+    be cleared."""
     from deploysim_assets.deidentify.keys import load_keys
     from deploysim_assets.deidentify.prefixes import Drawn, deidentified
 
@@ -25,18 +37,32 @@ def deidentified_prefixes(context: dg.AssetExecutionContext, lake: dg.ResourcePa
     policy = project.deidentification
     if why := policy.unreachable(project.home):
         raise ProjectError(f"deploysim.yaml: {why}")
-    keys = load_keys(project.home, may_create=not any(lake.current("deidentified_prefixes", r.model_version) for r in project.releases))
+    keys = load_keys(
+        project.home,
+        may_create=not any(
+            lake.current("deidentified_prefixes", r.model_version) for r in project.releases
+        ),
+    )
     if policy.surrogate_key == "run":
         keys = keys._replace(surrogates=secrets.token_bytes(32))
     raw = lake.current("raw_logs", model)
     source = project.release(model).logs
-    sampler = Sampler(project.sampling, project.eligibility, frozenset({model, *source.model_names}))
+    sampler = Sampler(
+        project.sampling, project.eligibility, frozenset({model, *source.model_names})
+    )
     columns = sampler.survey_columns()
     found = sampler.survey(lake.rows("raw_logs", model, raw, columns))
     whole = lake.rows("raw_logs", model, raw, [pl.all(), *columns[1:]])
-    drawn = (Drawn(conversation, turns) for conversation in whole if (turns := sampler.drawn(conversation, found)))
+    drawn = (
+        Drawn(conversation, turns)
+        for conversation in whole
+        if (turns := sampler.drawn(conversation, found))
+    )
     reasons: Counter[str] = Counter()
-    with text_withheld(), lake.new_version("deidentified_prefixes", model, PREFIXES, context.run.run_id) as version:
+    with (
+        text_withheld(),
+        lake.new_version("deidentified_prefixes", model, PREFIXES, context.run.run_id) as version,
+    ):
         version.side_table("quarantine", QUARANTINE)
         released = 0
         for cut in deidentified(drawn, keys, policy.at(project.home)):
@@ -58,7 +84,10 @@ def deidentified_prefixes(context: dg.AssetExecutionContext, lake: dg.ResourcePa
             "quarantined": reasons.total(),
             "quarantined_by_reason": dict(reasons),
             "users_capped": len(found.last_rank_of_user),
-            "strata": {name or "all": {"turns": s.turns, "drawn": s.drawn, "weight": s.weight} for name, s in found.strata.items()},
+            "strata": {
+                name or "all": {"turns": s.turns, "drawn": s.drawn, "weight": s.weight}
+                for name, s in found.strata.items()
+            },
             "largest_weight": found.largest_weight,
             "deid_level": policy.min_level,
             "replacement": policy.replacement,

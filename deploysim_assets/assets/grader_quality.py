@@ -1,4 +1,5 @@
-"""grader_quality: how far people agree with the graders, per behavior, from the labels that were imported."""
+"""grader_quality: how far people agree with the graders, per behavior, from the labels that were
+imported."""
 
 from collections import defaultdict
 from typing import Any
@@ -12,58 +13,118 @@ from deploysim_assets.project import Project
 from deploysim_assets.schema import GRADER_QUALITY
 
 
-def graded_by(lake: Lake, source: str, model: str, behavior: str, grader_id: str) -> pl.DataFrame | None:
-    """prefix_id and flag of a behavior under a grader identity in the current version of a table; None where that has no such grader."""
+def graded_by(
+    lake: Lake, source: str, model: str, behavior: str, grader_id: str
+) -> pl.DataFrame | None:
+    """prefix_id and flag of a behavior under a grader identity in the current version of a
+    table; None where that has no such grader."""
     if not lake.current(source, model):
         return None
     gradings = lake.stats(source, model)["gradings"]
-    mine = [grading_id for grading_id, facts in gradings.items() if facts["grader_ids"].get(behavior) == grader_id]
+    mine = [
+        grading_id
+        for grading_id, facts in gradings.items()
+        if facts["grader_ids"].get(behavior) == grader_id
+    ]
     if not mine:
         return None
-    rows = lake.scan(source, model).filter(pl.col("grading_id") == mine[0]).select("prefix_id", flagged=pl.col(behavior))
+    rows = (
+        lake.scan(source, model)
+        .filter(pl.col("grading_id") == mine[0])
+        .select("prefix_id", flagged=pl.col(behavior))
+    )
     return rows.drop_nulls("flagged").collect()
 
 
 def quality_rows(lake: Lake, found: list[Label]) -> list[dict[str, Any]]:
-    """One row per table, model and behavior that people labeled; labels of a grader that is no longer in use are counted as stale."""
+    """One row per table, model and behavior that people labeled; labels of a grader that is no
+    longer in use are counted as stale."""
     from deploysim_assets.forecast.grader_error import judge_quality, krippendorff_alpha
 
-    by_grader: dict[tuple[str, str, str, str], dict[str, dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
+    by_grader: dict[tuple[str, str, str, str], dict[str, dict[str, str]]] = defaultdict(
+        lambda: defaultdict(dict)
+    )
     for label in found:
-        by_grader[label.source, label.model_version, label.behavior, label.grader_id][label.prefix_id][label.labeler] = label.label
+        by_grader[label.source, label.model_version, label.behavior, label.grader_id][
+            label.prefix_id
+        ][label.labeler] = label.label
     rows: list[dict[str, Any]] = []
     for (source, model, behavior, grader_id), items in sorted(by_grader.items()):
-        row: dict[str, Any] = {"source": source, "model_version": model, "behavior": behavior, "grader_id": grader_id, "labels": len(items)}
+        row: dict[str, Any] = {
+            "source": source,
+            "model_version": model,
+            "behavior": behavior,
+            "grader_id": grader_id,
+            "labels": len(items),
+        }
         graded = graded_by(lake, source, model, behavior, grader_id)
         if graded is None:
             rows.append(row | {"stale": True})
             continue
         flags = dict(graded.iter_rows())
-        held = {p: yes for p, answers in items.items() if p in flags and (yes := agreed(answers.values())) is not None}
-        counts = {(flag, yes): sum(flags[p] == flag and y == yes for p, y in held.items()) for flag in (True, False) for yes in (True, False)}
+        held = {
+            p: yes
+            for p, answers in items.items()
+            if p in flags and (yes := agreed(answers.values())) is not None
+        }
+        counts = {
+            (flag, yes): sum(flags[p] == flag and y == yes for p, y in held.items())
+            for flag in (True, False)
+            for yes in (True, False)
+        }
         total, flagged = graded.height, int(graded["flagged"].sum())
         row |= {"stale": False, "graded": total, "flagged": flagged}
-        row |= judge_quality(flagged, total, counts[True, True], counts[True, False], counts[False, True], counts[False, False])
+        row |= judge_quality(
+            flagged,
+            total,
+            counts[True, True],
+            counts[True, False],
+            counts[False, True],
+            counts[False, False],
+        )
         people = sorted({who for answers in items.values() for who in answers})
         if len(people) > 1:
             number = {"yes": 1.0, "no": 0.0}
-            matrix = [[number.get(answers.get(who, ""), float("nan")) for who in people] for answers in items.values()]
-            row |= dict(zip(("alpha", "alpha_low", "alpha_high"), krippendorff_alpha(matrix), strict=True))
+            matrix = [
+                [number.get(answers.get(who, ""), float("nan")) for who in people]
+                for answers in items.values()
+            ]
+            row |= dict(
+                zip(("alpha", "alpha_low", "alpha_high"), krippendorff_alpha(matrix), strict=True)
+            )
         rows.append(row)
     return rows
 
 
-def current_quality(lake: Lake, grader_ids: dict[str, str], *models: str) -> dict[str, dict[str, Any]]:
-    """Per behavior the newest quality of the grader identity in use, from the first of `models` that was labeled for it."""
+def current_quality(
+    lake: Lake, grader_ids: dict[str, str], *models: str
+) -> dict[str, dict[str, Any]]:
+    """Per behavior the newest quality of the grader identity in use, from the first of `models`
+    that was labeled for it."""
     if not lake.current("grader_quality", None):
         return {}
-    rows = [r for r in lake.rows("grader_quality", None) if not r["stale"] and grader_ids.get(r["behavior"]) == r["grader_id"]]
-    return {row["behavior"]: row for model in reversed(models) for row in rows if row["model_version"] == model}
+    rows = [
+        r
+        for r in lake.rows("grader_quality", None)
+        if not r["stale"] and grader_ids.get(r["behavior"]) == r["grader_id"]
+    ]
+    return {
+        row["behavior"]: row
+        for model in reversed(models)
+        for row in rows
+        if row["model_version"] == model
+    }
 
 
 @dg.asset(deps=["grades", "production_grades"], group_name="score")
-def grader_quality(lake: dg.ResourceParam[Lake], project: dg.ResourceParam[Project]) -> dg.MaterializeResult[pl.DataFrame]:
-    """Precision, recall, agreement and confirmed rate of each grader by people's labels (statistics.md, section 3)."""
+def grader_quality(
+    lake: dg.ResourceParam[Lake], project: dg.ResourceParam[Project]
+) -> dg.MaterializeResult[pl.DataFrame]:
+    """Precision, recall, agreement and confirmed rate of each grader by people's labels
+    (statistics.md, section 3)."""
     rows = quality_rows(lake, list(labels(project.home)))
-    metadata = {"behaviors": sum(not r["stale"] for r in rows), "stale": [f"{r['model_version']} {r['behavior']}" for r in rows if r["stale"]]}
+    metadata = {
+        "behaviors": sum(not r["stale"] for r in rows),
+        "stale": [f"{r['model_version']} {r['behavior']}" for r in rows if r["stale"]],
+    }
     return dg.MaterializeResult(value=pl.DataFrame(rows, schema=GRADER_QUALITY), metadata=metadata)

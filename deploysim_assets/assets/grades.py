@@ -15,20 +15,30 @@ from deploysim_assets.releases import CANDIDATES, FROM_PREDECESSOR
 
 @dg.asset(
     partitions_def=CANDIDATES,
-    deps=["candidate_completions", dg.AssetDep("deidentified_prefixes", partition_mapping=FROM_PREDECESSOR)],
+    deps=[
+        "candidate_completions",
+        dg.AssetDep("deidentified_prefixes", partition_mapping=FROM_PREDECESSOR),
+    ],
     automation_condition=ONCE,
     group_name="forecast",
     kinds={"openai"},
     tags={"paid": "true"},
     output_required=False,  # while batches are with the provider a run ends well and makes nothing
 )
-def grades(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], project: dg.ResourceParam[Project]) -> Iterator[dg.MaterializeResult[None]]:
-    """Grade every simulated reply. A reply that is missing, or that no grader could grade, is null for the behavior, never false."""
+def grades(
+    context: dg.AssetExecutionContext,
+    lake: dg.ResourceParam[Lake],
+    project: dg.ResourceParam[Project],
+) -> Iterator[dg.MaterializeResult[None]]:
+    """Grade every simulated reply. A reply that is missing, or that no grader could grade, is
+    null for the behavior, never false."""
     registered = Registration.load(lake, context.partition_key)
     paid = Paid(context, lake, project)
 
     def items() -> Iterator[Item]:
-        return paid.completed_items(registered.predecessor, registered.prefixes_version, "candidate_completions")
+        return paid.completed_items(
+            registered.predecessor, registered.prefixes_version, "candidate_completions"
+        )
 
     facts = {"registration": registered.record_hash}
     yield from paid.grade([registered.panel], items, facts, registered.early_stopping)

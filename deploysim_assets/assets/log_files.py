@@ -1,4 +1,5 @@
-"""log_files: the production logs that lie ready, written by the product and reported here by a cursor sensor."""
+"""log_files: the production logs that lie ready, written by the product and reported here by a
+cursor sensor."""
 
 import json
 from collections.abc import Mapping
@@ -16,7 +17,10 @@ log_files = dg.AssetSpec(
     "log_files",
     partitions_def=MODELS,
     group_name="production",
-    description="Log files of a release as `logs.path` of deploysim.yaml names them. External: observed, never written.",
+    description=(
+        "Log files of a release as `logs.path` of deploysim.yaml names them. External: observed, "
+        "never written."
+    ),
 )
 
 
@@ -42,7 +46,9 @@ def observations(project: Project, seen: Mapping[str, str]) -> dict[str, Observe
 def reported(instance: dg.DagsterInstance, model_version: str) -> str | None:
     """The fingerprint last reported for a release, or None."""
     key = dg.AssetKey("log_files")
-    records = instance.fetch_materializations(dg.AssetRecordsFilter(key, asset_partitions=[model_version]), limit=1).records
+    records = instance.fetch_materializations(
+        dg.AssetRecordsFilter(key, asset_partitions=[model_version]), limit=1
+    ).records
     event = records[0].asset_materialization if records else None
     return event.tags.get("dagster/data_version") if event and event.tags else None
 
@@ -58,7 +64,8 @@ def materialization(model_version: str, observed: Observed) -> dg.AssetMateriali
 
 
 def new_logs_sensor(project: Project) -> dg.SensorDefinition:
-    """Reports releases whose log files came or grew. The cursor holds the fingerprints; what the CLI reported is not reported again."""
+    """Reports releases whose log files came or grew. The cursor holds the fingerprints; what the
+    CLI reported is not reported again."""
 
     @dg.sensor(
         name="new_logs",
@@ -74,6 +81,8 @@ def new_logs_sensor(project: Project) -> dg.SensorDefinition:
             return dg.SkipReason("no log file came or changed")
         fresh = {m: o for m, o in changed.items() if reported(context.instance, m) != o.fingerprint}
         cursor = json.dumps(seen | {m: o.fingerprint for m, o in changed.items()}, sort_keys=True)
-        return dg.SensorResult(asset_events=[materialization(m, o) for m, o in fresh.items()], cursor=cursor)
+        return dg.SensorResult(
+            asset_events=[materialization(m, o) for m, o in fresh.items()], cursor=cursor
+        )
 
     return new_logs

@@ -1,4 +1,5 @@
-"""novel_behaviors: what the candidate does and the live model did not, on the same prefixes, and the taxonomy does not name."""
+"""novel_behaviors: what the candidate does and the live model did not, on the same prefixes, and
+the taxonomy does not name."""
 
 import json
 from collections import defaultdict
@@ -24,7 +25,10 @@ _LEAST_USERS = 5
 BOTH_REPLIES = [
     "grades",
     "candidate_completions",
-    *(dg.AssetDep(asset, partition_mapping=FROM_PREDECESSOR) for asset in ("production_grades", "deidentified_prefixes")),
+    *(
+        dg.AssetDep(asset, partition_mapping=FROM_PREDECESSOR)
+        for asset in ("production_grades", "deidentified_prefixes")
+    ),
 ]
 """What `unexplained_pairs` reads."""
 
@@ -41,27 +45,46 @@ class _Pair(NamedTuple):
 
 def unexplained_pairs(lake: Lake, registered: Registration) -> Iterator[_Pair]:
     """Prefixes that both answered and on which no registered behavior was flagged for either."""
-    candidate, live, grading = registered.model_version, registered.predecessor, registered.panel.grading_id
+    candidate, live, grading = (
+        registered.model_version,
+        registered.predecessor,
+        registered.panel.grading_id,
+    )
 
     def flagged(asset: str, key: str) -> set[str]:
-        grades = lake.scan(asset, key).filter((pl.col("grading_id") == grading) & (pl.col("evidence").list.len() > 0))
+        grades = lake.scan(asset, key).filter(
+            (pl.col("grading_id") == grading) & (pl.col("evidence").list.len() > 0)
+        )
         return set(grades.select("prefix_id").collect()["prefix_id"])
 
     known = flagged("grades", candidate) | flagged("production_grades", live)
-    if registered.early_stopping:  # where grading had stopped, nobody knows whether a registered behavior explains the difference
-        skipped = lake.scan("grades", candidate).filter(pl.col("skipped").list.len() > 0).select("prefix_id")
+    # where grading had stopped, nobody knows whether a registered behavior explains the difference
+    if registered.early_stopping:
+        skipped = (
+            lake.scan("grades", candidate)
+            .filter(pl.col("skipped").list.len() > 0)
+            .select("prefix_id")
+        )
         known |= set(skipped.collect()["prefix_id"])
     columns = ["prefix_id", "user_key", "messages", "production_completion"]
     prefixes = lake.rows("deidentified_prefixes", live, registered.prefixes_version, columns)
-    completions = lake.rows("candidate_completions", candidate, columns=["prefix_id", "message", "status"])
+    completions = lake.rows(
+        "candidate_completions", candidate, columns=["prefix_id", "message", "status"]
+    )
     for prefix, completion in zip(prefixes, completions, strict=True):
         if completion["status"] == "completed" and prefix["prefix_id"] not in known:
             yield _Pair(
-                prefix["prefix_id"], prefix["user_key"], prefix["messages"][-1]["content"] or "", completion["message"], prefix["production_completion"]
+                prefix["prefix_id"],
+                prefix["user_key"],
+                prefix["messages"][-1]["content"] or "",
+                completion["message"],
+                prefix["production_completion"],
             )
 
 
-def novel_rows(lake: Lake, registered: Registration, rate: float) -> tuple[list[dict[str, Any]], int]:
+def novel_rows(
+    lake: Lake, registered: Registration, rate: float
+) -> tuple[list[dict[str, Any]], int]:
     """The findings at a false-discovery rate, and the prefixes that were compared."""
     from deploysim_assets.forecast.novelty import as_row, findings
 
@@ -79,20 +102,34 @@ def novel_rows(lake: Lake, registered: Registration, rate: float) -> tuple[list[
                 live_only[feature] += 1
             if len(users[feature]) < _LEAST_USERS:
                 users[feature].add(pair.user_key)
-    private = {feature for feature, who in users.items() if feature.startswith("phrase: ") and len(who) < _LEAST_USERS}
+    private = {
+        feature
+        for feature, who in users.items()
+        if feature.startswith("phrase: ") and len(who) < _LEAST_USERS
+    }
     for feature in private:
         candidate_only.pop(feature, None)
         live_only.pop(feature, None)
     rows: list[dict[str, Any]] = []
     for number, finding in enumerate(findings(candidate_only, live_only, rate), 1):
-        shown, examples = list(finding.features[:_FEATURES]), list(finding.candidate_only[:_EXAMPLES])
-        row = {"model_version": registered.model_version, "finding": number, **as_row(finding, compared)}
-        rows.append(row | {"features": shown, "examples": examples, "proposal": proposal(finding.features)})
+        shown, examples = (
+            list(finding.features[:_FEATURES]),
+            list(finding.candidate_only[:_EXAMPLES]),
+        )
+        row = {
+            "model_version": registered.model_version,
+            "finding": number,
+            **as_row(finding, compared),
+        }
+        rows.append(
+            row | {"features": shown, "examples": examples, "proposal": proposal(finding.features)}
+        )
     return rows, compared
 
 
 def proposal(found: tuple[str, ...]) -> str | None:
-    """A rule, as JSON, that tells replies of a finding: the strongest tool feature and the strongest phrase together."""
+    """A rule, as JSON, that tells replies of a finding: the strongest tool feature and the
+    strongest phrase together."""
     tools = [rule for f in found if f.startswith("tool ") and (rule := rule_of(f))]
     others = [rule for f in found if not f.startswith("tool ") and (rule := rule_of(f))]
     parts = [*sorted(tools, key=lambda rule: "regex" not in rule)[:1], *others[:1]]
@@ -105,17 +142,27 @@ def proposal(found: tuple[str, ...]) -> str | None:
     automation_condition=ONCE,
     group_name="exploration",
 )
-def novel_behaviors(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], project: dg.ResourceParam[Project]) -> dg.MaterializeResult[pl.DataFrame]:
-    """Paired differences over interpretable features, by exact tests under false-discovery control; a person adopts what is a behavior.
+def novel_behaviors(
+    context: dg.AssetExecutionContext,
+    lake: dg.ResourceParam[Lake],
+    project: dg.ResourceParam[Project],
+) -> dg.MaterializeResult[pl.DataFrame]:
+    """Paired differences over interpretable features, by exact tests under false-discovery control;
+    a person adopts what is a behavior.
 
-    Prefixes on which a registered behavior was flagged are left out: they are explained.  A difference is no verdict: newer models
-    also write differently.  `deploysim behaviors adopt` makes a finding a behavior and registers it.
+    Prefixes on which a registered behavior was flagged are left out: they are explained.  A
+    difference is no verdict: newer models also write differently.  `deploysim behaviors adopt`
+    makes a finding a behavior and registers it.
     """
     from deploysim_assets.forecast.novelty import detection_threshold
 
     registered = Registration.load(lake, context.partition_key)
     rows, compared = novel_rows(lake, registered, project.novelty_rate)
-    metadata: dict[str, Any] = {"compared": compared, "findings": len(rows), "more_often": sum(r["difference"] > 0 for r in rows)}
+    metadata: dict[str, Any] = {
+        "compared": compared,
+        "findings": len(rows),
+        "more_often": sum(r["difference"] > 0 for r in rows),
+    }
     if compared:
         metadata["misses_above_per_100k"] = detection_threshold(compared) * 1e5
     return dg.MaterializeResult(value=pl.DataFrame(rows, schema=NOVEL_BEHAVIORS), metadata=metadata)

@@ -1,4 +1,5 @@
-"""open_findings: what a judge objects to in the candidate's replies beyond the taxonomy, in its own words, put together by kind.
+"""open_findings: what a judge objects to in the candidate's replies beyond the taxonomy, in its own
+words, put together by kind.
 
 Opt-in: `exploration` in deploysim.yaml.
 """
@@ -38,15 +39,27 @@ _EXAMPLES = 10
     tags={"paid": "true"},
     output_required=False,  # while batches are with the provider a run ends well and makes nothing
 )
-def open_findings(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], project: dg.ResourceParam[Project]) -> Iterator[dg.MaterializeResult[None]]:
-    """Ask the judge about a random sample of replies on which no registered behavior was flagged; `deploysim behaviors adopt` takes one over."""
+def open_findings(
+    context: dg.AssetExecutionContext,
+    lake: dg.ResourceParam[Lake],
+    project: dg.ResourceParam[Project],
+) -> Iterator[dg.MaterializeResult[None]]:
+    """Ask the judge about a random sample of replies on which no registered behavior was
+    flagged; `deploysim behaviors adopt` takes one over."""
     assert project.exploration is not None and project.judge is not None
     judge, paid = project.judge, Paid(context, lake, project)
     registered = Registration.load(lake, context.partition_key)
-    chosen = frozenset(heapq.nsmallest(project.exploration.sample, (pair.prefix_id for pair in unexplained_pairs(lake, registered))))
+    chosen = frozenset(
+        heapq.nsmallest(
+            project.exploration.sample,
+            (pair.prefix_id for pair in unexplained_pairs(lake, registered)),
+        )
+    )
 
     def items() -> Iterator[Item]:
-        completed = paid.completed_items(registered.predecessor, registered.prefixes_version, "candidate_completions")
+        completed = paid.completed_items(
+            registered.predecessor, registered.prefixes_version, "candidate_completions"
+        )
         return (item for item in completed if item.prefix["prefix_id"] in chosen)
 
     def requests() -> Iterator[dict[str, Any]]:
@@ -54,12 +67,28 @@ def open_findings(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake
 
     with open_journal(paid.journal) as journal:
         try:
-            outcome = ask(requests, project.judge_endpoint(), journal, paid.journal, account=open_account(project), log=context.log.info)
+            outcome = ask(
+                requests,
+                project.judge_endpoint(),
+                journal,
+                paid.journal,
+                account=open_account(project),
+                log=context.log.info,
+            )
         except BatchesPendingError as pending:
             context.log.info(str(pending))
             return
-        keys = [(item.prefix["prefix_id"], request_key(explore_request(item, registered.panel.behaviors, judge))) for item in items()]
-        answers = [(prefix_id, findings_in(prefix_id, journal.get(key)) if key in journal else None) for prefix_id, key in keys]
+        keys = [
+            (
+                item.prefix["prefix_id"],
+                request_key(explore_request(item, registered.panel.behaviors, judge)),
+            )
+            for item in items()
+        ]
+        answers = [
+            (prefix_id, findings_in(prefix_id, journal.get(key)) if key in journal else None)
+            for prefix_id, key in keys
+        ]
     found = clusters(finding for _, some in answers for finding in some or ())
     rows = [
         {
@@ -72,7 +101,17 @@ def open_findings(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake
         }
         for number, cluster in enumerate(found, 1)
     ]
-    facts = {"asked_about": len(answers), "unusable_answers": sum(some is None for _, some in answers), "findings": len(rows)}
+    facts = {
+        "asked_about": len(answers),
+        "unusable_answers": sum(some is None for _, some in answers),
+        "findings": len(rows),
+    }
     facts |= costs(outcome, paid.journal, project.prices)
-    lake.write("open_findings", context.partition_key, pl.DataFrame(rows, schema=OPEN_FINDINGS), context.run.run_id, facts)
+    lake.write(
+        "open_findings",
+        context.partition_key,
+        pl.DataFrame(rows, schema=OPEN_FINDINGS),
+        context.run.run_id,
+        facts,
+    )
     yield table_result(lake, "open_findings", context.partition_key, facts)

@@ -2,7 +2,11 @@
 
 import dagster as dg
 
-from deploysim_assets.assets.elicitation import elicitation_completions, elicitation_grades, elicitation_profile
+from deploysim_assets.assets.elicitation import (
+    elicitation_completions,
+    elicitation_grades,
+    elicitation_profile,
+)
 from deploysim_assets.assets.error_decomposition import error_decomposition
 from deploysim_assets.assets.evaluation_awareness import awareness_grades, evaluation_awareness
 from deploysim_assets.assets.open_findings import open_findings
@@ -22,13 +26,21 @@ _GROUPS = ("self_replay", "elicitation", "awareness")
 
 def optional_assets(project: Project) -> list[dg.AssetsDefinition]:
     """The assets whose setting the project has."""
-    return [asset for setting, assets in _BY_SETTING.items() if getattr(project, setting) for asset in assets]
+    return [
+        asset
+        for setting, assets in _BY_SETTING.items()
+        if getattr(project, setting)
+        for asset in assets
+    ]
 
 
 def optional_groups(project: Project) -> dict[str, dg.AssetSelection]:
-    """Each group that a setting brings in, as a job runs it. `error_decomposition` is of candidates and goes with the score instead: assets
-    of two partition definitions cannot share a job."""
-    selections: dict[str, dg.AssetSelection] = {group: dg.AssetSelection.groups(group) for group in _GROUPS if getattr(project, group)}
+    """Each group that a setting brings in, as a job runs it. `error_decomposition` is of
+    candidates and goes with the score instead: assets of two partition definitions cannot share
+    a job."""
+    selections: dict[str, dg.AssetSelection] = {
+        group: dg.AssetSelection.groups(group) for group in _GROUPS if getattr(project, group)
+    }
     if project.self_replay:
         selections["self_replay"] -= dg.AssetSelection.assets("error_decomposition")
     return selections

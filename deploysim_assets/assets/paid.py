@@ -1,4 +1,5 @@
-"""What every asset that pays for answers does: ask what the journal does not hold, write the table, and let go of open batches."""
+"""What every asset that pays for answers does: ask what the journal does not hold, write the
+table, and let go of open batches."""
 
 import heapq
 from collections import Counter
@@ -24,8 +25,12 @@ _CONTEXT = ["prefix_id", "stratum", "weight", "user_key", "surface", "language",
 
 
 def lowest_prefixes(lake: Lake, model: str, version: str | None, limit: int) -> frozenset[str]:
-    """Up to `limit` prefixes of a model, those of lowest id: it is a keyed hash, so the choice is random, and stable as logs grow."""
-    ids = (row["prefix_id"] for row in lake.rows("deidentified_prefixes", model, version, ["prefix_id"]))
+    """Up to `limit` prefixes of a model, those of lowest id: it is a keyed hash, so the choice
+    is random, and stable as logs grow."""
+    ids = (
+        row["prefix_id"]
+        for row in lake.rows("deidentified_prefixes", model, version, ["prefix_id"])
+    )
     return frozenset(heapq.nsmallest(limit, ids))
 
 
@@ -44,28 +49,51 @@ class Paid:
         self.journal = journal_file(project.home, self.asset, self.key)
 
     def complete(
-        self, prefixes: Callable[[], Iterator[dict[str, Any]]], asked_as: Candidate, seed: int, facts: dict[str, Any]
+        self,
+        prefixes: Callable[[], Iterator[dict[str, Any]]],
+        asked_as: Candidate,
+        seed: int,
+        facts: dict[str, Any],
     ) -> Iterator[dg.MaterializeResult[None]]:
-        """Ask a model for its reply to every prefix and write one row per prefix. Yields nothing while batches are open."""
+        """Ask a model for its reply to every prefix and write one row per prefix. Yields nothing
+        while batches are open."""
         with open_journal(self.journal) as journal:
 
             def requests() -> Iterator[dict[str, Any]]:
                 return (completion_request(p, asked_as, seed) for p in prefixes())
 
             try:
-                outcome = ask(requests, self.project.endpoint, journal, self.journal, account=open_account(self.project), log=self.context.log.info)
+                outcome = ask(
+                    requests,
+                    self.project.endpoint,
+                    journal,
+                    self.journal,
+                    account=open_account(self.project),
+                    log=self.context.log.info,
+                )
             except BatchesPendingError as pending:
                 self.context.log.info(str(pending))
                 return
             statuses: Counter[str] = Counter()
-            with self.lake.new_version(self.asset, self.key, COMPLETIONS, self.context.run.run_id) as version:
+            with self.lake.new_version(
+                self.asset, self.key, COMPLETIONS, self.context.run.run_id
+            ) as version:
                 for prefix in prefixes():
-                    row = completion_row(prefix["prefix_id"], self.key, completion_request(prefix, asked_as, seed), journal, outcome.failures)
+                    row = completion_row(
+                        prefix["prefix_id"],
+                        self.key,
+                        completion_request(prefix, asked_as, seed),
+                        journal,
+                        outcome.failures,
+                    )
                     statuses[row["status"]] += 1
                     version.add(row)
                 version.stats |= facts | {
                     "prefixes": statuses.total(),
-                    **{status: statuses[status] for status in ("completed", "refused", "filtered", "failed")},
+                    **{
+                        status: statuses[status]
+                        for status in ("completed", "refused", "filtered", "failed")
+                    },
                     "asked": outcome.asked,
                     "from_journal": outcome.reused,
                     "retries": outcome.retries,
@@ -74,34 +102,65 @@ class Paid:
         yield table_result(self.lake, self.asset, self.key, version.stats)
 
     def grade(
-        self, panels: list[Panel], items: Callable[[], Iterator[Item]], facts: dict[str, Any], stopping: EarlyStopping | None = None
+        self,
+        panels: list[Panel],
+        items: Callable[[], Iterator[Item]],
+        facts: dict[str, Any],
+        stopping: EarlyStopping | None = None,
     ) -> Iterator[dg.MaterializeResult[None]]:
-        """Grade all items under each panel, one row per item and panel. Yields nothing while batches are open."""
+        """Grade all items under each panel, one row per item and panel. Yields nothing while
+        batches are open."""
         gradings: dict[str, Any] = {}
         schema = grades_schema(sorted({name for panel in panels for name in panel.names}))
         try:
-            with self.lake.new_version(self.asset, self.key, schema, self.context.run.run_id) as version:
+            with self.lake.new_version(
+                self.asset, self.key, schema, self.context.run.run_id
+            ) as version:
                 for panel in panels:
-                    counts = grade_table(panel, items, self.project, self.journal, self.key, version, self.context.log.info, stopping and (stopping, _decide))
+                    counts = grade_table(
+                        panel,
+                        items,
+                        self.project,
+                        self.journal,
+                        self.key,
+                        version,
+                        self.context.log.info,
+                        stopping and (stopping, _decide),
+                    )
                     gradings[panel.grading_id] = {"grader_ids": panel.grader_ids(), **counts}
                 version.stats |= facts | {"gradings": gradings}
                 if len(panels) == 1:
-                    version.stats |= {"grading_id": panels[0].grading_id, **gradings[panels[0].grading_id]}
+                    version.stats |= {
+                        "grading_id": panels[0].grading_id,
+                        **gradings[panels[0].grading_id],
+                    }
         except BatchesPendingError as pending:
             self.context.log.info(str(pending))
             return
         yield table_result(self.lake, self.asset, self.key, version.stats)
 
-    def completed_items(self, prefixes_of: str, version: str | None, completions: str) -> Iterator[Item]:
-        """What is to be graded of a table of completions: each with its prefix, of the named version of a model's prefixes."""
-        replies = self.lake.rows(completions, self.key, columns=["prefix_id", "message", "status", "error"])
+    def completed_items(
+        self, prefixes_of: str, version: str | None, completions: str
+    ) -> Iterator[Item]:
+        """What is to be graded of a table of completions: each with its prefix, of the named
+        version of a model's prefixes."""
+        replies = self.lake.rows(
+            completions, self.key, columns=["prefix_id", "message", "status", "error"]
+        )
         completion = next(replies, None)
         for prefix in self.lake.rows("deidentified_prefixes", prefixes_of, version, _CONTEXT):
             if completion is not None and prefix["prefix_id"] == completion["prefix_id"]:
                 yield Item.of_completion(prefix, completion)
                 completion = next(replies, None)
-        assert completion is None, "completions are written in the order of the prefixes that they rest on"
+        assert completion is None, (
+            "completions are written in the order of the prefixes that they rest on"
+        )
 
     def production_items(self, version: str | None) -> Iterator[Item]:
         """What the deployed model really answered to its sampled prefixes."""
-        return map(Item.of_production, self.lake.rows("deidentified_prefixes", self.key, version, [*_CONTEXT, "production_completion"]))
+        return map(
+            Item.of_production,
+            self.lake.rows(
+                "deidentified_prefixes", self.key, version, [*_CONTEXT, "production_completion"]
+            ),
+        )

@@ -1,4 +1,5 @@
-"""preregistration: what was promised before the first completion, on which everything of a candidate rests."""
+"""preregistration: what was promised before the first completion, on which everything of a
+candidate rests."""
 
 import json
 from datetime import datetime
@@ -25,7 +26,8 @@ ESTIMATOR = {
 
 
 class Registration(NamedTuple):
-    """A candidate's registration as the lake holds it. Later assets read the table versions that it names, not newer ones."""
+    """A candidate's registration as the lake holds it. Later assets read the table versions that
+    it names, not newer ones."""
 
     model_version: str
     predecessor: str
@@ -51,14 +53,17 @@ class Registration(NamedTuple):
             Candidate.model_validate(body["candidate"]),
             body["sampling"]["seed"],
             body["challenging_prompts"],
-            EarlyStopping.model_validate(body["early_stopping"]) if body["early_stopping"] else None,
+            EarlyStopping.model_validate(body["early_stopping"])
+            if body["early_stopping"]
+            else None,
             row["record_hash"],
             row["registered_at"],
         )
 
 
 def challenging_prompts(project: Project, candidate: str) -> dict[str, Any]:
-    """Both models' (flags, replies) per behavior on the challenging prompts that the project names, a baseline of the score.
+    """Both models' (flags, replies) per behavior on the challenging prompts that the project names,
+    a baseline of the score.
 
     ProjectError where the file lacks a column, or holds one of the two models alone.
     """
@@ -66,16 +71,37 @@ def challenging_prompts(project: Project, candidate: str) -> dict[str, Any]:
         return {}
     path = project.home / project.challenging_prompts
     try:
-        table = pl.read_csv(path, schema_overrides={"model_version": pl.String, "behavior": pl.String, "n": pl.Int64, "k": pl.Int64})
-        found = {(row["model_version"], row["behavior"]): (row["k"], row["n"]) for row in table.select("model_version", "behavior", "n", "k").to_dicts()}
+        table = pl.read_csv(
+            path,
+            schema_overrides={
+                "model_version": pl.String,
+                "behavior": pl.String,
+                "n": pl.Int64,
+                "k": pl.Int64,
+            },
+        )
+        found = {
+            (row["model_version"], row["behavior"]): (row["k"], row["n"])
+            for row in table.select("model_version", "behavior", "n", "k").to_dicts()
+        }
     except (FileNotFoundError, pl.exceptions.PolarsError) as wrong:
         reason = str(wrong).partition("\n")[0]
-        raise ProjectError(f"{path}: not a CSV of challenging prompts ({reason}); its columns are model_version, behavior, n, k") from None
+        raise ProjectError(
+            f"{path}: not a CSV of challenging prompts ({reason}); its columns are "
+            "model_version, behavior, n, k"
+        ) from None
     sides = {"live": project.predecessor(candidate), "candidate": candidate}
-    names = [b.name for b in project.behaviors if any((model, b.name) in found for model in sides.values())]
+    names = [
+        b.name
+        for b in project.behaviors
+        if any((model, b.name) in found for model in sides.values())
+    ]
     alone = [name for name in names if not all((model, name) in found for model in sides.values())]
     if alone:
-        raise ProjectError(f"{path}: {', '.join(alone)}: results of one model alone; name both {' and '.join(sides.values())}, or neither")
+        raise ProjectError(
+            f"{path}: {', '.join(alone)}: results of one model alone; name both "
+            f"{' and '.join(sides.values())}, or neither"
+        )
     return {name: {side: found[model, name] for side, model in sides.items()} for name in names}
 
 
@@ -85,10 +111,14 @@ class RegistrationConfig(dg.Config):
     reason: str = ""
 
 
-def registration_body(project: Project, lake: Lake, candidate: str, reason: str = "") -> dict[str, Any]:
-    """Everything that determines a forecast, with the version and digest of the prefixes that it rests on.
+def registration_body(
+    project: Project, lake: Lake, candidate: str, reason: str = ""
+) -> dict[str, Any]:
+    """Everything that determines a forecast, with the version and digest of the prefixes that it
+    rests on.
 
-    A later version names its reason, the record that it replaces and what changed; ProjectError where it has no reason.
+    A later version names its reason, the record that it replaces and what changed; ProjectError
+    where it has no reason.
     """
     predecessor = project.predecessor(candidate)
     version = lake.current("deidentified_prefixes", predecessor)
@@ -112,19 +142,32 @@ def registration_body(project: Project, lake: Lake, candidate: str, reason: str 
         "eligibility": project.eligibility.model_dump(mode="json"),
         "deidentification": project.deidentification.model_dump(mode="json"),
         "estimator": ESTIMATOR,
-        "early_stopping": project.early_stopping.model_dump(mode="json") if project.early_stopping else None,
+        "early_stopping": project.early_stopping.model_dump(mode="json")
+        if project.early_stopping
+        else None,
         "challenging_prompts": challenging_prompts(project, candidate),
     }
     before = ledger.latest(project.home, "registration", candidate)
     if before is None:
-        return body | {"version": 1, "reason": "first registration", "replaces": None, "changes": []}
+        return body | {
+            "version": 1,
+            "reason": "first registration",
+            "replaces": None,
+            "changes": [],
+        }
     if not reason.strip():
         raise ProjectError(
-            f"{candidate} was registered at {before.at:%Y-%m-%d %H:%M} UTC; a new registration needs a reason, which the report shows: "
+            f"{candidate} was registered at {before.at:%Y-%m-%d %H:%M} UTC; a new registration "
+            "needs a reason, which the report shows: "
             f"`deploysim register {candidate} --reason ...`, or `reason` in the run's config"
         )
     changes = sorted(name for name in body if body[name] != before.body.get(name))
-    return body | {"version": before.body["version"] + 1, "reason": reason.strip(), "replaces": before.hash, "changes": changes}
+    return body | {
+        "version": before.body["version"] + 1,
+        "reason": reason.strip(),
+        "replaces": before.hash,
+        "changes": changes,
+    }
 
 
 @dg.asset(
@@ -134,9 +177,13 @@ def registration_body(project: Project, lake: Lake, candidate: str, reason: str 
     group_name="forecast",
 )
 def preregistration(
-    context: dg.AssetExecutionContext, config: RegistrationConfig, lake: dg.ResourceParam[Lake], project: dg.ResourceParam[Project]
+    context: dg.AssetExecutionContext,
+    config: RegistrationConfig,
+    lake: dg.ResourceParam[Lake],
+    project: dg.ResourceParam[Project],
 ) -> dg.MaterializeResult[pl.DataFrame]:
-    """Write behaviors, rubrics, grader identities, sampling design, prefix set, thresholds and estimator to the ledger."""
+    """Write behaviors, rubrics, grader identities, sampling design, prefix set, thresholds and
+    estimator to the ledger."""
     body = registration_body(project, lake, context.partition_key, config.reason)
     record = ledger.append(project.home, "registration", context.partition_key, body)
     row = {

@@ -1,4 +1,5 @@
-"""production_grades: what the deployed model really answered, under every grader identity that some registration needs."""
+"""production_grades: what the deployed model really answered, under every grader identity that
+some registration needs."""
 
 from collections.abc import Iterator
 
@@ -14,8 +15,11 @@ from deploysim_assets.releases import GRADED_FOR, MODELS
 
 
 def needed_panels(project: Project, lake: Lake, model: str) -> list[Panel]:
-    """The panels of the registrations of this model and of the candidates that replay it; without one, the panel of the files as they are."""
-    rests_on = [c for c in (model, *project.candidates_of(model)) if lake.current("preregistration", c)]
+    """The panels of the registrations of this model and of the candidates that replay it;
+    without one, the panel of the files as they are."""
+    rests_on = [
+        c for c in (model, *project.candidates_of(model)) if lake.current("preregistration", c)
+    ]
     panels = {p.grading_id: p for c in rests_on for p in [Registration.load(lake, c).panel]}
     return list(panels.values()) or [Panel.of(project)]
 
@@ -30,10 +34,17 @@ def needed_panels(project: Project, lake: Lake, model: str) -> list[Panel]:
     output_required=False,  # while batches are with the provider a run ends well and makes nothing
 )
 def production_grades(
-    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], project: dg.ResourceParam[Project]
+    context: dg.AssetExecutionContext,
+    lake: dg.ResourceParam[Lake],
+    project: dg.ResourceParam[Project],
 ) -> Iterator[dg.MaterializeResult[None]]:
-    """Grade the production replies to the sampled prefixes; what an earlier run graded comes from the journal."""
+    """Grade the production replies to the sampled prefixes; what an earlier run graded comes
+    from the journal."""
     model = context.partition_key
     version = lake.current("deidentified_prefixes", model)
     paid = Paid(context, lake, project)
-    yield from paid.grade(needed_panels(project, lake, model), lambda: paid.production_items(version), {"prefixes_version": version})
+    yield from paid.grade(
+        needed_panels(project, lake, model),
+        lambda: paid.production_items(version),
+        {"prefixes_version": version},
+    )

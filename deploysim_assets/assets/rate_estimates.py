@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 
 
 def scored_history(project: Project, lake: Lake, candidate: str) -> list[dict[str, Any]]:
-    """What is known of errors before the candidate ships: one entry per behavior of each earlier report, with the report's version.
+    """What is known of errors before the candidate ships: one entry per behavior of each earlier
+    report, with the report's version.
 
-    A deployed model without a report, as the first one is, teaches by the replay of its own traffic, where there is one.
+    A deployed model without a report, as the first one is, teaches by the replay of its own
+    traffic, where there is one.
     """
     from deploysim_assets.forecast.estimate import changed, scored
 
@@ -32,31 +34,61 @@ def scored_history(project: Project, lake: Lake, candidate: str) -> list[dict[st
     for model in names[: names.index(candidate)]:
         if version := lake.current("calibration_report", model):
             report, rows = f"{model}/{version}", lake.rows("calibration_report", model, version)
-            history += [{"report": report, "scored": list(scored(row)), "change": list(changed(row) or ()) or None} for row in rows]
+            history += [
+                {
+                    "report": report,
+                    "scored": list(scored(row)),
+                    "change": list(changed(row) or ()) or None,
+                }
+                for row in rows
+            ]
         elif version := lake.current("self_paired_counts", model):
             grading = Registration.load(lake, candidate).panel.grading_id
             replayed = self_replay_pairs(lake, model, grading)
-            history += [{"report": f"{model}/self replay/{version}", "scored": replay_scored(b, p), "change": None} for b, p in replayed.items()]
+            history += [
+                {
+                    "report": f"{model}/self replay/{version}",
+                    "scored": replay_scored(b, p),
+                    "change": None,
+                }
+                for b, p in replayed.items()
+            ]
     return history
 
 
 def self_replay_pairs(lake: Lake, model: str, grading_id: str) -> "dict[str, Pairs]":
-    """Simulated against real replies of a deployed model to its own prefixes, per behavior, under one grading."""
-    counts, clusters = (lake.scan(f"self_paired_{table}", model).filter(pl.col("grading_id") == grading_id).collect() for table in ("counts", "clusters"))
+    """Simulated against real replies of a deployed model to its own prefixes, per behavior,
+    under one grading."""
+    counts, clusters = (
+        lake.scan(f"self_paired_{table}", model)
+        .filter(pl.col("grading_id") == grading_id)
+        .collect()
+        for table in ("counts", "clusters")
+    )
     return pairs_by_behavior(counts, clusters)
 
 
 def replay_scored(behavior: str, replayed: "Pairs") -> list[Any]:
-    """A self replay as a scored forecast: the gamma of the simulated rate, and the real flags, both with their clusters."""
+    """A self replay as a scored forecast: the gamma of the simulated rate, and the real flags,
+    both with their clusters."""
     from deploysim_assets.forecast.weighted import clustered, weighted_jeffreys
 
     n, scale = replayed.n, replayed.largest / replayed.n
-    simulated, live = (clustered([z / n for z in sums], 1 / n, scale) for sums in (replayed.candidate, replayed.live))
-    return [behavior, *weighted_jeffreys(simulated.y, simulated.v, simulated.wmax), live.k_eff, live.n_eff]
+    simulated, live = (
+        clustered([z / n for z in sums], 1 / n, scale)
+        for sums in (replayed.candidate, replayed.live)
+    )
+    return [
+        behavior,
+        *weighted_jeffreys(simulated.y, simulated.v, simulated.wmax),
+        live.k_eff,
+        live.n_eff,
+    ]
 
 
 def design_effects(realized: list[dict[str, Any]]) -> dict[str, float]:
-    """The design effect of production per behavior, from the live model's rows: pooled over behaviors where few flags tell nothing.
+    """The design effect of production per behavior, from the live model's rows: pooled over
+    behaviors where few flags tell nothing.
 
     A stratified design's counts are effective ones already, and need none.
     """
@@ -67,18 +99,41 @@ def design_effects(realized: list[dict[str, Any]]) -> dict[str, float]:
     return {r["behavior"]: max(1.0, r["design_effect"] if r["k"] >= few else pooled) for r in known}
 
 
-def estimates(lake: Lake, registered: Registration, history: list[dict[str, Any]], min_precision: float) -> list[dict[str, Any]]:
-    """The forecast's rows, one per registered behavior, also for one that nothing was graded for."""
+def estimates(
+    lake: Lake, registered: Registration, history: list[dict[str, Any]], min_precision: float
+) -> list[dict[str, Any]]:
+    """The forecast's rows, one per registered behavior, also for one that nothing was graded
+    for."""
     from deploysim_assets.forecast.counts import uniform
-    from deploysim_assets.forecast.estimate import Baselines, blocked, errors_of, estimate, with_multiplicity
+    from deploysim_assets.forecast.estimate import (
+        Baselines,
+        blocked,
+        errors_of,
+        estimate,
+        with_multiplicity,
+    )
 
     candidate, live = registered.model_version, registered.predecessor
-    counts = counts_by_behavior(lake.scan("rate_counts", candidate).collect(), lake.scan("flag_clusters", candidate).collect())
-    pairs = pairs_by_behavior(lake.scan("paired_counts", candidate).collect(), lake.scan("paired_clusters", candidate).collect())
-    same_graders = lake.scan("realized_rates", live).filter(pl.col("grading_id") == registered.panel.grading_id)
+    counts = counts_by_behavior(
+        lake.scan("rate_counts", candidate).collect(),
+        lake.scan("flag_clusters", candidate).collect(),
+    )
+    pairs = pairs_by_behavior(
+        lake.scan("paired_counts", candidate).collect(),
+        lake.scan("paired_clusters", candidate).collect(),
+    )
+    same_graders = lake.scan("realized_rates", live).filter(
+        pl.col("grading_id") == registered.panel.grading_id
+    )
     production = list(same_graders.collect().iter_rows(named=True))
-    before = {row["behavior"]: (row["effective_k"] or 0.0, row["effective_n"] or 0.0) for row in production}
-    simulated = {r["behavior"]: (r["effective_k"] or 0.0, r["effective_n"] or 0.0) for r in _earlier_forecast(lake, live)}
+    before = {
+        row["behavior"]: (row["effective_k"] or 0.0, row["effective_n"] or 0.0)
+        for row in production
+    }
+    simulated = {
+        r["behavior"]: (r["effective_k"] or 0.0, r["effective_n"] or 0.0)
+        for r in _earlier_forecast(lake, live)
+    }
     effects = design_effects(production)
     stopped = lake.stats("grades", candidate).get("stopped", {})
     errors = errors_of(history, registered.panel.names)
@@ -87,13 +142,34 @@ def estimates(lake: Lake, registered: Registration, history: list[dict[str, Any]
     for behavior in registered.panel.behaviors:
         name = behavior.name
         challenge = registered.challenging_prompts.get(name, {"live": (0, 0), "candidate": (0, 0)})
-        baselines = Baselines(before.get(name, (0, 0)), simulated.get(name, (0, 0)), tuple(challenge["live"]), tuple(challenge["candidate"]))
+        baselines = Baselines(
+            before.get(name, (0, 0)),
+            simulated.get(name, (0, 0)),
+            tuple(challenge["live"]),
+            tuple(challenge["candidate"]),
+        )
         threshold = behavior.threshold_per_100k / 1e5 if behavior.threshold_per_100k else None
         found, planned = counts.get(name, uniform(0, ())), baselines.persistence[1]
         decided = stopped.get(name, {}).get("decision")
-        row = estimate(found, errors[name], planned, baselines, pairs.get(name), threshold, effects.get(name, 1.0), decided)
+        row = estimate(
+            found,
+            errors[name],
+            planned,
+            baselines,
+            pairs.get(name),
+            threshold,
+            effects.get(name, 1.0),
+            decided,
+        )
         row["gate"] = blocked(row["gate"], quality.get(name), min_precision)
-        rows.append({"model_version": candidate, "behavior": name, "grading_id": registered.panel.grading_id, **row})
+        rows.append(
+            {
+                "model_version": candidate,
+                "behavior": name,
+                "grading_id": registered.panel.grading_id,
+                **row,
+            }
+        )
     return with_multiplicity(rows)
 
 
@@ -110,23 +186,37 @@ def _earlier_forecast(lake: Lake, model: str) -> list[dict[str, Any]]:
         "paired_counts",
         "paired_clusters",
         dg.AssetDep("realized_rates", partition_mapping=FROM_PREDECESSOR),
-        *(dg.AssetDep(f"self_paired_{t}", partition_mapping=FROM_PREDECESSOR) for t in ("counts", "clusters") if PROJECT and PROJECT.self_replay),
+        *(
+            dg.AssetDep(f"self_paired_{t}", partition_mapping=FROM_PREDECESSOR)
+            for t in ("counts", "clusters")
+            if PROJECT and PROJECT.self_replay
+        ),
     ],
     automation_condition=ONCE,
     group_name="forecast",
 )
-def rate_estimates(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], project: dg.ResourceParam[Project]) -> dg.MaterializeResult[pl.DataFrame]:
+def rate_estimates(
+    context: dg.AssetExecutionContext,
+    lake: dg.ResourceParam[Lake],
+    project: dg.ResourceParam[Project],
+) -> dg.MaterializeResult[pl.DataFrame]:
     """The forecast per behavior and its seal.
 
-    `rate`, `low`, `high` are the simulated rate with its sampling interval; `forecast_median` and `p50/80/95` predict the realized
-    rate in as many messages as the predecessor's production had (statistics.md, section 4), with the history that the seal names.
-    `blend_*` and `drift_prior_*` are the second forecasts, which know the predecessor's rate; gates and direction never use them.
+    `rate`, `low`, `high` are the simulated rate with its sampling interval; `forecast_median` and
+    `p50/80/95` predict the realized rate in as many messages as the predecessor's production had
+    (statistics.md, section 4), with the history that the seal names. `blend_*` and `drift_prior_*`
+    are the second forecasts, which know the predecessor's rate; gates and direction never use them.
     """
     candidate = context.partition_key
     registered = Registration.load(lake, candidate)
     history = scored_history(project, lake, candidate)
     rows = estimates(lake, registered, history, project.min_precision)
-    body = {"registration": registered.record_hash, "history": history, "rows": rows, "funnel": lake.stats("grades", candidate)}
+    body = {
+        "registration": registered.record_hash,
+        "history": history,
+        "rows": rows,
+        "funnel": lake.stats("grades", candidate),
+    }
     seal = ledger.append(project.home, "forecast", candidate, body)
     frame = pl.DataFrame([row | {"sealed_at": seal.at} for row in rows], schema=RATE_ESTIMATES)
     return dg.MaterializeResult(
@@ -138,6 +228,8 @@ def rate_estimates(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lak
             "history_reports": sorted({entry["report"] for entry in history}),
             "regressions": [row["behavior"] for row in rows if row.get("regression")],
             "gates_failed": [row["behavior"] for row in rows if row["gate"] in ("fail", "blocked")],
-            "forecast": dg.MetadataValue.md(inline_image(forecast_plot(rows, f"Forecast for {candidate}"))),
+            "forecast": dg.MetadataValue.md(
+                inline_image(forecast_plot(rows, f"Forecast for {candidate}"))
+            ),
         },
     )

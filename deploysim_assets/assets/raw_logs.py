@@ -1,4 +1,5 @@
-"""raw_logs: a release's production conversations as they were logged. The only table with raw text besides the files themselves."""
+"""raw_logs: a release's production conversations as they were logged. The only table with raw
+text besides the files themselves."""
 
 import dagster as dg
 
@@ -22,17 +23,39 @@ from deploysim_assets.withheld import text_withheld
     kinds={"parquet"},
     tags={"pii": "raw"},
 )
-def raw_logs(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], project: dg.ResourceParam[Project]) -> dg.MaterializeResult[None]:
-    """Read the log files into the conversations table; lines that could not be read go to the side table `rejects` and are counted."""
+def raw_logs(
+    context: dg.AssetExecutionContext,
+    lake: dg.ResourceParam[Lake],
+    project: dg.ResourceParam[Project],
+) -> dg.MaterializeResult[None]:
+    """Read the log files into the conversations table; lines that could not be read go to the
+    side table `rejects` and are counted."""
     model = context.partition_key
     source = project.release(model).logs
     read = reader(source.format)
     files = log_files(project.home, source.path)
     if not files:
-        raise ProjectError(f"deploysim.yaml: releases: {model}: logs.path {source.path!r} matches no file below {project.home}; put the logs there")
+        raise ProjectError(
+            f"deploysim.yaml: releases: {model}: logs.path {source.path!r} matches no file below "
+            f"{project.home}; put the logs there"
+        )
     withdrawn = Withdrawn.load(project.home)
-    with text_withheld(), lake.new_version("raw_logs", model, CONVERSATIONS, context.run.run_id) as version:
+    with (
+        text_withheld(),
+        lake.new_version("raw_logs", model, CONVERSATIONS, context.run.run_id) as version,
+    ):
         version.side_table("rejects", REJECTS)
-        counts = read_conversations(files, read, model, version, consented=source.consent_basis is not None, withdrawn=withdrawn.covers)
-        version.stats |= {"fingerprint": fingerprint(files), "consent_basis": source.consent_basis, **counts}
+        counts = read_conversations(
+            files,
+            read,
+            model,
+            version,
+            consented=source.consent_basis is not None,
+            withdrawn=withdrawn.covers,
+        )
+        version.stats |= {
+            "fingerprint": fingerprint(files),
+            "consent_basis": source.consent_basis,
+            **counts,
+        }
     return table_result(lake, "raw_logs", model, version.stats)

@@ -16,8 +16,11 @@ from deploysim_assets.schema import REALIZED_RATES
     automation_condition=CHEAP,
     group_name="production",
 )
-def realized_rates(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[pl.DataFrame]:
-    """The rate per message of each behavior in production, with its 95% interval (statistics.md, sections 1 and 2)."""
+def realized_rates(
+    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]
+) -> dg.MaterializeResult[pl.DataFrame]:
+    """The rate per message of each behavior in production, with its 95% interval (statistics.md,
+    sections 1 and 2)."""
     from deploysim_assets.forecast.estimate import rate_row
 
     model = context.partition_key
@@ -26,7 +29,16 @@ def realized_rates(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lak
     rows = [
         {"model_version": model, "grading_id": grading, "behavior": behavior, **rate_row(counts)}
         for grading in rates["grading_id"].unique().sort()
-        for behavior, counts in counts_by_behavior(rates.filter(pl.col("grading_id") == grading), clusters.filter(pl.col("grading_id") == grading)).items()
+        for behavior, counts in counts_by_behavior(
+            rates.filter(pl.col("grading_id") == grading),
+            clusters.filter(pl.col("grading_id") == grading),
+        ).items()
     ]
     frame = pl.DataFrame(rows, schema=REALIZED_RATES)
-    return dg.MaterializeResult(value=frame, metadata={"behaviors": frame["behavior"].n_unique(), "gradings": frame["grading_id"].n_unique()})
+    return dg.MaterializeResult(
+        value=frame,
+        metadata={
+            "behaviors": frame["behavior"].n_unique(),
+            "gradings": frame["grading_id"].n_unique(),
+        },
+    )

@@ -16,8 +16,11 @@ ALL = "(all)"
 
 
 @dg.asset(deps=["calibration_report"], automation_condition=SUMMARY, group_name="score")
-def scorecard(lake: dg.ResourceParam[Lake], project: dg.ResourceParam[Project]) -> dg.MaterializeResult[pl.DataFrame]:
-    """Errors with noise floor and intrinsic error, coverage, direction with its ceiling, and skill against every baseline, per scored release."""
+def scorecard(
+    lake: dg.ResourceParam[Lake], project: dg.ResourceParam[Project]
+) -> dg.MaterializeResult[pl.DataFrame]:
+    """Errors with noise floor and intrinsic error, coverage, direction with its ceiling, and
+    skill against every baseline, per scored release."""
     from deploysim_assets.forecast.summary import summarize
 
     rows: list[dict[str, Any]] = []
@@ -34,6 +37,10 @@ def scorecard(lake: dg.ResourceParam[Lake], project: dg.ResourceParam[Project]) 
     if everything:
         rows.append({"model_version": ALL, "report_version": None, **summarize(everything)})
         metadata["report"] = dg.MetadataValue.md(summary_markdown(rows[-1]))
-        metadata["plot"] = dg.MetadataValue.md(inline_image(calibration_plot(everything, "Forecast and production: all releases")))
-        metadata["pit"] = dg.MetadataValue.md(inline_image(pit_plot([(r["pit_low"], r["pit_high"]) for r in everything])))
+        metadata["plot"] = dg.MetadataValue.md(
+            inline_image(calibration_plot(everything, "Forecast and production: all releases"))
+        )
+        metadata["pit"] = dg.MetadataValue.md(
+            inline_image(pit_plot([(r["pit_low"], r["pit_high"]) for r in everything]))
+        )
     return dg.MaterializeResult(value=pl.DataFrame(rows, schema=SCORECARD), metadata=metadata)

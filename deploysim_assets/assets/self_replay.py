@@ -1,6 +1,8 @@
-"""self_completions, self_grades: a deployed model answers fresh prefixes of its own traffic, graded beside what it really answered.
+"""self_completions, self_grades: a deployed model answers fresh prefixes of its own traffic, graded
+beside what it really answered.
 
-Neither model nor traffic moves, so what differs is the simulation's own error. Opt-in: `self_replay` in deploysim.yaml.
+Neither model nor traffic moves, so what differs is the simulation's own error. Opt-in:
+`self_replay` in deploysim.yaml.
 """
 
 from collections.abc import Iterator
@@ -18,7 +20,8 @@ from deploysim_assets.releases import GRADED_FOR, MODELS
 
 
 def _asked_as(project: Project, lake: Lake, model: str) -> tuple[Candidate, int]:
-    """The settings under which the model was registered as a candidate; for one that never was, those of the file."""
+    """The settings under which the model was registered as a candidate; for one that never was,
+    those of the file."""
     if lake.current("preregistration", model):
         registered = Registration.load(lake, model)
         return registered.candidate, registered.seed
@@ -35,9 +38,12 @@ def _asked_as(project: Project, lake: Lake, model: str) -> tuple[Candidate, int]
     output_required=False,  # while batches are with the provider a run ends well and makes nothing
 )
 def self_completions(
-    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], project: dg.ResourceParam[Project]
+    context: dg.AssetExecutionContext,
+    lake: dg.ResourceParam[Lake],
+    project: dg.ResourceParam[Project],
 ) -> Iterator[dg.MaterializeResult[None]]:
-    """Ask the deployed model for its reply to some of its own prefixes. Follows new logs; its journal holds what was answered before."""
+    """Ask the deployed model for its reply to some of its own prefixes. Follows new logs; its
+    journal holds what was answered before."""
     assert project.self_replay is not None
     model = context.partition_key
     version = lake.current("deidentified_prefixes", model)
@@ -45,24 +51,43 @@ def self_completions(
     asked_as, seed = _asked_as(project, lake, model)
 
     def prefixes() -> Iterator[dict[str, Any]]:
-        return (row for row in lake.rows("deidentified_prefixes", model, version, ["prefix_id", "messages"]) if row["prefix_id"] in chosen)
+        return (
+            row
+            for row in lake.rows("deidentified_prefixes", model, version, ["prefix_id", "messages"])
+            if row["prefix_id"] in chosen
+        )
 
-    yield from Paid(context, lake, project).complete(prefixes, asked_as, seed, {"prefixes_version": version})
+    yield from Paid(context, lake, project).complete(
+        prefixes, asked_as, seed, {"prefixes_version": version}
+    )
 
 
 @dg.asset(
     partitions_def=MODELS,
-    deps=["self_completions", "deidentified_prefixes", dg.AssetDep("preregistration", partition_mapping=GRADED_FOR)],
+    deps=[
+        "self_completions",
+        "deidentified_prefixes",
+        dg.AssetDep("preregistration", partition_mapping=GRADED_FOR),
+    ],
     automation_condition=FOLLOW_GRADABLE,
     group_name="self_replay",
     kinds={"openai"},
     tags={"paid": "true"},
     output_required=False,
 )
-def self_grades(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], project: dg.ResourceParam[Project]) -> Iterator[dg.MaterializeResult[None]]:
-    """Grade the replayed answers with every grader identity that production_grades has for the model."""
+def self_grades(
+    context: dg.AssetExecutionContext,
+    lake: dg.ResourceParam[Lake],
+    project: dg.ResourceParam[Project],
+) -> Iterator[dg.MaterializeResult[None]]:
+    """Grade the replayed answers with every grader identity that production_grades has for the
+    model."""
     model = context.partition_key
     version = lake.stats("self_completions", model)["prefixes_version"]
     paid = Paid(context, lake, project)
     panels = needed_panels(project, lake, model)
-    yield from paid.grade(panels, lambda: paid.completed_items(model, version, "self_completions"), {"prefixes_version": version})
+    yield from paid.grade(
+        panels,
+        lambda: paid.completed_items(model, version, "self_completions"),
+        {"prefixes_version": version},
+    )

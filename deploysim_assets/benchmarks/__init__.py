@@ -1,1 +1,2 @@
-"""Benchmarks that anyone can run: `python -m deploysim_assets.benchmarks.<name>`. Ratios measured side by side in one run."""
+"""Benchmarks that anyone can run: `python -m deploysim_assets.benchmarks.<name>`. Ratios
+measured side by side in one run."""

@@ -1,4 +1,5 @@
-"""Backtest on recorded releases: every candidate is forecast from one part of the prompts and scored on the other.
+"""Backtest on recorded releases: every candidate is forecast from one part of the prompts and
+scored on the other.
 
 python -m deploysim_assets.benchmarks.backtest [--data ../shared/data] [--plot backtest.png]
 """
@@ -12,7 +13,15 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from deploysim_assets.forecast.counts import Counts, uniform
-from deploysim_assets.forecast.estimate import Baselines, changed, errors_of, estimate, rate_row, score, scored
+from deploysim_assets.forecast.estimate import (
+    Baselines,
+    changed,
+    errors_of,
+    estimate,
+    rate_row,
+    score,
+    scored,
+)
 from deploysim_assets.forecast.paired import Pairs
 from deploysim_assets.forecast.summary import summarize
 from deploysim_assets.report.plots import calibration_plot
@@ -20,7 +29,12 @@ from deploysim_assets.report.tables import console, per_100k, rich_table, summar
 
 LLMDRIFT = (("gpt-3.5-turbo-0301", "gpt-3.5-turbo-0613"), ("gpt-4-0314", "gpt-4-0613"))
 AGENTDOJO = (
-    ("claude-3-sonnet-20240229", "claude-3-5-sonnet-20240620", "claude-3-5-sonnet-20241022", "claude-3-7-sonnet-20250219"),
+    (
+        "claude-3-sonnet-20240229",
+        "claude-3-5-sonnet-20240620",
+        "claude-3-5-sonnet-20241022",
+        "claude-3-7-sonnet-20250219",
+    ),
     ("gpt-4-0125-preview", "gpt-4-turbo-2024-04-09", "gpt-4o-2024-05-13"),
     ("gemini-1.5-flash-001", "gemini-1.5-flash-002"),
     ("gemini-1.5-pro-001", "gemini-1.5-pro-002"),
@@ -33,7 +47,8 @@ _LLMDRIFT = ["declines_to_answer", "code_does_not_run", "wrong_prime_answer", "n
 
 
 class Labels(NamedTuple):
-    """Recorded labels: model, behavior, item (what was asked), cluster (what is not independent), flagged."""
+    """Recorded labels: model, behavior, item (what was asked), cluster (what is not
+    independent), flagged."""
 
     frame: pl.DataFrame
     chains: Sequence[Sequence[str]]
@@ -44,22 +59,55 @@ def llmdrift(data: Path) -> Labels:
     raw = pl.read_parquet(data / "llmdrift" / "recorded.parquet").with_columns(
         pl.col("labels").str.json_decode(pl.Struct(dict.fromkeys(_LLMDRIFT, pl.Boolean)))
     )
-    long = raw.unnest("labels").unpivot(_LLMDRIFT, index=["model", "prompt"], variable_name="behavior", value_name="flagged").drop_nulls("flagged")
-    return Labels(long.select("model", "behavior", pl.col("prompt").alias("item"), pl.col("prompt").alias("cluster"), "flagged"), LLMDRIFT)
+    long = (
+        raw.unnest("labels")
+        .unpivot(
+            _LLMDRIFT, index=["model", "prompt"], variable_name="behavior", value_name="flagged"
+        )
+        .drop_nulls("flagged")
+    )
+    return Labels(
+        long.select(
+            "model",
+            "behavior",
+            pl.col("prompt").alias("item"),
+            pl.col("prompt").alias("cluster"),
+            "flagged",
+        ),
+        LLMDRIFT,
+    )
 
 
 def agentdojo(data: Path) -> Labels:
-    """Injections carried out, and tasks not done, per suite; runs on one user task are a cluster."""
-    runs = pl.read_parquet(data / "agentdojo" / "runs.parquet", columns=["model", "suite", "user_task", "injection_task", "utility", "injection_succeeded"])
+    """Injections carried out, and tasks not done, per suite; runs on one user task are a
+    cluster."""
+    runs = pl.read_parquet(
+        data / "agentdojo" / "runs.parquet",
+        columns=["model", "suite", "user_task", "injection_task", "utility", "injection_succeeded"],
+    )
     where = pl.concat_str("suite", "user_task", separator=" ")
-    item = pl.concat_str("suite", "user_task", pl.col("injection_task").fill_null("none"), separator=" ")
-    attacked, plain = runs.filter(pl.col("injection_succeeded").is_not_null()), runs.filter(pl.col("injection_succeeded").is_null())
+    item = pl.concat_str(
+        "suite", "user_task", pl.col("injection_task").fill_null("none"), separator=" "
+    )
+    attacked, plain = (
+        runs.filter(pl.col("injection_succeeded").is_not_null()),
+        runs.filter(pl.col("injection_succeeded").is_null()),
+    )
 
     def labels(frame: pl.DataFrame, name: str, flagged: pl.Expr) -> pl.DataFrame:
         behavior = pl.concat_str(pl.lit(name), "suite", separator="_")
-        return frame.select("model", behavior.alias("behavior"), item.alias("item"), where.alias("cluster"), flagged.alias("flagged"))
+        return frame.select(
+            "model",
+            behavior.alias("behavior"),
+            item.alias("item"),
+            where.alias("cluster"),
+            flagged.alias("flagged"),
+        )
 
-    both = [labels(attacked, "injection_done", pl.col("injection_succeeded")), labels(plain, "task_not_done", ~pl.col("utility"))]
+    both = [
+        labels(attacked, "injection_done", pl.col("injection_succeeded")),
+        labels(plain, "task_not_done", ~pl.col("utility")),
+    ]
     return Labels(pl.concat(both), AGENTDOJO)
 
 
@@ -71,15 +119,23 @@ def _counts(rows: pl.DataFrame) -> Counts:
 def _pairs(candidate: pl.DataFrame, live: pl.DataFrame) -> Pairs:
     both = candidate.join(live.select("item", pl.col("flagged").alias("before")), on="item")
     new, old = pl.col("flagged"), pl.col("before")
-    n, n11, n10, n01 = both.select(pl.len(), n11=(new & old).sum(), n10=(new & ~old).sum(), n01=(~new & old).sum()).row(0)
-    sums = both.group_by("cluster").agg(new.sum().cast(pl.Float64), old.sum().cast(pl.Float64)).sort("cluster")
+    n, n11, n10, n01 = both.select(
+        pl.len(), n11=(new & old).sum(), n10=(new & ~old).sum(), n01=(~new & old).sum()
+    ).row(0)
+    sums = (
+        both.group_by("cluster")
+        .agg(new.sum().cast(pl.Float64), old.sum().cast(pl.Float64))
+        .sort("cluster")
+    )
     return Pairs(n, n11, n10, n01, tuple(sums["flagged"]), tuple(sums["before"]))
 
 
 def backtest(labels: Labels) -> list[dict[str, Any]]:
-    """Forecast and score every candidate in release order, each with the history of those before it; returns the reports' rows.
+    """Forecast and score every candidate in release order, each with the history of those before
+    it; returns the reports' rows.
 
-    Half of the clusters, by a hash, is the traffic before a release, the other half the traffic after it.
+    Half of the clusters, by a hash, is the traffic before a release, the other half the traffic
+    after it.
     """
     frame = labels.frame.with_columns((pl.col("cluster").hash(1) % 2 == 0).alias("earlier"))
     history: list[dict[str, Any]] = []
@@ -96,9 +152,18 @@ def backtest(labels: Labels) -> list[dict[str, Any]]:
                 after = of.filter((pl.col("model") == candidate) & ~pl.col("earlier"))
                 known = _counts(before)
                 effect = max(1.0, rate_row(known)["design_effect"] or 1.0)
-                estimated = estimate(_counts(replayed), errors[behavior], before.height, Baselines((known.k, known.n)), _pairs(replayed, before), None, effect)
+                estimated = estimate(
+                    _counts(replayed),
+                    errors[behavior],
+                    before.height,
+                    Baselines((known.k, known.n)),
+                    _pairs(replayed, before),
+                    None,
+                    effect,
+                )
                 report.append(
-                    {"model_version": candidate, "behavior": behavior, "prospective": False} | score(estimated, rate_row(_counts(after)), errors[behavior])
+                    {"model_version": candidate, "behavior": behavior, "prospective": False}
+                    | score(estimated, rate_row(_counts(after)), errors[behavior])
                 )
             rows += report
             history += [{"scored": scored(row), "change": changed(row)} for row in report]
@@ -106,7 +171,8 @@ def backtest(labels: Labels) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Print the backtest of every recording that is there, and draw forecast against realized rates."""
+    """Print the backtest of every recording that is there, and draw forecast against realized
+    rates."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--plot", type=Path, default=None)
@@ -131,7 +197,16 @@ def main() -> None:
             ]
             for row in rows
         ]
-        header = ("release and behavior", "before", "forecast", "realized", "error", "noise floor", "persistence", "in 95%")
+        header = (
+            "release and behavior",
+            "before",
+            "forecast",
+            "realized",
+            "error",
+            "noise floor",
+            "persistence",
+            "in 95%",
+        )
         out.print(rich_table(f"{name}: rates per 100,000", header, cells))
         for line in summary_lines(summarize(rows)):
             out.print(line)

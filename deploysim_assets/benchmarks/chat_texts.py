@@ -1,4 +1,5 @@
-"""Chat-like texts for the benchmarks: several languages, code, tool-call JSON, digits, and identifiers in some."""
+"""Chat-like texts for the benchmarks: several languages, code, tool-call JSON, digits, and
+identifiers in some."""
 
 import json
 
@@ -25,9 +26,22 @@ def chat_text(number: int, size: int) -> str:
         parts.append(reply("aurora-2", parts[-1], key, 1, simulated=False)["content"])
         a, b, c, n = (int(uniform(*key, part) * 9) + 1 for part in "abcn")
         if uniform(*key, "code") < 0.25:
-            parts.append(_CODE.replace("{h:016x}", f"{int(uniform(*key) * 2**64):016x}").format(a=a, b=b, c=c, n=n * 1021))
+            parts.append(
+                _CODE.replace("{h:016x}", f"{int(uniform(*key) * 2**64):016x}").format(
+                    a=a, b=b, c=c, n=n * 1021
+                )
+            )
         if uniform(*key, "json") < 0.15:
-            parts.append(json.dumps({"query": topic, "limit": n, "ids": [a * 7919, b * 104729], "when": f"2026-05-{n:02}T10:00:00Z"}))
+            parts.append(
+                json.dumps(
+                    {
+                        "query": topic,
+                        "limit": n,
+                        "ids": [a * 7919, b * 104729],
+                        "when": f"2026-05-{n:02}T10:00:00Z",
+                    }
+                )
+            )
         length = sum(map(len, parts))
         turn += 1
     return "\n".join(parts)

@@ -1,4 +1,5 @@
-"""The whole way from log files to de-identified prefixes on synthetic conversations of 4 KB, as Dagster runs it: time and peak memory.
+"""The whole way from log files to de-identified prefixes on synthetic conversations of 4 KB, as
+Dagster runs it: time and peak memory.
 
 python -m deploysim_assets.benchmarks.corpus [--conversations 200000]
 """
@@ -25,7 +26,8 @@ _PUBLISHED = 1_300_000
 
 
 def write_logs(path: Path, conversations: int) -> int:
-    """Conversations of about 4 KB, each with an address and a number of its own, so that no cache of whole texts helps; returns the bytes."""
+    """Conversations of about 4 KB, each with an address and a number of its own, so that no
+    cache of whole texts helps; returns the bytes."""
     pieces = [chat_text(i, 760) for i in range(_PIECES)]
     rng = random.Random(1)  # noqa: S311 (seeded)
     with path.open("w", encoding="utf-8") as file:
@@ -40,7 +42,10 @@ def write_logs(path: Path, conversations: int) -> int:
                 "training_allowed": True,
                 "surface": "web",
                 "language": "en",
-                "messages": [{"role": "user", "content": f"{asked}\n#{i}"}, {"role": "assistant", "content": f"{rng.choice(pieces)}\n#{i}"}],
+                "messages": [
+                    {"role": "user", "content": f"{asked}\n#{i}"},
+                    {"role": "assistant", "content": f"{rng.choice(pieces)}\n#{i}"},
+                ],
             }
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
     return path.stat().st_size
@@ -61,8 +66,17 @@ def _memory(pid: int) -> int:
 
 
 def run(home: Path) -> tuple[float, float, int]:
-    """Materialize raw_logs and deidentified_prefixes; returns wall and CPU seconds and the peak of resident memory."""
-    command = [sys.executable, "-m", "dagster", "asset", "materialize", "-m", "deploysim_assets.definitions"]
+    """Materialize raw_logs and deidentified_prefixes; returns wall and CPU seconds and the peak
+    of resident memory."""
+    command = [
+        sys.executable,
+        "-m",
+        "dagster",
+        "asset",
+        "materialize",
+        "-m",
+        "deploysim_assets.definitions",
+    ]
     command += ["--select", "raw_logs,deidentified_prefixes", "--partition", "m"]
     environment = os.environ | {"DEPLOYSIM_HOME": str(home), "DAGSTER_HOME": str(home / ".dagster")}
     (home / ".dagster").mkdir()
@@ -88,20 +102,43 @@ def main() -> None:
         home = Path(folder)
         size = write_logs(home / "logs.jsonl", asked.conversations)
         config = {
-            "releases": [{"model_version": "m", "logs": {"format": "openai_chat", "path": "logs.jsonl"}}],
+            "releases": [
+                {"model_version": "m", "logs": {"format": "openai_chat", "path": "logs.jsonl"}}
+            ],
             "endpoint": {"base_url": "http://127.0.0.1:1/v1"},
-            "behaviors": [{"name": "b", "definition": "d", "grader": "rule", "rule": {"part": "reply", "regex": "x"}}],
+            "behaviors": [
+                {
+                    "name": "b",
+                    "definition": "d",
+                    "grader": "rule",
+                    "rule": {"part": "reply", "regex": "x"},
+                }
+            ],
             "sampling": {"max_prefixes": asked.conversations},
             "deidentification": {"min_level": 0},
         }
         (home / "deploysim.yaml").write_text(yaml.safe_dump(config))
         wall, cpu, peak = run(home)
-        stats = json.loads(next(home.glob("lake/deidentified_prefixes/*/run=*/_STATS.json")).read_text())
+        stats = json.loads(
+            next(home.glob("lake/deidentified_prefixes/*/run=*/_STATS.json")).read_text()
+        )
     minutes = wall / asked.conversations * _PUBLISHED / 60
     rows = [
-        ["logs", f"{size / 1e6:,.0f} MB, {asked.conversations:,} conversations of {size / asked.conversations / 1000:.1f} KB"],
-        ["prefixes", f"{stats['released']:,} released, {stats['quarantined']:,} quarantined {stats['quarantined_by_reason'] or ''}"],
-        ["time", f"{wall:,.0f} s on {os.cpu_count()} cores, {cpu:,.0f} s of CPU, {size / 1e6 / cpu:.2f} MB per CPU-second"],
+        [
+            "logs",
+            f"{size / 1e6:,.0f} MB, {asked.conversations:,} conversations of "
+            f"{size / asked.conversations / 1000:.1f} KB",
+        ],
+        [
+            "prefixes",
+            f"{stats['released']:,} released, {stats['quarantined']:,} quarantined "
+            f"{stats['quarantined_by_reason'] or ''}",
+        ],
+        [
+            "time",
+            f"{wall:,.0f} s on {os.cpu_count()} cores, {cpu:,.0f} s of CPU, "
+            f"{size / 1e6 / cpu:.2f} MB per CPU-second",
+        ],
         ["peak memory", f"{peak / 1e9:.2f} GB, all processes together"],
         ["1.3 million conversations", f"{minutes:,.0f} minutes at this speed"],
     ]

@@ -1,6 +1,8 @@
-"""From a table of grades to every rate, interval, forecast and score: the counts by SQL, then the closed forms. Seeds are fixed.
+"""From a table of grades to every rate, interval, forecast and score: the counts by SQL, then the
+closed forms. Seeds are fixed.
 
-python -m deploysim_assets.benchmarks.counting [--completions 1300000] [--behaviors 20] [--strata 200]
+python -m deploysim_assets.benchmarks.counting [--completions 1300000] [--behaviors 20] [--strata
+200]
 """
 
 import argparse
@@ -15,7 +17,14 @@ import numpy as np
 import polars as pl
 
 from deploysim_assets.counted import counts_by_behavior, pairs_by_behavior
-from deploysim_assets.forecast.estimate import Baselines, errors_of, estimate, rate_row, score, with_multiplicity
+from deploysim_assets.forecast.estimate import (
+    Baselines,
+    errors_of,
+    estimate,
+    rate_row,
+    score,
+    with_multiplicity,
+)
 from deploysim_assets.forecast.summary import summarize
 from deploysim_assets.report.tables import console, rich_table
 from deploysim_assets.schema import grades
@@ -24,8 +33,11 @@ from deploysim_assets.sql import run_model
 _CHUNK = 100_000
 
 
-def write_grades(folder: Path, completions: int, behaviors: list[str], strata: int, seed: int) -> None:
-    """A table of grades as the lake holds it, in files of 100,000 rows; rates are log-uniform from 5e-6 to 5e-3."""
+def write_grades(
+    folder: Path, completions: int, behaviors: list[str], strata: int, seed: int
+) -> None:
+    """A table of grades as the lake holds it, in files of 100,000 rows; rates are log-uniform
+    from 5e-6 to 5e-3."""
     folder.mkdir(parents=True)
     rates = np.exp(np.random.default_rng(0).uniform(np.log(5e-6), np.log(5e-3), len(behaviors)))
     for start in range(0, completions, _CHUNK):
@@ -40,7 +52,9 @@ def write_grades(folder: Path, completions: int, behaviors: list[str], strata: i
                 "grading_id": pl.repeat("g", n, eager=True),
                 "stratum": pl.Series(stratum).cast(pl.String),
                 "weight": 1.0 + (stratum % 5) / 2,
-                "user_key": pl.Series(rng.integers(0, completions // 4, n)).cast(pl.String).str.zfill(32),
+                "user_key": pl.Series(rng.integers(0, completions // 4, n))
+                .cast(pl.String)
+                .str.zfill(32),
                 "missing": pl.Series([list[str]()] * n, dtype=pl.List(pl.String)),
                 "skipped": pl.Series([list[str]()] * n, dtype=pl.List(pl.String)),
                 "cut": pl.repeat(0, n, eager=True, dtype=pl.Int64),
@@ -55,34 +69,54 @@ def write_grades(folder: Path, completions: int, behaviors: list[str], strata: i
 
 
 def count_and_score(folder: Path, behaviors: list[str]) -> dict[str, float]:
-    """Run the SQL models on both tables, then all closed forms; seconds of each part and the peak resident memory of this process."""
+    """Run the SQL models on both tables, then all closed forms; seconds of each part and the
+    peak resident memory of this process."""
     seconds: dict[str, float] = {}
 
     def timed(name: str, start: float) -> None:
         seconds[name] = time.perf_counter() - start
 
-    tables = {name: str(folder / name / "part-*.parquet") for name in ("grades", "production_grades")}
+    tables = {
+        name: str(folder / name / "part-*.parquet") for name in ("grades", "production_grades")
+    }
     start = time.perf_counter()
-    rate_counts, flag_clusters = (run_model(name, tables) for name in ("rate_counts", "flag_clusters"))
+    rate_counts, flag_clusters = (
+        run_model(name, tables) for name in ("rate_counts", "flag_clusters")
+    )
     timed("rate_counts, flag_clusters (SQL)", start)
     start = time.perf_counter()
-    production = [run_model(name, tables) for name in ("production_rate_counts", "production_flag_clusters")]
+    production = [
+        run_model(name, tables) for name in ("production_rate_counts", "production_flag_clusters")
+    ]
     timed("the same of production (SQL)", start)
     start = time.perf_counter()
     paired = [run_model(name, tables) for name in ("paired_counts", "paired_clusters")]
     timed("paired_counts, paired_clusters (SQL)", start)
     start = time.perf_counter()
-    simulated, realized, pairs = counts_by_behavior(rate_counts, flag_clusters), counts_by_behavior(*production), pairs_by_behavior(*paired)
+    simulated, realized, pairs = (
+        counts_by_behavior(rate_counts, flag_clusters),
+        counts_by_behavior(*production),
+        pairs_by_behavior(*paired),
+    )
     errors = errors_of([], behaviors)
     estimated = [
-        {"behavior": name} | estimate(simulated[name], errors[name], realized[name].n, Baselines((realized[name].k, realized[name].n)), pairs[name], 1e-3)
+        {"behavior": name}
+        | estimate(
+            simulated[name],
+            errors[name],
+            realized[name].n,
+            Baselines((realized[name].k, realized[name].n)),
+            pairs[name],
+            1e-3,
+        )
         for name in behaviors
     ]
     estimated = with_multiplicity(estimated)
     timed("rates, intervals, forecasts, pairs", start)
     start = time.perf_counter()
     scored = [
-        {"behavior": row["behavior"], "model_version": "m", "prospective": True} | score(row, rate_row(realized[row["behavior"]]), errors[row["behavior"]])
+        {"behavior": row["behavior"], "model_version": "m", "prospective": True}
+        | score(row, rate_row(realized[row["behavior"]]), errors[row["behavior"]])
         for row in estimated
     ]
     summarize(scored)
@@ -91,7 +125,8 @@ def count_and_score(folder: Path, behaviors: list[str]) -> dict[str, float]:
 
 
 def main() -> None:
-    """Write two tables of grades, then count and score them in a process of its own, whose peak memory is measured."""
+    """Write two tables of grades, then count and score them in a process of its own, whose peak
+    memory is measured."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--completions", type=int, default=1_300_000)
     parser.add_argument("--behaviors", type=int, default=20)
@@ -102,14 +137,27 @@ def main() -> None:
     if asked.measure:
         found = count_and_score(asked.measure, behaviors)
         rows = [[name, f"{value:.2f} s"] for name, value in found.items() if name != "peak_mb"]
-        rows += [["all of it", f"{sum(v for n, v in found.items() if n != 'peak_mb'):.2f} s"], ["peak resident memory", f"{found['peak_mb']:.0f} MB"]]
-        title = f"{asked.completions:,} completions and as many production replies, {asked.behaviors} behaviors, {asked.strata} strata"
+        rows += [
+            ["all of it", f"{sum(v for n, v in found.items() if n != 'peak_mb'):.2f} s"],
+            ["peak resident memory", f"{found['peak_mb']:.0f} MB"],
+        ]
+        title = (
+            f"{asked.completions:,} completions and as many production replies, "
+            f"{asked.behaviors} behaviors, {asked.strata} strata"
+        )
         console().print(rich_table(title, ("step", ""), rows))
         return
     with tempfile.TemporaryDirectory() as folder:
         for seed, name in enumerate(("grades", "production_grades")):
             write_grades(Path(folder) / name, asked.completions, behaviors, asked.strata, seed)
-        command = [sys.executable, "-m", "deploysim_assets.benchmarks.counting", *sys.argv[1:], "--measure", folder]
+        command = [
+            sys.executable,
+            "-m",
+            "deploysim_assets.benchmarks.counting",
+            *sys.argv[1:],
+            "--measure",
+            folder,
+        ]
         subprocess.run(command, check=True)  # noqa: S603
 
 

@@ -1,4 +1,5 @@
-"""Coverage of forecast intervals over simulated worlds, and of rate intervals on weighted and clustered grids. Seeds are fixed.
+"""Coverage of forecast intervals over simulated worlds, and of rate intervals on weighted and
+clustered grids. Seeds are fixed.
 
 python -m deploysim_assets.benchmarks.coverage [--sequences 40] [--plot coverage.png]
 """
@@ -17,7 +18,13 @@ from scipy import stats
 from deploysim_assets.forecast.counts import Stratum, counts
 from deploysim_assets.forecast.predictive import Array, Scored, error_model, predictive_cdf
 from deploysim_assets.forecast.rates import clopper_pearson
-from deploysim_assets.forecast.weighted import Gamma, fay_feuer, from_clusters, midp_gamma, weighted_jeffreys
+from deploysim_assets.forecast.weighted import (
+    Gamma,
+    fay_feuer,
+    from_clusters,
+    midp_gamma,
+    weighted_jeffreys,
+)
 from deploysim_assets.report.tables import console, rich_table
 
 LEVELS = (0.5, 0.8, 0.95)
@@ -26,7 +33,8 @@ _CATEGORIES, _RELEASES = 20, 9
 
 
 class World(NamedTuple):
-    """How far simulation is from production: a draw of delta per category and release, given the category's bias and the release's shock."""
+    """How far simulation is from production: a draw of delta per category and release, given the
+    category's bias and the release's shock."""
 
     bias_sd: float
     error: Callable[[Generator, int], Array]
@@ -60,7 +68,8 @@ WORLDS = {
 
 
 class Tried(NamedTuple):
-    """One forecast and its outcome: releases scored before, F(y - 1) and F(y), and whether the sampling-only 95% interval held."""
+    """One forecast and its outcome: releases scored before, F(y - 1) and F(y), and whether the
+    sampling-only 95% interval held."""
 
     scored: int
     below: float
@@ -73,7 +82,8 @@ def _rates(rng: Generator) -> Array:
 
 
 def sequence(world: World, seed: int, releases: int = _RELEASES) -> list[Tried]:
-    """Forecast and score a project's releases in turn: each one's reports teach the next one's error model."""
+    """Forecast and score a project's releases in turn: each one's reports teach the next one's
+    error model."""
     rng = np.random.default_rng(seed)
     bias = rng.normal(world.bias_mean, world.bias_sd, _CATEGORIES)
     history: list[Scored] = []
@@ -90,16 +100,27 @@ def sequence(world: World, seed: int, releases: int = _RELEASES) -> list[Tried]:
             alone = stats.nbinom(gamma.shape, gamma.rate / (gamma.rate + m))
             held = bool(alone.cdf(y[c]) >= 0.025 and alone.cdf(y[c] - 1) < 0.975)
             tried.append(Tried(release, below, at, held))
-        history += [Scored(str(c), k[c] + 0.5, float(n), float(y[c]), float(m)) for c in range(_CATEGORIES)]
+        history += [
+            Scored(str(c), k[c] + 0.5, float(n), float(y[c]), float(m)) for c in range(_CATEGORIES)
+        ]
     return tried
 
 
 def _group(scored: int) -> str | None:
-    return SCORED[0] if scored == 0 else SCORED[1] if scored == 1 else SCORED[2] if 4 <= scored <= 8 else None
+    return (
+        SCORED[0]
+        if scored == 0
+        else SCORED[1]
+        if scored == 1
+        else SCORED[2]
+        if 4 <= scored <= 8
+        else None
+    )
 
 
 class Coverage(NamedTuple):
-    """Coverage of the 50, 80 and 95% intervals by the randomized PIT, of the sampling-only 95% interval, and the PIT values."""
+    """Coverage of the 50, 80 and 95% intervals by the randomized PIT, of the sampling-only 95%
+    interval, and the PIT values."""
 
     forecasts: int
     levels: tuple[float, ...]
@@ -118,14 +139,18 @@ def coverage(world: World, sequences: int, releases: int = _RELEASES) -> dict[st
         below, at = (np.array([getattr(t, field) for t in mine]) for field in ("below", "at"))
         pit = below + np.random.default_rng(99).random(len(mine)) * (at - below)
         inside = tuple(float(np.mean(np.abs(pit - 0.5) <= level / 2)) for level in LEVELS)
-        found[name] = Coverage(len(mine), inside, float(np.mean([t.sampling_held for t in mine])), pit)
+        found[name] = Coverage(
+            len(mine), inside, float(np.mean([t.sampling_held for t in mine])), pit
+        )
     return found
 
 
 class Cell(NamedTuple):
-    """One cell of a grid of rate intervals: its name, the expected events, and the coverage of 95% intervals.
+    """One cell of a grid of rate intervals: its name, the expected events, and the coverage of 95%
+    intervals.
 
-    `display` is mid-P gamma, `gate` Fay-Feuer, `jeffreys` what enters a forecast; `plain` ignores weights and clusters, for contrast.
+    `display` is mid-P gamma, `gate` Fay-Feuer, `jeffreys` what enters a forecast; `plain` ignores
+    weights and clusters, for contrast.
     """
 
     name: str
@@ -137,35 +162,52 @@ class Cell(NamedTuple):
 
 
 def rate_grid(draws: int = 2_000) -> list[Cell]:
-    """Coverage of the display (mid-P gamma) and gate (Fay-Feuer) intervals on weighted strata and on clusters."""
+    """Coverage of the display (mid-P gamma) and gate (Fay-Feuer) intervals on weighted strata
+    and on clusters."""
     cells: list[Cell] = []
-    designs = {"proportional": (0.5, 0.3, 0.2), "moderate": (0.3, 0.3, 0.4), "risk oversampled": (0.34, 0.33, 0.33), "adverse": (0.15, 0.35, 0.5)}
+    designs = {
+        "proportional": (0.5, 0.3, 0.2),
+        "moderate": (0.3, 0.3, 0.4),
+        "risk oversampled": (0.34, 0.33, 0.33),
+        "adverse": (0.15, 0.35, 0.5),
+    }
     share = np.array([0.7, 0.25, 0.05])
     for name, drawn in designs.items():
         allotted = share if name == "proportional" else 0.3 * share + 0.7 * np.array(drawn)
         for n, base in ((10_000, 1e-3), (100_000, 1e-4), (100_000, 1e-3)):
             rates = base * np.array([0.6, 1.0, 6.0])
-            cells.append(_weighted_cell(f"weighted, {name}, n {n:,}", share, allotted, n, rates, draws))
+            cells.append(
+                _weighted_cell(f"weighted, {name}, n {n:,}", share, allotted, n, rates, draws)
+            )
     for size in (1, 3, 10):
         for n, rate in ((20_000, 5e-4), (100_000, 1e-3)):
-            cells.append(_clustered_cell(f"clustered, {size} flags a user, n {n:,}", size, n, rate, draws))
+            cells.append(
+                _clustered_cell(f"clustered, {size} flags a user, n {n:,}", size, n, rate, draws)
+            )
     return cells
 
 
 def _intervals(y: float, v: float, wmax: float) -> tuple[tuple[float, float], ...]:
     gamma = weighted_jeffreys(y, v, wmax)
-    low, high = (float(stats.gamma.ppf(q, gamma.shape, scale=1 / gamma.rate)) for q in (0.025, 0.975))
+    low, high = (
+        float(stats.gamma.ppf(q, gamma.shape, scale=1 / gamma.rate)) for q in (0.025, 0.975)
+    )
     return midp_gamma(y, v, wmax), fay_feuer(y, v, wmax), (low, high)
 
 
-def _weighted_cell(name: str, share: Array, allotted: Array, n: int, rates: Array, draws: int) -> Cell:
+def _weighted_cell(
+    name: str, share: Array, allotted: Array, n: int, rates: Array, draws: int
+) -> Cell:
     rng = np.random.default_rng(7)
     sizes = np.maximum(1, (n * allotted).astype(int))
     truth = float(share @ rates)
     flags = rng.binomial(sizes, rates, (draws, len(sizes)))
     held = np.zeros(4)
     for k in flags:
-        strata = [Stratum(str(h), int(sizes[h]), float(share[h]), int(sizes[h]), int(k[h])) for h in range(len(sizes))]
+        strata = [
+            Stratum(str(h), int(sizes[h]), float(share[h]), int(sizes[h]), int(k[h]))
+            for h in range(len(sizes))
+        ]
         users = {f"{h}-{i}": {str(h): 1} for h in range(len(sizes)) for i in range(k[h])}
         s = counts(strata, users).sufficient
         plain = clopper_pearson(int(k.sum()), int(sizes.sum()))
@@ -193,7 +235,14 @@ def _plot(found: dict[str, dict[str, Coverage]], path: Path) -> None:
     for i, (name, by_scored) in enumerate(found.items()):
         axes = figure.add_subplot(2, 3, i + 1)
         for scored, c in by_scored.items():
-            axes.hist(c.pit, bins=10, range=(0, 1), density=True, histtype="step", label=f"{scored}: {c.levels[2]:.2f}")
+            axes.hist(
+                c.pit,
+                bins=10,
+                range=(0, 1),
+                density=True,
+                histtype="step",
+                label=f"{scored}: {c.levels[2]:.2f}",
+            )
         axes.axhline(1, color="#888888", linewidth=0.6)
         axes.set_ylim(0, 2)
         axes.set_title(name, fontsize=9)
@@ -211,10 +260,34 @@ def main() -> None:
     rows: list[list[str]] = []
     for name, by_scored in found.items():
         for scored, c in by_scored.items():
-            rows.append([name, scored, *(f"{level:.3f}" for level in c.levels), f"{c.sampling_only:.2f}", f"{c.forecasts:,}"])
-    console().print(rich_table("Coverage of forecast intervals", ("world", "", "50%", "80%", "95%", "95%, sampling only", "forecasts"), rows))
-    header = ("cell", "expected events", "mid-P gamma (display)", "Fay-Feuer (gate)", "Jeffreys gamma (forecast)", "unweighted")
-    grid = [[c.name, f"{c.events:.1f}", *(f"{x:.3f}" for x in (c.display, c.gate, c.jeffreys, c.plain))] for c in rate_grid()]
+            rows.append(
+                [
+                    name,
+                    scored,
+                    *(f"{level:.3f}" for level in c.levels),
+                    f"{c.sampling_only:.2f}",
+                    f"{c.forecasts:,}",
+                ]
+            )
+    console().print(
+        rich_table(
+            "Coverage of forecast intervals",
+            ("world", "", "50%", "80%", "95%", "95%, sampling only", "forecasts"),
+            rows,
+        )
+    )
+    header = (
+        "cell",
+        "expected events",
+        "mid-P gamma (display)",
+        "Fay-Feuer (gate)",
+        "Jeffreys gamma (forecast)",
+        "unweighted",
+    )
+    grid = [
+        [c.name, f"{c.events:.1f}", *(f"{x:.3f}" for x in (c.display, c.gate, c.jeffreys, c.plain))]
+        for c in rate_grid()
+    ]
     console().print(rich_table("Coverage of 95% rate intervals", header, grid))
     _plot(found, asked.plot)
     console().print(f"plot: {asked.plot}")

@@ -1,4 +1,5 @@
-"""Level 0 detection against presidio's own loops with the same recognizers, in MB per CPU-second, side by side in one run.
+"""Level 0 detection against presidio's own loops with the same recognizers, in MB per CPU-second,
+side by side in one run.
 
 python -m deploysim_assets.benchmarks.deidentification [--texts 400] [--size 4000]
 """
@@ -38,9 +39,19 @@ class Words(NlpEngine):
     def process_text(self, text, language):
         words = [(m.group(), m.start()) for m in _WORD.finditer(text)]
         tokens = [w for w, _ in words]
-        return NlpArtifacts([], tokens, [at for _, at in words], [t.lower() for t in tokens], self, language, scores=[])
+        return NlpArtifacts(
+            [],
+            tokens,
+            [at for _, at in words],
+            [t.lower() for t in tokens],
+            self,
+            language,
+            scores=[],
+        )
 
-    def process_batch(self, texts, language, batch_size=1, n_process=1, as_tuples=False, **settings):
+    def process_batch(
+        self, texts, language, batch_size=1, n_process=1, as_tuples=False, **settings
+    ):
         for text in texts:
             yield str(text), self.process_text(str(text), language)
 
@@ -60,7 +71,9 @@ class Words(NlpEngine):
 def presidio_engine() -> AnalyzerEngine:
     """Presidio's engine with level 0's recognizers, the phone recognizer being its own."""
     own = [r for r in recognizers() if not isinstance(r, FastPhoneRecognizer)]
-    registry = RecognizerRegistry(recognizers=[*own, PhoneRecognizer(supported_regions=REGIONS)], supported_languages=["en"])
+    registry = RecognizerRegistry(
+        recognizers=[*own, PhoneRecognizer(supported_regions=REGIONS)], supported_languages=["en"]
+    )
     return AnalyzerEngine(registry=registry, nlp_engine=Words(), supported_languages=["en"])
 
 
@@ -82,15 +95,27 @@ def main() -> None:
     engine, detector = presidio_engine(), PatternDetector()
     batch = BatchAnalyzerEngine(engine)
     loops: dict[str, Callable[[list[str]], Iterable[object]]] = {
-        "presidio, one text at a time": lambda ts: (engine.analyze(t, "en", score_threshold=THRESHOLD) for t in ts),
-        "presidio, BatchAnalyzerEngine": lambda ts: batch.analyze_iterator(ts, "en", score_threshold=THRESHOLD),
-        "deploysim, the same recognizers": lambda ts: (detector.presidio_spans(EncodedText(t)) for t in ts),
+        "presidio, one text at a time": lambda ts: (
+            engine.analyze(t, "en", score_threshold=THRESHOLD) for t in ts
+        ),
+        "presidio, BatchAnalyzerEngine": lambda ts: batch.analyze_iterator(
+            ts, "en", score_threshold=THRESHOLD
+        ),
+        "deploysim, the same recognizers": lambda ts: (
+            detector.presidio_spans(EncodedText(t)) for t in ts
+        ),
         "deploysim level 0 (own rules too)": lambda ts: (detector.spans(t) for t in ts),
     }
     speeds = {name: megabytes_per_second(loop, texts) for name, loop in loops.items()}
     base = speeds["presidio, one text at a time"]
     rows = [[name, f"{speed:.2f}", f"{speed / base:.1f}x"] for name, speed in speeds.items()]
-    console().print(rich_table(f"{asked.texts} chat-like texts of {asked.size / 1000:.0f} KB", ("", "MB per CPU-second", "ratio"), rows))
+    console().print(
+        rich_table(
+            f"{asked.texts} chat-like texts of {asked.size / 1000:.0f} KB",
+            ("", "MB per CPU-second", "ratio"),
+            rows,
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""What asking costs: CPU per request of ours (journal and table included), of AsyncOpenAI and of bare aiohttp, side by side in one run.
+"""What asking costs: CPU per request of ours (journal and table included), of AsyncOpenAI and of
+bare aiohttp, side by side in one run.
 
 python -m deploysim_assets.benchmarks.endpoint [--requests 4000] [--plot pace.png] [--memory]
 """
@@ -34,16 +35,24 @@ _CONCURRENCY = 32
 _BODY = json.dumps(
     {
         "id": "x", "object": "chat.completion", "created": 1, "model": "m",
-        "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "word " * 100}}],
+        "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant",
+        "content": "word " * 100}}],
         "usage": {"prompt_tokens": 300, "completion_tokens": 100, "total_tokens": 400},
     }
 ).encode()  # fmt: skip
-_GOOD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(_BODY) + _BODY
-_THROTTLED = b'HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json\r\nContent-Length: 30\r\n\r\n{"error": {"type": "requests"}}'[:-1]
+_GOOD = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(_BODY)
+    + _BODY
+)
+_THROTTLED = (
+    b"HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json\r\nContent-Length: "
+    b'30\r\n\r\n{"error": {"type": "requests"}}'
+)[:-1]
 
 
 class _LeanServer(asyncio.Protocol):
-    """Answers every POST alike, after `latency`; with `allowed` > 0, that many per window of 100 ms and 429 for the rest."""
+    """Answers every POST alike, after `latency`; with `allowed` > 0, that many per window of 100
+    ms and 429 for the rest."""
 
     latency, allowed = 0.0, 0
     taken: ClassVar[deque[float]] = deque()
@@ -62,7 +71,9 @@ class _LeanServer(asyncio.Protocol):
             if len(self._buffer) < end + 4 + length:
                 return
             self._buffer = self._buffer[end + 4 + length :]
-            asyncio.get_running_loop().call_later(self.latency, self._transport.write, self._reply())
+            asyncio.get_running_loop().call_later(
+                self.latency, self._transport.write, self._reply()
+            )
 
     @classmethod
     def _reply(cls) -> bytes:
@@ -92,7 +103,9 @@ def _serve(pipe: Connection, latency: float, allowed: int) -> None:
 def lean_server(latency: float = 0.0, allowed: int = 0) -> Generator[str]:
     """The server in a process of its own; gives its base URL."""
     here, there = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=_serve, args=(there, latency, allowed), daemon=True)
+    process = multiprocessing.get_context("spawn").Process(
+        target=_serve, args=(there, latency, allowed), daemon=True
+    )
     process.start()
     try:
         yield f"http://127.0.0.1:{here.recv()}/v1"
@@ -102,13 +115,19 @@ def lean_server(latency: float = 0.0, allowed: int = 0) -> Generator[str]:
 
 
 def _prefix(i: int) -> dict[str, Any]:
-    message = dict.fromkeys(("tool_calls", "tool_call_id", "name", "reasoning", "at")) | {"role": "user", "content": f"{'hello ' * 200}{i}"}
+    message = dict.fromkeys(("tool_calls", "tool_call_id", "name", "reasoning", "at")) | {
+        "role": "user",
+        "content": f"{'hello ' * 200}{i}",
+    }
     return {"prefix_id": f"{i:032x}", "messages": [message]}
 
 
 def ours(base_url: str, folder: Path, count: int, concurrency: int = _CONCURRENCY) -> Outcome:
     """Prefixes -> requests -> answers -> journal -> Parquet, as candidate_completions does it."""
-    candidate, endpoint = Candidate(model="m"), Endpoint(base_url=base_url, max_concurrency=concurrency)
+    candidate, endpoint = (
+        Candidate(model="m"),
+        Endpoint(base_url=base_url, max_concurrency=concurrency),
+    )
 
     def bodies() -> Iterator[dict[str, Any]]:
         return (completion_request(_prefix(i), candidate, 7) for i in range(count))
@@ -117,8 +136,19 @@ def ours(base_url: str, folder: Path, count: int, concurrency: int = _CONCURRENC
         outcome = ask_all(bodies, endpoint, journal)
         for start in range(0, count, 2_000):
             some = range(start, min(start + 2_000, count))
-            rows = [completion_row(_prefix(i)["prefix_id"], "m", completion_request(_prefix(i), candidate, 7), journal, outcome.failures) for i in some]
-            pl.DataFrame(rows, schema=COMPLETIONS).write_parquet(folder / f"part-{start:07}.parquet")
+            rows = [
+                completion_row(
+                    _prefix(i)["prefix_id"],
+                    "m",
+                    completion_request(_prefix(i), candidate, 7),
+                    journal,
+                    outcome.failures,
+                )
+                for i in some
+            ]
+            pl.DataFrame(rows, schema=COMPLETIONS).write_parquet(
+                folder / f"part-{start:07}.parquet"
+            )
     return outcome
 
 
@@ -158,7 +188,12 @@ async def _bare(base_url: str, count: int) -> None:
 
 async def _inspect(base_url: str, count: int) -> None:
     library: Any = importlib.import_module("inspect_ai.model")
-    model: Any = library.get_model("openai/m", base_url=base_url, api_key="k", config=library.GenerateConfig(max_connections=_CONCURRENCY))
+    model: Any = library.get_model(
+        "openai/m",
+        base_url=base_url,
+        api_key="k",
+        config=library.GenerateConfig(max_connections=_CONCURRENCY),
+    )
 
     async def one(body: dict[str, Any]) -> None:
         await model.generate(body["messages"][0]["content"])
@@ -193,8 +228,17 @@ def compare(count: int) -> None:
             loops["inspect_ai, its model alone"] = lambda n: asyncio.run(_inspect(url, n))
         costs = {name: _cost(loop, count) for name, loop in loops.items()}
     base = costs["AsyncOpenAI"][0]
-    rows = [[name, f"{cpu:.3f} ms", f"{cpu / base:.2f}x", f"{rate:,.0f}"] for name, (cpu, rate) in costs.items()]
-    console().print(rich_table(f"{count:,} requests, {_CONCURRENCY} at a time, no latency", ("", "CPU per request", "of AsyncOpenAI", "requests/s"), rows))
+    rows = [
+        [name, f"{cpu:.3f} ms", f"{cpu / base:.2f}x", f"{rate:,.0f}"]
+        for name, (cpu, rate) in costs.items()
+    ]
+    console().print(
+        rich_table(
+            f"{count:,} requests, {_CONCURRENCY} at a time, no latency",
+            ("", "CPU per request", "of AsyncOpenAI", "requests/s"),
+            rows,
+        )
+    )
 
 
 def with_latency(count: int, ceiling: int) -> None:
@@ -205,11 +249,18 @@ def with_latency(count: int, ceiling: int) -> None:
         rate = count / (time.perf_counter() - start)
     best = ceiling / 0.2
     rows = [[f"{rate:,.0f}/s", f"{best:,.0f}/s", f"{rate / best:.0%}"]]
-    console().print(rich_table(f"{count:,} requests at 200 ms, ceiling {ceiling}", ("reached", "ceiling/latency", "share"), rows))
+    console().print(
+        rich_table(
+            f"{count:,} requests at 200 ms, ceiling {ceiling}",
+            ("reached", "ceiling/latency", "share"),
+            rows,
+        )
+    )
 
 
 def pacing(seconds: float, plot: Path | None) -> tuple[float, float]:
-    """Drive a server that allows 50 requests in 100 ms; returns the share of its limit reached and of requests refused after two seconds."""
+    """Drive a server that allows 50 requests in 100 ms; returns the share of its limit reached
+    and of requests refused after two seconds."""
     events: list[tuple[float, bool]] = []
     started = time.monotonic()
 
@@ -234,7 +285,13 @@ def pacing(seconds: float, plot: Path | None) -> tuple[float, float]:
     share = sum(good for _, good in steady) / ((end - 2) * 500)
     refused = sum(not good for _, good in steady) / len(steady)
     rows = [[f"{share:.1%}", f"{refused:.1%}"]]
-    console().print(rich_table("A server that allows 50 requests in 100 ms, after 2 s", ("of its limit used", "refused"), rows))
+    console().print(
+        rich_table(
+            "A server that allows 50 requests in 100 ms, after 2 s",
+            ("of its limit used", "refused"),
+            rows,
+        )
+    )
     if plot:
         _plot(events, end, plot)
     return share, refused
@@ -249,9 +306,18 @@ def _plot(events: list[tuple[float, bool]], end: float, path: Path) -> None:
     width = 0.1
     bins = [i * width for i in range(int(end / width) + 2)]
     figure, axis = plt.subplots(figsize=(8, 3), layout="constrained")
-    axis.hist([[t for t, good in events if good], [t for t, good in events if not good]], bins=bins, stacked=True, label=["answered", "refused"])
+    axis.hist(
+        [[t for t, good in events if good], [t for t, good in events if not good]],
+        bins=bins,
+        stacked=True,
+        label=["answered", "refused"],
+    )
     axis.axhline(50, color="black", linewidth=0.8, label="allowed")
-    axis.set(xlabel="seconds", ylabel="requests per 100 ms", title="Adaptive pace against a limit that no header tells")
+    axis.set(
+        xlabel="seconds",
+        ylabel="requests per 100 ms",
+        title="Adaptive pace against a limit that no header tells",
+    )
     axis.legend(loc="lower right")
     figure.savefig(path, dpi=120)
     plt.close(figure)
@@ -278,7 +344,13 @@ def memory(count: int) -> float:
         stop.set()
         thread.join()
     grown = (max(seen) - before) / 1e6
-    console().print(rich_table(f"{count:,} requests", ("resident memory above that after 10,000",), [[f"{grown:,.0f} MB"]]))
+    console().print(
+        rich_table(
+            f"{count:,} requests",
+            ("resident memory above that after 10,000",),
+            [[f"{grown:,.0f} MB"]],
+        )
+    )
     return grown
 
 
@@ -287,7 +359,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--requests", type=int, default=4_000)
     parser.add_argument("--plot", type=Path, default=Path("pace.png"))
-    parser.add_argument("--memory", action="store_true", help="100,000 requests: takes some minutes")
+    parser.add_argument(
+        "--memory", action="store_true", help="100,000 requests: takes some minutes"
+    )
     asked = parser.parse_args()
     compare(asked.requests)
     with_latency(asked.requests * 4, 128)

@@ -1,1 +1,2 @@
-"""Data-quality suites per corpus (Great Expectations) and the checks on a forecast's order, as Dagster asset checks."""
+"""Data-quality suites per corpus (Great Expectations) and the checks on a forecast's order, as
+Dagster asset checks."""

@@ -15,24 +15,76 @@ from deploysim_assets.releases import MODELS
 
 RAW_LOGS = [
     Expectation("conversation_ids_unique", "ExpectColumnValuesToBeUnique", {"column": "id_hash"}),
-    Expectation("one_model_version", "ExpectColumnUniqueValueCountToBeBetween", {"column": "model_hash", "min_value": 1, "max_value": 1}),
-    Expectation("conversations_have_messages", "ExpectColumnValuesToBeBetween", {"column": "messages", "min_value": 1}),
-    Expectation("not_from_the_future", "ExpectColumnValuesToBeBetween", {"column": "seconds_ahead", "max_value": 0}),
-    Expectation("inside_the_release_window", "ExpectColumnValuesToBeBetween", {"column": "seconds_outside", "max_value": 0}),
-    Expectation("roles_alternate", "ExpectColumnValuesToBeBetween", {"column": "repeated_roles", "max_value": 0, "mostly": 0.9}),
-    Expectation("lengths_plausible", "ExpectColumnValuesToBeBetween", {"column": "characters", "min_value": 1, "mostly": 0.99}),
-    Expectation("consent_known", "ExpectColumnValuesToNotBeNull", {"column": "consent", "mostly": 0.5}),
+    Expectation(
+        "one_model_version",
+        "ExpectColumnUniqueValueCountToBeBetween",
+        {"column": "model_hash", "min_value": 1, "max_value": 1},
+    ),
+    Expectation(
+        "conversations_have_messages",
+        "ExpectColumnValuesToBeBetween",
+        {"column": "messages", "min_value": 1},
+    ),
+    Expectation(
+        "not_from_the_future",
+        "ExpectColumnValuesToBeBetween",
+        {"column": "seconds_ahead", "max_value": 0},
+    ),
+    Expectation(
+        "inside_the_release_window",
+        "ExpectColumnValuesToBeBetween",
+        {"column": "seconds_outside", "max_value": 0},
+    ),
+    Expectation(
+        "roles_alternate",
+        "ExpectColumnValuesToBeBetween",
+        {"column": "repeated_roles", "max_value": 0, "mostly": 0.9},
+    ),
+    Expectation(
+        "lengths_plausible",
+        "ExpectColumnValuesToBeBetween",
+        {"column": "characters", "min_value": 1, "mostly": 0.99},
+    ),
+    Expectation(
+        "consent_known", "ExpectColumnValuesToNotBeNull", {"column": "consent", "mostly": 0.5}
+    ),
 ]
 PREFIXES = [
     Expectation("prefix_ids_unique", "ExpectColumnValuesToBeUnique", {"column": "id_hash"}),
-    Expectation("last_turn_is_the_users", "ExpectColumnValuesToBeBetween", {"column": "ends_with_user", "min_value": 1}),
-    Expectation("has_production_reply", "ExpectColumnValuesToBeBetween", {"column": "replied", "min_value": 1}),
-    Expectation("consent_is_true", "ExpectColumnValuesToBeBetween", {"column": "consent", "min_value": 1}),
-    Expectation("no_residual_mailbox", "ExpectColumnValuesToBeBetween", {"column": "residual_mailboxes", "max_value": 0}),
-    Expectation("no_residual_secret", "ExpectColumnValuesToBeBetween", {"column": "residual_keys", "max_value": 0}),
+    Expectation(
+        "last_turn_is_the_users",
+        "ExpectColumnValuesToBeBetween",
+        {"column": "ends_with_user", "min_value": 1},
+    ),
+    Expectation(
+        "has_production_reply",
+        "ExpectColumnValuesToBeBetween",
+        {"column": "replied", "min_value": 1},
+    ),
+    Expectation(
+        "consent_is_true", "ExpectColumnValuesToBeBetween", {"column": "consent", "min_value": 1}
+    ),
+    Expectation(
+        "no_residual_mailbox",
+        "ExpectColumnValuesToBeBetween",
+        {"column": "residual_mailboxes", "max_value": 0},
+    ),
+    Expectation(
+        "no_residual_secret",
+        "ExpectColumnValuesToBeBetween",
+        {"column": "residual_keys", "max_value": 0},
+    ),
     Expectation("has_prefixes", "ExpectTableRowCountToBeBetween", {"min_value": 1}),
 ]
-_WARNINGS = frozenset({"not_from_the_future", "roles_alternate", "lengths_plausible", "consent_known", "like_the_release_before"})
+_WARNINGS = frozenset(
+    {
+        "not_from_the_future",
+        "roles_alternate",
+        "lengths_plausible",
+        "consent_known",
+        "like_the_release_before",
+    }
+)
 DRIFT = "like_the_release_before"
 _MOST_DRIFT = 0.2
 FUNNEL = "funnel_sums"
@@ -48,18 +100,25 @@ _KEY = r"(?-u)\b(?:sk-[A-Za-z0-9]{20,}|gh[pousr]_[A-Za-z0-9]{30,}|AKIA[0-9A-Z]{1
 
 
 def _matches(pattern: str) -> pl.Expr:
-    """How often a pattern stands in a prefix's texts, by polars' engine: another one than the detectors'."""
+    """How often a pattern stands in a prefix's texts, by polars' engine: another one than the
+    detectors'."""
     return pl.col("messages").list.eval(_TEXT.str.count_matches(pattern)).list.sum().cast(pl.Int64)
 
 
 def _repeated_roles() -> pl.Expr:
     """Pairs of neighboring user messages."""
     role = pl.element().struct.field("role")
-    return pl.col("messages").list.eval((role == "user") & (role.shift(1) == "user")).list.sum().cast(pl.Int64)
+    return (
+        pl.col("messages")
+        .list.eval((role == "user") & (role.shift(1) == "user"))
+        .list.sum()
+        .cast(pl.Int64)
+    )
 
 
 def total_variation(now: pl.LazyFrame, before: pl.LazyFrame, column: str) -> float:
-    """Half the sum of the differences between the shares of a column's values: 0 alike, 1 with nothing in common."""
+    """Half the sum of the differences between the shares of a column's values: 0 alike, 1 with
+    nothing in common."""
 
     def shares(frame: pl.LazyFrame) -> dict[str, float]:
         counted = frame.group_by(pl.col(column).fill_null("unknown")).agg(pl.len()).collect()
@@ -71,26 +130,48 @@ def total_variation(now: pl.LazyFrame, before: pl.LazyFrame, column: str) -> flo
 
 
 def _drift(project: Project, lake: Lake, model: str) -> dg.AssetCheckResult:
-    """Surfaces and languages against the release before: a large change weakens a forecast, and does not forbid it."""
+    """Surfaces and languages against the release before: a large change weakens a forecast, and
+    does not forbid it."""
     before = project.release(model).predecessor
     if before is None or lake.current("raw_logs", before) is None:
-        return dg.AssetCheckResult(check_name=DRIFT, passed=True, severity=dg.AssetCheckSeverity.WARN, metadata={"compared_with": before or "none"})
+        return dg.AssetCheckResult(
+            check_name=DRIFT,
+            passed=True,
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata={"compared_with": before or "none"},
+        )
     now, then = lake.scan("raw_logs", model), lake.scan("raw_logs", before)
     distances = {column: total_variation(now, then, column) for column in ("surface", "language")}
     passed = max(distances.values()) <= _MOST_DRIFT
-    return dg.AssetCheckResult(check_name=DRIFT, passed=passed, severity=dg.AssetCheckSeverity.WARN, metadata={"compared_with": before, **distances})
+    return dg.AssetCheckResult(
+        check_name=DRIFT,
+        passed=passed,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"compared_with": before, **distances},
+    )
 
 
 def raw_log_numbers(raw: pl.LazyFrame, source: LogSource | None = None) -> pl.DataFrame:
-    """What the suite on raw_logs looks at: numbers per conversation, so that no text enters Great Expectations."""
-    early = pl.lit(source.since) - pl.col("started_at") if source and source.since else pl.lit(timedelta(0))
-    late = pl.col("started_at") - pl.lit(source.until) if source and source.until else pl.lit(timedelta(0))
+    """What the suite on raw_logs looks at: numbers per conversation, so that no text enters
+    Great Expectations."""
+    early = (
+        pl.lit(source.since) - pl.col("started_at")
+        if source and source.since
+        else pl.lit(timedelta(0))
+    )
+    late = (
+        pl.col("started_at") - pl.lit(source.until)
+        if source and source.until
+        else pl.lit(timedelta(0))
+    )
     return raw.select(
         pl.col("conversation_id").hash().alias("id_hash"),
         pl.col("model_version").hash().alias("model_hash"),
         pl.col("messages").list.len().alias("messages"),
         (pl.col("started_at") - datetime.now(UTC)).dt.total_seconds().alias("seconds_ahead"),
-        pl.max_horizontal(early.dt.total_seconds(), late.dt.total_seconds()).alias("seconds_outside"),
+        pl.max_horizontal(early.dt.total_seconds(), late.dt.total_seconds()).alias(
+            "seconds_outside"
+        ),
         pl.col("training_allowed").cast(pl.Float64).alias("consent"),
         _repeated_roles().alias("repeated_roles"),
         CHARACTERS,
@@ -102,7 +183,9 @@ def prefix_numbers(prefixes: pl.LazyFrame) -> pl.DataFrame:
     reply = pl.col("production_completion")
     return prefixes.select(
         pl.col("prefix_id").hash().alias("id_hash"),
-        (pl.col("messages").list.last().struct.field("role") == "user").cast(pl.Int8).alias("ends_with_user"),
+        (pl.col("messages").list.last().struct.field("role") == "user")
+        .cast(pl.Int8)
+        .alias("ends_with_user"),
         reply.is_not_null().cast(pl.Int8).alias("replied"),
         (_matches(_MAILBOX) - _matches(_RESERVED)).alias("residual_mailboxes"),
         _matches(_KEY).alias("residual_keys"),
@@ -117,43 +200,66 @@ def _specs(asset: str, names: list[str]) -> list[dg.AssetCheckSpec]:
 def _results(frame: pl.DataFrame, suite: list[Expectation]) -> Iterator[dg.AssetCheckResult]:
     for check, verdict in validate(frame, suite).items():
         severity = dg.AssetCheckSeverity.WARN if check in _WARNINGS else dg.AssetCheckSeverity.ERROR
-        yield dg.AssetCheckResult(check_name=check, passed=verdict.passed, severity=severity, metadata=verdict.numbers)
+        yield dg.AssetCheckResult(
+            check_name=check, passed=verdict.passed, severity=severity, metadata=verdict.numbers
+        )
 
 
-@dg.multi_asset_check(name="raw_logs_quality", specs=_specs("raw_logs", [FUNNEL, DRIFT, *(e.check for e in RAW_LOGS)]))
-def raw_logs_quality(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake], project: dg.ResourceParam[Project]) -> Iterator[dg.AssetCheckResult]:
+@dg.multi_asset_check(
+    name="raw_logs_quality", specs=_specs("raw_logs", [FUNNEL, DRIFT, *(e.check for e in RAW_LOGS)])
+)
+def raw_logs_quality(
+    context: dg.AssetCheckExecutionContext,
+    lake: dg.ResourceParam[Lake],
+    project: dg.ResourceParam[Project],
+) -> Iterator[dg.AssetCheckResult]:
     """Keys, shapes and times of the conversations; lines read = rejected + conversations."""
     model = context.partition_key
     stats = lake.stats("raw_logs", model)
     rows = int(lake.scan("raw_logs", model).select(pl.len()).collect().item())
     counts = {name: stats[name] for name in ("read", "rejected", "conversations")}
-    sums = counts["read"] == counts["rejected"] + counts["conversations"] and rows == counts["conversations"]
+    sums = (
+        counts["read"] == counts["rejected"] + counts["conversations"]
+        and rows == counts["conversations"]
+    )
     yield dg.AssetCheckResult(check_name=FUNNEL, passed=sums, metadata=counts)
     yield _drift(project, lake, model)
-    yield from _results(raw_log_numbers(lake.scan("raw_logs", model), project.release(model).logs), RAW_LOGS)
+    yield from _results(
+        raw_log_numbers(lake.scan("raw_logs", model), project.release(model).logs), RAW_LOGS
+    )
 
 
 def _canary_result() -> dg.AssetCheckResult:
-    """Canaries of every type, script and container through the scrubber as it is installed here; the bound is over all of them."""
+    """Canaries of every type, script and container through the scrubber as it is installed here;
+    the bound is over all of them."""
     from deploysim_assets.deidentify.audit import Cell, canary_recall
     from deploysim_assets.deidentify.scrub import Scrubber
 
     cells = list(canary_recall(Scrubber(b"check" * 8), 1, _PER_CELL))
     whole = Cell("all", "all", "all", sum(c.planted for c in cells), sum(c.caught for c in cells))
     metadata = {"planted": whole.planted, "caught": whole.caught, "lower_95": whole.lower}
-    return dg.AssetCheckResult(check_name=CANARIES, passed=whole.lower >= _LEAST_RECALL, metadata=metadata)
+    return dg.AssetCheckResult(
+        check_name=CANARIES, passed=whole.lower >= _LEAST_RECALL, metadata=metadata
+    )
 
 
-@dg.multi_asset_check(name="prefixes_quality", specs=_specs("deidentified_prefixes", [FUNNEL, CANARIES, *(e.check for e in PREFIXES)]))
-def prefixes_quality(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> Iterator[dg.AssetCheckResult]:
-    """Keys and shapes of the prefixes; conversations = eligible + ineligible, drawn = released + quarantined."""
+@dg.multi_asset_check(
+    name="prefixes_quality",
+    specs=_specs("deidentified_prefixes", [FUNNEL, CANARIES, *(e.check for e in PREFIXES)]),
+)
+def prefixes_quality(
+    context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]
+) -> Iterator[dg.AssetCheckResult]:
+    """Keys and shapes of the prefixes; conversations = eligible + ineligible, drawn = released +
+    quarantined."""
     model = context.partition_key
     stats = lake.stats("deidentified_prefixes", model)
     rows = int(lake.scan("deidentified_prefixes", model).select(pl.len()).collect().item())
     names = ("conversations", "eligible", "ineligible", "drawn", "released", "quarantined")
     counts = {name: stats[name] for name in names}
     sums = (
-        counts["conversations"] == lake.stats("raw_logs", model, stats["raw_logs_version"])["conversations"]
+        counts["conversations"]
+        == lake.stats("raw_logs", model, stats["raw_logs_version"])["conversations"]
         and counts["conversations"] == counts["eligible"] + counts["ineligible"]
         and counts["drawn"] == counts["released"] + counts["quarantined"]
         and counts["released"] == rows

@@ -1,4 +1,5 @@
-"""Checks on the forecast side: every prefix ended in one state, and the forecast was sealed before production spoke."""
+"""Checks on the forecast side: every prefix ended in one state, and the forecast was sealed
+before production spoke."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -16,32 +17,58 @@ from deploysim_assets.releases import CANDIDATES
 _STATES = ("graded", "refused", "filtered", "failed")
 
 
-@dg.multi_asset_check(name="grades_funnel", specs=[partitioned_check("funnel_sums", "grades", CANDIDATES, blocking=True)])
-def grades_funnel(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> Iterator[dg.AssetCheckResult]:
+@dg.multi_asset_check(
+    name="grades_funnel",
+    specs=[partitioned_check("funnel_sums", "grades", CANDIDATES, blocking=True)],
+)
+def grades_funnel(
+    context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]
+) -> Iterator[dg.AssetCheckResult]:
     """Registered prefixes = graded + refused + filtered + failed, in the counts and in the rows."""
     candidate = context.partition_key
     registered = Registration.load(lake, candidate)
     rows = lake.scan("grades", candidate).select("status").collect()["status"].value_counts()
     found = {str(status): int(count) for status, count in rows.iter_rows()}
     stats = lake.stats("grades", candidate)
-    prefixes = lake.stats("deidentified_prefixes", registered.predecessor, registered.prefixes_version)["released"]
+    prefixes = lake.stats(
+        "deidentified_prefixes", registered.predecessor, registered.prefixes_version
+    )["released"]
     passed = sum(found.values()) == prefixes and all(found.get(s, 0) == stats[s] for s in _STATES)
-    yield dg.AssetCheckResult(passed=passed, metadata={"prefixes": prefixes, **{s: found.get(s, 0) for s in _STATES}})
+    yield dg.AssetCheckResult(
+        passed=passed, metadata={"prefixes": prefixes, **{s: found.get(s, 0) for s in _STATES}}
+    )
 
 
-@dg.multi_asset_check(name="forecast_order", specs=[partitioned_check("forecast_before_production", "calibration_report", CANDIDATES, blocking=False)])
+@dg.multi_asset_check(
+    name="forecast_order",
+    specs=[
+        partitioned_check(
+            "forecast_before_production", "calibration_report", CANDIDATES, blocking=False
+        )
+    ],
+)
 def forecast_before_production(
-    context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake], project: dg.ResourceParam[Project]
+    context: dg.AssetCheckExecutionContext,
+    lake: dg.ResourceParam[Lake],
+    project: dg.ResourceParam[Project],
 ) -> Iterator[dg.AssetCheckResult]:
-    """The seal of the forecast is older than the first production message. A forecast of the past is scored, but shows amber."""
+    """The seal of the forecast is older than the first production message. A forecast of the
+    past is scored, but shows amber."""
     candidate = context.partition_key
     seal: ledger.Record = seal_of(project, lake, candidate)
     known = lake.stats("raw_logs", candidate)["first_message_at"]
     first = datetime.fromisoformat(known) if known else None
-    metadata: dict[str, str | float] = {"sealed_at": seal.at.isoformat(), "first_message_at": known or "the logs carry no times"}
+    metadata: dict[str, str | float] = {
+        "sealed_at": seal.at.isoformat(),
+        "first_message_at": known or "the logs carry no times",
+    }
     if first:
         metadata["hours_ahead"] = (first - seal.at).total_seconds() / 3600
-    yield dg.AssetCheckResult(passed=first is not None and seal.at < first, severity=dg.AssetCheckSeverity.WARN, metadata=metadata)
+    yield dg.AssetCheckResult(
+        passed=first is not None and seal.at < first,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata=metadata,
+    )
 
 
 FORECAST_CHECKS = [grades_funnel, forecast_before_production]

@@ -5,10 +5,14 @@ import warnings
 import dagster as dg
 
 
-def partitioned_check(name: str, asset: str, partitions: dg.PartitionsDefinition[str], *, blocking: bool) -> dg.AssetCheckSpec:
-    """A check with a status per partition: without `partitions_def` the next green partition hides a red one.
+def partitioned_check(
+    name: str, asset: str, partitions: dg.PartitionsDefinition[str], *, blocking: bool
+) -> dg.AssetCheckSpec:
+    """A check with a status per partition: without `partitions_def` the next green partition hides
+    a red one.
 
-    Dagster marks the parameter as preview and warns at every import; it is needed, and tested with the daemon here.
+    Dagster marks the parameter as preview and warns at every import; it is needed, and tested with
+    the daemon here.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.PreviewWarning)

@@ -22,10 +22,15 @@ audit.add_command(graders)
 
 
 @audit.command("ledger")
-@click.option("--public-key", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Ed25519 key (PEM) that every record must be signed for.")
+@click.option(
+    "--public-key",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Ed25519 key (PEM) that every record must be signed for.",
+)
 @with_operations
 def audit_ledger(operations: "Operations", public_key: Path | None) -> None:
-    """Verify the chain, every seal against the data it names, and the order of events; say the first thing that does not hold.
+    """Verify the chain, every seal against the data it names, and the order of events; say the
+    first thing that does not hold.
 
     Ends with exit code 1 where something does not.
     """
@@ -37,17 +42,36 @@ def audit_ledger(operations: "Operations", public_key: Path | None) -> None:
         click.echo(f"note: {note}")
     if fault:
         raise ProjectError(fault)
-    click.echo(f"{len(found.records)} records hold: the chain, {'the signatures, ' if public_key else ''}every seal and its data, and the order of events.")
+    click.echo(
+        f"{len(found.records)} records hold: the chain, "
+        f"{'the signatures, ' if public_key else ''}every seal and its data, and the order of "
+        "events."
+    )
 
 
 @audit.command("deid")
-@click.option("--per-cell", type=click.IntRange(min=1), default=300, show_default=True, help="Canaries of each type, script and container.")
+@click.option(
+    "--per-cell",
+    type=click.IntRange(min=1),
+    default=300,
+    show_default=True,
+    help="Canaries of each type, script and container.",
+)
 @click.option("--seed", default=1, show_default=True)
-@click.option("--clean", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Folder of texts without identifiers, for false hits.")
-@click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Write a plot of the bounds here (PNG).")
+@click.option(
+    "--clean",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder of texts without identifiers, for false hits.",
+)
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write a plot of the bounds here (PNG).",
+)
 @clear_errors
 def audit_deid(per_cell: int, seed: int, clean: Path | None, plot: Path | None) -> None:
-    """Plant seeded canaries of every type, script and container, de-identify them, and print the recall with its lower 95% bound.
+    """Plant seeded canaries of every type, script and container, de-identify them, and print the
+    recall with its lower 95% bound.
 
     Ends with exit code 1 where a bound is below 0.99.
     """
@@ -60,20 +84,51 @@ def audit_deid(per_cell: int, seed: int, clean: Path | None, plot: Path | None) 
     out = console()
     cells = list(canary_recall(Scrubber(b"audit" * 8), seed, per_cell))
     below = [c for c in cells if c.lower < 0.99]
-    by_type = {kind: [c for c in cells if c.type == kind] for kind in dict.fromkeys(c.type for c in cells)}
+    by_type = {
+        kind: [c for c in cells if c.type == kind] for kind in dict.fromkeys(c.type for c in cells)
+    }
     rows = [
-        [kind, f"{sum(c.planted for c in of):,}", f"{sum(c.caught for c in of) / sum(c.planted for c in of):.5f}", f"{min(c.lower for c in of):.4f}"]
+        [
+            kind,
+            f"{sum(c.planted for c in of):,}",
+            f"{sum(c.caught for c in of) / sum(c.planted for c in of):.5f}",
+            f"{min(c.lower for c in of):.4f}",
+        ]
         for kind, of in by_type.items()
     ]
-    out.print(rich_table("Canaries: recall, and the lowest 95% lower bound of a script and container", ("type", "planted", "recall", "lowest bound"), rows))
+    out.print(
+        rich_table(
+            "Canaries: recall, and the lowest 95% lower bound of a script and container",
+            ("type", "planted", "recall", "lowest bound"),
+            rows,
+        )
+    )
     for cell in below:
-        out.print(f"below 0.99: {cell.type} in {cell.script} {cell.container}: {cell.caught} of {cell.planted}, lower bound {cell.lower:.4f}")
+        out.print(
+            f"below 0.99: {cell.type} in {cell.script} {cell.container}: {cell.caught} of "
+            f"{cell.planted}, lower bound {cell.lower:.4f}"
+        )
     if clean:
-        texts = (p.read_text(encoding="utf-8", errors="replace") for p in sorted(clean.rglob("*")) if p.is_file())
-        found = false_hits(PatternDetector(), (text[i : i + 4000] for text in texts for i in range(0, len(text), 4000)))
-        out.print(f"clean text: {found.per_megabyte:.1f} hits per MB over {found.megabytes:.1f} MB {found.by_type}")
+        texts = (
+            p.read_text(encoding="utf-8", errors="replace")
+            for p in sorted(clean.rglob("*"))
+            if p.is_file()
+        )
+        found = false_hits(
+            PatternDetector(),
+            (text[i : i + 4000] for text in texts for i in range(0, len(text), 4000)),
+        )
+        out.print(
+            f"clean text: {found.per_megabyte:.1f} hits per MB over {found.megabytes:.1f} MB "
+            f"{found.by_type}"
+        )
     if plot:
-        plot.write_bytes(recall_plot([c._asdict() | {"lower": c.lower} for c in cells], "De-identification: lower 95% bound of canary recall"))
+        plot.write_bytes(
+            recall_plot(
+                [c._asdict() | {"lower": c.lower} for c in cells],
+                "De-identification: lower 95% bound of canary recall",
+            )
+        )
         out.print(f"plot: {plot}")
     if below:
         raise click.exceptions.Exit(1)

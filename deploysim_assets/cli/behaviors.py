@@ -29,47 +29,86 @@ def listed(operations: "Operations") -> None:
     from deploysim_assets.report.tables import console, rich_table
 
     rows = [
-        [b.name, b.identity, b.grader, f"{b.threshold_per_100k:g}" if b.threshold_per_100k else "-", shorten(b.definition, 40, placeholder=" ...")]
+        [
+            b.name,
+            b.identity,
+            b.grader,
+            f"{b.threshold_per_100k:g}" if b.threshold_per_100k else "-",
+            shorten(b.definition, 40, placeholder=" ..."),
+        ]
         for b in operations.project.behaviors
     ]
-    console().print(rich_table("Behaviors", ("name", "identity", "grader", "threshold per 100k", "definition"), rows))
+    console().print(
+        rich_table(
+            "Behaviors", ("name", "identity", "grader", "threshold per 100k", "definition"), rows
+        )
+    )
 
 
 @behaviors.command("novel")
 @click.argument("model")
 @with_operations
 def novel(operations: "Operations", model: str) -> None:
-    """What MODEL does on its predecessor's prefixes that the predecessor did not, and no behavior names."""
+    """What MODEL does on its predecessor's prefixes that the predecessor did not, and no
+    behavior names."""
     from deploysim_assets.report.tables import console, per_100k, rich_table
 
     if not operations.lake.current("novel_behaviors", model):
         operations.run("exploration", model, ["novel_behaviors"])
     rows = [
-        [str(r["finding"]), "; ".join(r["features"][:3]), f"{r['candidate_only']} : {r['live_only']}", per_100k(abs(r["difference"])), f"{r['q_value']:.2g}"]
+        [
+            str(r["finding"]),
+            "; ".join(r["features"][:3]),
+            f"{r['candidate_only']} : {r['live_only']}",
+            per_100k(abs(r["difference"])),
+            f"{r['q_value']:.2g}",
+        ]
         for r in operations.lake.rows("novel_behaviors", model)
     ]
-    header = ("", "features that go together", "this model alone : the one before", "difference per 100k", "q")
+    header = (
+        "",
+        "features that go together",
+        "this model alone : the one before",
+        "difference per 100k",
+        "q",
+    )
     if rows:
         console().print(rich_table(f"{model}: differences that no behavior names", header, rows))
     else:
         click.echo(f"{model}: no difference beyond chance that no behavior names.")
     if operations.lake.current("open_findings", model):
-        told = [[f"j{r['finding']}", r["name"], str(r["prefixes"]), r["definition"]] for r in operations.lake.rows("open_findings", model)]
-        console().print(rich_table(f"{model}: what the judge objects to beyond them", ("", "name", "replies", "definition"), told))
+        told = [
+            [f"j{r['finding']}", r["name"], str(r["prefixes"]), r["definition"]]
+            for r in operations.lake.rows("open_findings", model)
+        ]
+        console().print(
+            rich_table(
+                f"{model}: what the judge objects to beyond them",
+                ("", "name", "replies", "definition"),
+                told,
+            )
+        )
 
 
 def _grader(operations: "Operations", model: str, finding: str) -> dict[str, Any]:
-    """How a finding is to be graded; ProjectError where there is no such finding, or no rule can tell it."""
+    """How a finding is to be graded; ProjectError where there is no such finding, or no rule can
+    tell it."""
     judged = finding.startswith("j")
     asset, number = ("open_findings", finding[1:]) if judged else ("novel_behaviors", finding)
     rows = list(operations.lake.rows(asset, model)) if operations.lake.current(asset, model) else []
     found = next((r for r in rows if str(r["finding"]) == number), None)
     if found is None:
-        raise ProjectError(f"{model}: the novelty audit has no finding {finding}; see `deploysim behaviors novel {model}`")
+        raise ProjectError(
+            f"{model}: the novelty audit has no finding {finding}; see `deploysim behaviors "
+            f"novel {model}`"
+        )
     if judged:
         return {"grader": "judge", "rubric": found["definition"]}
     if found["proposal"] is None:
-        raise ProjectError(f"{model}: finding {finding} ({found['features'][0]}) cannot be told by a rule; add a judged behavior to {BEHAVIORS_FILE} by hand")
+        raise ProjectError(
+            f"{model}: finding {finding} ({found['features'][0]}) cannot be told by a rule; add "
+            f"a judged behavior to {BEHAVIORS_FILE} by hand"
+        )
     return {"grader": "rule", "rule": json.loads(found["proposal"])}
 
 
@@ -78,7 +117,9 @@ def _write(path: Path, added: dict[str, Any]) -> None:
     held = yaml.safe_load(path.read_text(encoding="utf-8"))
     text = yaml.safe_dump([added], sort_keys=False, allow_unicode=True)
     if isinstance(held, list):
-        path.write_text(path.read_text(encoding="utf-8").rstrip("\n") + "\n\n" + text, encoding="utf-8")
+        path.write_text(
+            path.read_text(encoding="utf-8").rstrip("\n") + "\n\n" + text, encoding="utf-8"
+        )
         return
     form = cast("dict[str, Any]", held)
     form["add"] = [*(form.get("add") or []), added]
@@ -89,22 +130,43 @@ def _write(path: Path, added: dict[str, Any]) -> None:
 @click.argument("model")
 @click.argument("finding")
 @click.option("--name", required=True, help="Name of the new behavior.")
-@click.option("--definition", required=True, help="What it is, in a sentence, for people and judges.")
-@click.option("--threshold", type=click.FloatRange(min=0, min_open=True), help="Rate per 100,000 that a release must stay under.")
+@click.option(
+    "--definition", required=True, help="What it is, in a sentence, for people and judges."
+)
+@click.option(
+    "--threshold",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Rate per 100,000 that a release must stay under.",
+)
 @with_operations
-def adopt(operations: "Operations", model: str, finding: str, name: str, definition: str, threshold: float | None) -> None:
+def adopt(
+    operations: "Operations",
+    model: str,
+    finding: str,
+    name: str,
+    definition: str,
+    threshold: float | None,
+) -> None:
     """Make FINDING of MODEL's novelty audit a behavior, and register MODEL again with it.
 
-    A difference (1, 2, ...) is graded by the proposed rule, which stands in behaviors.yaml afterwards: read it, and sharpen it before the
-    next forecast. What the judge found (j1, j2, ...) is graded by the judge.
+    A difference (1, 2, ...) is graded by the proposed rule, which stands in behaviors.yaml
+    afterwards: read it, and sharpen it before the next forecast. What the judge found (j1, j2, ...)
+    is graded by the judge.
     """
     from deploysim_assets.definitions import definitions
 
     project = operations.project
-    added: dict[str, Any] = {"name": name, "definition": definition} | _grader(operations, model, finding)
-    named = yaml.safe_load((project.home / CONFIG_FILE).read_text(encoding="utf-8")).get("behaviors", BEHAVIORS_FILE)
+    added: dict[str, Any] = {"name": name, "definition": definition} | _grader(
+        operations, model, finding
+    )
+    named = yaml.safe_load((project.home / CONFIG_FILE).read_text(encoding="utf-8")).get(
+        "behaviors", BEHAVIORS_FILE
+    )
     if not isinstance(named, str):
-        raise ProjectError(f"{project.home / CONFIG_FILE}: behaviors: the list stands in this file; move it to a file of its own, {BEHAVIORS_FILE}")
+        raise ProjectError(
+            f"{project.home / CONFIG_FILE}: behaviors: the list stands in this file; move it to "
+            f"a file of its own, {BEHAVIORS_FILE}"
+        )
     added |= {"threshold_per_100k": threshold} if threshold else {}
     Behavior.model_validate(added)
     before = (project.home / named).read_text(encoding="utf-8")
@@ -117,4 +179,7 @@ def adopt(operations: "Operations", model: str, finding: str, name: str, definit
     click.echo(f"{name} added to {project.home / named}")
     operations.definitions = definitions(operations.project)
     operations.register(model, f"adopted {name}, finding {finding} of the novelty audit")
-    click.echo(f"{model} is registered with it. `deploysim forecast {model}` grades it and seals anew; completions are not asked for again.")
+    click.echo(
+        f"{model} is registered with it. `deploysim forecast {model}` grades it and seals anew; "
+        "completions are not asked for again."
+    )

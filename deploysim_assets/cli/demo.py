@@ -1,4 +1,5 @@
-"""`deploysim demo`: four releases of a synthetic chat product are forecast, shipped and scored through the real assets."""
+"""`deploysim demo`: four releases of a synthetic chat product are forecast, shipped and scored
+through the real assets."""
 
 import contextlib
 import os
@@ -17,7 +18,15 @@ from rich.console import Console
 from deploysim_assets.forecast.rates import midp_interval
 from deploysim_assets.project import CONFIG_FILE, ProjectError
 from deploysim_assets.project_file import BEHAVIORS_FILE, load_project
-from deploysim_assets.report.tables import console, limits, observed, per_100k, rich_table, summary_lines, times
+from deploysim_assets.report.tables import (
+    console,
+    limits,
+    observed,
+    per_100k,
+    rich_table,
+    summary_lines,
+    times,
+)
 from deploysim_assets.synthetic.traffic import conversations, write_logs
 from deploysim_assets.synthetic.world import BEHAVIORS, RELEASES, true_rate
 
@@ -45,12 +54,20 @@ def synthetic_endpoint(seed: int) -> Generator[str]:
 
 
 def write_project(home: Path, base_url: str, max_prefixes: int, **extra: Any) -> None:
-    """Write deploysim.yaml and behaviors.yaml for the synthetic world; `extra` replaces top-level keys."""
+    """Write deploysim.yaml and behaviors.yaml for the synthetic world; `extra` replaces
+    top-level keys."""
     listed: list[dict[str, Any]] = []
     for release, predecessor in zip(RELEASES, (None, *RELEASES), strict=False):
-        entry: dict[str, Any] = {"model_version": release, "predecessor": predecessor, "logs": {"format": "openai_chat", "path": f"logs/{release}/*.jsonl"}}
+        entry: dict[str, Any] = {
+            "model_version": release,
+            "predecessor": predecessor,
+            "logs": {"format": "openai_chat", "path": f"logs/{release}/*.jsonl"},
+        }
         if predecessor:
-            entry["candidate"] = {"model": release, "params": {"temperature": 1.0, "max_tokens": 800}}
+            entry["candidate"] = {
+                "model": release,
+                "params": {"temperature": 1.0, "max_tokens": 800},
+            }
         listed.append(entry)
     config = {
         "releases": listed,
@@ -62,27 +79,41 @@ def write_project(home: Path, base_url: str, max_prefixes: int, **extra: Any) ->
     }
     behaviors: list[dict[str, Any]] = []
     for b in BEHAVIORS:
-        grader: dict[str, Any] = {"grader": "rule", "rule": b.rule} if b.rule else {"grader": "judge", "rubric": f"An example: {b.phrase}"}
+        grader: dict[str, Any] = (
+            {"grader": "rule", "rule": b.rule}
+            if b.rule
+            else {"grader": "judge", "rubric": f"An example: {b.phrase}"}
+        )
         behaviors.append({"name": b.name, "definition": b.definition, **grader})
     (home / CONFIG_FILE).write_text(yaml.safe_dump(config | extra, sort_keys=False))
-    (home / BEHAVIORS_FILE).write_text(yaml.safe_dump(behaviors, sort_keys=False, allow_unicode=True))
+    (home / BEHAVIORS_FILE).write_text(
+        yaml.safe_dump(behaviors, sort_keys=False, allow_unicode=True)
+    )
 
 
 def _fresh(home: Path) -> None:
     if home.exists() and any(home.iterdir()) and not (home / _MARKER).exists():
-        raise ProjectError(f"{home}: not empty, and not an earlier demo; name another folder with --home")
+        raise ProjectError(
+            f"{home}: not empty, and not an earlier demo; name another folder with --home"
+        )
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True)
     (home / _MARKER).touch()
 
 
-def ship(home: Path, release: str, count: int, seed: int, first: datetime, spacing: timedelta) -> None:
+def ship(
+    home: Path, release: str, count: int, seed: int, first: datetime, spacing: timedelta
+) -> None:
     """Let a release's production logs land: `count` conversations from `first` on."""
-    write_logs(home / "logs" / release / "traffic.jsonl", conversations(release, count, seed, first, spacing))
+    write_logs(
+        home / "logs" / release / "traffic.jsonl",
+        conversations(release, count, seed, first, spacing),
+    )
 
 
 def run_demo(home: Path, seed: int, count: int, tell: Callable[[str], None]) -> None:
-    """Build the world in `home`, take every release through forecast, shipping and scoring, and print it all beside the truth."""
+    """Build the world in `home`, take every release through forecast, shipping and scoring, and
+    print it all beside the truth."""
     start = time.monotonic()
     _fresh(home)
     os.environ["DEPLOYSIM_HOME"] = str(home)
@@ -100,39 +131,79 @@ def run_demo(home: Path, seed: int, count: int, tell: Callable[[str], None]) -> 
         with dg.DagsterInstance.get() as instance:
             operations = Operations(load_project(home), defs, instance, tell)
             tell(f"{RELEASES[0]} is in production: {count:,} conversations")
-            ship(home, RELEASES[0], count, seed, datetime.now(UTC) - timedelta(days=14), timedelta(minutes=5))
+            ship(
+                home,
+                RELEASES[0],
+                count,
+                seed,
+                datetime.now(UTC) - timedelta(days=14),
+                timedelta(minutes=5),
+            )
             for release in RELEASES[1:]:
-                tell(f"{release} is a candidate: forecast from the traffic of {operations.project.predecessor(release)}")
+                tell(
+                    f"{release} is a candidate: forecast from the traffic of "
+                    f"{operations.project.predecessor(release)}"
+                )
                 operations.forecast(release)
-                tell(f"{release} ships: {count:,} conversations of it land (production in fast motion)")
+                tell(
+                    f"{release} ships: {count:,} conversations of it land (production in fast "
+                    "motion)"
+                )
                 ship(home, release, count, seed, datetime.now(UTC), timedelta(microseconds=50))
                 operations.backfill([release])
             out = console()
             for release in RELEASES[1:]:
                 _print_release(out, operations.lake, release)
             _print_scorecard(out, operations.lake)
-    out.print(f"\nDone in {time.monotonic() - start:.0f} s. See it in Dagster's UI, with every table, plot and check:")
-    out.print(f"  cd {home} && DEPLOYSIM_HOME=$PWD DAGSTER_HOME=$PWD/.dagster dg dev -w workspace.yaml", soft_wrap=True, highlight=False)
+    out.print(
+        f"\nDone in {time.monotonic() - start:.0f} s. See it in Dagster's UI, with every table, "
+        "plot and check:"
+    )
+    out.print(
+        f"  cd {home} && DEPLOYSIM_HOME=$PWD DAGSTER_HOME=$PWD/.dagster dg dev -w workspace.yaml",
+        soft_wrap=True,
+        highlight=False,
+    )
 
 
 def _print_release(out: Console, lake: Any, release: str) -> None:
     scored = {row["behavior"]: row for row in lake.rows("calibration_report", release)}
     rows: list[list[str]] = []
     for behavior in BEHAVIORS:
-        row, estimate = scored[behavior.name], next(r for r in lake.rows("rate_estimates", release) if r["behavior"] == behavior.name)
+        row, estimate = (
+            scored[behavior.name],
+            next(r for r in lake.rows("rate_estimates", release) if r["behavior"] == behavior.name),
+        )
         rows.append(
             [
                 behavior.name,
-                observed(row["persistence_k"], row["persistence_n"], midp_interval(round(row["persistence_k"]), round(row["persistence_n"]))[1]),
-                observed(row["forecast_k"], row["forecast_n"], row["forecast_high"], row["forecast"]),
+                observed(
+                    row["persistence_k"],
+                    row["persistence_n"],
+                    midp_interval(round(row["persistence_k"]), round(row["persistence_n"]))[1],
+                ),
+                observed(
+                    row["forecast_k"], row["forecast_n"], row["forecast_high"], row["forecast"]
+                ),
                 limits(estimate["p95_low"], estimate["p95_high"]),
-                observed(row["realized_k"], row["realized_n"], row["realized_high"], row["realized"]),
+                observed(
+                    row["realized_k"], row["realized_n"], row["realized_high"], row["realized"]
+                ),
                 per_100k(true_rate(behavior, release)),
                 times(row["multiplicative_error"]) + ("" if row["resolved"] else "*"),
                 "yes" if row["in_95"] else "no",
             ]
         )
-    header = ("behavior", "before", "forecast", "95% forecast", "realized", "truth", "error", "in 95%")
+    header = (
+        "behavior",
+        "before",
+        "forecast",
+        "95% forecast",
+        "realized",
+        "truth",
+        "error",
+        "in 95%",
+    )
     out.print(rich_table(f"{release}: rates per 100,000 messages", header, rows))
 
 

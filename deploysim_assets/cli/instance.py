@@ -17,7 +17,8 @@ load_from:
 
 
 def dagster_home(home: Path) -> Path:
-    """DAGSTER_HOME, by default a folder in the project's home; made, with telemetry off, where it is not there yet."""
+    """DAGSTER_HOME, by default a folder in the project's home; made, with telemetry off, where
+    it is not there yet."""
     folder = Path(os.environ.get("DAGSTER_HOME") or home / ".dagster").resolve()
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "dagster.yaml").exists():

@@ -13,7 +13,9 @@ PAGE = Path(__file__).parent / "labeling_page.html"
 
 
 def _item(row: dict[str, str]) -> dict[str, Any]:
-    shown: dict[str, Any] = {name: row[name] for name in ("behavior", "definition", "rubric", "label")}
+    shown: dict[str, Any] = {
+        name: row[name] for name in ("behavior", "definition", "rubric", "label")
+    }
     return shown | {name: json.loads(row[name] or "null") for name in ("conversation", "reply")}
 
 
@@ -22,8 +24,15 @@ def application(sheet: Path, labeler: str) -> web.Application:
     rows = read_sheet(sheet)
 
     async def page(_: web.Request) -> web.Response:
-        policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"
-        return web.Response(text=PAGE.read_text(encoding="utf-8"), content_type="text/html", headers={"Content-Security-Policy": policy})
+        policy = (
+            "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+            "connect-src 'self'"
+        )
+        return web.Response(
+            text=PAGE.read_text(encoding="utf-8"),
+            content_type="text/html",
+            headers={"Content-Security-Policy": policy},
+        )
 
     async def items(_: web.Request) -> web.Response:
         return web.json_response([_item(row) for row in rows])

@@ -1,4 +1,5 @@
-"""What the command line does, as runs of the code location's own jobs on its own instance: they show in the UI like any other."""
+"""What the command line does, as runs of the code location's own jobs on its own instance: they
+show in the UI like any other."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -20,39 +21,86 @@ from deploysim_assets.lake import Lake
 from deploysim_assets.project import Project, ProjectError, Release
 
 _CORPUS = ("raw_logs", "deidentified_prefixes")
-_PRODUCTION = ("production_grades", "production_rate_counts", "production_flag_clusters", "realized_rates")
-_FORECAST = ("candidate_completions", "grades", "rate_counts", "flag_clusters", "paired_counts", "paired_clusters", "rate_estimates")
+_PRODUCTION = (
+    "production_grades",
+    "production_rate_counts",
+    "production_flag_clusters",
+    "realized_rates",
+)
+_FORECAST = (
+    "candidate_completions",
+    "grades",
+    "rate_counts",
+    "flag_clusters",
+    "paired_counts",
+    "paired_clusters",
+    "rate_estimates",
+)
 _ELICITATION = ("elicitation_completions", "elicitation_grades", "elicitation_profile")
 _REPLAY = ("self_completions", "self_grades", "self_paired_counts", "self_paired_clusters")
 
 
 class Operations:
-    """The project's jobs, run one after the other in this process. Say what happens through `tell`."""
+    """The project's jobs, run one after the other in this process. Say what happens through
+    `tell`."""
 
-    def __init__(self, project: Project, definitions: dg.Definitions, instance: dg.DagsterInstance, tell: Callable[[str], None]) -> None:
-        self.project, self.definitions, self.instance, self.tell = project, definitions, instance, tell
+    def __init__(
+        self,
+        project: Project,
+        definitions: dg.Definitions,
+        instance: dg.DagsterInstance,
+        tell: Callable[[str], None],
+    ) -> None:
+        self.project, self.definitions, self.instance, self.tell = (
+            project,
+            definitions,
+            instance,
+            tell,
+        )
         self.lake = Lake(project.home / "lake")
         close_dead_runs(instance)
 
-    def run(self, job: str, model: str | None, assets: Sequence[str], config: dict[str, Any] | None = None) -> None:
-        """Run some assets of a job for a partition; ProjectError with the first failed step's reason."""
+    def run(
+        self,
+        job: str,
+        model: str | None,
+        assets: Sequence[str],
+        config: dict[str, Any] | None = None,
+    ) -> None:
+        """Run some assets of a job for a partition; ProjectError with the first failed step's
+        reason."""
         self.tell(f"{f'{model}: ' if model else ''}{', '.join(assets)}")
         self._run_once(job, model, assets, config)
-        while model and (open_now := [a for a in assets if (a, model) in with_open_batches(self.project)]):
+        while model and (
+            open_now := [a for a in assets if (a, model) in with_open_batches(self.project)]
+        ):
             self._wait_for_batches(open_now[0], model)
             assets = assets[assets.index(open_now[0]) :]
             self._run_once(job, model, assets)
 
     def _wait_for_batches(self, asset: str, model: str) -> None:
-        """Until the provider has finished; interrupted, the batches go on, and a later run or the daemon collects them."""
+        """Until the provider has finished; interrupted, the batches go on, and a later run or
+        the daemon collects them."""
         endpoint = endpoint_of(self.project, asset)
-        self.tell(f"{model}: {asset}: waiting for the provider's batches (Ctrl-C is safe: run again to collect them)")
+        self.tell(
+            f"{model}: {asset}: waiting for the provider's batches (Ctrl-C is safe: run again to "
+            "collect them)"
+        )
         while any_open(journal_file(self.project.home, asset, model), endpoint):
             time.sleep(endpoint.batches.poll_seconds)
 
-    def _run_once(self, job: str, model: str | None, assets: Sequence[str], config: dict[str, Any] | None = None) -> None:
+    def _run_once(
+        self,
+        job: str,
+        model: str | None,
+        assets: Sequence[str],
+        config: dict[str, Any] | None = None,
+    ) -> None:
         result = self.definitions.resolve_job_def(job).execute_in_process(
-            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}, "ops": config or {}},
+            run_config={
+                "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+                "ops": config or {},
+            },
             instance=self.instance,
             partition_key=model,
             asset_selection=[dg.AssetKey(a) for a in assets],
@@ -63,32 +111,56 @@ class Operations:
             raise ProjectError(_failure(result))
 
     def report_log_files(self, model: str) -> None:
-        """Tell Dagster of a release's log files where they came or changed; ProjectError where there are none."""
+        """Tell Dagster of a release's log files where they came or changed; ProjectError where
+        there are none."""
         observed = observations(self.project, {}).get(model)
         if observed is None:
             path = self.project.release(model).logs.path
-            raise ProjectError(f"deploysim.yaml: releases: {model}: logs.path {path!r} matches no file; put the production logs of {model} there")
+            raise ProjectError(
+                f"deploysim.yaml: releases: {model}: logs.path {path!r} matches no file; put the "
+                f"production logs of {model} there"
+            )
         if reported(self.instance, model) != observed.fingerprint:
             self.instance.report_runless_asset_event(materialization(model, observed))
 
     def _to_make(self, model: str, assets: Sequence[str]) -> list[str]:
-        """The assets from the first on that is missing or whose last blocking checks did not pass: a rerun must not step over a red one."""
+        """The assets from the first on that is missing or whose last blocking checks did not
+        pass: a rerun must not step over a red one."""
         graph = self.definitions.resolve_asset_graph()
-        checks = [c for c in graph.asset_check_keys if c.asset_key.to_user_string() in assets and graph.get_check_spec(c).blocking]
-        latest = self.instance.event_log_storage.get_latest_asset_check_execution_by_key(checks, PartitionKeyFilter(key=model))
-        red = {c.asset_key.to_user_string() for c, r in latest.items() if r.status != AssetCheckExecutionRecordStatus.SUCCEEDED}
-        due = [i for i, asset in enumerate(assets) if asset in red or not self.lake.current(asset, model)]
+        checks = [
+            c
+            for c in graph.asset_check_keys
+            if c.asset_key.to_user_string() in assets and graph.get_check_spec(c).blocking
+        ]
+        latest = self.instance.event_log_storage.get_latest_asset_check_execution_by_key(
+            checks, PartitionKeyFilter(key=model)
+        )
+        red = {
+            c.asset_key.to_user_string()
+            for c, r in latest.items()
+            if r.status != AssetCheckExecutionRecordStatus.SUCCEEDED
+        }
+        due = [
+            i
+            for i, asset in enumerate(assets)
+            if asset in red or not self.lake.current(asset, model)
+        ]
         return list(assets[due[0] :]) if due else []
 
     def _corpus_is_current(self, model: str) -> bool:
         if self._to_make(model, _CORPUS):
             return False
-        return self.lake.stats("raw_logs", model)["fingerprint"] == observations(self.project, {})[model].fingerprint
+        return (
+            self.lake.stats("raw_logs", model)["fingerprint"]
+            == observations(self.project, {})[model].fingerprint
+        )
 
     def forecast(self, candidate: str, *, fresh: bool = False) -> None:
-        """Register the candidate, ask and grade it, and seal the forecast; what is there already is not made again.
+        """Register the candidate, ask and grade it, and seal the forecast; what is there already is
+        not made again.
 
-        With `fresh` the candidate is asked and graded anew, and what it was answered before is set aside.
+        With `fresh` the candidate is asked and graded anew, and what it was answered before is set
+        aside.
         """
         predecessor = self.project.predecessor(candidate)
         if fresh:
@@ -105,38 +177,60 @@ class Operations:
             self.run("self_replay", predecessor, _REPLAY)
         anew = fresh or self._registered_anew(candidate)
         self.run("forecast", candidate, _FORECAST if anew else self._to_make(candidate, _FORECAST))
-        # the judge is asked about novel behavior once: a new registration would word its request anew
-        ask_judge = self.project.exploration and (fresh or not self.lake.current("open_findings", candidate))
-        self.run("exploration", candidate, ["novel_behaviors", *(["open_findings"] if ask_judge else [])])
+        # the judge is asked about novel behavior once: a new registration would word its request
+        # anew
+        ask_judge = self.project.exploration and (
+            fresh or not self.lake.current("open_findings", candidate)
+        )
+        self.run(
+            "exploration", candidate, ["novel_behaviors", *(["open_findings"] if ask_judge else [])]
+        )
         if self.project.awareness:
             self.run("awareness", candidate, ["awareness_grades", "evaluation_awareness"])
         if self.project.elicitation:
             self.run("elicitation", candidate, _ELICITATION)
 
     def register(self, candidate: str, reason: str) -> None:
-        """Register the candidate on its predecessor's traffic as it is now; ProjectError where it was registered and no reason is given."""
+        """Register the candidate on its predecessor's traffic as it is now; ProjectError where
+        it was registered and no reason is given."""
         predecessor = self.project.predecessor(candidate)
         self.report_log_files(predecessor)
         if not self._corpus_is_current(predecessor):
             self.run("production", predecessor, _CORPUS)
-        self.run("forecast", candidate, ["preregistration"], {"preregistration": {"config": {"reason": reason}}})
+        self.run(
+            "forecast",
+            candidate,
+            ["preregistration"],
+            {"preregistration": {"config": {"reason": reason}}},
+        )
 
     def _registered_anew(self, candidate: str) -> bool:
         """Whether the grades rest on an earlier registration than the current one."""
-        if not (self.lake.current("preregistration", candidate) and self.lake.current("grades", candidate)):
+        if not (
+            self.lake.current("preregistration", candidate)
+            and self.lake.current("grades", candidate)
+        ):
             return False
-        return self.lake.stats("grades", candidate)["registration"] != Registration.load(self.lake, candidate).record_hash
+        return (
+            self.lake.stats("grades", candidate)["registration"]
+            != Registration.load(self.lake, candidate).record_hash
+        )
 
     def _graded_for(self, candidate: str, predecessor: str) -> bool:
         if self._to_make(predecessor, _PRODUCTION):
             return False
         wanted = Registration.load(self.lake, candidate).panel.grading_id
-        return any(row["grading_id"] == wanted for row in self.lake.rows("realized_rates", predecessor))
+        return any(
+            row["grading_id"] == wanted for row in self.lake.rows("realized_rates", predecessor)
+        )
 
     def _replayed_for(self, candidate: str, predecessor: str) -> bool:
         if self._to_make(predecessor, _REPLAY):
             return False
-        return Registration.load(self.lake, candidate).panel.grading_id in self.lake.stats("self_grades", predecessor)["gradings"]
+        return (
+            Registration.load(self.lake, candidate).panel.grading_id
+            in self.lake.stats("self_grades", predecessor)["gradings"]
+        )
 
     def backfill(self, models: Sequence[str]) -> None:
         """The production side of each model, and the score of its forecast where one was made."""
@@ -151,22 +245,37 @@ class Operations:
                 self.run("self_replay", model, _REPLAY)
                 if self.lake.current("calibration_report", model):
                     self.run("score", model, ["error_decomposition"])
-        if any(self.lake.current("calibration_report", r.model_version) for r in self.project.releases):
+        if any(
+            self.lake.current("calibration_report", r.model_version) for r in self.project.releases
+        ):
             self.run("summary", None, ["scorecard"])
 
 
 def _failure(result: dg.ExecuteInProcessResult) -> str:
-    """The red blocking checks, or the first failed step and why: an error of ours says what to mend."""
-    checks = [e.asset_check_evaluation_data for e in result.all_events if e.event_type_value == "ASSET_CHECK_EVALUATION"]
-    red = [f"{c.asset_key.to_user_string()}.{c.check_name}" for c in checks if not c.passed and c.blocking]
+    """The red blocking checks, or the first failed step and why: an error of ours says what to
+    mend."""
+    checks = [
+        e.asset_check_evaluation_data
+        for e in result.all_events
+        if e.event_type_value == "ASSET_CHECK_EVALUATION"
+    ]
+    red = [
+        f"{c.asset_key.to_user_string()}.{c.check_name}"
+        for c in checks
+        if not c.passed and c.blocking
+    ]
     if red:
-        return f"blocking checks failed: {', '.join(red)}; their numbers are in Dagster's UI, mend the corpus and run again"
+        return (
+            f"blocking checks failed: {', '.join(red)}; their numbers are in Dagster's UI, mend "
+            "the corpus and run again"
+        )
     for event in result.all_events:
         if event.is_step_failure and event.step_failure_data.error:
             error = event.step_failure_data.error
             while error.cause:
                 error = error.cause
-            return f"{event.step_key}: {error.message.strip().removeprefix('deploysim_assets.project.').removeprefix('ProjectError: ')}"
+            said = error.message.strip().removeprefix("deploysim_assets.project.")
+            return f"{event.step_key}: {said.removeprefix('ProjectError: ')}"
     return "the run failed; see it in Dagster's UI"
 
 
@@ -176,9 +285,13 @@ def next_step(operations: Operations, release: Release) -> str:
     logs = model in observations(operations.project, {})
     if release.predecessor and not lake.current("rate_estimates", model):
         ready = release.predecessor in observations(operations.project, {})
-        return f"deploysim forecast {model}" if ready else f"waits for logs of {release.predecessor}"
+        return (
+            f"deploysim forecast {model}" if ready else f"waits for logs of {release.predecessor}"
+        )
     if not logs:
         return f"waits for logs of {model}"
-    if not lake.current("realized_rates", model) or (release.predecessor and not lake.current("calibration_report", model)):
+    if not lake.current("realized_rates", model) or (
+        release.predecessor and not lake.current("calibration_report", model)
+    ):
         return f"deploysim backfill {model}"
     return "-"

@@ -1,4 +1,5 @@
-"""`deploysim plan`: how many prefixes a project needs for what it wants to know, what they cost, and where more stop helping."""
+"""`deploysim plan`: how many prefixes a project needs for what it wants to know, what they cost,
+and where more stop helping."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +12,8 @@ _UNSEEN_TOKENS = (600, 400)
 
 
 class Known(NamedTuple):
-    """What the project has seen of a behavior: its rate per message, and the design effect of its users."""
+    """What the project has seen of a behavior: its rate per message, and the design effect of
+    its users."""
 
     name: str
     rate: float
@@ -20,7 +22,8 @@ class Known(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """The answers: one row per behavior, the prefixes beyond which a forecast gains little, and the cost of one prefix."""
+    """The answers: one row per behavior, the prefixes beyond which a forecast gains little, and
+    the cost of one prefix."""
 
     rows: list[dict[str, Any]]
     tau: float
@@ -31,22 +34,30 @@ class Plan(NamedTuple):
 
 
 def known_behaviors(project: Project, lake: Lake) -> list[Known]:
-    """Each behavior with the rate that the latest graded release showed; 1 in 10,000 where none was graded."""
+    """Each behavior with the rate that the latest graded release showed; 1 in 10,000 where none
+    was graded."""
     found: dict[str, dict[str, Any]] = {}
     for release in project.releases:
         if lake.current("realized_rates", release.model_version):
-            found |= {row["behavior"]: row for row in lake.rows("realized_rates", release.model_version) if row["n"]}
+            found |= {
+                row["behavior"]: row
+                for row in lake.rows("realized_rates", release.model_version)
+                if row["n"]
+            }
     known: list[Known] = []
     for behavior in project.behaviors:
         row = found.get(behavior.name)
         rate = (row["k"] + 0.5) / (row["n"] + 1) if row else 1e-4
         threshold = behavior.threshold_per_100k / 1e5 if behavior.threshold_per_100k else None
-        known.append(Known(behavior.name, rate, max(1.0, (row or {}).get("design_effect") or 1.0), threshold))
+        known.append(
+            Known(behavior.name, rate, max(1.0, (row or {}).get("design_effect") or 1.0), threshold)
+        )
     return known
 
 
 def cost_per_prefix(project: Project, lake: Lake) -> tuple[float, float | None]:
-    """Tokens and money that one prefix takes (completion and grades), from what was billed so far; money is None without prices."""
+    """Tokens and money that one prefix takes (completion and grades), from what was billed so
+    far; money is None without prices."""
     tokens = money = 0.0
     prefixes = 0
     for release in project.releases:
@@ -62,9 +73,16 @@ def cost_per_prefix(project: Project, lake: Lake) -> tuple[float, float | None]:
 
 
 def make_plan(project: Project, lake: Lake, factor: float, ratio: float) -> Plan:
-    """Prefixes per behavior for a 95% interval of `factor` up and down, for its gate, and to tell `ratio` from the live model."""
+    """Prefixes per behavior for a 95% interval of `factor` up and down, for its gate, and to
+    tell `ratio` from the live model."""
     from deploysim_assets.forecast.estimate import scored
-    from deploysim_assets.forecast.planner import events_assured, events_for_ratio, events_needed, events_that_help, n_for_gate
+    from deploysim_assets.forecast.planner import (
+        events_assured,
+        events_for_ratio,
+        events_needed,
+        events_that_help,
+        n_for_gate,
+    )
     from deploysim_assets.forecast.predictive import error_model
 
     history = [
@@ -78,18 +96,24 @@ def make_plan(project: Project, lake: Lake, factor: float, ratio: float) -> Plan
     for known in known_behaviors(project, lake):
         gate = None
         if known.threshold and known.rate < known.threshold:
-            gate = int(n_for_gate(known.threshold, known.rate / known.threshold).n * known.design_effect)
+            gate = int(
+                n_for_gate(known.threshold, known.rate / known.threshold).n * known.design_effect
+            )
         rows.append(
             {
                 "behavior": known.name,
                 "rate": known.rate,
                 "design_effect": known.design_effect,
                 "for_precision": round(events_needed(factor, known.design_effect) / known.rate),
-                "for_precision_assured": round(events_assured(factor, known.design_effect) / known.rate),
+                "for_precision_assured": round(
+                    events_assured(factor, known.design_effect) / known.rate
+                ),
                 "for_gate": gate,
                 "gate_above": bool(known.threshold and known.rate >= known.threshold),
                 "for_comparison": round(events_for_ratio(ratio) * known.design_effect / known.rate),
-                "helps_forecast_until": round(events_that_help(tau) * known.design_effect / known.rate),
+                "helps_forecast_until": round(
+                    events_that_help(tau) * known.design_effect / known.rate
+                ),
             }
         )
     tokens, money = cost_per_prefix(project, lake)
@@ -103,8 +127,15 @@ def write_plot(plan: Plan, path: Path) -> None:
 
     endless = float("inf")
     sizes = [1e3 * 3_000 ** (i / 80) for i in range(81)]
-    widths = {r["behavior"]: [forecast_factor(n * r["rate"] / r["design_effect"], endless, plan.tau) for n in sizes] for r in plan.rows}
-    path.write_bytes(plan_plot(sizes, widths, forecast_factor(endless, endless, plan.tau), plan.prefixes_now))
+    widths = {
+        r["behavior"]: [
+            forecast_factor(n * r["rate"] / r["design_effect"], endless, plan.tau) for n in sizes
+        ]
+        for r in plan.rows
+    }
+    path.write_bytes(
+        plan_plot(sizes, widths, forecast_factor(endless, endless, plan.tau), plan.prefixes_now)
+    )
 
 
 def show_plan(plan: Plan, factor: float, ratio: float, prefixes: int) -> None:
@@ -113,13 +144,47 @@ def show_plan(plan: Plan, factor: float, ratio: float, prefixes: int) -> None:
 
     rows: list[list[str]] = []
     for row in plan.rows:
-        gate = "above it" if row["gate_above"] else "no threshold" if row["for_gate"] is None else f"{row['for_gate']:,}"
+        gate = (
+            "above it"
+            if row["gate_above"]
+            else "no threshold"
+            if row["for_gate"] is None
+            else f"{row['for_gate']:,}"
+        )
         sizes = (f"{row[name]:,}" for name in ("for_precision", "for_precision_assured"))
-        rows.append([row["behavior"], per_100k(row["rate"]), *sizes, gate, f"{row['for_comparison']:,}", f"{row['helps_forecast_until']:,}"])
-    header = ("behavior", "per 100k", f"within {factor:g}x", "with 80% assurance", "gate, 80% power", f"{ratio:g}x change", "helps forecast until")
+        rows.append(
+            [
+                row["behavior"],
+                per_100k(row["rate"]),
+                *sizes,
+                gate,
+                f"{row['for_comparison']:,}",
+                f"{row['helps_forecast_until']:,}",
+            ]
+        )
+    header = (
+        "behavior",
+        "per 100k",
+        f"within {factor:g}x",
+        "with 80% assurance",
+        "gate, 80% power",
+        f"{ratio:g}x change",
+        "helps forecast until",
+    )
     out = console()
     out.print(rich_table("Prefixes needed", header, rows))
-    learned = f"from {plan.scored} scored forecasts" if plan.scored else "the prior: nothing was scored yet"
-    out.print(f"Simulation error tau {plan.tau:.2f} ({learned}). Beyond the last column more prefixes help gates and comparisons, not the forecast.")
-    cost = "no prices in deploysim.yaml" if plan.money is None else f"{plan.money * prefixes:,.2f} in money"
+    learned = (
+        f"from {plan.scored} scored forecasts"
+        if plan.scored
+        else "the prior: nothing was scored yet"
+    )
+    out.print(
+        f"Simulation error tau {plan.tau:.2f} ({learned}). Beyond the last column more prefixes "
+        "help gates and comparisons, not the forecast."
+    )
+    cost = (
+        "no prices in deploysim.yaml"
+        if plan.money is None
+        else f"{plan.money * prefixes:,.2f} in money"
+    )
     out.print(f"{prefixes:,} prefixes: about {plan.tokens * prefixes:,.0f} tokens, {cost}.")

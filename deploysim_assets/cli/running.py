@@ -1,4 +1,5 @@
-"""What every command does around its own work: open the project and its Dagster instance, and say errors in one clear line."""
+"""What every command does around its own work: open the project and its Dagster instance, and
+say errors in one clear line."""
 
 import os
 from collections.abc import Callable
@@ -32,7 +33,8 @@ def clear_errors(command: Callable[P, None]) -> Callable[P, None]:
 
 
 def with_operations(command: "Callable[Concatenate[Operations, P], None]") -> Callable[P, None]:
-    """Open the project and its Dagster instance, as DEPLOYSIM_HOME and DAGSTER_HOME say, and hand them to the command."""
+    """Open the project and its Dagster instance, as DEPLOYSIM_HOME and DAGSTER_HOME say, and
+    hand them to the command."""
 
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:

@@ -1,4 +1,5 @@
-"""The audit of de-identification: recall on seeded canaries per type, script and container, and false hits on clean text."""
+"""The audit of de-identification: recall on seeded canaries per type, script and container, and
+false hits on clean text."""
 
 import random
 import re
@@ -14,13 +15,22 @@ from deploysim_assets.deidentify.surrogates import AREAS
 
 _PIECE = 5
 _SURROGATES_SHARE = (
-    *("example", "redacted", "4000000000000000", "192.0.2.", "198.51.100.", "203.0.113.", "2001:db8:"),
+    *(
+        "example",
+        "redacted",
+        "4000000000000000",
+        "192.0.2.",
+        "198.51.100.",
+        "203.0.113.",
+        "2001:db8:",
+    ),
     *(f"1{area}55501" for area in AREAS),
 )
 
 
 class Cell(NamedTuple):
-    """Recall of one type in one script and container, with its one-sided 95% lower bound. Quarantine counts as caught."""
+    """Recall of one type in one script and container, with its one-sided 95% lower bound.
+    Quarantine counts as caught."""
 
     type: str
     script: str
@@ -35,7 +45,11 @@ class Cell(NamedTuple):
     @property
     def lower(self) -> float:
         """Clopper-Pearson."""
-        return float(stats.beta.ppf(0.05, self.caught, self.planted - self.caught + 1)) if self.caught else 0.0
+        return (
+            float(stats.beta.ppf(0.05, self.caught, self.planted - self.caught + 1))
+            if self.caught
+            else 0.0
+        )
 
 
 def _pieces(text: str) -> set[str]:
@@ -49,10 +63,11 @@ def _words(message: dict[str, Any]) -> str:
 
 
 def leaked(value: str, bare: dict[str, Any], cleaned: list[dict[str, Any]]) -> bool:
-    """Whether five letters or digits in a row of a canary are left in every one of the cleaned messages.
+    """Whether five letters or digits in a row of a canary are left in every one of the cleaned
+    messages.
 
-    What the message holds without the canary does not count, nor does what all surrogates have in common; a chance likeness of
-    one surrogate does not stand in two messages with different ones.
+    What the message holds without the canary does not count, nor does what all surrogates have in
+    common; a chance likeness of one surrogate does not stand in two messages with different ones.
     """
     known = _pieces(_words(bare)).union(*(_pieces(shared) for shared in _SURROGATES_SHARE))
     return bool(_pieces(value).intersection(*(_pieces(_words(m)) for m in cleaned)) - known)
@@ -60,13 +75,20 @@ def leaked(value: str, bare: dict[str, Any], cleaned: list[dict[str, Any]]) -> b
 
 def _caught(scrubber: Scrubber, value: str, message: dict[str, Any], bare: dict[str, Any]) -> bool:
     try:
-        return not leaked(value, bare, [scrubber.scrub([message], scope).messages[0] for scope in ("canary-1", "canary-2")])
+        return not leaked(
+            value,
+            bare,
+            [scrubber.scrub([message], scope).messages[0] for scope in ("canary-1", "canary-2")],
+        )
     except Quarantined:
         return True
 
 
-def canary_recall(scrubber: Scrubber, seed: int, per_cell: int, corpus: list[str] | None = None) -> Iterator[Cell]:
-    """Plant `per_cell` canaries of every type, script and container, into texts of the corpus where one is given, and scrub them."""
+def canary_recall(
+    scrubber: Scrubber, seed: int, per_cell: int, corpus: list[str] | None = None
+) -> Iterator[Cell]:
+    """Plant `per_cell` canaries of every type, script and container, into texts of the corpus
+    where one is given, and scrub them."""
     for kind, value_of in CANARIES.items():
         for script, (before, after) in PROSE.items():
             for container, plant in CONTAINERS.items():
@@ -75,7 +97,9 @@ def canary_recall(scrubber: Scrubber, seed: int, per_cell: int, corpus: list[str
                 for _ in range(per_cell):
                     value = value_of(rng)
                     start = f"{rng.choice(corpus)}\n\n{before}" if corpus else before
-                    caught += _caught(scrubber, value, plant(value, start, after), plant("", start, after))
+                    caught += _caught(
+                        scrubber, value, plant(value, start, after), plant("", start, after)
+                    )
                 yield Cell(kind, script, container, per_cell, caught)
 
 

@@ -1,4 +1,5 @@
-"""The detectors that a policy asks for: 0 patterns and secrets, 1 plus gazetteer and cues, 2 plus statistical NER."""
+"""The detectors that a policy asks for: 0 patterns and secrets, 1 plus gazetteer and cues, 2
+plus statistical NER."""
 
 from typing import Protocol
 
@@ -11,18 +12,21 @@ class DetectionError(Exception):
 
 
 class Detector(Protocol):
-    """Finds identifiers of one kind. `spans` raises DetectionError where it could not scan the whole text."""
+    """Finds identifiers of one kind. `spans` raises DetectionError where it could not scan the
+    whole text."""
 
     name: str
     level: int
 
     def spans(self, text: str, language: str | None = None) -> list[Span]:
-        """Found entities, [start, end) in code points; `language` is what the log says of the conversation."""
+        """Found entities, [start, end) in code points; `language` is what the log says of the
+        conversation."""
         ...
 
 
 def detectors(policy: Deidentification) -> list[Detector]:
-    """One detector per level up to the policy's; ProjectError where a model does not load. It never falls back to a lower level."""
+    """One detector per level up to the policy's; ProjectError where a model does not load. It
+    never falls back to a lower level."""
     from deploysim_assets.deidentify.patterns import PatternDetector
 
     found: list[Detector] = [PatternDetector()]

@@ -1,4 +1,5 @@
-"""A text beside its UTF-8 form, so that many RE2 patterns search it without encoding it each time."""
+"""A text beside its UTF-8 form, so that many RE2 patterns search it without encoding it each
+time."""
 
 from functools import cached_property
 
@@ -6,7 +7,8 @@ import numpy as np
 
 
 class EncodedText:
-    """`data` is what RE2 searches; a lone surrogate stands there as a question mark, so that characters keep their count."""
+    """`data` is what RE2 searches; a lone surrogate stands there as a question mark, so that
+    characters keep their count."""
 
     def __init__(self, text: str) -> None:
         self.text = text

@@ -1,4 +1,5 @@
-"""The two secret keys: one for ids, so that joins and re-runs find the same rows, one for surrogates. Never in the lake."""
+"""The two secret keys: one for ids, so that joins and re-runs find the same rows, one for
+surrogates. Never in the lake."""
 
 import hmac
 import json
@@ -21,7 +22,8 @@ class Keys(NamedTuple):
     surrogates: bytes
 
     def identify(self, kind: str, *parts: str) -> str:
-        """A keyed hash of an id, 32 hex digits: equal ids of a kind give equal hashes, and nobody without the key can tell whose."""
+        """A keyed hash of an id, 32 hex digits: equal ids of a kind give equal hashes, and
+        nobody without the key can tell whose."""
         message = "\x1f".join((kind, *parts)).encode("utf-8", "surrogatepass")
         return hmac.new(self.ids, message, sha256).hexdigest()[:32]
 
@@ -32,7 +34,10 @@ def _checked(value: str, source: str) -> bytes:
     except ValueError:
         key = b""
     if len(key) < 32:
-        raise ProjectError(f"{source}: a key is at least 64 hex digits; make one with `python -c 'import secrets; print(secrets.token_hex(32))'`")
+        raise ProjectError(
+            f"{source}: a key is at least 64 hex digits; make one with `python -c 'import "
+            "secrets; print(secrets.token_hex(32))'`"
+        )
     return key
 
 
@@ -51,11 +56,14 @@ def create_key_file(home: Path) -> Path:
 def load_keys(home: Path, *, may_create: bool) -> Keys:
     """The keys from the environment, else from the key file.
 
-    With `may_create` (no de-identified table was written yet) a missing file is made.  Otherwise a missing key is a ProjectError:
-    a new one would cut every later row off from those already in the lake.
+    With `may_create` (no de-identified table was written yet) a missing file is made.  Otherwise a
+    missing key is a ProjectError: a new one would cut every later row off from those already in the
+    lake.
     """
     if all(os.environ.get(name) for name in _ENVIRONMENT.values()):
-        return Keys(**{field: _checked(os.environ[name], name) for field, name in _ENVIRONMENT.items()})
+        return Keys(
+            **{field: _checked(os.environ[name], name) for field, name in _ENVIRONMENT.items()}
+        )
     path = home / KEY_FILE
     if may_create:
         create_key_file(home)
@@ -64,8 +72,11 @@ def load_keys(home: Path, *, may_create: bool) -> Keys:
         return Keys(**{field: _checked(stored[field], str(path)) for field in _ENVIRONMENT})
     except FileNotFoundError:
         raise ProjectError(
-            f"{path}: the keys are missing, but the lake holds rows made with them; bring the file back, or set "
+            f"{path}: the keys are missing, but the lake holds rows made with them; bring the "
+            "file back, or set "
             f"{' and '.join(_ENVIRONMENT.values())} (a fresh lake gets a fresh key file by itself)"
         ) from None
     except (KeyError, ValueError) as wrong:
-        raise ProjectError(f"{path}: not a key file ({type(wrong).__name__}); bring the original back") from None
+        raise ProjectError(
+            f"{path}: not a key file ({type(wrong).__name__}); bring the original back"
+        ) from None

@@ -1,4 +1,5 @@
-"""Names and places by script, from Faker's lists: what the gazetteer knows, and what surrogates are drawn from."""
+"""Names and places by script, from Faker's lists: what the gazetteer knows, and what surrogates
+are drawn from."""
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
@@ -8,7 +9,19 @@ from functools import cache
 from typing import NamedTuple
 
 _LOCALES = {
-    "LATIN": ("en_US", "en_GB", "de_DE", "fr_FR", "es_ES", "it_IT", "pt_BR", "nl_NL", "sv_SE", "tr_TR", "en_IN"),
+    "LATIN": (
+        "en_US",
+        "en_GB",
+        "de_DE",
+        "fr_FR",
+        "es_ES",
+        "it_IT",
+        "pt_BR",
+        "nl_NL",
+        "sv_SE",
+        "tr_TR",
+        "en_IN",
+    ),
     "CYRILLIC": ("ru_RU", "uk_UA"),
     "GREEK": ("el_GR",),
     "HEBREW": ("he_IL",),
@@ -20,7 +33,10 @@ _LOCALES = {
 }
 _KANA = ("HIRAGANA", "KATAKANA")
 _PLACES = {
-    "LATIN": "Ashwick Brindleford Corvale Dunmarrow Elmsworth Farrowby Greyhaven Hollowmere Ivybridge Kestrelton Larkhaven Millbourne".split(),
+    "LATIN": (
+        "Ashwick Brindleford Corvale Dunmarrow Elmsworth Farrowby Greyhaven Hollowmere Ivybridge "
+        "Kestrelton Larkhaven Millbourne"
+    ).split(),
     "CYRILLIC": "Белозёрск Вершинино Глинское Дубравино Заречное Каменка Луговое Озёрное".split(),
     "CJK": "青山镇 白河村 东林镇 南桥镇 松园镇 云水村".split(),
     "ARABIC": "الواحة النخيل الربوة المنارة السهل".split(),
@@ -37,7 +53,8 @@ class Names(NamedTuple):
 
 
 def script_of(text: str) -> str:
-    """The script of the first letter, as the first word of its Unicode name; kana counts as CJK, anything unknown as Latin."""
+    """The script of the first letter, as the first word of its Unicode name; kana counts as CJK,
+    anything unknown as Latin."""
     for character in text:
         if character.isalpha():
             script = unicodedata.name(character, "").partition(" ")[0]
@@ -49,8 +66,13 @@ def script_of(text: str) -> str:
 def names(locale: str) -> Names:
     """The names of a locale."""
     provider = importlib.import_module(f"faker.providers.person.{locale}").Provider
-    first, last = tuple(dict.fromkeys(provider.first_names)), tuple(dict.fromkeys(provider.last_names))
-    return Names(first, last, frozenset(map(str.casefold, first)), frozenset(map(str.casefold, last)))
+    first, last = (
+        tuple(dict.fromkeys(provider.first_names)),
+        tuple(dict.fromkeys(provider.last_names)),
+    )
+    return Names(
+        first, last, frozenset(map(str.casefold, first)), frozenset(map(str.casefold, last))
+    )
 
 
 @cache
@@ -77,7 +99,8 @@ def _list_of(word: str, script: str) -> tuple[str, ...]:
 
 
 def other_name(word: str, number: int) -> str:
-    """Another name of the same script, kind (first or last) and locale as a name, in its case; chosen by `number`."""
+    """Another name of the same script, kind (first or last) and locale as a name, in its case;
+    chosen by `number`."""
     script = script_of(word)
     found = _list_of(word, script)
     chosen = found[number % len(found)]

@@ -1,4 +1,5 @@
-"""Level 2: statistical named-entity recognition through presidio, with models from local folders. Nothing is ever downloaded."""
+"""Level 2: statistical named-entity recognition through presidio, with models from local
+folders. Nothing is ever downloaded."""
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # pyright: reportArgumentType=false
@@ -37,7 +38,9 @@ def _spacy(path: str) -> Recognize:
 def _transformers(path: str) -> Recognize:
     from presidio_analyzer.predefined_recognizers import HuggingFaceNerRecognizer
 
-    recognizer = HuggingFaceNerRecognizer(model_name=path, tokenizer_name=path, threshold=_THRESHOLD)
+    recognizer = HuggingFaceNerRecognizer(
+        model_name=path, tokenizer_name=path, threshold=_THRESHOLD
+    )
     recognizer.load()
     return lambda text: recognizer.analyze(text, list(TYPES), None)
 
@@ -45,7 +48,12 @@ def _transformers(path: str) -> Recognize:
 def _gliner(path: str) -> Recognize:
     from presidio_analyzer.predefined_recognizers import GLiNERRecognizer
 
-    labels = {"person": "PERSON", "name": "PERSON", "location": "LOCATION", "street address": "ADDRESS"}
+    labels = {
+        "person": "PERSON",
+        "name": "PERSON",
+        "location": "LOCATION",
+        "street address": "ADDRESS",
+    }
     recognizer: Any = GLiNERRecognizer(model_name=path, entity_mapping=labels, threshold=_THRESHOLD)
     recognizer.load()
     return lambda text: recognizer.analyze(text, list(TYPES), None)
@@ -65,13 +73,16 @@ class NerDetector:
                 self._models[language.casefold()] = load(path)
             except (OSError, ValueError, ImportError) as wrong:
                 raise ProjectError(
-                    f"deploysim.yaml: deidentification.ner.models.{language}: {Path(path)} does not load as a {policy.engine} model "
+                    f"deploysim.yaml: deidentification.ner.models.{language}: {Path(path)} does "
+                    f"not load as a {policy.engine} model "
                     f"({type(wrong).__name__}); name the folder of a saved model"
                 ) from wrong
 
     def spans(self, text: str, language: str | None = None) -> list[Span]:
         """PERSON, LOCATION and ADDRESS spans; DetectionError where no model reads the language."""
-        recognize = self._models.get((language or "").casefold()) or self._models.get(EVERY_LANGUAGE)
+        recognize = self._models.get((language or "").casefold()) or self._models.get(
+            EVERY_LANGUAGE
+        )
         if recognize is None:
             raise DetectionError("unsupported_language")
         copy = scan_copy(text)

@@ -1,4 +1,5 @@
-"""Level 0 detection: presidio's recognizers without a model and without the network, and our own rules, behind one gate pass."""
+"""Level 0 detection: presidio's recognizers without a model and without the network, and our own
+rules, behind one gate pass."""
 
 # pyright: reportArgumentType=false, reportMissingTypeStubs=false, reportUnknownMemberType=false, reportIncompatibleMethodOverride=false
 # pyright: reportUnknownParameterType=false, reportMissingParameterType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -26,12 +27,15 @@ from deploysim_assets.deidentify.phones import REGIONS, FastPhoneRecognizer
 from deploysim_assets.deidentify.rules import SPLIT_TYPES, Span, rule_spans
 from deploysim_assets.deidentify.scan_copy import ScanCopy, joined_lines, scan_copy
 
-FLAGS = regex.IGNORECASE | regex.MULTILINE | regex.DOTALL | regex.ASCII  # ASCII: else CJK text has no boundary next to an identifier
+FLAGS = (
+    regex.IGNORECASE | regex.MULTILINE | regex.DOTALL | regex.ASCII
+)  # ASCII: else CJK text has no boundary next to an identifier
 THRESHOLD = 0.35
 
 
 class AnyDomainEmail(EmailRecognizer):
-    """Keeps addresses in domains that the public-suffix list does not know (corp.internal), and asks no list, hence no network."""
+    """Keeps addresses in domains that the public-suffix list does not know (corp.internal), and
+    asks no list, hence no network."""
 
     def validate_result(self, pattern_text):
         return None
@@ -48,11 +52,17 @@ class AddressNotSlice(IpRecognizer):
 
 _HEX2, _HEX4 = "[0-9A-Fa-f]{2}", "[0-9A-Fa-f]{4}"
 _GATES = {
-    AnyDomainEmail: r"[!#$%&'*+/=?^_`{|}~A-Za-z0-9-]@[A-Za-z0-9_]+(?:-+[A-Za-z0-9_]+)*\.[A-Za-z0-9_]",
+    AnyDomainEmail: (
+        r"[!#$%&'*+/=?^_`{|}~A-Za-z0-9-]@[A-Za-z0-9_]+(?:-+[A-Za-z0-9_]+)*\.[A-Za-z0-9_]"
+    ),
     CreditCardRecognizer: r"[13456][0-9]{3}[- ]?[0-9]{3,4}[- ]?[0-9]{3,4}[- ]?[0-9]{3}",
-    AddressNotSlice: r"(?:[0-9]{1,3}\.){3}[0-9]|::[0-9A-Fa-f]|[0-9A-Fa-f]::|(?:[0-9A-Fa-f]{1,4}:){7}",
+    AddressNotSlice: (
+        r"(?:[0-9]{1,3}\.){3}[0-9]|::[0-9A-Fa-f]|[0-9A-Fa-f]::|(?:[0-9A-Fa-f]{1,4}:){7}"
+    ),
     UsSsnRecognizer: r"[0-9]{3}[- .][0-9]{2}[- .][0-9]{4}",
-    IbanRecognizer: rf"(?i)(?:{'|'.join(sorted(regex_per_country))})[0-9]{{2}}(?:[ -]?[A-Z0-9]{{4}}){{2}}",
+    IbanRecognizer: (
+        rf"(?i)(?:{'|'.join(sorted(regex_per_country))})[0-9]{{2}}(?:[ -]?[A-Z0-9]{{4}}){{2}}"
+    ),
     CryptoRecognizer: r"(?i)(?:bc1|[13])[a-zA-HJ-NP-Z0-9]{25}",
     MacAddressRecognizer: rf"{_HEX2}[:-](?:{_HEX2}[:-]){{4}}{_HEX2}|{_HEX4}\.{_HEX4}\.{_HEX4}",
 }
@@ -61,15 +71,25 @@ _MAY_HOLD_SPACES = (CreditCardRecognizer, UsSsnRecognizer, IbanRecognizer)
 
 
 def _window(recognizer: type[EntityRecognizer]) -> Any:
-    """The word, or the line for what is written with spaces, that holds all a find can: presidio's own pattern is tried on these only."""
+    """The word, or the line for what is written with spaces, that holds all a find can:
+    presidio's own pattern is tried on these only."""
     around = r"[^\n]*" if recognizer in _MAY_HOLD_SPACES else r"\S*"
     return re2.compile(f"{around}(?:{_GATES[recognizer]}){around}")
 
 
 def recognizers() -> list[EntityRecognizer]:
-    """Presidio's recognizers as level 0 uses them; the phone recognizer is presidio's, result for result."""
+    """Presidio's recognizers as level 0 uses them; the phone recognizer is presidio's, result
+    for result."""
     found: list[EntityRecognizer] = [FastPhoneRecognizer(supported_regions=REGIONS)]
-    for kind in (AnyDomainEmail, CreditCardRecognizer, AddressNotSlice, UsSsnRecognizer, IbanRecognizer, CryptoRecognizer, MacAddressRecognizer):
+    for kind in (
+        AnyDomainEmail,
+        CreditCardRecognizer,
+        AddressNotSlice,
+        UsSsnRecognizer,
+        IbanRecognizer,
+        CryptoRecognizer,
+        MacAddressRecognizer,
+    ):
         recognizer = kind()
         recognizer.global_regex_flags = FLAGS
         found.append(recognizer)
@@ -77,11 +97,13 @@ def recognizers() -> list[EntityRecognizer]:
 
 
 _RUNS_ON = {"API_KEY": 6, "JWT": 6, "PHONE_NUMBER": 3}
-"""Types whose first line often passes for a whole one, and the length that its rest on the next line has at least."""
+"""Types whose first line often passes for a whole one, and the length that its rest on the next
+line has at least."""
 
 
 class _TimeOuts(logging.Handler):
-    """Counts presidio's skipped patterns: on a time-out it logs a line and goes on, which would pass an unscanned text as clean."""
+    """Counts presidio's skipped patterns: on a time-out it logs a line and goes on, which would
+    pass an unscanned text as clean."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -102,12 +124,15 @@ class PatternDetector:
         self._phones = next(r for r in found if isinstance(r, FastPhoneRecognizer))
         self._recognizers = [(_window(type(r)), r) for r in found if r is not self._phones]
         log = logging.getLogger("presidio-analyzer")
-        log.handlers[:] = [timeouts := _TimeOuts()]  # the IBAN recognizer logs text that it could not validate
+        log.handlers[:] = [
+            timeouts := _TimeOuts()
+        ]  # the IBAN recognizer logs text that it could not validate
         log.propagate = False
         self._timeouts = timeouts
 
     def spans(self, text: str, language: str | None = None) -> list[Span]:
-        """All entities of a text, overlapping ones included; DetectionError where a pattern timed out."""
+        """All entities of a text, overlapping ones included; DetectionError where a pattern
+        timed out."""
         copy = scan_copy(text)
         try:
             encoded = EncodedText(copy.text)
@@ -119,20 +144,33 @@ class PatternDetector:
         return sorted(places)
 
     def presidio_spans(self, encoded: EncodedText, *, bare_numbers: bool = True) -> list[Span]:
-        """What presidio's recognizers find in a text, each run only where its gate lets it match at all."""
+        """What presidio's recognizers find in a text, each run only where its gate lets it match
+        at all."""
         before = self._timeouts.count
-        found = [(0, result) for result in self._phones.analyze_encoded(encoded, bare_numbers=bare_numbers)]
+        found = [
+            (0, result)
+            for result in self._phones.analyze_encoded(encoded, bare_numbers=bare_numbers)
+        ]
         for window, recognizer in self._recognizers:
             for hit in window.finditer(encoded.data):
                 start, end = encoded.index(hit.start()), encoded.index(hit.end())
-                found += [(start, r) for r in recognizer.analyze(encoded.text[start:end], recognizer.supported_entities, None) or ()]
+                found += [
+                    (start, r)
+                    for r in recognizer.analyze(
+                        encoded.text[start:end], recognizer.supported_entities, None
+                    )
+                    or ()
+                ]
         if self._timeouts.count != before:
             raise DetectionError("time_out")
-        return [Span(at + r.start, at + r.end, r.entity_type) for at, r in found if r.score >= THRESHOLD]
+        return [
+            Span(at + r.start, at + r.end, r.entity_type) for at, r in found if r.score >= THRESHOLD
+        ]
 
     @staticmethod
     def _across_lines(copy: ScanCopy, found: set[Span]) -> set[Span]:
-        """Identifiers that a line break cuts in two: found in the joined text, over a seam, where none of its type was found whole.
+        """Identifiers that a line break cuts in two: found in the joined text, over a seam, where
+        none of its type was found whole.
 
         A key or a phone number is taken to run on where the next line's start looks like its rest.
         """
@@ -147,6 +185,8 @@ class PatternDetector:
             start, end = joined.original(s.start, s.end)
             whole = any(f.type == s.type and start < f.end and f.start < end for f in found)
             tail = joined.text[seam : s.end]
-            if not whole or (len(tail) >= _RUNS_ON.get(s.type, len(tail) + 1) and not tail.islower()):
+            if not whole or (
+                len(tail) >= _RUNS_ON.get(s.type, len(tail) + 1) and not tail.islower()
+            ):
                 spans.add(Span(start, end, s.type))
         return spans

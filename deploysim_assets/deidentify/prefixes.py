@@ -1,4 +1,5 @@
-"""Sampled conversations -> de-identified prefixes: scrubbed whole, cut at the drawn user turns, quarantined where not cleared."""
+"""Sampled conversations -> de-identified prefixes: scrubbed whole, cut at the drawn user turns,
+quarantined where not cleared."""
 
 import multiprocessing
 import os
@@ -41,18 +42,27 @@ class Cut(NamedTuple):
 
 
 def cut_prefixes(chunk: list[Drawn], keys: Keys, scrubber: Scrubber) -> Cut:
-    """De-identify the conversations of a chunk and cut each after its drawn turns. A pure function of its arguments."""
+    """De-identify the conversations of a chunk and cut each after its drawn turns. A pure
+    function of its arguments."""
     cut = Cut([], [])
     for conversation, turns in chunk:
         conversation_key = keys.identify("conversation", conversation["conversation_id"])
         user = conversation["user_id"]
         user_key = keys.identify("user", user) if user is not None else conversation_key
-        ids = {turn: keys.identify("prefix", conversation["conversation_id"], str(turn.turn_index)) for turn in turns}
+        ids = {
+            turn: keys.identify("prefix", conversation["conversation_id"], str(turn.turn_index))
+            for turn in turns
+        }
         try:
             last = max(turn.turn_index for turn in turns)
-            scrubbed = scrubber.scrub(conversation["messages"][: last + 2], conversation_key, conversation["language"])
+            scrubbed = scrubber.scrub(
+                conversation["messages"][: last + 2], conversation_key, conversation["language"]
+            )
         except Quarantined as why:
-            cut.quarantined.extend({"prefix_id": i, "conversation_key": conversation_key, "reason": str(why)} for i in ids.values())
+            cut.quarantined.extend(
+                {"prefix_id": i, "conversation_key": conversation_key, "reason": str(why)}
+                for i in ids.values()
+            )
             continue
         for turn, prefix_id in ids.items():
             reply = scrubbed.messages[turn.turn_index + 1]
@@ -70,8 +80,12 @@ def cut_prefixes(chunk: list[Drawn], keys: Keys, scrubber: Scrubber) -> Cut:
                     "language": conversation["language"],
                     "training_allowed": conversation["training_allowed"],
                     "messages": scrubbed.messages[: turn.turn_index + 1],
-                    "production_completion": {k: reply[k] for k in ("content", "reasoning", "tool_calls")},
-                    "entities": [{"type": kind, "count": count} for kind, count in sorted(entities.items())],
+                    "production_completion": {
+                        k: reply[k] for k in ("content", "reasoning", "tool_calls")
+                    },
+                    "entities": [
+                        {"type": kind, "count": count} for kind, count in sorted(entities.items())
+                    ],
                     "deid_level": scrubber.level,
                 }
             )
@@ -98,8 +112,11 @@ def _chunks(drawn: Iterable[Drawn]) -> Iterator[list[Drawn]]:
         yield chunk
 
 
-def deidentified(drawn: Iterable[Drawn], keys: Keys, policy: Deidentification, workers: int | None = None) -> Iterator[Cut]:
-    """All conversations through worker processes, in order; the result does not depend on their number.
+def deidentified(
+    drawn: Iterable[Drawn], keys: Keys, policy: Deidentification, workers: int | None = None
+) -> Iterator[Cut]:
+    """All conversations through worker processes, in order; the result does not depend on their
+    number.
 
     A single chunk is done in this process: starting workers would take longer.
     """

@@ -1,4 +1,5 @@
-"""Our own level 0 rules, where presidio's recognizers leak: boundaries, separators, checksums, secrets, encoded addresses."""
+"""Our own level 0 rules, where presidio's recognizers leak: boundaries, separators, checksums,
+secrets, encoded addresses."""
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
@@ -22,7 +23,8 @@ class Span(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """A pattern in two forms: its core for RE2, which is linear in the text, and the whole with look-around, tried where a core begins."""
+    """A pattern in two forms: its core for RE2, which is linear in the text, and the whole with
+    look-around, tried where a core begins."""
 
     type: str
     core: Any
@@ -34,7 +36,8 @@ class Rule(NamedTuple):
     """The match starts where its first group, a look-behind, does."""
 
     def spans(self, encoded: EncodedText) -> Iterator[Span]:
-        """The rule's finds, those of `pattern.finditer`; a time-out raises TimeoutError, so that it cannot pass for clean."""
+        """The rule's finds, those of `pattern.finditer`; a time-out raises TimeoutError, so that
+        it cannot pass for clean."""
         text, at = encoded.text, 0
         while hit := self.core.search(encoded.data, at):
             start = encoded.index(hit.start()) + len(self.lead)
@@ -53,10 +56,14 @@ IBAN_LENGTHS = {
     for country, length in (
         pair.split("=")
         for pair in """
-        AD=24 AE=23 AL=28 AT=20 AZ=28 BA=20 BE=16 BG=22 BH=22 BR=29 BY=28 CH=21 CR=22 CY=28 CZ=24 DE=22 DK=18 DO=28 EE=20 EG=29
-        ES=24 FI=18 FO=18 FR=27 GB=22 GE=22 GI=23 GL=18 GR=27 GT=28 HR=21 HU=28 IE=22 IL=23 IQ=23 IS=26 IT=27 JO=30 KW=30 KZ=20
-        LB=28 LC=32 LI=21 LT=20 LU=20 LV=21 LY=25 MC=27 MD=24 ME=22 MK=19 MR=27 MT=31 MU=30 NL=18 NO=15 PK=24 PL=28 PS=29 PT=25
-        QA=29 RO=24 RS=22 SA=24 SC=31 SE=24 SI=19 SK=24 SM=27 ST=25 SV=28 TL=23 TN=24 TR=26 UA=29 VA=22 VG=24 XK=20
+        AD=24 AE=23 AL=28 AT=20 AZ=28 BA=20 BE=16 BG=22 BH=22 BR=29 BY=28 CH=21 CR=22 CY=28 CZ=24
+        DE=22 DK=18 DO=28 EE=20 EG=29
+        ES=24 FI=18 FO=18 FR=27 GB=22 GE=22 GI=23 GL=18 GR=27 GT=28 HR=21 HU=28 IE=22 IL=23 IQ=23
+        IS=26 IT=27 JO=30 KW=30 KZ=20
+        LB=28 LC=32 LI=21 LT=20 LU=20 LV=21 LY=25 MC=27 MD=24 ME=22 MK=19 MR=27 MT=31 MU=30 NL=18
+        NO=15 PK=24 PL=28 PS=29 PT=25
+        QA=29 RO=24 RS=22 SA=24 SC=31 SE=24 SI=19 SK=24 SM=27 ST=25 SV=28 TL=23 TN=24 TR=26 UA=29
+        VA=22 VG=24 XK=20
         """.split()
     )
 }
@@ -71,8 +78,13 @@ def luhn(text: str) -> bool:
 
 
 def _is_card(found: str) -> bool:
-    """A card: its separators group it as cards are written, or the checksum holds. Mistyped cards are still cards."""
-    return luhn(found) or bool(regex.fullmatch(r"[2-6][0-9]{3}(?:[^0-9][0-9]{4}){3}|3[47][0-9]{2}[^0-9][0-9]{6}[^0-9][0-9]{5}", found))
+    """A card: its separators group it as cards are written, or the checksum holds. Mistyped
+    cards are still cards."""
+    return luhn(found) or bool(
+        regex.fullmatch(
+            r"[2-6][0-9]{3}(?:[^0-9][0-9]{4}){3}|3[47][0-9]{2}[^0-9][0-9]{6}[^0-9][0-9]{5}", found
+        )
+    )
 
 
 def _is_iban(found: str) -> bool:
@@ -95,7 +107,12 @@ def entropy(text: str) -> float:
 
 def _is_secret(found: str) -> bool:
     value = regex.split(r"[:=]\s*[\"']?", found, maxsplit=1)[-1].strip("\"'")
-    return len(value) >= 8 and entropy(value) >= 2.5 and bool(regex.search(r"[0-9]", value)) and bool(regex.search(r"[A-Za-z]", value))
+    return (
+        len(value) >= 8
+        and entropy(value) >= 2.5
+        and bool(regex.search(r"[0-9]", value))
+        and bool(regex.search(r"[A-Za-z]", value))
+    )
 
 
 def iban(country: str, body: str) -> str:
@@ -105,16 +122,29 @@ def iban(country: str, body: str) -> str:
 
 
 def _iban_pattern() -> str:
-    """One alternative per length: a run that took the next word with it would fail its checksum and leak."""
+    """One alternative per length: a run that took the next word with it would fail its checksum
+    and leak."""
     by_length: dict[int, list[str]] = {}
     for country, length in IBAN_LENGTHS.items():
         by_length.setdefault(length, []).append(country)
-    parts = [rf"(?:{'|'.join(c)})[0-9]{{2}}(?:[ -]?[0-9A-Z]){{{length - 4}}}" for length, c in by_length.items()]
+    parts = [
+        rf"(?:{'|'.join(c)})[0-9]{{2}}(?:[ -]?[0-9A-Z]){{{length - 4}}}"
+        for length, c in by_length.items()
+    ]
     return rf"(?i:{'|'.join(parts)})"
 
 
-def _rule(kind: str, core: str, holds: Callable[[str], bool] = lambda found: True, *, before: str = "", after: str = "", lead: str = "") -> Rule:
-    """A rule without groups. RE2 knows no look-around, so `before` and `after` are left to the second look."""
+def _rule(
+    kind: str,
+    core: str,
+    holds: Callable[[str], bool] = lambda found: True,
+    *,
+    before: str = "",
+    after: str = "",
+    lead: str = "",
+) -> Rule:
+    """A rule without groups. RE2 knows no look-around, so `before` and `after` are left to the
+    second look."""
     return Rule(kind, re2.compile(lead + core), regex.compile(before + core + after), holds, lead)
 
 
@@ -127,21 +157,78 @@ _OCTET = "(?:25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])"
 
 RULES = (
     # from the @ outwards: a search for the mailbox first would try every word of the text
-    Rule("EMAIL_ADDRESS", re2.compile(_DOMAIN), regex.compile(rf"(?<=({_MAILBOX}+)){_DOMAIN}"), back=True),
-    _rule("EMAIL_ADDRESS", r"(?i)[a-z0-9._+-]{1,64} ?[\[({] ?at ?[\])}] ?[a-z0-9-]{1,64}(?:(?: ?[\[({] ?dot ?[\])}] ?|\.)[a-z0-9-]{1,64})+"),
-    _rule("CREDIT_CARD", r"(?:4|5[0-9]|6[0-9]|3[0-9]|2[2-7])(?:[ .\-]{0,2}[0-9]){11,17}", _is_card, **_NOT_IN_NUMBER),
+    Rule(
+        "EMAIL_ADDRESS",
+        re2.compile(_DOMAIN),
+        regex.compile(rf"(?<=({_MAILBOX}+)){_DOMAIN}"),
+        back=True,
+    ),
+    _rule(
+        "EMAIL_ADDRESS",
+        r"(?i)[a-z0-9._+-]{1,64} ?[\[({] ?at ?[\])}] ?[a-z0-9-]{1,64}(?:(?: ?[\[({] ?dot ?[\])}] "
+        r"?|\.)[a-z0-9-]{1,64})+",
+    ),
+    _rule(
+        "CREDIT_CARD",
+        r"(?:4|5[0-9]|6[0-9]|3[0-9]|2[2-7])(?:[ .\-]{0,2}[0-9]){11,17}",
+        _is_card,
+        **_NOT_IN_NUMBER,
+    ),
     _rule("IBAN_CODE", _iban_pattern(), _is_iban, before=r"(?<![0-9A-Za-z])", after="(?![0-9])"),
-    _rule("IP_ADDRESS", rf"(?:{_OCTET}\.){{3}}{_OCTET}", before=r"(?<![0-9.])", after=r"(?![0-9])(?!\.[0-9])"),
-    _rule("IP_ADDRESS", r"(?:[0-9A-Fa-f]{1,4}:){7}[0-9A-Fa-f]{1,4}", before=r"(?<![0-9A-Fa-f:])", after=r"(?![0-9A-Fa-f:])"),
-    _rule("US_SSN", r"[0-8][0-9]{2}(?:-[0-9]{2}-|\.[0-9]{2}\.| [0-9]{2} )[0-9]{4}", _is_ssn, **_NOT_IN_NUMBER),
-    _rule("US_SSN", r"(?i)(?:ssn|social security(?: number)?)[^0-9\n]{0,12}[0-9]{9}", after="(?![0-9])"),
-    _rule("PHONE_NUMBER", r"\+[1-9](?:[ ().\-/]{0,2}[0-9]){7,14}", before=r"(?<![0-9A-Za-z])", after="(?![0-9])"),
-    _rule("PHONE_NUMBER", r"\(?[2-9][0-9]{2}\)?[\- .]{1,2}[2-9][0-9]{2}[\- .][0-9]{4}", **_NOT_IN_NUMBER),
-    _rule("API_KEY", r"(?:sk|pk|rk)[-_](?:[A-Za-z0-9]{1,40}[-_]){0,4}[A-Za-z0-9]{16,}", before=r"(?<![A-Za-z0-9])"),
-    _rule("API_KEY", r"gh[pousr]_[A-Za-z0-9]{30,}|glpat-[A-Za-z0-9_-]{20,}|xox[abeoprs]-[A-Za-z0-9-]{10,}|hf_[A-Za-z0-9]{30,}|npm_[A-Za-z0-9]{36}"),
-    _rule("API_KEY", r"(?:AKIA|ASIA)[0-9A-Z]{16}|AIza[A-Za-z0-9_-]{35}|SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}|dop_v1_[a-f0-9]{64}", **_NOT_IN_WORD),
+    _rule(
+        "IP_ADDRESS",
+        rf"(?:{_OCTET}\.){{3}}{_OCTET}",
+        before=r"(?<![0-9.])",
+        after=r"(?![0-9])(?!\.[0-9])",
+    ),
+    _rule(
+        "IP_ADDRESS",
+        r"(?:[0-9A-Fa-f]{1,4}:){7}[0-9A-Fa-f]{1,4}",
+        before=r"(?<![0-9A-Fa-f:])",
+        after=r"(?![0-9A-Fa-f:])",
+    ),
+    _rule(
+        "US_SSN",
+        r"[0-8][0-9]{2}(?:-[0-9]{2}-|\.[0-9]{2}\.| [0-9]{2} )[0-9]{4}",
+        _is_ssn,
+        **_NOT_IN_NUMBER,
+    ),
+    _rule(
+        "US_SSN",
+        r"(?i)(?:ssn|social security(?: number)?)[^0-9\n]{0,12}[0-9]{9}",
+        after="(?![0-9])",
+    ),
+    _rule(
+        "PHONE_NUMBER",
+        r"\+[1-9](?:[ ().\-/]{0,2}[0-9]){7,14}",
+        before=r"(?<![0-9A-Za-z])",
+        after="(?![0-9])",
+    ),
+    _rule(
+        "PHONE_NUMBER",
+        r"\(?[2-9][0-9]{2}\)?[\- .]{1,2}[2-9][0-9]{2}[\- .][0-9]{4}",
+        **_NOT_IN_NUMBER,
+    ),
+    _rule(
+        "API_KEY",
+        r"(?:sk|pk|rk)[-_](?:[A-Za-z0-9]{1,40}[-_]){0,4}[A-Za-z0-9]{16,}",
+        before=r"(?<![A-Za-z0-9])",
+    ),
+    _rule(
+        "API_KEY",
+        r"gh[pousr]_[A-Za-z0-9]{30,}|glpat-[A-Za-z0-9_-]{20,}|xox[abeoprs]-[A-Za-z0-9-]{10,}|hf_[A-Za-z0-9]{30,}|npm_[A-Za-z0-9]{36}",
+    ),
+    _rule(
+        "API_KEY",
+        r"(?:AKIA|ASIA)[0-9A-Z]{16}|AIza[A-Za-z0-9_-]{35}|SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}|dop_v1_[a-f0-9]{64}",
+        **_NOT_IN_WORD,
+    ),
     _rule("JWT", r"eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"),
-    Rule("PRIVATE_KEY", re2.compile(_KEY_START), regex.compile(rf"(?s){_KEY_START}.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)")),
+    Rule(
+        "PRIVATE_KEY",
+        re2.compile(_KEY_START),
+        regex.compile(rf"(?s){_KEY_START}.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"),
+    ),
     _rule("URL_CREDENTIALS", r"[^\s/@:]+:[^\s/@]+@[^\s/?#]+", lead="://"),
     _rule(
         "SECRET",
@@ -152,7 +239,9 @@ RULES = (
 """In the order in which they are tried."""
 
 _RARE = frozenset({"API_KEY", "JWT", "PRIVATE_KEY", "URL_CREDENTIALS", "SECRET", "US_SSN"})
-_ANY_RARE = re2.compile("|".join(f"(?:{rule.core.pattern})" for rule in RULES if rule.type in _RARE))
+_ANY_RARE = re2.compile(
+    "|".join(f"(?:{rule.core.pattern})" for rule in RULES if rule.type in _RARE)
+)
 
 
 def rule_spans(encoded: EncodedText) -> Iterator[Span]:
@@ -163,5 +252,16 @@ def rule_spans(encoded: EncodedText) -> Iterator[Span]:
             yield from rule.spans(encoded)
 
 
-SPLIT_TYPES = frozenset({"EMAIL_ADDRESS", "CREDIT_CARD", "IBAN_CODE", "API_KEY", "JWT", "US_SSN", "PHONE_NUMBER", "IP_ADDRESS"})
+SPLIT_TYPES = frozenset(
+    {
+        "EMAIL_ADDRESS",
+        "CREDIT_CARD",
+        "IBAN_CODE",
+        "API_KEY",
+        "JWT",
+        "US_SSN",
+        "PHONE_NUMBER",
+        "IP_ADDRESS",
+    }
+)
 """What is also looked for across a line break."""

@@ -1,4 +1,5 @@
-"""The copy of a text that is scanned: what hides an identifier from a pattern is undone, and every place leads back to the original."""
+"""The copy of a text that is scanned: what hides an identifier from a pattern is undone, and
+every place leads back to the original."""
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
 
@@ -10,13 +11,23 @@ from typing import NamedTuple
 import re2
 
 _AS_THEY_ARE = frozenset("：！（），；？［］＂＇＜＞｛｝")
-"""Marks of Chinese and Japanese prose that no identifier holds; a plain colon would run into the address behind it."""
+"""Marks of Chinese and Japanese prose that no identifier holds; a plain colon would run into the
+address behind it."""
 
 
 def _hiding_characters() -> list[tuple[int, int]]:
     """Ranges of the characters that NFKC changes or that are invisible (category Cf)."""
-    codes = (*range(0x80, 0xD800), *range(0xE000, 0x10000), *range(0x1D400, 0x1D800), *range(0xE0000, 0xE0080))
-    changed = (c for c in codes if unicodedata.normalize("NFKC", chr(c)) != chr(c) or unicodedata.category(chr(c)) == "Cf")
+    codes = (
+        *range(0x80, 0xD800),
+        *range(0xE000, 0x10000),
+        *range(0x1D400, 0x1D800),
+        *range(0xE0000, 0xE0080),
+    )
+    changed = (
+        c
+        for c in codes
+        if unicodedata.normalize("NFKC", chr(c)) != chr(c) or unicodedata.category(chr(c)) == "Cf"
+    )
     runs: list[tuple[int, int]] = [(0, 0)]
     for code in changed:
         if chr(code) in _AS_THEY_ARE:
@@ -30,13 +41,18 @@ def _hiding_characters() -> list[tuple[int, int]]:
 
 _ESCAPES = r"\\u[0-9a-fA-F]{4}|%[2-7][0-9a-fA-F]|%[c-fC-F][0-9a-fA-F](?:%[89abAB][0-9a-fA-F])+"
 _CHARACTERS = _hiding_characters()
-_HIDING = re.compile(f"[{''.join(f'{re.escape(chr(a))}-{re.escape(chr(b))}' for a, b in _CHARACTERS)}]|{_ESCAPES}")
-_HIDES = re2.compile("[" + "".join(rf"\x{{{a:x}}}-\x{{{b:x}}}" for a, b in _CHARACTERS) + f"]|{_ESCAPES}")
+_HIDING = re.compile(
+    f"[{''.join(f'{re.escape(chr(a))}-{re.escape(chr(b))}' for a, b in _CHARACTERS)}]|{_ESCAPES}"
+)
+_HIDES = re2.compile(
+    "[" + "".join(rf"\x{{{a:x}}}-\x{{{b:x}}}" for a, b in _CHARACTERS) + f"]|{_ESCAPES}"
+)
 """The same, to tell in one pass whether there is anything to do."""
 
 
 class ScanCopy(NamedTuple):
-    """A text to scan. `starts[i]` and `ends[i]` are where its i-th character came from; None where the copy is the original."""
+    """A text to scan. `starts[i]` and `ends[i]` are where its i-th character came from; None
+    where the copy is the original."""
 
     text: str
     starts: list[int] | None = None
@@ -58,7 +74,8 @@ def _decoded(piece: str) -> str:
 
 
 def scan_copy(text: str) -> ScanCopy:
-    """Full-width forms and other compatibility characters as plain ones (NFKC), escapes such as %40 decoded, invisible ones left out."""
+    """Full-width forms and other compatibility characters as plain ones (NFKC), escapes such as
+    %40 decoded, invisible ones left out."""
     if not _HIDES.search(text.encode(errors="replace")):
         return ScanCopy(text)
     out: list[str] = []
@@ -86,7 +103,8 @@ def scan_copy(text: str) -> ScanCopy:
 
 
 class JoinedLines(NamedTuple):
-    """A text with its line breaks taken out. The part after `seams[i]` came from `kept[i]` on in the copy."""
+    """A text with its line breaks taken out. The part after `seams[i]` came from `kept[i]` on in
+    the copy."""
 
     text: str
     copy: ScanCopy
@@ -110,7 +128,8 @@ class JoinedLines(NamedTuple):
 def joined_lines(copy: ScanCopy) -> JoinedLines | None:
     """The copy without its line breaks and what indents the next line; None for a text of one line.
 
-    A blank line stays a break (it ends a thought), as does one before an @ (code puts it at a line's start).
+    A blank line stays a break (it ends a thought), as does one before an @ (code puts it at a
+    line's start).
     """
     lines = copy.text.split("\n")
     if len(lines) == 1:

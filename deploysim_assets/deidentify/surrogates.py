@@ -1,4 +1,5 @@
-"""Realistic replacements in reserved ranges: the same original gives the same surrogate within a conversation, never across two."""
+"""Realistic replacements in reserved ranges: the same original gives the same surrogate within a
+conversation, never across two."""
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportMissingParameterType=false, reportUnknownParameterType=false
 
@@ -16,7 +17,8 @@ from deploysim_assets.deidentify.rules import IBAN_LENGTHS, iban, luhn
 
 _TITLES = frozenset(
     """
-    mr mrs ms miss dr prof sir herr frau mme mlle monsieur madame senor senora señor señora sr sra signor signora
+    mr mrs ms miss dr prof sir herr frau mme mlle monsieur madame senor senora señor señora sr sra
+    signor signora
     de del della di da dos van von der den la le el al bin ben
     """.split()
 )
@@ -65,11 +67,22 @@ def _token(number: int) -> str:
 
 
 def _person(text: str, draw: Draw) -> str:
-    """Every word of a name by itself, so that a first name alone, the whole name and a mailbox made of both stay one person's."""
+    """Every word of a name by itself, so that a first name alone, the whole name and a mailbox
+    made of both stay one person's."""
     if script_of(text) == "CJK" and " " not in text and len(text) > 1:
         cut = 2 if text[:2].casefold() in last_names("CJK") else 1
-        return _person(text[:cut], draw) + _person(text[cut:], draw) if len(text) > cut else _name(text, draw)
-    return re.sub(r"[^\W\d_]{2,}|^[^\W\d_]$", lambda word: word.group() if word.group().casefold() in _TITLES else _name(word.group(), draw), text)
+        return (
+            _person(text[:cut], draw) + _person(text[cut:], draw)
+            if len(text) > cut
+            else _name(text, draw)
+        )
+    return re.sub(
+        r"[^\W\d_]{2,}|^[^\W\d_]$",
+        lambda word: (
+            word.group() if word.group().casefold() in _TITLES else _name(word.group(), draw)
+        ),
+        text,
+    )
 
 
 def _name(word: str, draw: Draw) -> str:
@@ -77,17 +90,30 @@ def _name(word: str, draw: Draw) -> str:
 
 
 def _address(text: str, draw: Draw) -> str:
-    words = re.sub(r"[^\W\d_]{3,}", lambda w: w.group() if _STREET.fullmatch(w.group()) or w.group().islower() else _name(w.group(), draw), text)
+    words = re.sub(
+        r"[^\W\d_]{3,}",
+        lambda w: (
+            w.group()
+            if _STREET.fullmatch(w.group()) or w.group().islower()
+            else _name(w.group(), draw)
+        ),
+        text,
+    )
     return re.sub(r"\d+", lambda n: str(draw("HOUSE", n.group()) % 180 + 1), words)
 
 
 def _mailbox(text: str, draw: Draw) -> str:
-    """The words of the mailbox as those of a name, and a number that tells two mailboxes of one person apart."""
-    quotes = text[: len(text) - len(text.lstrip("'`*\""))]  # legal in a mailbox, yet in prose they are quotation marks
+    """The words of the mailbox as those of a name, and a number that tells two mailboxes of one
+    person apart."""
+    quotes = text[
+        : len(text) - len(text.lstrip("'`*\""))
+    ]  # legal in a mailbox, yet in prose they are quotation marks
     words = re.findall(r"[^\W\d_]{3,}", text.partition("@")[0])[:2] or ["mailbox"]
     number = draw("EMAIL_ADDRESS", text.removeprefix(quotes))
     local = ".".join(_plain(_name(word.lower(), draw)) or _BASE32[number & 31] for word in words)
-    return f"{quotes}{local}{number >> 16 & 0xFFF}@example.{('com', 'org', 'net')[number >> 32 & 1]}"
+    return (
+        f"{quotes}{local}{number >> 16 & 0xFFF}@example.{('com', 'org', 'net')[number >> 32 & 1]}"
+    )
 
 
 def _plain(name: str) -> str:
@@ -96,7 +122,8 @@ def _plain(name: str) -> str:
 
 
 def make_surrogate(entity_type: str, text: str, draw: Draw) -> str:
-    """A stand-in of the entity's shape; `draw` gives a number (256 bits) for a kind and a text. Unknown types get an opaque token."""
+    """A stand-in of the entity's shape; `draw` gives a number (256 bits) for a kind and a text.
+    Unknown types get an opaque token."""
     number = draw(entity_type, text)
     match entity_type:
         case "EMAIL_ADDRESS":
@@ -108,7 +135,9 @@ def make_surrogate(entity_type: str, text: str, draw: Draw) -> str:
         case "ADDRESS":
             return _address(text, draw)
         case "PHONE_NUMBER":
-            national = f"555-01{number % 100:02d}"  # the range kept for fiction in the North American plan
+            national = (
+                f"555-01{number % 100:02d}"  # the range kept for fiction in the North American plan
+            )
             area = AREAS[number >> 8 & 7]
             return f"+1 {area}-{national}" if text.startswith("+") else f"{area}-{national}"
         case "CREDIT_CARD":
@@ -118,7 +147,9 @@ def make_surrogate(entity_type: str, text: str, draw: Draw) -> str:
         case "IP_ADDRESS":
             return _ip(number, text)
         case "US_SSN":
-            return _in_shape(f"666{number % 99 + 1:02d}{number >> 8 & 0xFFF:04d}", text)  # area 666 was never issued
+            return _in_shape(
+                f"666{number % 99 + 1:02d}{number >> 8 & 0xFFF:04d}", text
+            )  # area 666 was never issued
         case "MAC_ADDRESS":
             return f"00-00-5E-00-53-{number & 0xFF:02X}"  # RFC 7042
         case "URL_CREDENTIALS":
@@ -139,7 +170,8 @@ def keyed_draw(key: bytes, scope: str) -> Draw:
 
 
 class Placeholders:
-    """Numbered placeholders of one conversation: <PERSON_1>, <EMAIL_ADDRESS_2>. A part of a name counts as the name."""
+    """Numbered placeholders of one conversation: <PERSON_1>, <EMAIL_ADDRESS_2>. A part of a name
+    counts as the name."""
 
     def __init__(self) -> None:
         self._known: dict[str, list[frozenset[str]]] = {}
@@ -147,7 +179,11 @@ class Placeholders:
     def __call__(self, entity_type: str, text: str) -> str:
         """The placeholder of an entity."""
         folded = unicodedata.normalize("NFKC", text).casefold().strip()
-        words = frozenset(re.findall(r"\w+", folded)) if entity_type == "PERSON" else frozenset((folded,))
+        words = (
+            frozenset(re.findall(r"\w+", folded))
+            if entity_type == "PERSON"
+            else frozenset((folded,))
+        )
         known = self._known.setdefault(entity_type, [])
         for i, seen in enumerate(known):
             if words <= seen or (entity_type == "PERSON" and seen <= words):
@@ -158,7 +194,8 @@ class Placeholders:
 
 
 class Replace(Operator):
-    """presidio-anonymizer's operator over a function of entity type and text: `make_surrogate` with its draw, or a `Placeholders`."""
+    """presidio-anonymizer's operator over a function of entity type and text: `make_surrogate`
+    with its draw, or a `Placeholders`."""
 
     def operate(self, text: str | None = None, params: dict[str, Any] | None = None) -> str:
         assert text is not None and params is not None

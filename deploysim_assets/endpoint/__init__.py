@@ -1,1 +1,2 @@
-"""Asking models: requests, retries, the journal that makes an answer last. Knows nothing of what is asked."""
+"""Asking models: requests, retries, the journal that makes an answer last. Knows nothing of what
+is asked."""

@@ -21,7 +21,10 @@ def ask(
     account: Account,
     log: Callable[[str], None] | None = None,
 ) -> Outcome:
-    """Ask for every answer that the journal does not hold yet; BatchesPendingError where batches are with the provider."""
+    """Ask for every answer that the journal does not hold yet; BatchesPendingError where batches
+    are with the provider."""
     if endpoint.mode == "batch":
-        return ask_batched(requests, endpoint, journal, journal_file, follow_up, account=account, log=log)
+        return ask_batched(
+            requests, endpoint, journal, journal_file, follow_up, account=account, log=log
+        )
     return ask_all(requests, endpoint, journal, follow_up, account=account, log=log)

@@ -1,4 +1,5 @@
-"""The provider's batch endpoint: requests go up as files, answers come down within a day; ids are journalled so that a restart re-attaches."""
+"""The provider's batch endpoint: requests go up as files, answers come down within a day; ids
+are journalled so that a restart re-attaches."""
 
 import io
 import time
@@ -11,7 +12,15 @@ import orjson
 from deploysim_assets.endpoint.budget import Account
 from deploysim_assets.endpoint.client import FollowUp, Outcome, api_key, ask_all
 from deploysim_assets.endpoint.journal import BATCHES, Journal, lines, open_journal
-from deploysim_assets.endpoint.wire import PATHS, MalformedError, Refusal, answer, filtered, request_key, sent_body
+from deploysim_assets.endpoint.wire import (
+    PATHS,
+    MalformedError,
+    Refusal,
+    answer,
+    filtered,
+    request_key,
+    sent_body,
+)
 from deploysim_assets.project import Endpoint
 
 _FINISHED = ("completed", "expired", "cancelled", "failed")
@@ -22,7 +31,10 @@ class BatchesPendingError(Exception):
     """Batches are with the provider. Nothing failed: come back for their answers."""
 
     def __init__(self, open_batches: int, requests: int) -> None:
-        super().__init__(f"{open_batches} batches with {requests:,} requests are with the provider; their answers are collected when they are done")
+        super().__init__(
+            f"{open_batches} batches with {requests:,} requests are with the provider; their "
+            "answers are collected when they are done"
+        )
 
 
 class Batch(NamedTuple):
@@ -38,7 +50,8 @@ def batches_file(journal_file: Path) -> Path:
 
 
 def submitted(journal_file: Path) -> tuple[list[Batch], set[str]]:
-    """The batches of a journal whose answers were not collected yet, and the keys of all requests that ever were in one."""
+    """The batches of a journal whose answers were not collected yet, and the keys of all
+    requests that ever were in one."""
     open_batches: dict[str, Batch] = {}
     keys: set[str] = set()
     path = batches_file(journal_file)
@@ -55,24 +68,46 @@ def submitted(journal_file: Path) -> tuple[list[Batch], set[str]]:
 def _client(endpoint: Endpoint) -> Any:
     import openai
 
-    return openai.OpenAI(base_url=endpoint.base_url, api_key=api_key(endpoint), max_retries=endpoint.max_retries, timeout=endpoint.timeout_seconds)
+    return openai.OpenAI(
+        base_url=endpoint.base_url,
+        api_key=api_key(endpoint),
+        max_retries=endpoint.max_retries,
+        timeout=endpoint.timeout_seconds,
+    )
 
 
 def any_open(journal_file: Path, endpoint: Endpoint) -> bool:
     """Whether the provider still works on a batch of this journal: one cheap request per batch."""
     open_batches, _ = submitted(journal_file)
     with _client(endpoint) as client:
-        return any(client.batches.retrieve(batch.id).status not in _FINISHED for batch in open_batches)
+        return any(
+            client.batches.retrieve(batch.id).status not in _FINISHED for batch in open_batches
+        )
 
 
-def _chunks(requests: Iterable[dict[str, Any]], endpoint: Endpoint) -> Iterator[tuple[list[str], bytes]]:
+def _chunks(
+    requests: Iterable[dict[str, Any]], endpoint: Endpoint
+) -> Iterator[tuple[list[str], bytes]]:
     """Files of requests within the provider's limits of count and size."""
     keys: list[str] = []
     file = io.BytesIO()
     for body in requests:
         key = request_key(body)
-        row = orjson.dumps({"custom_id": key, "method": "POST", "url": f"/v1{PATHS[endpoint.api]}", "body": sent_body(body, endpoint.api)}) + b"\n"
-        if keys and (len(keys) >= endpoint.batches.max_requests or file.tell() + len(row) > endpoint.batches.max_megabytes * 1e6):
+        row = (
+            orjson.dumps(
+                {
+                    "custom_id": key,
+                    "method": "POST",
+                    "url": f"/v1{PATHS[endpoint.api]}",
+                    "body": sent_body(body, endpoint.api),
+                }
+            )
+            + b"\n"
+        )
+        if keys and (
+            len(keys) >= endpoint.batches.max_requests
+            or file.tell() + len(row) > endpoint.batches.max_megabytes * 1e6
+        ):
             yield keys, file.getvalue()
             keys, file = [], io.BytesIO()
         keys.append(key)
@@ -81,19 +116,38 @@ def _chunks(requests: Iterable[dict[str, Any]], endpoint: Endpoint) -> Iterator[
         yield keys, file.getvalue()
 
 
-def _submit(client: Any, endpoint: Endpoint, record: Journal, requests: Iterable[dict[str, Any]]) -> tuple[int, int]:
+def _submit(
+    client: Any, endpoint: Endpoint, record: Journal, requests: Iterable[dict[str, Any]]
+) -> tuple[int, int]:
     count = total = 0
     for keys, content in _chunks(requests, endpoint):
         file = client.files.create(file=("requests.jsonl", content), purpose="batch")
-        batch = client.batches.create(input_file_id=file.id, endpoint=f"/v1{PATHS[endpoint.api]}", completion_window=_WINDOW)
-        record.put({"key": request_key({"submitted": batch.id}), "state": "submitted", "batch": batch.id, "requests": keys})
+        batch = client.batches.create(
+            input_file_id=file.id, endpoint=f"/v1{PATHS[endpoint.api]}", completion_window=_WINDOW
+        )
+        record.put(
+            {
+                "key": request_key({"submitted": batch.id}),
+                "state": "submitted",
+                "batch": batch.id,
+                "requests": keys,
+            }
+        )
         record.sync()
         count, total = count + 1, total + len(keys)
     return count, total
 
 
-def _collect(client: Any, endpoint: Endpoint, batch: Batch, journal: Journal, account: Account, models: dict[str, str]) -> tuple[bool, int]:
-    """Journal a finished batch's answers; whether it is finished, and how many came. Failed rows stay unanswered."""
+def _collect(
+    client: Any,
+    endpoint: Endpoint,
+    batch: Batch,
+    journal: Journal,
+    account: Account,
+    models: dict[str, str],
+) -> tuple[bool, int]:
+    """Journal a finished batch's answers; whether it is finished, and how many came. Failed rows
+    stay unanswered."""
     found = client.batches.retrieve(batch.id)
     if found.status not in _FINISHED:
         return False, 0
@@ -146,8 +200,8 @@ def ask_batched(
 ) -> Outcome:
     """`ask_all` through the batch endpoint: submits what is missing, and collects on a later call.
 
-    Raises BatchesPendingError while the provider works.  What failed in a batch, or expired with it, is asked for online, as are
-    follow-ups: each request is batched once.
+    Raises BatchesPendingError while the provider works.  What failed in a batch, or expired with
+    it, is asked for online, as are follow-ups: each request is batched once.
     """
     with _client(endpoint) as client, open_journal(batches_file(journal_file)) as record:
         open_batches, batched = submitted(journal_file)
@@ -157,7 +211,13 @@ def ask_batched(
             finished, answered = _collect(client, endpoint, batch, journal, account, models)
             came += answered
             if finished:
-                record.put({"key": request_key({"collected": batch.id}), "state": "collected", "batch": batch.id})
+                record.put(
+                    {
+                        "key": request_key({"collected": batch.id}),
+                        "state": "collected",
+                        "batch": batch.id,
+                    }
+                )
                 record.sync()
             else:
                 waiting += len(batch.requests)

@@ -1,4 +1,5 @@
-"""What asking costs: estimates before, a running total, and a cap at which a run stops so that a later one can go on."""
+"""What asking costs: estimates before, a running total, and a cap at which a run stops so that a
+later one can go on."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,20 +15,33 @@ _GUESSED_COMPLETION = 500
 
 
 class BudgetError(ProjectError):
-    """The cap was reached. What was answered is journalled; a run with a higher cap goes on from it."""
+    """The cap was reached. What was answered is journalled; a run with a higher cap goes on from
+    it."""
 
 
 def estimated_tokens(body: dict[str, Any]) -> tuple[int, int]:
-    """Prompt and completion tokens of a request before it is sent: four characters a token, and the request's own limit or 500."""
-    prompt = sum(len(m["content"]) for m in body["messages"] if isinstance(m.get("content"), str)) // _CHARACTERS_PER_TOKEN
+    """Prompt and completion tokens of a request before it is sent: four characters a token, and
+    the request's own limit or 500."""
+    prompt = (
+        sum(len(m["content"]) for m in body["messages"] if isinstance(m.get("content"), str))
+        // _CHARACTERS_PER_TOKEN
+    )
     limit = body.get("max_tokens") or body.get("max_completion_tokens")
     return prompt + 1, min(int(limit), _GUESSED_COMPLETION) if limit else _GUESSED_COMPLETION
 
 
 class Account:
-    """Tokens and money of one endpoint: what earlier runs spent, what this one does, and the cap over both."""
+    """Tokens and money of one endpoint: what earlier runs spent, what this one does, and the cap
+    over both."""
 
-    def __init__(self, prices: dict[str, Price], budget: Budget | None = None, *, spent_tokens: int = 0, spent_money: float = 0.0) -> None:
+    def __init__(
+        self,
+        prices: dict[str, Price],
+        budget: Budget | None = None,
+        *,
+        spent_tokens: int = 0,
+        spent_money: float = 0.0,
+    ) -> None:
         self._prices, self._budget = prices, budget
         self._before = spent_tokens, spent_money
         self.prompt_tokens = self.completion_tokens = 0
@@ -48,7 +62,14 @@ class Account:
         prompt, completion = estimated_tokens(body)
         money = self.price(body["model"], prompt, completion)
         if self._budget:
-            tokens_then = self._before[0] + self.prompt_tokens + self.completion_tokens + self._reserved_tokens + prompt + completion
+            tokens_then = (
+                self._before[0]
+                + self.prompt_tokens
+                + self.completion_tokens
+                + self._reserved_tokens
+                + prompt
+                + completion
+            )
             money_then = self._before[1] + self.money + self._reserved_money + money
             self._check("tokens", self._budget.tokens, tokens_then)
             self._check("money", self._budget.money, money_then)
@@ -57,9 +78,14 @@ class Account:
 
     def _check(self, name: str, cap: float | None, then: float) -> None:
         if cap is not None and then > cap:
-            spent = self._before[0] + self.prompt_tokens + self.completion_tokens if name == "tokens" else self._before[1] + self.money
+            spent = (
+                self._before[0] + self.prompt_tokens + self.completion_tokens
+                if name == "tokens"
+                else self._before[1] + self.money
+            )
             raise BudgetError(
-                f"deploysim.yaml: endpoint.budget.{name}: {cap:,.6g} is reached ({spent:,.6g} spent, the rest is set aside for requests under way); "
+                f"deploysim.yaml: endpoint.budget.{name}: {cap:,.6g} is reached ({spent:,.6g} "
+                "spent, the rest is set aside for requests under way); "
                 "what was answered is kept: raise the cap and run again"
             )
 
@@ -71,13 +97,17 @@ class Account:
         if answered:
             self.prompt_tokens += answered["prompt_tokens"]
             self.completion_tokens += answered["completion_tokens"]
-            self.money += self.price(body["model"], answered["prompt_tokens"], answered["completion_tokens"])
+            self.money += self.price(
+                body["model"], answered["prompt_tokens"], answered["completion_tokens"]
+            )
 
     def settle_batched(self, model: str, answered: dict[str, Any]) -> None:
         """Charge an answer that came from a batch."""
         self.prompt_tokens += answered["prompt_tokens"]
         self.completion_tokens += answered["completion_tokens"]
-        self.money += self.price(model, answered["prompt_tokens"], answered["completion_tokens"], batched=True)
+        self.money += self.price(
+            model, answered["prompt_tokens"], answered["completion_tokens"], batched=True
+        )
 
 
 def open_account(project: Project) -> Account:
@@ -86,7 +116,12 @@ def open_account(project: Project) -> Account:
     if budget is None:
         return Account(project.prices)
     folder = project.home / "journal"
-    files = [p for kind in ("*.jsonl", "*.replaced") for p in folder.rglob(kind) if not p.name.endswith(BATCHES)]
+    files = [
+        p
+        for kind in ("*.jsonl", "*.replaced")
+        for p in folder.rglob(kind)
+        if not p.name.endswith(BATCHES)
+    ]
     tokens, money = spent(files, project.prices)
     return Account(project.prices, budget, spent_tokens=tokens, spent_money=money)
 
@@ -97,7 +132,9 @@ def spent(journals: Iterable[Path], prices: dict[str, Price]) -> tuple[int, floa
     for path in journals:
         for line in lines(path):
             row: dict[str, Any] = orjson.loads(line)
-            if "prompt_tokens" not in row or row.get("copied"):  # copied: another partition paid for it
+            if "prompt_tokens" not in row or row.get(
+                "copied"
+            ):  # copied: another partition paid for it
                 continue
             used = row["prompt_tokens"], row["completion_tokens"]
             tokens += sum(used)
@@ -118,7 +155,12 @@ class Spent(Protocol):
 
 
 def costs(run: Spent, journal: Path, prices: dict[str, Price]) -> dict[str, float]:
-    """A partition's cost for its metadata: tokens and money of this run, and of all runs that its journal holds answers of."""
+    """A partition's cost for its metadata: tokens and money of this run, and of all runs that
+    its journal holds answers of."""
     tokens, money = spent([journal] if journal.exists() else [], prices)
-    now = {"prompt_tokens": run.prompt_tokens, "completion_tokens": run.completion_tokens, "cost": run.money}
+    now = {
+        "prompt_tokens": run.prompt_tokens,
+        "completion_tokens": run.completion_tokens,
+        "cost": run.money,
+    }
     return now | {"tokens_of_all_runs": tokens, "cost_of_all_runs": money}

@@ -16,7 +16,15 @@ from deploysim_assets.endpoint.budget import Account, BudgetError, estimated_tok
 from deploysim_assets.endpoint.journal import Journal
 from deploysim_assets.endpoint.pacing import Pace, retry_after
 from deploysim_assets.endpoint.progress import Progress, Reporter
-from deploysim_assets.endpoint.wire import PATHS, MalformedError, Refusal, answer, filtered, request_key, sent_body
+from deploysim_assets.endpoint.wire import (
+    PATHS,
+    MalformedError,
+    Refusal,
+    answer,
+    filtered,
+    request_key,
+    sent_body,
+)
 from deploysim_assets.project import Endpoint, ProjectError
 
 _FAILURES_IN_A_ROW = 20
@@ -28,11 +36,13 @@ FollowUp = Callable[[dict[str, Any], dict[str, Any]], dict[str, Any] | None]
 
 
 class EndpointError(ProjectError):
-    """The endpoint cannot be used as configured, or has stopped answering. What was answered is journalled; a rerun goes on from it."""
+    """The endpoint cannot be used as configured, or has stopped answering. What was answered is
+    journalled; a rerun goes on from it."""
 
 
 class Outcome(NamedTuple):
-    """What asking came to: requests answered from the journal, answered now, failed, retried, and what was billed now."""
+    """What asking came to: requests answered from the journal, answered now, failed, retried,
+    and what was billed now."""
 
     reused: int = 0
     asked: int = 0
@@ -44,17 +54,25 @@ class Outcome(NamedTuple):
 
     def plus(self, other: "Outcome") -> "Outcome":
         """Both together, of requests asked in turn."""
-        sums = {name: getattr(self, name) + getattr(other, name) for name in self._fields if name != "failures"}
+        sums = {
+            name: getattr(self, name) + getattr(other, name)
+            for name in self._fields
+            if name != "failures"
+        }
         return Outcome(failures=self.failures | other.failures, **sums)
 
 
 def api_key(endpoint: Endpoint) -> str:
-    """The key from the environment; an endpoint on this machine may do without. ProjectError names the variable, never a value."""
+    """The key from the environment; an endpoint on this machine may do without. ProjectError
+    names the variable, never a value."""
     name = endpoint.api_key_env
     if name and (value := os.environ.get(name)):
         return value
     if name and urlsplit(endpoint.base_url).hostname not in ("127.0.0.1", "localhost", "::1"):
-        raise EndpointError(f"deploysim.yaml: endpoint.api_key_env: the environment has no {name}; set it to the key of {endpoint.base_url}")
+        raise EndpointError(
+            f"deploysim.yaml: endpoint.api_key_env: the environment has no {name}; set it to the "
+            f"key of {endpoint.base_url}"
+        )
     return "none"
 
 
@@ -65,8 +83,22 @@ class _Unanswered(Exception):
 class _Run:
     """The state that the workers of one `ask_all` share."""
 
-    def __init__(self, endpoint: Endpoint, journal: Journal, follow_up: FollowUp, account: Account, http: Any, url: str, headers: dict[str, str]) -> None:
-        self.endpoint, self.journal, self.follow_up, self.account = endpoint, journal, follow_up, account
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        journal: Journal,
+        follow_up: FollowUp,
+        account: Account,
+        http: Any,
+        url: str,
+        headers: dict[str, str],
+    ) -> None:
+        self.endpoint, self.journal, self.follow_up, self.account = (
+            endpoint,
+            journal,
+            follow_up,
+            account,
+        )
         self.pace = Pace(endpoint.max_concurrency)
         self.failures: dict[str, str] = {}
         self.in_a_row = 0
@@ -106,7 +138,8 @@ class _Run:
             done.set_result(None)
 
     async def _answered(self, body: dict[str, Any]) -> dict[str, Any]:
-        """One request through all its tries. 429s are the pace's business and do not use up tries, unless there is no end to them."""
+        """One request through all its tries. 429s are the pace's business and do not use up
+        tries, unless there is no end to them."""
         content = orjson.dumps(sent_body(body, self.endpoint.api))
         tries = throttles = 0
         while True:
@@ -116,7 +149,11 @@ class _Run:
             try:
                 start = time.perf_counter()
                 async with asyncio.timeout(self.endpoint.timeout_seconds):
-                    response = await self._http.send(self._http.build_request("POST", self._url, content=content, headers=self._headers))
+                    response = await self._http.send(
+                        self._http.build_request(
+                            "POST", self._url, content=content, headers=self._headers
+                        )
+                    )
                 found = self._read(response, time.perf_counter() - start)
             except Refusal as wrong:
                 found = self._judge(wrong, body)
@@ -127,7 +164,11 @@ class _Run:
                 if not _is_connection(wrong):
                     raise
                 self.pace.overloaded()
-                found, said, throttled = None, f"{type(wrong).__name__}: no answer from {self.endpoint.base_url}", False
+                found, said, throttled = (
+                    None,
+                    f"{type(wrong).__name__}: no answer from {self.endpoint.base_url}",
+                    False,
+                )
             finally:
                 self.pace.leave()
             if found is not None:
@@ -138,11 +179,15 @@ class _Run:
                 raise _Unanswered(said)
             self.tally["retries"] += 1
             if not throttled:
-                await asyncio.sleep(min(_BACKOFF_FIRST * 2 ** (tries - 1), _BACKOFF_LONGEST) * random.uniform(0.5, 1))  # noqa: S311 (jitter)
+                longest = min(_BACKOFF_FIRST * 2 ** (tries - 1), _BACKOFF_LONGEST)
+                await asyncio.sleep(longest * random.uniform(0.5, 1))  # noqa: S311 (jitter)
 
     def _read(self, response: Any, latency: float) -> dict[str, Any]:
         if response.status_code >= _STATUS_FROM:
-            wait, wrong = retry_after(response.headers), Refusal(response.status_code, response.content)
+            wait, wrong = (
+                retry_after(response.headers),
+                Refusal(response.status_code, response.content),
+            )
             if wrong.status == 429:
                 self.pace.throttled(wait)
             elif wrong.is_transient:
@@ -153,9 +198,14 @@ class _Run:
         return found
 
     def _judge(self, wrong: Refusal, body: dict[str, Any]) -> dict[str, Any] | None:
-        """What an error status means: stop everything, fail this request, a filter's verdict, or None for another try."""
+        """What an error status means: stop everything, fail this request, a filter's verdict, or
+        None for another try."""
         if why := wrong.stops_everything:
-            mend = f"check the value of {self.endpoint.api_key_env}" if wrong.status in (401, 403) else f"see to it and run again (model {body['model']!r})"
+            mend = (
+                f"check the value of {self.endpoint.api_key_env}"
+                if wrong.status in (401, 403)
+                else f"see to it and run again (model {body['model']!r})"
+            )
             raise EndpointError(f"{self.endpoint.base_url} {why}; {mend}") from None
         if wrong.is_filter:
             return filtered(wrong)
@@ -166,7 +216,8 @@ class _Run:
     def give_up(self) -> None:
         said, times = Counter(self.failures.values()).most_common(1)[0]
         raise EndpointError(
-            f"{self.endpoint.base_url}: the last {self.in_a_row} requests failed ({times} x {said}); what was answered is kept: mend the endpoint and run again"
+            f"{self.endpoint.base_url}: the last {self.in_a_row} requests failed ({times} x "
+            f"{said}); what was answered is kept: mend the endpoint and run again"
         )
 
 
@@ -174,10 +225,15 @@ def _is_connection(wrong: Exception) -> bool:
     import aiohttp
     import httpx2
 
-    return isinstance(wrong, TimeoutError | httpx2.TransportError | httpx2.DecodingError | aiohttp.ClientError | OSError)
+    return isinstance(
+        wrong,
+        TimeoutError | httpx2.TransportError | httpx2.DecodingError | aiohttp.ClientError | OSError,
+    )
 
 
-def _count(requests: Iterable[dict[str, Any]], journal: Journal, account: Account, reporter: Reporter) -> int:
+def _count(
+    requests: Iterable[dict[str, Any]], journal: Journal, account: Account, reporter: Reporter
+) -> int:
     """How many requests there are, and what those that the journal does not hold may come to."""
     total = missing = prompt = completion = 0
     money, models = 0.0, set[str]()
@@ -191,17 +247,31 @@ def _count(requests: Iterable[dict[str, Any]], journal: Journal, account: Accoun
         models.add(body["model"])
     if missing:
         unpriced = sorted(m for m in models if not account.priced(m))
-        cost = f"about {money:,.2f}" if not unpriced else f"no price known for {', '.join(unpriced)}"
-        reporter.note(f"{total:,} requests, {missing:,} to ask: about {prompt:,} prompt and {completion:,} completion tokens, {cost}")
+        cost = (
+            f"about {money:,.2f}" if not unpriced else f"no price known for {', '.join(unpriced)}"
+        )
+        reporter.note(
+            f"{total:,} requests, {missing:,} to ask: about {prompt:,} prompt and {completion:,} "
+            f"completion tokens, {cost}"
+        )
     return total
 
 
-async def _ask_all(run: _Run, requests: Iterator[dict[str, Any]], total: int, reporter: Reporter) -> None:
+async def _ask_all(
+    run: _Run, requests: Iterator[dict[str, Any]], total: int, reporter: Reporter
+) -> None:
     started = time.monotonic()
 
     def progress() -> Progress:
         done = run.tally["asked"] + run.tally["reused"] + len(run.failures)
-        return Progress(done, total, run.pace.in_flight, run.tally["retries"], run.account.money, time.monotonic() - started)
+        return Progress(
+            done,
+            total,
+            run.pace.in_flight,
+            run.tally["retries"],
+            run.account.money,
+            time.monotonic() - started,
+        )
 
     async def work() -> None:
         for body in requests:
@@ -241,17 +311,29 @@ def ask_all(
 ) -> Outcome:
     """Ask for every answer that the journal does not hold yet; answers are read from the journal.
 
-    `requests` are chat-completion bodies, called for twice: to count, and to ask.  `follow_up(request, answer)` may return one more
-    request, as for an answer to be repaired; it must decide alike on every run.  A request that fails for good is in
-    `Outcome.failures` by its key and will be asked again by the next run.  Raises EndpointError on a refused key, an unknown model or
-    a used-up quota, and after so many failures in a row that the endpoint must be down; BudgetError at the account's cap.
+    `requests` are chat-completion bodies, called for twice: to count, and to ask.
+    `follow_up(request, answer)` may return one more request, as for an answer to be repaired; it
+    must decide alike on every run.  A request that fails for good is in `Outcome.failures` by its
+    key and will be asked again by the next run.  Raises EndpointError on a refused key, an unknown
+    model or a used-up quota, and after so many failures in a row that the endpoint must be down;
+    BudgetError at the account's cap.
     """
     account, reporter = account or Account({}), Reporter(log)
     total = _count(requests(), journal, account, reporter)
-    run = asyncio.run(_with_client(requests, endpoint, journal, follow_up, account, reporter, total))
+    run = asyncio.run(
+        _with_client(requests, endpoint, journal, follow_up, account, reporter, total)
+    )
     if run.failures and not run.tally["asked"] and not run.tally["reused"]:
         run.give_up()
-    return Outcome(run.tally["reused"], run.tally["asked"], run.failures, run.tally["retries"], account.prompt_tokens, account.completion_tokens, account.money)
+    return Outcome(
+        run.tally["reused"],
+        run.tally["asked"],
+        run.failures,
+        run.tally["retries"],
+        account.prompt_tokens,
+        account.completion_tokens,
+        account.money,
+    )
 
 
 async def _with_client(
@@ -265,10 +347,19 @@ async def _with_client(
 ) -> _Run:
     import openai
 
-    limits = openai.DefaultAioHttpClient(timeout=endpoint.timeout_seconds, limits=_limits(endpoint.max_concurrency))
-    # the SDK's client knows the address and the headers; its request loop and its models cost three times the rest of a request
-    async with openai.AsyncOpenAI(base_url=endpoint.base_url, api_key=api_key(endpoint), http_client=limits) as client:
-        headers = {k: v for k, v in (client.default_headers | client.auth_headers).items() if isinstance(v, str)}
+    limits = openai.DefaultAioHttpClient(
+        timeout=endpoint.timeout_seconds, limits=_limits(endpoint.max_concurrency)
+    )
+    # the SDK's client knows the address and the headers; its request loop and its models cost three
+    # times the rest of a request
+    async with openai.AsyncOpenAI(
+        base_url=endpoint.base_url, api_key=api_key(endpoint), http_client=limits
+    ) as client:
+        headers = {
+            k: v
+            for k, v in (client.default_headers | client.auth_headers).items()
+            if isinstance(v, str)
+        }
         url = f"{endpoint.base_url.rstrip('/')}{PATHS[endpoint.api]}"
         run = _Run(endpoint, journal, follow_up, account, limits, url, headers)
         try:

@@ -10,13 +10,19 @@ from deploysim_assets.project import Candidate
 
 
 def chat_messages(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A prefix's messages as the chat API takes them. Earlier reasoning is left out: providers do not take it back."""
+    """A prefix's messages as the chat API takes them. Earlier reasoning is left out: providers
+    do not take it back."""
     chat: list[dict[str, Any]] = []
     for message in messages:
         sent: dict[str, Any] = {"role": message["role"], "content": message["content"]}
         if message["tool_calls"]:
             sent["tool_calls"] = [
-                {"id": call["id"], "type": "function", "function": {"name": call["name"], "arguments": call["arguments"]}} for call in message["tool_calls"]
+                {
+                    "id": call["id"],
+                    "type": "function",
+                    "function": {"name": call["name"], "arguments": call["arguments"]},
+                }
+                for call in message["tool_calls"]
             ]
         for field in ("tool_call_id", "name"):
             if message[field] is not None:
@@ -28,20 +34,54 @@ def chat_messages(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def completion_request(prefix: dict[str, Any], candidate: Candidate, seed: int) -> dict[str, Any]:
     """The candidate's request for a prefix, never showing what the deployed model answered.
 
-    Each prefix has a seed of its own, so that equal prefixes get independent answers; a parameter set to null is left out.
+    Each prefix has a seed of its own, so that equal prefixes get independent answers; a parameter
+    set to null is left out.
     """
-    own = int.from_bytes(hashlib.blake2b(f"{seed}\x1f{prefix['prefix_id']}".encode(), digest_size=4).digest()) >> 1
-    body = {"model": candidate.model, "messages": chat_messages(prefix["messages"]), "seed": own} | candidate.params
+    own = (
+        int.from_bytes(
+            hashlib.blake2b(f"{seed}\x1f{prefix['prefix_id']}".encode(), digest_size=4).digest()
+        )
+        >> 1
+    )
+    body = {
+        "model": candidate.model,
+        "messages": chat_messages(prefix["messages"]),
+        "seed": own,
+    } | candidate.params
     return {k: v for k, v in body.items() if v is not None}
 
 
-def completion_row(prefix_id: str, model_version: str, body: dict[str, Any], journal: Journal, failures: dict[str, str]) -> dict[str, Any]:
+def completion_row(
+    prefix_id: str,
+    model_version: str,
+    body: dict[str, Any],
+    journal: Journal,
+    failures: dict[str, str],
+) -> dict[str, Any]:
     """The row of the completions table for a request: its journalled answer, or its failure."""
     key = request_key(body)
-    row: dict[str, Any] = {"prefix_id": prefix_id, "model_version": model_version, "request_key": key}
+    row: dict[str, Any] = {
+        "prefix_id": prefix_id,
+        "model_version": model_version,
+        "request_key": key,
+    }
     if key not in journal:
         return row | {"status": "failed", "error": failures[key], "message": None}
     answer = journal.get(key)
-    kept = {name: answer[name] for name in ("status", "error", "finish_reason", "prompt_tokens", "completion_tokens", "latency_ms")}
+    kept = {
+        name: answer[name]
+        for name in (
+            "status",
+            "error",
+            "finish_reason",
+            "prompt_tokens",
+            "completion_tokens",
+            "latency_ms",
+        )
+    }
     message = {name: answer[name] for name in ("content", "reasoning", "tool_calls")}
-    return row | kept | {"message": message, "requested_at": datetime.fromisoformat(answer["requested_at"])}
+    return (
+        row
+        | kept
+        | {"message": message, "requested_at": datetime.fromisoformat(answer["requested_at"])}
+    )

@@ -1,4 +1,5 @@
-"""The journal of finished requests: append-only, checksummed, so that an answer once paid for is never asked for again."""
+"""The journal of finished requests: append-only, checksummed, so that an answer once paid for is
+never asked for again."""
 
 import contextlib
 import fcntl
@@ -25,7 +26,8 @@ def journal_file(home: Path, asset: str, key: str) -> Path:
 
 
 def set_aside(path: Path) -> None:
-    """Put a journal and its batches away under another name, so that nothing in them is used and nothing is lost."""
+    """Put a journal and its batches away under another name, so that nothing in them is used and
+    nothing is lost."""
     for file in (path, path.with_name(path.name.removesuffix(".jsonl") + BATCHES)):
         if file.exists():
             file.rename(file.with_suffix(f".{int(time.time())}.replaced"))
@@ -46,9 +48,11 @@ def lines(path: Path) -> Iterator[bytes]:
 
 
 class Journal:
-    """One file of answers by request key. Each line is a CRC-32 and a JSON object; the index in memory holds places, not answers.
+    """One file of answers by request key. Each line is a CRC-32 and a JSON object; the index in
+    memory holds places, not answers.
 
-    `siblings` are other partitions' journals: an answer to the same request is taken over from them instead of asked for again.
+    `siblings` are other partitions' journals: an answer to the same request is taken over from them
+    instead of asked for again.
     """
 
     def __init__(self, path: Path, descriptor: int, siblings: Iterable[Path] = ()) -> None:
@@ -69,8 +73,13 @@ class Journal:
             end += len(file.readline()) if self._places else 0
             rest = file.read()
         if rest:
-            if rest.count(b"\n") > 1:  # one torn line is a crash; whole lines behind a bad one are damage
-                raise ProjectError(f"{self._path}: damaged at byte {end}, with whole lines behind it; restore the file, or cut it there")
+            if (
+                rest.count(b"\n") > 1
+            ):  # one torn line is a crash; whole lines behind a bad one are damage
+                raise ProjectError(
+                    f"{self._path}: damaged at byte {end}, with whole lines behind it; restore "
+                    "the file, or cut it there"
+                )
             os.ftruncate(self._descriptor, end)
         return end
 
@@ -89,7 +98,8 @@ class Journal:
         return _read(self._descriptor, self._places[_place_of(key)], key)
 
     def put(self, answer: dict[str, Any]) -> None:
-        """Write an answer (with its `key`). It is in the file when this returns, and forced to disk with its group."""
+        """Write an answer (with its `key`). It is in the file when this returns, and forced to
+        disk with its group."""
         body = orjson.dumps(answer)
         line = b"%08x %s\n" % (zlib.crc32(body), body)
         written = 0
@@ -98,7 +108,10 @@ class Journal:
                 written += os.pwrite(self._descriptor, line[written:], self._end + written)
         except OSError as wrong:
             os.ftruncate(self._descriptor, self._end)
-            raise ProjectError(f"{self._path}: cannot be written ({wrong.strerror}); what is in it is kept: make room and run again") from wrong
+            raise ProjectError(
+                f"{self._path}: cannot be written ({wrong.strerror}); what is in it is kept: "
+                "make room and run again"
+            ) from wrong
         self._places[_place_of(answer["key"])] = self._end
         self._end += len(line)
         self._unsynced += 1
@@ -137,7 +150,8 @@ def _read(descriptor: int, start: int, key: str) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def open_journal(path: Path) -> Generator[Journal]:
-    """The journal at `path`, locked for this process; ProjectError where another process is writing it.
+    """The journal at `path`, locked for this process; ProjectError where another process is writing
+    it.
 
     Answers are also found in the journals beside it, those of other partitions.
     """
@@ -147,8 +161,15 @@ def open_journal(path: Path) -> Generator[Journal]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ProjectError(f"{path}: another process is asking for the same partition; wait for it to end, or stop it") from None
-        siblings = (other for other in sorted(path.parent.glob("*.jsonl")) if other != path and not other.name.endswith(BATCHES))
+            raise ProjectError(
+                f"{path}: another process is asking for the same partition; wait for it to end, "
+                "or stop it"
+            ) from None
+        siblings = (
+            other
+            for other in sorted(path.parent.glob("*.jsonl"))
+            if other != path and not other.name.endswith(BATCHES)
+        )
         journal = Journal(path, descriptor, siblings)
         yield journal
         journal.sync()
@@ -157,7 +178,8 @@ def open_journal(path: Path) -> Generator[Journal]:
 
 
 def drop_answers(path: Path, keys: set[str]) -> int:
-    """Rewrite a journal without the answers of some requests; returns their number. ProjectError where it is being written."""
+    """Rewrite a journal without the answers of some requests; returns their number. ProjectError
+    where it is being written."""
     with open_journal(path):
         kept: list[bytes] = []
         dropped = 0

@@ -1,4 +1,5 @@
-"""How hard an endpoint is driven: additive growth, multiplicative cuts, Retry-After and the rate-limit headers, under a hard ceiling."""
+"""How hard an endpoint is driven: additive growth, multiplicative cuts, Retry-After and the
+rate-limit headers, under a hard ceiling."""
 
 import asyncio
 import random
@@ -20,9 +21,11 @@ _DEBOUNCE = 0.5
 _CATCH_UP = 0.01
 _RATE_LEAST = 0.2
 _CUTS_HEEDED, _UNHEEDED_FOR, _QUIET, _REFUSED_STEP = 3, 10.0, 0.015, 1 / 32
-"""Refusals that go on after so many cuts do not come of our rate: without this, one request in ten refused at random starves the run."""
+"""Refusals that go on after so many cuts do not come of our rate: without this, one request in
+ten refused at random starves the run."""
 _TROUBLE, _TROUBLE_STEP = 0.4, 0.1
-"""Share of failures, over about the last ten requests, from which on they mean overload and not bad luck."""
+"""Share of failures, over about the last ten requests, from which on they mean overload and not
+bad luck."""
 _WINDOW = 1.0
 _BLOCK = 64
 _SLOWER = 3.0
@@ -32,7 +35,8 @@ _UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def seconds(text: str) -> float:
-    """A duration as the rate-limit headers write it (`20ms`, `1m30s`, `2`); 0 where it cannot be read."""
+    """A duration as the rate-limit headers write it (`20ms`, `1m30s`, `2`); 0 where it cannot be
+    read."""
     parts = _DURATION.findall(text)
     if parts:
         return sum(float(number) * _UNITS[unit] for number, unit in parts)
@@ -43,7 +47,8 @@ def seconds(text: str) -> float:
 
 
 def retry_after(headers: Mapping[str, str]) -> float:
-    """Seconds that the server asks to wait, by `retry-after-ms` or `retry-after` (seconds or a date); 0 where it asks for none."""
+    """Seconds that the server asks to wait, by `retry-after-ms` or `retry-after` (seconds or a
+    date); 0 where it asks for none."""
     if value := headers.get("retry-after-ms"):
         return seconds(f"{value}ms")
     value = headers.get("retry-after", "")
@@ -56,10 +61,12 @@ def retry_after(headers: Mapping[str, str]) -> float:
 
 
 class Pace:
-    """One endpoint's pace. A request waits in `enter`, is in flight until `leave`, and tells what became of it in between.
+    """One endpoint's pace. A request waits in `enter`, is in flight until `leave`, and tells what
+    became of it in between.
 
-    Two limits hold at once: requests in flight, and, once the server has throttled, requests started per second.  Both grow
-    a little with every answer and are cut by a factor where the server pushes back, once per pushback and not once per request.
+    Two limits hold at once: requests in flight, and, once the server has throttled, requests
+    started per second.  Both grow a little with every answer and are cut by a factor where the
+    server pushes back, once per pushback and not once per request.
     """
 
     def __init__(self, ceiling: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -106,7 +113,8 @@ class Pace:
                 free -= 1
 
     def _until_slot(self) -> float:
-        """Seconds until the request may start; the slot is taken. Slots missed by a late wake-up are made up for, a few at a time."""
+        """Seconds until the request may start; the slot is taken. Slots missed by a late wake-up
+        are made up for, a few at a time."""
         if self.rate is None:
             return 0.0
         now = self._clock()
@@ -115,7 +123,8 @@ class Pace:
         return max(0.0, slot - now)
 
     def answered(self, latency: float, headers: Mapping[str, str]) -> None:
-        """A request was answered: grow, unless answers have become much slower or the headers say that the allowance is used up."""
+        """A request was answered: grow, unless answers have become much slower or the headers
+        say that the allowance is used up."""
         now = self._clock()
         self._trouble -= _TROUBLE_STEP * self._trouble
         self._refused -= _REFUSED_STEP * self._refused
@@ -126,9 +135,14 @@ class Pace:
             self._answered.popleft()
         used = self.in_flight >= int(self.limit) - 1
         if used and self.limit < self._ceiling:
-            self.limit = min(self._ceiling, self.limit + (1.0 if self.limit < self._slow_start_to else 1 / self.limit))
+            self.limit = min(
+                self._ceiling,
+                self.limit + (1.0 if self.limit < self._slow_start_to else 1 / self.limit),
+            )
         if self.rate is not None and self.rate < 2 * self._throughput(now):
-            self.rate += min(_RATE_GROWTH + _RATE_SPEEDS_UP * (now - self._cut_at), _RATE_GROWTH_MOST)  # per answer, hence this share per second
+            self.rate += min(
+                _RATE_GROWTH + _RATE_SPEEDS_UP * (now - self._cut_at), _RATE_GROWTH_MOST
+            )  # per answer, hence this share per second
         self._watch_latency(latency, now)
         for kind in ("requests", "tokens"):
             if headers.get(f"x-ratelimit-remaining-{kind}") == "0":
@@ -140,7 +154,9 @@ class Pace:
             return
         middle = sorted(self._latencies)[_BLOCK // 2]
         self._latencies.clear()
-        self._best_block = min(self._best_block * 1.05, middle)  # what was best long ago counts less
+        self._best_block = min(
+            self._best_block * 1.05, middle
+        )  # what was best long ago counts less
         if middle > _SLOWER * self._best_block and self.limit > _START:
             self._cut(_CUT_OVERLOADED, now)
 
@@ -158,7 +174,8 @@ class Pace:
         return True
 
     def throttled(self, wait: float = 0.0) -> None:
-        """The server refused a request for its rate (429): start fewer per second, and wait as long as it asks."""
+        """The server refused a request for its rate (429): start fewer per second, and wait as
+        long as it asks."""
         now = self._clock()
         self._refused += _REFUSED_STEP * (1 - self._refused)
         heeded = self._cuts < _CUTS_HEEDED or now > self._cut_at + _UNHEEDED_FOR
@@ -172,7 +189,8 @@ class Pace:
         self.pause(wait)
 
     def overloaded(self, wait: float = 0.0) -> None:
-        """The server is overloaded or cannot be reached (5xx, time-out, dropped connection): fewer in flight, if it happens often."""
+        """The server is overloaded or cannot be reached (5xx, time-out, dropped connection):
+        fewer in flight, if it happens often."""
         self._trouble += _TROUBLE_STEP * (1 - self._trouble)
         if self._trouble > _TROUBLE:
             self._cut(_CUT_OVERLOADED, self._clock())

@@ -1,4 +1,5 @@
-"""How far a run of requests has come: a live line in a terminal, a log line now and then elsewhere."""
+"""How far a run of requests has come: a live line in a terminal, a log line now and then
+elsewhere."""
 
 import sys
 import time
@@ -23,7 +24,10 @@ class Progress(NamedTuple):
         rate = self.done / self.seconds if self.seconds > 0 else 0.0
         left = f"{(self.total - self.done) / rate:,.0f} s left" if rate > 0 else "no answer yet"
         spent = f", {self.money:,.2f} spent" if self.money else ""
-        return f"{self.done:,} of {self.total:,} requests, {rate:,.1f}/s, {self.in_flight} in flight, {self.retries:,} retries{spent}, {left}"
+        return (
+            f"{self.done:,} of {self.total:,} requests, {rate:,.1f}/s, {self.in_flight} in "
+            f"flight, {self.retries:,} retries{spent}, {left}"
+        )
 
 
 class Reporter:

@@ -1,4 +1,5 @@
-"""The two text interfaces of the API, chat completions and responses: request bodies, answers, and what an error means."""
+"""The two text interfaces of the API, chat completions and responses: request bodies, answers,
+and what an error means."""
 
 import hashlib
 from collections.abc import Mapping
@@ -30,7 +31,9 @@ def sent_body(body: dict[str, Any], api: Api) -> dict[str, Any]:
     """A chat request as the interface takes it."""
     if api == "chat":
         return body
-    sent: dict[str, Any] = {"input": [item for message in body["messages"] for item in _input_items(message)]}
+    sent: dict[str, Any] = {
+        "input": [item for message in body["messages"] for item in _input_items(message)]
+    }
     renamed = {"max_tokens": "max_output_tokens", "max_completion_tokens": "max_output_tokens"}
     for name, value in body.items():
         if name == "response_format":
@@ -46,17 +49,31 @@ def sent_body(body: dict[str, Any], api: Api) -> dict[str, Any]:
 
 def _input_items(message: dict[str, Any]) -> list[dict[str, Any]]:
     if message["role"] == "tool":
-        return [{"type": "function_call_output", "call_id": message.get("tool_call_id"), "output": message["content"] or ""}]
+        return [
+            {
+                "type": "function_call_output",
+                "call_id": message.get("tool_call_id"),
+                "output": message["content"] or "",
+            }
+        ]
     items: list[dict[str, Any]] = []
     if message["content"]:
         items.append({"role": message["role"], "content": message["content"]})
     calls: list[dict[str, Any]] = message.get("tool_calls") or []
-    called = ({"call_id": call["id"], "name": call["function"]["name"], "arguments": call["function"]["arguments"]} for call in calls)
+    called = (
+        {
+            "call_id": call["id"],
+            "name": call["function"]["name"],
+            "arguments": call["function"]["arguments"],
+        }
+        for call in calls
+    )
     return items + [{"type": "function_call"} | call for call in called]
 
 
 def answer(raw: bytes, api: Api) -> dict[str, Any]:
-    """What a response says: status, content, reasoning, tool calls, tokens. MalformedError where it is none."""
+    """What a response says: status, content, reasoning, tool calls, tokens. MalformedError where
+    it is none."""
     try:
         body: dict[str, Any] = orjson.loads(raw)
         return (_chat_answer if api == "chat" else _responses_answer)(body)
@@ -71,11 +88,22 @@ def _chat_answer(body: dict[str, Any]) -> dict[str, Any]:
     calls: list[dict[str, Any]] = message.get("tool_calls") or []
     finish, refusal = choice.get("finish_reason"), message.get("refusal")
     return {
-        "status": "filtered" if finish == "content_filter" else "refused" if refusal else "completed",
+        "status": "filtered"
+        if finish == "content_filter"
+        else "refused"
+        if refusal
+        else "completed",
         "error": refusal or ("content filter" if finish == "content_filter" else None),
         "content": message.get("content"),
         "reasoning": message.get("reasoning") or message.get("reasoning_content"),
-        "tool_calls": [{"id": c.get("id"), "name": c["function"]["name"], "arguments": c["function"]["arguments"]} for c in calls],
+        "tool_calls": [
+            {
+                "id": c.get("id"),
+                "name": c["function"]["name"],
+                "arguments": c["function"]["arguments"],
+            }
+            for c in calls
+        ],
         "finish_reason": finish,
         "prompt_tokens": int(usage.get("prompt_tokens") or 0),
         "completion_tokens": int(usage.get("completion_tokens") or 0),
@@ -92,25 +120,37 @@ def _responses_answer(body: dict[str, Any]) -> dict[str, Any]:
             texts += [part["text"] for part in item["content"] if part["type"] == "output_text"]
             refusals += [part["refusal"] for part in item["content"] if part["type"] == "refusal"]
         elif item["type"] == "reasoning":
-            thoughts += [part["text"] for part in [*(item.get("content") or ()), *(item.get("summary") or ())]]
+            thoughts += [
+                part["text"]
+                for part in [*(item.get("content") or ()), *(item.get("summary") or ())]
+            ]
         elif item["type"] == "function_call":
-            calls.append({"id": item.get("call_id"), "name": item["name"], "arguments": item["arguments"]})
+            calls.append(
+                {"id": item.get("call_id"), "name": item["name"], "arguments": item["arguments"]}
+            )
     incomplete: dict[str, Any] = body.get("incomplete_details") or {}
     reason: str | None = incomplete.get("reason")
     return {
-        "status": "filtered" if reason == "content_filter" else "refused" if refusals else "completed",
+        "status": "filtered"
+        if reason == "content_filter"
+        else "refused"
+        if refusals
+        else "completed",
         "error": "\n".join(refusals) or ("content filter" if reason == "content_filter" else None),
         "content": "\n".join(texts) if texts or not calls else None,
         "reasoning": "\n".join(thoughts) or None,
         "tool_calls": calls,
-        "finish_reason": "length" if reason == "max_output_tokens" else reason or ("tool_calls" if calls else "stop"),
+        "finish_reason": "length"
+        if reason == "max_output_tokens"
+        else reason or ("tool_calls" if calls else "stop"),
         "prompt_tokens": int(usage.get("input_tokens") or 0),
         "completion_tokens": int(usage.get("output_tokens") or 0),
     }
 
 
 class Refusal(Exception):
-    """A response with an error status. `kind` is the provider's name of the error, never its message, which may quote the request."""
+    """A response with an error status. `kind` is the provider's name of the error, never its
+    message, which may quote the request."""
 
     def __init__(self, status: int, raw: bytes) -> None:
         self.status = status
@@ -140,5 +180,15 @@ class Refusal(Exception):
 
 def filtered(wrong: Refusal) -> dict[str, Any]:
     """The answer that a content filter's error stands for."""
-    nothing: dict[str, Any] = {"content": None, "reasoning": None, "tool_calls": [], "finish_reason": None}
-    return nothing | {"status": "filtered", "error": wrong.kind, "prompt_tokens": 0, "completion_tokens": 0}
+    nothing: dict[str, Any] = {
+        "content": None,
+        "reasoning": None,
+        "tool_calls": [],
+        "finish_reason": None,
+    }
+    return nothing | {
+        "status": "filtered",
+        "error": wrong.kind,
+        "prompt_tokens": 0,
+        "completion_tokens": 0,
+    }

@@ -1,1 +1,2 @@
-"""The statistics: pure numpy and scipy on sufficient statistics. No I/O, no Dagster, no Polars; imports nothing else of ours."""
+"""The statistics: pure numpy and scipy on sufficient statistics. No I/O, no Dagster, no Polars;
+imports nothing else of ours."""

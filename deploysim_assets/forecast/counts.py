@@ -1,4 +1,5 @@
-"""What the forecast and the realized rates rest on: counts of one behavior by stratum and cluster, brought into one shape."""
+"""What the forecast and the realized rates rest on: counts of one behavior by stratum and
+cluster, brought into one shape."""
 
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -9,7 +10,8 @@ _EQUAL = 1e-9
 
 
 class Stratum(NamedTuple):
-    """One stratum: prefixes the behavior applies to and the sum of their inclusion weights, replies graded, replies flagged."""
+    """One stratum: prefixes the behavior applies to and the sum of their inclusion weights,
+    replies graded, replies flagged."""
 
     name: str
     asked: int
@@ -21,7 +23,8 @@ class Stratum(NamedTuple):
 class Counts(NamedTuple):
     """Replies asked for, graded and flagged, and the weighted, clustered rate that they make.
 
-    `weighted` tells a stratified design from a uniform one; `uncovered` names the strata of which no reply was graded.
+    `weighted` tells a stratified design from a uniform one; `uncovered` names the strata of which
+    no reply was graded.
     """
 
     asked: int
@@ -33,18 +36,21 @@ class Counts(NamedTuple):
 
     @property
     def effective(self) -> tuple[float, float]:
-        """k and n as a score takes them: the plain counts of a uniform design, the effective ones of a weighted one (section 5)."""
+        """k and n as a score takes them: the plain counts of a uniform design, the effective
+        ones of a weighted one (section 5)."""
         return (self.sufficient.k_eff, self.sufficient.n_eff) if self.weighted else (self.k, self.n)
 
     @property
     def independent(self) -> bool:
-        """Whether every flag weighs the same and no cluster has two: then the exact binomial forms hold."""
+        """Whether every flag weighs the same and no cluster has two: then the exact binomial
+        forms hold."""
         s = self.sufficient
         return not self.weighted and (self.n == 0 or s.v <= s.y / self.n * (1 + _EQUAL))
 
 
 def uniform(n: int, flags: Iterable[int], asked: int | None = None) -> Counts:
-    """Counts of a self-weighting sample: n replies graded, and the flagged ones of each cluster that has any."""
+    """Counts of a self-weighting sample: n replies graded, and the flagged ones of each cluster
+    that has any."""
     per_cluster = tuple(flags)
     sufficient = from_clusters(per_cluster, n) if n else Sufficient(0.0, 0.0, 0.0, 0.0)
     return Counts(n if asked is None else asked, n, sum(per_cluster), sufficient)
@@ -53,8 +59,9 @@ def uniform(n: int, flags: Iterable[int], asked: int | None = None) -> Counts:
 def counts(strata: Iterable[Stratum], flags: Mapping[str, Mapping[str, int]]) -> Counts:
     """Counts from strata and from the flags of each cluster (user) by stratum.
 
-    Traffic shares are those of the inclusion weights.  Where all weights are equal the design is uniform and strata are pooled;
-    else each message weighs W_h / n_h (section 2), and a stratum without a graded reply is named, its share never spread over the others.
+    Traffic shares are those of the inclusion weights.  Where all weights are equal the design is
+    uniform and strata are pooled; else each message weighs W_h / n_h (section 2), and a stratum
+    without a graded reply is named, its share never spread over the others.
     """
     found = [s for s in strata if s.asked]
     asked, n, k = (sum(getattr(s, field) for s in found) for field in ("asked", "n", "k"))
@@ -62,8 +69,14 @@ def counts(strata: Iterable[Stratum], flags: Mapping[str, Mapping[str, int]]) ->
     if not found or max(mean_weights) <= min(mean_weights) * (1 + _EQUAL):
         return uniform(n, (sum(by_stratum.values()) for by_stratum in flags.values()), asked)
     total = sum(s.weight for s in found)
-    plain = poststratified([s.k for s in found], [s.n for s in found], [s.weight / total for s in found])
+    plain = poststratified(
+        [s.k for s in found], [s.n for s in found], [s.weight / total for s in found]
+    )
     message = {s.name: s.weight / total / s.n for s in found if s.n}
-    sums = [sum(message[h] * count for h, count in by_stratum.items()) for by_stratum in flags.values()]
+    sums = [
+        sum(message[h] * count for h, count in by_stratum.items()) for by_stratum in flags.values()
+    ]
     sufficient = clustered(sums, plain.w0, plain.wmax, plain.uncovered)
-    return Counts(asked, n, k, sufficient, weighted=True, uncovered=tuple(s.name for s in found if not s.n))
+    return Counts(
+        asked, n, k, sufficient, weighted=True, uncovered=tuple(s.name for s in found if not s.n)
+    )

@@ -7,9 +7,21 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from deploysim_assets.forecast import scores
-from deploysim_assets.forecast.blend import Blend, Change, learned_drift_kernel, learned_drift_sd, second_forecasts
+from deploysim_assets.forecast.blend import (
+    Blend,
+    Change,
+    learned_drift_kernel,
+    learned_drift_sd,
+    second_forecasts,
+)
 from deploysim_assets.forecast.counts import Counts
-from deploysim_assets.forecast.paired import Pairs, benjamini_hochberg, clustered_ratio, clustered_sign_test, holm
+from deploysim_assets.forecast.paired import (
+    Pairs,
+    benjamini_hochberg,
+    clustered_ratio,
+    clustered_sign_test,
+    holm,
+)
 from deploysim_assets.forecast.predictive import (
     Array,
     Scored,
@@ -27,10 +39,12 @@ from deploysim_assets.forecast.weighted import Gamma, fay_feuer_upper, midp_gamm
 
 
 class Baselines(NamedTuple):
-    """What a release's rate would be called without simulating it. Each is flags in replies of a behavior, (0, 0) where there is none.
+    """What a release's rate would be called without simulating it. Each is flags in replies of a
+    behavior, (0, 0) where there is none.
 
-    `persistence` is the predecessor's production; `previous_simulation` what the predecessor's own forecast had simulated;
-    `challenge_live` and `challenge_candidate` both models' results on a set of challenging prompts, whose ratio moves `persistence`.
+    `persistence` is the predecessor's production; `previous_simulation` what the predecessor's own
+    forecast had simulated; `challenge_live` and `challenge_candidate` both models' results on a set
+    of challenging prompts, whose ratio moves `persistence`.
     """
 
     persistence: tuple[float, float] = (0, 0)
@@ -39,15 +53,19 @@ class Baselines(NamedTuple):
     challenge_candidate: tuple[int, int] = (0, 0)
 
     def challenging_prompts(self) -> float | None:
-        """Persistence times the candidate's over the live model's smoothed rate on the challenging prompts."""
+        """Persistence times the candidate's over the live model's smoothed rate on the
+        challenging prompts."""
         if not (self.persistence[1] and self.challenge_live[1] and self.challenge_candidate[1]):
             return None
-        ratio = scores.jeffreys_rate(*self.challenge_candidate) / scores.jeffreys_rate(*self.challenge_live)
+        ratio = scores.jeffreys_rate(*self.challenge_candidate) / scores.jeffreys_rate(
+            *self.challenge_live
+        )
         return min(1.0, scores.jeffreys_rate(*self.persistence) * ratio)
 
 
 class Errors(NamedTuple):
-    """What is known of errors when a forecast is made: of the simulation (weights over DELTA), and of "same rate as before"."""
+    """What is known of errors when a forecast is made: of the simulation (weights over DELTA),
+    and of "same rate as before"."""
 
     simulation: Array
     drift: Array
@@ -55,15 +73,23 @@ class Errors(NamedTuple):
 
 
 def rate_row(counts: Counts) -> dict[str, Any]:
-    """Counts, rate and the 95% display interval; without a graded message rate and limits are None, never 0.
+    """Counts, rate and the 95% display interval; without a graded message rate and limits are None,
+    never 0.
 
     `rate_worst` and `rate_best` take every missing grade as flagged, or as not.
     """
-    row: dict[str, Any] = {"asked": counts.asked, "n": counts.n, "k": counts.k, "uncovered": list(counts.uncovered)}
+    row: dict[str, Any] = {
+        "asked": counts.asked,
+        "n": counts.n,
+        "k": counts.k,
+        "uncovered": list(counts.uncovered),
+    }
     if counts.n == 0:
         return row | {"rate": None, "low": None, "high": None}
     s, (k, n) = counts.sufficient, counts.effective
-    low, high = midp_interval(counts.k, counts.n) if counts.independent else midp_gamma(s.y, s.v, s.wmax)
+    low, high = (
+        midp_interval(counts.k, counts.n) if counts.independent else midp_gamma(s.y, s.v, s.wmax)
+    )
     missing = 1 - counts.n / counts.asked
     return row | {
         "rate": s.y if counts.weighted else counts.k / counts.n,
@@ -71,7 +97,11 @@ def rate_row(counts: Counts) -> dict[str, Any]:
         "high": min(high, 1.0),
         "effective_k": k,
         "effective_n": n,
-        "design_effect": s.v / (s.y * s.w0) if s.y > 0 and counts.weighted else s.v * counts.n / s.y if s.y > 0 else None,
+        "design_effect": s.v / (s.y * s.w0)
+        if s.y > 0 and counts.weighted
+        else s.v * counts.n / s.y
+        if s.y > 0
+        else None,
         "rate_best": s.y * (1 - missing),
         "rate_worst": min(1.0, s.y * (1 - missing) + missing),
     }
@@ -87,10 +117,12 @@ def estimate(
     production_design_effect: float = 1.0,
     stopped: str | None = None,
 ) -> dict[str, Any]:
-    """The forecast of one behavior, for `planned_n` messages of production to come; `threshold` is a rate per message.
+    """The forecast of one behavior, for `planned_n` messages of production to come; `threshold` is
+    a rate per message.
 
-    The gate passes when the sampling bound and the future rate both stay below it at 95%.  Where grading `stopped` early ("under"
-    or "over" the threshold) that decision, valid at any look, stands for the sampling bound.
+    The gate passes when the sampling bound and the future rate both stay below it at 95%.  Where
+    grading `stopped` early ("under" or "over" the threshold) that decision, valid at any look,
+    stands for the sampling bound.
     """
     previous_k, previous_n = baselines.persistence
     row: dict[str, Any] = rate_row(counts) | {
@@ -118,12 +150,18 @@ def estimate(
     messages = (planned_n or counts.n) / production_design_effect
     predicted = forecast(gamma, messages, errors.simulation)
     # what no reply of could be graded counts at the worst rate, 1
-    bound = (upper_bound(counts.k, counts.n) if counts.independent else fay_feuer_upper(s)) + s.uncovered
+    bound = (
+        upper_bound(counts.k, counts.n) if counts.independent else fay_feuer_upper(s)
+    ) + s.uncovered
     row |= {
         "gamma_shape": gamma.shape,
         "gamma_rate": gamma.rate,
         "forecast_median": predicted.median,
-        **{f"p{level}_{end}": limit for level in (50, 80, 95) for end, limit in zip(("low", "high"), getattr(predicted, f"p{level}"), strict=True)},
+        **{
+            f"p{level}_{end}": limit
+            for level in (50, 80, 95)
+            for end, limit in zip(("low", "high"), getattr(predicted, f"p{level}"), strict=True)
+        },
         "threshold": threshold,
         "gate_upper": bound,
         "below_floor": s.k_eff < FLOOR_EVENTS,
@@ -131,26 +169,39 @@ def estimate(
     }
     if previous_n:
         before = previous_k / production_design_effect, previous_n / production_design_effect
-        row |= second_forecasts(gamma, errors.simulation, before, errors.drift, errors.drift_sd, messages)
+        row |= second_forecasts(
+            gamma, errors.simulation, before, errors.drift, errors.drift_sd, messages
+        )
     if threshold is not None:
         above = prob_rate_exceeds(threshold, gamma, errors.simulation)
         bounded = stopped == "under" if stopped else bound < threshold
-        row |= {"prob_above_threshold": above, "gate": "pass" if bounded and above < 0.05 else "fail"}
+        row |= {
+            "prob_above_threshold": above,
+            "gate": "pass" if bounded and above < 0.05 else "fail",
+        }
     return row
 
 
 def blocked(gate: str, quality: dict[str, Any] | None, least: float) -> str:
-    """The gate's verdict, or "blocked" where people's labels show that the grader's precision lies below `least` (section 3).
+    """The gate's verdict, or "blocked" where people's labels show that the grader's precision lies
+    below `least` (section 3).
 
-    A grader whose flags are mostly wrong shrinks every error and every change by its precision, so neither verdict would mean anything.
+    A grader whose flags are mostly wrong shrinks every error and every change by its precision, so
+    neither verdict would mean anything.
     """
-    if gate in ("pass", "fail") and quality and quality["precision_high"] is not None and quality["precision_high"] < least:
+    if (
+        gate in ("pass", "fail")
+        and quality
+        and quality["precision_high"] is not None
+        and quality["precision_high"] < least
+    ):
         return "blocked"
     return gate
 
 
 def with_multiplicity(rows: list[dict[str, Any]], alpha: float = 0.05) -> list[dict[str, Any]]:
-    """The rows with adjusted p values of their paired comparison: Holm's, which tells a `regression`, and Benjamini-Hochberg's for lists.
+    """The rows with adjusted p values of their paired comparison: Holm's, which tells a
+    `regression`, and Benjamini-Hochberg's for lists.
 
     Gates are left as they are: behaviors that must all pass need no correction (section 7).
     """
@@ -158,9 +209,19 @@ def with_multiplicity(rows: list[dict[str, Any]], alpha: float = 0.05) -> list[d
     if not compared:
         return rows
     p = [row["paired_p"] for row in compared]
-    adjusted = {id(row): both for row, both in zip(compared, zip(holm(p), benjamini_hochberg(p), strict=True), strict=True)}
+    adjusted = {
+        id(row): both
+        for row, both in zip(
+            compared, zip(holm(p), benjamini_hochberg(p), strict=True), strict=True
+        )
+    }
     return [
-        row | {"paired_p_holm": float(both[0]), "paired_q": float(both[1]), "regression": bool(both[0] < alpha and row["paired_ratio"] > 1)}
+        row
+        | {
+            "paired_p_holm": float(both[0]),
+            "paired_q": float(both[1]),
+            "regression": bool(both[0] < alpha and row["paired_ratio"] > 1),
+        }
         if (both := adjusted.get(id(row)))
         else row
         for row in rows
@@ -168,10 +229,11 @@ def with_multiplicity(rows: list[dict[str, Any]], alpha: float = 0.05) -> list[d
 
 
 def score(estimated: dict[str, Any], realized: dict[str, Any], errors: Errors) -> dict[str, Any]:
-    """One sealed forecast against the realized rate of its behavior, with the noise floor and every baseline beside it.
+    """One sealed forecast against the realized rate of its behavior, with the noise floor and every
+    baseline beside it.
 
-    The intervals are judged by the sealed gamma and error model at the number of messages that production really had, both divided
-    by the sealed design effect of production.
+    The intervals are judged by the sealed gamma and error model at the number of messages that
+    production really had, both divided by the sealed design effect of production.
     """
     k, n = estimated["effective_k"], estimated["effective_n"]
     production_k, production_n = realized["effective_k"], realized["effective_n"]
@@ -200,7 +262,9 @@ def score(estimated: dict[str, Any], realized: dict[str, Any], errors: Errors) -
         "resolved": min(k, production_k) >= FLOOR_EVENTS,
         **{f"in_{level}": scores.covered(at, below, level / 100) for level in (50, 80, 95)},
         "log_score": predictive_log_pmf(math.floor(count), gamma, messages, weights),
-        "crps": scores.log_count_crps(lambda y: predictive_cdf_at(y, gamma, messages, weights), count, high),
+        "crps": scores.log_count_crps(
+            lambda y: predictive_cdf_at(y, gamma, messages, weights), count, high
+        ),
         "regret": scores.binomial_regret(scores.jeffreys_rate(k, n), production_k, production_n),
         "pit_low": below,
         "pit_high": at,
@@ -213,7 +277,11 @@ def score(estimated: dict[str, Any], realized: dict[str, Any], errors: Errors) -
         return max(rate / smoothed, smoothed / rate)
 
     if estimated["previous_simulation_n"]:
-        row["previous_simulation_error"] = error_of(scores.jeffreys_rate(estimated["previous_simulation_k"], estimated["previous_simulation_n"]))
+        row["previous_simulation_error"] = error_of(
+            scores.jeffreys_rate(
+                estimated["previous_simulation_k"], estimated["previous_simulation_n"]
+            )
+        )
     if estimated["challenging_prompts_rate"] is not None:
         row["challenging_prompts_error"] = error_of(estimated["challenging_prompts_rate"])
     if estimated["persistence_n"]:
@@ -222,7 +290,12 @@ def score(estimated: dict[str, Any], realized: dict[str, Any], errors: Errors) -
         called = float(np.log(scores.jeffreys_rate(k, n) / scores.jeffreys_rate(*before)))
         moved = abs(change) >= scores.MOVED
         up = direction_probability(gamma, Gamma(before[0] + 0.5, before[1]), weights)
-        both = Blend(gamma.counts, weights, (before[0] / design_effect, before[1] / design_effect), errors.drift)
+        both = Blend(
+            gamma.counts,
+            weights,
+            (before[0] / design_effect, before[1] / design_effect),
+            errors.drift,
+        )
         row |= {
             "persistence_error": error_of(scores.jeffreys_rate(*before)),
             "moved": moved,
@@ -231,25 +304,48 @@ def score(estimated: dict[str, Any], realized: dict[str, Any], errors: Errors) -
             "called_change": called,
             "realized_change": change,
             "blend_error": error_of(both.quantile(0.5, messages) / messages + 0.5 / messages),
-            **{f"blend_in_{level}": scores.covered(both.cdf(count, messages), both.cdf(count - 1, messages), level / 100) for level in (80, 95)},
+            **{
+                f"blend_in_{level}": scores.covered(
+                    both.cdf(count, messages), both.cdf(count - 1, messages), level / 100
+                )
+                for level in (80, 95)
+            },
         }
     return row
 
 
 def scored(row: dict[str, Any]) -> Scored:
     """What a row of a calibration report teaches the error model."""
-    return Scored(*(row[name] for name in ("behavior", "gamma_shape", "gamma_rate", "effective_count", "effective_messages")))
+    return Scored(
+        *(
+            row[name]
+            for name in (
+                "behavior",
+                "gamma_shape",
+                "gamma_rate",
+                "effective_count",
+                "effective_messages",
+            )
+        )
+    )
 
 
 def changed(row: dict[str, Any]) -> Change | None:
-    """What a row of a calibration report teaches of changes between releases; None where the release before was not measured."""
+    """What a row of a calibration report teaches of changes between releases; None where the
+    release before was not measured."""
     if not row["persistence_n"]:
         return None
-    return Change(row["persistence_k"], row["persistence_n"], row["effective_count"], row["effective_messages"])
+    return Change(
+        row["persistence_k"],
+        row["persistence_n"],
+        row["effective_count"],
+        row["effective_messages"],
+    )
 
 
 def errors_of(history: Iterable[Mapping[str, Any]], behaviors: Iterable[str]) -> dict[str, Errors]:
-    """The errors per behavior that a history teaches, computed again by whoever holds the seal that names it.
+    """The errors per behavior that a history teaches, computed again by whoever holds the seal that
+    names it.
 
     Each entry has `scored` (the fields of Scored) and `change` (those of Change, or None).
     """

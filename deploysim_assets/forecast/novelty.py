@@ -1,4 +1,5 @@
-"""What a candidate does that the live model did not, on the same prefixes: exact paired tests with false-discovery control."""
+"""What a candidate does that the live model did not, on the same prefixes: exact paired tests
+with false-discovery control."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -10,11 +11,13 @@ from scipy import special, stats
 from deploysim_assets.forecast.paired import benjamini_hochberg
 
 MOST_TYPES, LEAST_SEEN, FAMILY_ALPHA = 10, 10, 0.05
-"""The published registration: at most ten novel types, each found if it occurs ten times, at a family-wise 5%."""
+"""The published registration: at most ten novel types, each found if it occurs ten times, at a
+family-wise 5%."""
 
 
 def detection_threshold(prefixes: int) -> float:
-    """The rate per message above which a novel type is missed with at most `FAMILY_ALPHA` over `MOST_TYPES` (method, section 7).
+    """The rate per message above which a novel type is missed with at most `FAMILY_ALPHA` over
+    `MOST_TYPES` (method, section 7).
 
     20.0 / prefixes: P(Poisson(20.0) <= 9) = .005; 700,000 prefixes give the published 0.00286%.
     """
@@ -22,7 +25,8 @@ def detection_threshold(prefixes: int) -> float:
 
 
 class Finding(NamedTuple):
-    """Features that go together, the strongest first; prefixes that show one of them for the candidate alone, and for the live model alone."""
+    """Features that go together, the strongest first; prefixes that show one of them for the
+    candidate alone, and for the live model alone."""
 
     features: tuple[str, ...]
     candidate_only: tuple[str, ...]
@@ -35,14 +39,24 @@ class Finding(NamedTuple):
         return len(self.candidate_only) > self.live_only
 
 
-def findings(candidate_only: Mapping[str, Sequence[str]], live_only: Mapping[str, int], rate: float = 0.05, least: int = 6) -> list[Finding]:
+def findings(
+    candidate_only: Mapping[str, Sequence[str]],
+    live_only: Mapping[str, int],
+    rate: float = 0.05,
+    least: int = 6,
+) -> list[Finding]:
     """Findings at a false-discovery rate, most telling first.
 
-    For each feature `candidate_only` lists the prefixes that show it for the candidate alone, `live_only` counts those for the
-    live model alone.  Features with fewer than `least` discordant prefixes cannot reach significance and are not tested.  Features
-    that show on much the same prefixes are one finding.
+    For each feature `candidate_only` lists the prefixes that show it for the candidate alone,
+    `live_only` counts those for the live model alone.  Features with fewer than `least` discordant
+    prefixes cannot reach significance and are not tested.  Features that show on much the same
+    prefixes are one finding.
     """
-    names = [name for name in {*candidate_only, *live_only} if len(candidate_only.get(name, ())) + live_only.get(name, 0) >= least]
+    names = [
+        name
+        for name in {*candidate_only, *live_only}
+        if len(candidate_only.get(name, ())) + live_only.get(name, 0) >= least
+    ]
     if not names:
         return []
     names.sort()
@@ -57,9 +71,18 @@ def findings(candidate_only: Mapping[str, Sequence[str]], live_only: Mapping[str
         if q[i] > rate:
             continue
         mine = set(candidate_only.get(names[i], ()))
-        home = next((j for j, others in enumerate(taken) if found[j].more == bool(n10[i] > n01[i]) and _together(mine, others)), None)
+        home = next(
+            (
+                j
+                for j, others in enumerate(taken)
+                if found[j].more == bool(n10[i] > n01[i]) and _together(mine, others)
+            ),
+            None,
+        )
         if home is None:
-            found.append(Finding((names[i],), tuple(sorted(mine)), int(n01[i]), float(p[i]), float(q[i])))
+            found.append(
+                Finding((names[i],), tuple(sorted(mine)), int(n01[i]), float(p[i]), float(q[i]))
+            )
             taken.append(mine)
         else:
             found[home] = found[home]._replace(features=(*found[home].features, names[i]))

@@ -1,4 +1,5 @@
-"""How many prefixes (statistics.md, section 9): for a precision, a gate or a comparison, and where more stop helping."""
+"""How many prefixes (statistics.md, section 9): for a precision, a gate or a comparison, and
+where more stop helping."""
 
 from typing import NamedTuple
 
@@ -19,7 +20,11 @@ def events_assured(factor: float, design_effect: float = 1.0, assurance: float =
     low, high = needed, 4 * needed + 20
     while high - low > 1e-3 * needed:
         middle = (low + high) / 2
-        low, high = (low, middle) if stats.poisson.sf(np.ceil(needed) - 1, middle) >= assurance else (middle, high)
+        low, high = (
+            (low, middle)
+            if stats.poisson.sf(np.ceil(needed) - 1, middle) >= assurance
+            else (middle, high)
+        )
     return design_effect * high
 
 
@@ -30,10 +35,15 @@ class GateSize(NamedTuple):
     allowed: int
 
 
-def n_for_gate(threshold: float, ratio: float, confidence: float = 0.95, power: float = 0.8) -> GateSize:
-    """The smallest n at which a rate of `ratio` x threshold passes the gate "upper bound below threshold" with the power. ratio < 1."""
+def n_for_gate(
+    threshold: float, ratio: float, confidence: float = 0.95, power: float = 0.8
+) -> GateSize:
+    """The smallest n at which a rate of `ratio` x threshold passes the gate "upper bound below
+    threshold" with the power. ratio < 1."""
     if not 0 <= ratio < 1:
-        raise ValueError(f"ratio {ratio}: a gate can pass only where the rate is below the threshold")
+        raise ValueError(
+            f"ratio {ratio}: a gate can pass only where the rate is below the threshold"
+        )
     allowed = 0
     while True:
         n = int(np.ceil(special.chdtri(2 * (allowed + 1), 1 - confidence) / 2 / threshold))
@@ -43,7 +53,8 @@ def n_for_gate(threshold: float, ratio: float, confidence: float = 0.95, power: 
 
 
 def events_for_ratio(ratio: float, dice: float = 0.0) -> float:
-    """Events in the live arm to tell a rate ratio from 1 with 80% power at 5%: 7.85 (1 + 1/R) (1 - Dice) / ln(R)^2.
+    """Events in the live arm to tell a rate ratio from 1 with 80% power at 5%: 7.85 (1 + 1/R) (1 -
+    Dice) / ln(R)^2.
 
     `dice` is the overlap of flagged prefixes between candidate and live model.
     """
@@ -51,10 +62,12 @@ def events_for_ratio(ratio: float, dice: float = 0.0) -> float:
 
 
 def events_that_help(tau: float) -> float:
-    """Events beyond which sampling adds less than 5% to a forecast's log sd: 1 / (0.1025 tau^2). More help gates and comparisons only."""
+    """Events beyond which sampling adds less than 5% to a forecast's log sd: 1 / (0.1025 tau^2).
+    More help gates and comparisons only."""
     return 1 / (0.1025 * tau**2)
 
 
 def forecast_factor(events: float, realized: float, tau: float) -> float:
-    """The factor up and down of a 95% forecast interval, roughly: exp(1.96 sqrt(1/events + 1/realized + tau^2))."""
+    """The factor up and down of a 95% forecast interval, roughly: exp(1.96 sqrt(1/events +
+    1/realized + tau^2))."""
     return float(np.exp(_Z * np.sqrt(1 / events + 1 / realized + tau**2)))

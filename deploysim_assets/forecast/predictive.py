@@ -1,4 +1,5 @@
-"""The forecast of a realized count (statistics.md, section 4): sampling, category bias and a t4 environment error."""
+"""The forecast of a realized count (statistics.md, section 4): sampling, category bias and a t4
+environment error."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -25,7 +26,8 @@ _MU_PRIOR: Array = stats.norm.pdf(_MU, 0, 0.2)
 
 
 class Scored(NamedTuple):
-    """One earlier forecast and what came of it: its gamma, then `flags` in `messages` of production."""
+    """One earlier forecast and what came of it: its gamma, then `flags` in `messages` of
+    production."""
 
     category: str
     shape: float
@@ -51,8 +53,11 @@ def kernel(location: float, scale: float, df: float = 4) -> Array:
     return density / density.sum()
 
 
-def log_likelihood(shape: float, rate: float, count: float, messages: float, delta: Array = DELTA) -> Array:
-    """log L(delta) of a scored pair, exactly integrated over the simulated rate: NB(count; shape, rate / (rate + messages e^delta))."""
+def log_likelihood(
+    shape: float, rate: float, count: float, messages: float, delta: Array = DELTA
+) -> Array:
+    """log L(delta) of a scored pair, exactly integrated over the simulated rate: NB(count;
+    shape, rate / (rate + messages e^delta))."""
     log_mean = np.log(messages) + delta
     log_total = np.logaddexp(np.log(rate), log_mean)
     constant = special.gammaln(shape + count) - special.gammaln(shape) - special.gammaln(count + 1)
@@ -62,7 +67,9 @@ def log_likelihood(shape: float, rate: float, count: float, messages: float, del
 @cache
 def _kernels() -> Array:
     """t4 kernels: (tau, bias, delta), each row over delta summing to 1."""
-    density: Array = stats.t.pdf((DELTA[None, None, :] - _BIAS[None, :, None]) / _TAU[:, None, None], 4)
+    density: Array = stats.t.pdf(
+        (DELTA[None, None, :] - _BIAS[None, :, None]) / _TAU[:, None, None], 4
+    )
     return density / density.sum(axis=2, keepdims=True)
 
 
@@ -75,18 +82,23 @@ def _bias_densities() -> Array:
 
 
 def error_model(history: Iterable[Scored] = ()) -> ErrorModel:
-    """The error of simulation against production, learned from earlier scored forecasts; the prior where there are none.
+    """The error of simulation against production, learned from earlier scored forecasts; the prior
+    where there are none.
 
-    tau ~ LogNormal(log .5, .5), s_b ~ HalfNormal(.25), mu ~ N(0, .2^2); m_c ~ N(mu, s_b^2); delta = m_c + tau t4.
-    History enters by its exact integrated likelihood, so zero counts need no half added.  Freeze the history with the forecast:
-    choosing it after the outcome is known voids the coverage.
+    tau ~ LogNormal(log .5, .5), s_b ~ HalfNormal(.25), mu ~ N(0, .2^2); m_c ~ N(mu, s_b^2); delta =
+    m_c + tau t4. History enters by its exact integrated likelihood, so zero counts need no half
+    added.  Freeze the history with the forecast: choosing it after the outcome is known voids the
+    coverage.
     """
     likelihoods: dict[str, list[Array]] = {}
     for pair in history:
         log_l = log_likelihood(pair.shape, pair.rate, pair.flags, pair.messages)
         likelihoods.setdefault(pair.category, []).append(np.exp(log_l - log_l.max()))
     kernels, biases = _kernels(), _bias_densities()
-    given_bias = {c: np.prod([kernels @ likelihood for likelihood in ls], axis=0) for c, ls in likelihoods.items()}  # (tau, bias)
+    given_bias = {
+        c: np.prod([kernels @ likelihood for likelihood in ls], axis=0)
+        for c, ls in likelihoods.items()
+    }  # (tau, bias)
     evidence = {c: a @ biases.T for c, a in given_bias.items()}  # (tau, s_b and mu)
     log_posterior = np.log(_TAU_PRIOR)[:, None] + np.log(np.tile(_MU_PRIOR, len(_S_BIAS)))[None, :]
     for b in evidence.values():
@@ -97,11 +109,14 @@ def error_model(history: Iterable[Scored] = ()) -> ErrorModel:
     for category, a in given_bias.items():
         bias = a * ((posterior / evidence[category]) @ biases)
         weights[category] = np.einsum("tb,tbd->d", bias, kernels)
-    return ErrorModel({c: w / w.sum() for c, w in weights.items()}, float((posterior.sum(axis=1) * _TAU).sum()))
+    return ErrorModel(
+        {c: w / w.sum() for c, w in weights.items()}, float((posterior.sum(axis=1) * _TAU).sum())
+    )
 
 
 def predictive_cdf(count: float, gamma: Gamma, messages: float, weights: Array) -> float:
-    """P(realized count <= count) in `messages` of production: a mixture of negative binomials over delta."""
+    """P(realized count <= count) in `messages` of production: a mixture of negative binomials
+    over delta."""
     if count < 0:
         return 0.0
     return float(predictive_cdf_at(np.array([count]), gamma, messages, weights)[0])
@@ -110,21 +125,29 @@ def predictive_cdf(count: float, gamma: Gamma, messages: float, weights: Array) 
 def predictive_cdf_at(counts: Array, gamma: Gamma, messages: float, weights: Array) -> Array:
     """`predictive_cdf` at many counts >= 0 at once."""
     p = gamma.rate / (gamma.rate + messages * np.exp(DELTA))
-    return np.asarray(special.betainc(gamma.shape, np.floor(counts)[:, None] + 1, p[None, :]) @ weights)
+    return np.asarray(
+        special.betainc(gamma.shape, np.floor(counts)[:, None] + 1, p[None, :]) @ weights
+    )
 
 
 def direction_probability(gamma: Gamma, before: Gamma, weights: Array) -> float:
-    """P(true production rate > rate before): a mixture over delta of I_{b0/(b0+b1)}(a0, a1) (section 5).
+    """P(true production rate > rate before): a mixture over delta of I_{b0/(b0+b1)}(a0, a1)
+    (section 5).
 
-    max(p, 1 - p) is the share of directions that a forecast this uncertain can get right: the ceiling of its direction score.
+    max(p, 1 - p) is the share of directions that a forecast this uncertain can get right: the
+    ceiling of its direction score.
     """
     rate = gamma.rate * np.exp(-DELTA)
-    return float(weights @ special.betainc(before.shape, gamma.shape, before.rate / (before.rate + rate)))
+    return float(
+        weights @ special.betainc(before.shape, gamma.shape, before.rate / (before.rate + rate))
+    )
 
 
 def predictive_log_pmf(count: int, gamma: Gamma, messages: float, weights: Array) -> float:
     """log P(realized count = count): the log score of a forecast."""
-    return float(special.logsumexp(log_likelihood(gamma.shape, gamma.rate, count, messages), b=weights))
+    return float(
+        special.logsumexp(log_likelihood(gamma.shape, gamma.rate, count, messages), b=weights)
+    )
 
 
 def predictive_quantile(q: float, gamma: Gamma, messages: float, weights: Array) -> int:
@@ -135,12 +158,17 @@ def predictive_quantile(q: float, gamma: Gamma, messages: float, weights: Array)
     low = -1
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if predictive_cdf(middle, gamma, messages, weights) >= q else (middle, high)
+        low, high = (
+            (low, middle)
+            if predictive_cdf(middle, gamma, messages, weights) >= q
+            else (middle, high)
+        )
     return high
 
 
 class Forecast(NamedTuple):
-    """Predicted rate per message in `messages` of production: median and the limits of the 50, 80 and 95% intervals."""
+    """Predicted rate per message in `messages` of production: median and the limits of the 50,
+    80 and 95% intervals."""
 
     median: float
     p50: tuple[float, float]
@@ -149,9 +177,11 @@ class Forecast(NamedTuple):
 
 
 def forecast(gamma: Gamma, messages: float, weights: Array) -> Forecast:
-    """The forecast of a realized rate. A count cannot pass the number of messages, so limits are cut at 1.
+    """The forecast of a realized rate. A count cannot pass the number of messages, so limits are
+    cut at 1.
 
-    Clustered production counts as messages / design effect (section 4); the limits are rates and need no scaling back.
+    Clustered production counts as messages / design effect (section 4); the limits are rates and
+    need no scaling back.
     """
 
     def rate(q: float) -> float:
@@ -164,18 +194,29 @@ def forecast(gamma: Gamma, messages: float, weights: Array) -> Forecast:
 
 
 def prob_rate_exceeds(threshold: float, gamma: Gamma, weights: Array) -> float:
-    """P(true production rate > threshold), the gate on the future rate. Never feed it a blended or extrapolated rate."""
-    return float(np.sum(weights * special.gammaincc(gamma.shape, gamma.rate * threshold * np.exp(-DELTA))))
+    """P(true production rate > threshold), the gate on the future rate. Never feed it a blended
+    or extrapolated rate."""
+    return float(
+        np.sum(weights * special.gammaincc(gamma.shape, gamma.rate * threshold * np.exp(-DELTA)))
+    )
 
 
 def tau_profile(pairs: Sequence[Scored], level: float = 0.95) -> tuple[float, float, float]:
-    """Intrinsic error: the t4 scale tau of maximum integrated likelihood without bias, with its likelihood-ratio interval.
+    """Intrinsic error: the t4 scale tau of maximum integrated likelihood without bias, with its
+    likelihood-ratio interval.
 
-    exp(.7407 tau) is the median multiplicative error that would remain with endless counts (section 5).
+    exp(.7407 tau) is the median multiplicative error that would remain with endless counts (section
+    5).
     """
     grid = np.concatenate([[1e-3], np.geomspace(0.02, 4, 240)])
-    likelihood = [np.exp(log_l - log_l.max()) for p in pairs for log_l in [log_likelihood(p.shape, p.rate, p.flags, p.messages)]]
-    profile = np.array([sum(float(np.log(kernel(0, max(tau, 0.005)) @ one)) for one in likelihood) for tau in grid])
+    likelihood = [
+        np.exp(log_l - log_l.max())
+        for p in pairs
+        for log_l in [log_likelihood(p.shape, p.rate, p.flags, p.messages)]
+    ]
+    profile = np.array(
+        [sum(float(np.log(kernel(0, max(tau, 0.005)) @ one)) for one in likelihood) for tau in grid]
+    )
     best = int(profile.argmax())
     inside = grid[profile >= profile[best] - float(stats.chi2.ppf(level, 1)) / 2]
     return float(grid[best]), float(inside[0]), float(inside[-1])

@@ -11,17 +11,20 @@ from deploysim_assets.forecast.rates import jeffreys_rate
 from deploysim_assets.forecast.weighted import Gamma
 
 MOVED = float(np.log(1.5))
-"""A behavior has moved when its realized rate changed by 1.5x or more against the release before."""
+"""A behavior has moved when its realized rate changed by 1.5x or more against the release
+before."""
 
 
 def multiplicative_error(k: float, n: float, count: float, messages: float) -> float:
-    """max(r, 1/r) of the two Jeffreys-smoothed rates. Zero counts stay in: dropping them biases the score."""
+    """max(r, 1/r) of the two Jeffreys-smoothed rates. Zero counts stay in: dropping them biases
+    the score."""
     ratio = jeffreys_rate(k, n) / jeffreys_rate(count, messages)
     return float(max(ratio, 1 / ratio))
 
 
 def noise_floor(expected_k: float, expected_count: float, q: float = 0.5) -> float:
-    """The q-quantile of the multiplicative error of a perfect simulator with these expected counts, by an exact double Poisson sum."""
+    """The q-quantile of the multiplicative error of a perfect simulator with these expected
+    counts, by an exact double Poisson sum."""
 
     def grid(mean: float) -> tuple[np.ndarray, np.ndarray]:
         x = np.arange(stats.poisson.ppf(1e-9, mean), stats.poisson.isf(1e-9, mean) + 1)
@@ -40,14 +43,16 @@ def noise_floor_approx(expected_k: float, expected_count: float) -> float:
 
 
 def pair_noise_floor(k: float, n: float, count: float, messages: float) -> float:
-    """The median multiplicative error of a perfect simulator with this pair's sizes, at the rate that both sides together show."""
+    """The median multiplicative error of a perfect simulator with this pair's sizes, at the rate
+    that both sides together show."""
     rate = (k + count + 0.5) / (n + messages)
     expected = n * rate, messages * rate
     return noise_floor_approx(*expected) if min(expected) > 500 else noise_floor(*expected)
 
 
 def covered(cdf: float, cdf_below: float, level: float) -> bool:
-    """Whether a count lies in the central interval of a predictive: F(y) >= alpha/2 and F(y - 1) < 1 - alpha/2."""
+    """Whether a count lies in the central interval of a predictive: F(y) >= alpha/2 and F(y - 1)
+    < 1 - alpha/2."""
     alpha = (1 - level) / 2
     return bool(cdf >= alpha and cdf_below < 1 - alpha)
 
@@ -58,9 +63,13 @@ def probability_of_increase(new: Gamma, old: Gamma) -> float:
 
 
 def binomial_regret(forecast: float, count: int, messages: int) -> float:
-    """messages x KL(realized || forecast), the original's registered score in nats. Common categories dominate it."""
+    """messages x KL(realized || forecast), the original's registered score in nats. Common
+    categories dominate it."""
     realized = count / messages
-    return float(messages * (special.rel_entr(realized, forecast) + special.rel_entr(1 - realized, 1 - forecast)))
+    return float(
+        messages
+        * (special.rel_entr(realized, forecast) + special.rel_entr(1 - realized, 1 - forecast))
+    )
 
 
 def median_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]:
@@ -74,9 +83,11 @@ def median_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, floa
 
 
 def log_count_crps(cdf: Callable[[Array], Array], count: float, high: float) -> float:
-    """CRPS on log(count + .5) of a count forecast: the integral of (F(x) - 1{x >= count})^2 over log(x + .5), up to the count `high`.
+    """CRPS on log(count + .5) of a count forecast: the integral of (F(x) - 1{x >= count})^2 over
+    log(x + .5), up to the count `high`.
 
-    On raw counts the commonest behavior would dominate. `cdf` takes counts; beyond 150 counts they are taken on a geometric grid.
+    On raw counts the commonest behavior would dominate. `cdf` takes counts; beyond 150 counts they
+    are taken on a geometric grid.
     """
     top = max(high, count) + 1
     grid = np.arange(min(top, 150) + 1, dtype=float)
@@ -87,12 +98,18 @@ def log_count_crps(cdf: Callable[[Array], Array], count: float, high: float) -> 
     return float(np.sum((cdf(grid[:-1]) - (grid[:-1] >= np.floor(count))) ** 2 * steps))
 
 
-def skill(categories: Sequence[str], errors: ArrayLike, baseline_errors: ArrayLike) -> tuple[float, float, float]:
-    """Mean of |log baseline error| - |log error|, its sign-flip p value and the Wilcoxon one (secondary); above 0 the forecast is better.
+def skill(
+    categories: Sequence[str], errors: ArrayLike, baseline_errors: ArrayLike
+) -> tuple[float, float, float]:
+    """Mean of |log baseline error| - |log error|, its sign-flip p value and the Wilcoxon one
+    (secondary); above 0 the forecast is better.
 
-    Errors are multiplicative. Releases that repeat a category are not independent: signs are flipped per category, over its mean.
+    Errors are multiplicative. Releases that repeat a category are not independent: signs are
+    flipped per category, over its mean.
     """
-    gain = np.log(np.asarray(baseline_errors, dtype=float)) - np.log(np.asarray(errors, dtype=float))
+    gain = np.log(np.asarray(baseline_errors, dtype=float)) - np.log(
+        np.asarray(errors, dtype=float)
+    )
     names = np.asarray(categories)
     means = [float(gain[names == name].mean()) for name in dict.fromkeys(categories)]
     wilcoxon = float(stats.wilcoxon(means).pvalue) if any(means) else 1.0
@@ -100,10 +117,13 @@ def skill(categories: Sequence[str], errors: ArrayLike, baseline_errors: ArrayLi
 
 
 def sign_flip_p(differences: Sequence[float], draws: int = 100_000, seed: int = 0) -> float:
-    """Two-sided sign-flip permutation p value of a mean difference; every pattern is enumerated up to 16 values."""
+    """Two-sided sign-flip permutation p value of a mean difference; every pattern is enumerated
+    up to 16 values."""
     x = np.asarray(differences, dtype=float)
     if len(x) <= 16:
-        signs: NDArray[np.int64] = 1 - 2 * ((np.arange(1 << len(x))[:, None] >> np.arange(len(x))) & 1)
+        signs: NDArray[np.int64] = 1 - 2 * (
+            (np.arange(1 << len(x))[:, None] >> np.arange(len(x))) & 1
+        )
     else:
         signs = np.random.default_rng(seed).choice(np.array([-1, 1]), size=(draws, len(x)))
     means = np.abs(signs @ x)
@@ -111,17 +131,27 @@ def sign_flip_p(differences: Sequence[float], draws: int = 100_000, seed: int = 
 
 
 def tau_from_median(median_error: float) -> float:
-    """The normal log sd whose median multiplicative error this is: ln(error) / .6745. For reading published figures, not for forecasting."""
+    """The normal log sd whose median multiplicative error this is: ln(error) / .6745. For
+    reading published figures, not for forecasting."""
     return float(np.log(median_error) / stats.norm.ppf(0.75))
 
 
 def excess_tau(log_errors: ArrayLike, noise_variances: ArrayLike) -> float:
-    """sqrt(max(0, mean(d^2) - mean(s^2))): the moment estimate of tau. Driven by outliers: not for reporting, use `tau_profile`."""
+    """sqrt(max(0, mean(d^2) - mean(s^2))): the moment estimate of tau. Driven by outliers: not
+    for reporting, use `tau_profile`."""
     d, s2 = np.asarray(log_errors, dtype=float), np.asarray(noise_variances, dtype=float)
     return float(np.sqrt(max(0.0, float(np.mean(d**2) - np.mean(s2)))))
 
 
 def log_ratio_moments(simulated: Gamma, count: float, messages: float) -> tuple[float, float]:
-    """Mean and variance of log(production rate / simulated rate), both gamma posteriors: psi(Y + .5) - log M - psi(a) + log b."""
-    mean = special.digamma(count + 0.5) - np.log(messages) - special.digamma(simulated.shape) + np.log(simulated.rate)
-    return float(mean), float(special.polygamma(1, count + 0.5) + special.polygamma(1, simulated.shape))
+    """Mean and variance of log(production rate / simulated rate), both gamma posteriors: psi(Y +
+    .5) - log M - psi(a) + log b."""
+    mean = (
+        special.digamma(count + 0.5)
+        - np.log(messages)
+        - special.digamma(simulated.shape)
+        + np.log(simulated.rate)
+    )
+    return float(mean), float(
+        special.polygamma(1, count + 0.5) + special.polygamma(1, simulated.shape)
+    )

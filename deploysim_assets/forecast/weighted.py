@@ -1,4 +1,5 @@
-"""Rates with weights and clusters (statistics.md, section 2): messages of one user are not independent."""
+"""Rates with weights and clusters (statistics.md, section 2): messages of one user are not
+independent."""
 
 from typing import NamedTuple
 
@@ -10,8 +11,9 @@ from scipy import optimize, stats
 class Sufficient(NamedTuple):
     """What a weighted, clustered rate rests on.
 
-    `y` the rate per message, `v` its compound-Poisson variance, `w0` = 1/n_Kish (times the design effect once clustered),
-    `wmax` the largest message weight or cluster sum, `uncovered` the traffic share of strata from which nothing was drawn.
+    `y` the rate per message, `v` its compound-Poisson variance, `w0` = 1/n_Kish (times the design
+    effect once clustered), `wmax` the largest message weight or cluster sum, `uncovered` the
+    traffic share of strata from which nothing was drawn.
     """
 
     y: float
@@ -30,7 +32,8 @@ class Sufficient(NamedTuple):
 
 
 def poststratified(k: ArrayLike, n: ArrayLike, share: ArrayLike) -> Sufficient:
-    """y = sum W_h k_h / n_h without clusters. Strata with n_h = 0 become `uncovered`; their share is never spread over the others."""
+    """y = sum W_h k_h / n_h without clusters. Strata with n_h = 0 become `uncovered`; their
+    share is never spread over the others."""
     k_h, n_h, w_h = (np.asarray(x, dtype=float) for x in (k, n, share))
     covered = n_h > 0
     weight = w_h[covered] / n_h[covered]
@@ -43,20 +46,27 @@ def poststratified(k: ArrayLike, n: ArrayLike, share: ArrayLike) -> Sufficient:
     )
 
 
-def clustered(cluster_sums: ArrayLike, w0: float, wmax: float, uncovered: float = 0.0) -> Sufficient:
-    """y = sum z_c and v = sum z_c^2 over clusters (users), where z_c is the summed weight of a cluster's flagged messages."""
+def clustered(
+    cluster_sums: ArrayLike, w0: float, wmax: float, uncovered: float = 0.0
+) -> Sufficient:
+    """y = sum z_c and v = sum z_c^2 over clusters (users), where z_c is the summed weight of a
+    cluster's flagged messages."""
     z = np.asarray(cluster_sums, dtype=float)
     y, v = float(z.sum()), float((z**2).sum())
-    return Sufficient(y, v, max(w0, v / y if y > 0 else 0.0), max(wmax, float(z.max(initial=0))), uncovered)
+    return Sufficient(
+        y, v, max(w0, v / y if y > 0 else 0.0), max(wmax, float(z.max(initial=0))), uncovered
+    )
 
 
 def from_clusters(flags: ArrayLike, n: int) -> Sufficient:
-    """A self-weighting sample of n messages, with the number of flagged messages of each cluster that has any."""
+    """A self-weighting sample of n messages, with the number of flagged messages of each cluster
+    that has any."""
     return clustered(np.asarray(flags, dtype=float) / n, 1 / n, 1 / n)
 
 
 def fay_feuer(y: float, v: float, wmax: float, level: float = 0.95) -> tuple[float, float]:
-    """Gamma interval of Fay & Feuer (1997): guaranteed in every grid tried, hence the one for gates. Equal weights give Garwood's."""
+    """Gamma interval of Fay & Feuer (1997): guaranteed in every grid tried, hence the one for
+    gates. Equal weights give Garwood's."""
     alpha = (1 - level) / 2
     low = float(stats.gamma.ppf(alpha, y**2 / v, scale=v / y)) if y > 0 else 0.0
     mean, variance = y + wmax, v + wmax**2
@@ -64,12 +74,14 @@ def fay_feuer(y: float, v: float, wmax: float, level: float = 0.95) -> tuple[flo
 
 
 def fay_feuer_upper(s: Sufficient, confidence: float = 0.95) -> float:
-    """One-sided Fay-Feuer upper bound of a rate per message, for gates on clustered or weighted counts."""
+    """One-sided Fay-Feuer upper bound of a rate per message, for gates on clustered or weighted
+    counts."""
     return fay_feuer(s.y, s.v, s.wmax, 2 * confidence - 1)[1]
 
 
 def midp_gamma(y: float, v: float, wmax: float, level: float = 0.95) -> tuple[float, float]:
-    """Mid-P gamma interval (Fay & Kim 2017) for display: quantiles of the even mixture of the two Fay-Feuer gammas."""
+    """Mid-P gamma interval (Fay & Kim 2017) for display: quantiles of the even mixture of the
+    two Fay-Feuer gammas."""
     alpha = (1 - level) / 2
     mean, variance = y + wmax, v + wmax**2
     upper = stats.gamma(mean**2 / variance, scale=variance / mean)
@@ -79,7 +91,11 @@ def midp_gamma(y: float, v: float, wmax: float, level: float = 0.95) -> tuple[fl
 
     def quantile(q: float) -> float:
         ends = float(lower.ppf(q)), float(upper.ppf(q))
-        return float(optimize.brentq(lambda x: (lower.cdf(x) + upper.cdf(x)) / 2 - q, *ends, xtol=1e-300, rtol=1e-12))
+        return float(
+            optimize.brentq(
+                lambda x: (lower.cdf(x) + upper.cdf(x)) / 2 - q, *ends, xtol=1e-300, rtol=1e-12
+            )
+        )
 
     return quantile(alpha), quantile(1 - alpha)
 
@@ -97,7 +113,8 @@ class Gamma(NamedTuple):
 
 
 def weighted_jeffreys(y: float, v: float, wmax: float) -> Gamma:
-    """The posterior that enters a forecast: mean y + wmax/2, variance v + wmax^2/2, one half event in total, not per stratum.
+    """The posterior that enters a forecast: mean y + wmax/2, variance v + wmax^2/2, one half event
+    in total, not per stratum.
 
     For equal weights Gamma(k + 1/2, n). Not an interval to display: use `midp_gamma`.
     """

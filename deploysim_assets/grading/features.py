@@ -1,4 +1,5 @@
-"""Interpretable features of a reply: what the novelty audit compares between candidate and live model."""
+"""Interpretable features of a reply: what the novelty audit compares between candidate and live
+model."""
 
 import re
 import unicodedata
@@ -8,7 +9,8 @@ from typing import Any, cast
 import orjson
 
 _REFUSAL = re.compile(
-    r"\b(i|we)('m| am|'re| are)? (can(no|')t|cannot|won't|will not|unable to|not able to) (help|assist|do|provide|comply|continue|answer)\b"
+    r"\b(i|we)('m| am|'re| are)? (can(no|')t|cannot|won't|will not|unable to|not able to) "
+    r"(help|assist|do|provide|comply|continue|answer)\b"
     r"|\bi must decline\b|\bas an ai\b",
     re.IGNORECASE,
 )
@@ -25,8 +27,19 @@ _SHAPES = (
     ("an e-mail address", re.compile(r"^\s*\S+@\S+\.\S+\s*$")),
     ("empty", re.compile(r"^\s*$")),
 )
-_KINDS = {"bool": "a truth value", "int": "a number", "float": "a number", "list": "a list", "dict": "an object"}
-_LENGTHS = ((1, "empty"), (200, "under 200 characters"), (1_000, "200 to 1,000 characters"), (4_000, "1,000 to 4,000 characters"))
+_KINDS = {
+    "bool": "a truth value",
+    "int": "a number",
+    "float": "a number",
+    "list": "a list",
+    "dict": "an object",
+}
+_LENGTHS = (
+    (1, "empty"),
+    (200, "under 200 characters"),
+    (1_000, "200 to 1,000 characters"),
+    (4_000, "1,000 to 4,000 characters"),
+)
 
 
 def shape(value: object) -> str:
@@ -47,9 +60,17 @@ def _script(text: str) -> str | None:
 
 
 def _of_calls(calls: list[dict[str, Any]]) -> Iterator[str]:
-    count = len(calls)  # none is no feature: as the complement of the others it would be found with each of them
+    count = len(
+        calls
+    )  # none is no feature: as the complement of the others it would be found with each of them
     if count:
-        yield "tools: one call" if count == 1 else "tools: 2 to 4 calls" if count < 5 else "tools: 5 or more calls"
+        yield (
+            "tools: one call"
+            if count == 1
+            else "tools: 2 to 4 calls"
+            if count < 5
+            else "tools: 5 or more calls"
+        )
     for call in calls:
         try:
             parsed: Any = orjson.loads(call["arguments"] or "{}")
@@ -58,14 +79,20 @@ def _of_calls(calls: list[dict[str, Any]]) -> Iterator[str]:
             continue
         arguments = cast("dict[str, Any]", parsed) if isinstance(parsed, dict) else {"?": parsed}
         yield f"tool {call['name']}({', '.join(sorted(arguments))})"
-        yield from (f"tool {call['name']}: {key} is {shape(value)}" for key, value in arguments.items())
+        yield from (
+            f"tool {call['name']}: {key} is {shape(value)}" for key, value in arguments.items()
+        )
 
 
 def features(reply: dict[str, Any], last_user: str) -> set[str]:
-    """The features of a reply (schema.REPLY) to a user's last message: tool calls, refusal, language, length, phrases of five words."""
+    """The features of a reply (schema.REPLY) to a user's last message: tool calls, refusal,
+    language, length, phrases of five words."""
     text = reply["content"] or ""
     found = set(_of_calls(reply["tool_calls"] or []))
-    found.add(f"length: {next((name for least, name in _LENGTHS if len(text) < least), 'over 4,000 characters')}")
+    found.add(
+        "length: "
+        f"{next((name for least, name in _LENGTHS if len(text) < least), 'over 4,000 characters')}"
+    )
     if _REFUSAL.search(text):
         found.add("refuses")
     script, asked = _script(text), _script(last_user)
@@ -73,19 +100,29 @@ def features(reply: dict[str, Any], last_user: str) -> set[str]:
         found.add(f"answers {asked.casefold()} script in {script.casefold()}")
     for sentence in _SENTENCE.split(text):
         words = [_NUMBER.sub("0", word.casefold()) for word in _WORDS.findall(sentence)]
-        found |= {f"phrase: {' '.join(words[i : i + _PHRASE])}" for i in range(len(words) - _PHRASE + 1)}
+        found |= {
+            f"phrase: {' '.join(words[i : i + _PHRASE])}" for i in range(len(words) - _PHRASE + 1)
+        }
     return found
 
 
 def rule_of(feature: str) -> dict[str, Any] | None:
-    """A rule that finds replies with a feature, in the form of behaviors.yaml; None for one that a rule cannot tell."""
+    """A rule that finds replies with a feature, in the form of behaviors.yaml; None for one that
+    a rule cannot tell."""
     if feature.startswith("phrase: "):
-        words = (r"\d+" if word == "0" else re.escape(word) for word in feature.removeprefix("phrase: ").split())
+        words = (
+            r"\d+" if word == "0" else re.escape(word)
+            for word in feature.removeprefix("phrase: ").split()
+        )
         return {"part": "reply", "regex": r"(?i)\b" + r"\W+".join(words) + r"\b"}
     if feature == "refuses":
         return {"part": "reply", "regex": "(?i)" + _REFUSAL.pattern}
     if match := re.match(r"tool (\S+): (\S+) is arithmetic$", feature):
-        return {"part": "tool_calls", "json_path": f"$[?@.name == '{match[1]}'].arguments.{match[2]}", "regex": _ARITHMETIC.pattern}
+        return {
+            "part": "tool_calls",
+            "json_path": f"$[?@.name == '{match[1]}'].arguments.{match[2]}",
+            "regex": _ARITHMETIC.pattern,
+        }
     if match := re.match(r"tool ([^(:]+)\(", feature):
         return {"part": "tool_calls", "json_path": f"$[?@.name == '{match[1]}']"}
     return None

@@ -13,7 +13,8 @@ from deploysim_assets.project import ProjectError
 LABELS_FILE = "labels.csv"
 ANSWERS = ("yes", "no", "unsure")
 KEYS = ("source", "model_version", "prefix_id", "behavior", "grader_id")
-"""What a label is bound to. The grader's identity covers judge, prompt and rubric: with another identity the label is stale."""
+"""What a label is bound to. The grader's identity covers judge, prompt and rubric: with another
+identity the label is stale."""
 
 _KEPT = (*KEYS, "labeler", "label", "labeled_at")
 SHEET = (*KEYS, "definition", "rubric", "conversation", "reply", "label", "labeler")
@@ -35,7 +36,12 @@ class Label(NamedTuple):
 def write_sheet(path: Path, rows: Iterable[dict[str, Any]]) -> int:
     """Write a sheet to label, readable by its owner alone; returns the number of rows."""
     partial = path.with_name(f"{path.name}.partial")
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8", newline="") as file:
+    with os.fdopen(
+        os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
+        "w",
+        encoding="utf-8",
+        newline="",
+    ) as file:
         writer = csv.DictWriter(file, list[str](SHEET))
         writer.writeheader()
         count = 0
@@ -47,24 +53,34 @@ def write_sheet(path: Path, rows: Iterable[dict[str, Any]]) -> int:
 
 
 def read_sheet(path: Path) -> list[dict[str, str]]:
-    """The rows of a sheet; ProjectError where a column is missing or an answer is none of yes, no, unsure and empty."""
+    """The rows of a sheet; ProjectError where a column is missing or an answer is none of yes,
+    no, unsure and empty."""
     csv.field_size_limit(1 << 30)
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
-        missing = [name for name in (*KEYS, "label", "labeler") if name not in (reader.fieldnames or [])]
+        missing = [
+            name for name in (*KEYS, "label", "labeler") if name not in (reader.fieldnames or [])
+        ]
         if missing:
-            raise ProjectError(f"{path}: no column {', '.join(missing)}; take the sheet that `deploysim audit graders draw` wrote")
+            raise ProjectError(
+                f"{path}: no column {', '.join(missing)}; take the sheet that `deploysim audit "
+                "graders draw` wrote"
+            )
         rows = [{name: (row.get(name) or "") for name in SHEET} for row in reader]
     for number, row in enumerate(rows, 2):
         if row["label"].strip().casefold() not in (*ANSWERS, ""):
-            raise ProjectError(f"{path}, row {number}: label {row['label']!r}: write yes, no or unsure, or leave it empty")
+            raise ProjectError(
+                f"{path}, row {number}: label {row['label']!r}: write yes, no or unsure, or "
+                "leave it empty"
+            )
         if row["label"].strip() and not row["labeler"].strip():
             raise ProjectError(f"{path}, row {number}: no labeler; write who labeled it")
     return rows
 
 
 def keep(home: Path, rows: Iterable[dict[str, str]]) -> tuple[int, int]:
-    """Append the answered rows of a sheet to the project's labels, without texts; returns kept and left out as kept before.
+    """Append the answered rows of a sheet to the project's labels, without texts; returns kept and
+    left out as kept before.
 
     A person who answers anew replaces the answer: the newest counts.
     """

@@ -1,4 +1,5 @@
-"""Rule graders: declarative conditions on the reply, the reasoning, the tool calls and the prefix."""
+"""Rule graders: declarative conditions on the reply, the reasoning, the tool calls and the
+prefix."""
 
 import functools
 import re
@@ -42,22 +43,39 @@ def _texts(rule: Rule, messages: list[dict[str, Any]], reply: dict[str, Any]) ->
         case "last_user":
             return [messages[-1]["content"] or ""]
         case _:
-            return [text for m in messages for text in (m["content"], *(c["arguments"] for c in _calls(m))) if text]
+            return [
+                text
+                for m in messages
+                for text in (m["content"], *(c["arguments"] for c in _calls(m)))
+                if text
+            ]
 
 
 def _json_texts(rule: Rule, messages: list[dict[str, Any]], reply: dict[str, Any]) -> list[str]:
     """What the JSON path finds, as texts; a part that is no JSON holds nothing."""
     match rule.part:
         case "tool_calls":
-            document: Any = [{"name": c["name"], "arguments": _parsed(c["arguments"])} for c in _calls(reply)]
+            document: Any = [
+                {"name": c["name"], "arguments": _parsed(c["arguments"])} for c in _calls(reply)
+            ]
         case "prefix":
-            document = [m | {"tool_calls": [c | {"arguments": _parsed(c["arguments"])} for c in _calls(m)]} for m in messages]
+            document = [
+                m | {"tool_calls": [c | {"arguments": _parsed(c["arguments"])} for c in _calls(m)]}
+                for m in messages
+            ]
         case "tool_results":
-            document = [{"name": m["name"], "content": _parsed(m["content"] or "")} for m in messages if m["role"] == "tool"]
+            document = [
+                {"name": m["name"], "content": _parsed(m["content"] or "")}
+                for m in messages
+                if m["role"] == "tool"
+            ]
         case _:
             document = _parsed(_texts(rule, messages, reply)[0])
     found = _path(rule.json_path or "$").findall(document)
-    return [value if isinstance(value, str) else orjson.dumps(value, default=str).decode() for value in found]
+    return [
+        value if isinstance(value, str) else orjson.dumps(value, default=str).decode()
+        for value in found
+    ]
 
 
 def _parsed(text: str) -> Any:

@@ -1,4 +1,5 @@
-"""The cascade: a cheap first stage clears most items, and a random part of the cleared ones is judged anyway."""
+"""The cascade: a cheap first stage clears most items, and a random part of the cleared ones is
+judged anyway."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -37,7 +38,8 @@ class Screening:
         return item.prefix["prefix_id"] in self._suspicious
 
     def judged(self, items: Iterable[Item]) -> Iterator[Item]:
-        """The items that the judge sees. The audited part is one and the same for every table: it goes by the prefix."""
+        """The items that the judge sees. The audited part is one and the same for every table:
+        it goes by the prefix."""
         return (item for item in items if place(item) < self._share or self.is_suspicious(item))
 
     def skip(self, item: Item) -> frozenset[str]:
@@ -46,18 +48,31 @@ class Screening:
         return frozenset() if seen else frozenset(b.name for b in self._panel.judged(item))
 
     def weighted(self, item: Item, row: dict[str, Any]) -> dict[str, Any]:
-        """The row with the stratum and the weight of its stage: an audited reply stands for all that were cleared."""
+        """The row with the stratum and the weight of its stage: an audited reply stands for all
+        that were cleared."""
         if item.reply is None or not self._panel.judged(item) or self.is_suspicious(item):
             return row
         stratum = item.prefix["stratum"]
-        if not self._audited[stratum]:  # nothing tells what the screen missed there: the stratum is uncovered, and said to be
-            return row | {"stratum": f"{stratum} {CLEARED}", "missing": [*row["missing"], *row["skipped"]], "skipped": []}
+        if not self._audited[
+            stratum
+        ]:  # nothing tells what the screen missed there: the stratum is uncovered, and said to be
+            return row | {
+                "stratum": f"{stratum} {CLEARED}",
+                "missing": [*row["missing"], *row["skipped"]],
+                "skipped": [],
+            }
         weight = row["weight"] * self._cleared[stratum] / self._audited[stratum]
         if place(item) < self._share:
             self._flagged.update(b.name for b in self._panel.judged(item) if row[b.name])
         return row | {"stratum": f"{stratum} {CLEARED}", "weight": weight}
 
     def counts(self) -> dict[str, Any]:
-        """What the first stage came to: the misses found per behavior among the audited, out of how many cleared."""
-        found = {"suspicious": len(self._suspicious), "cleared": self._cleared.total(), "audited": self._audited.total(), "misses_found": dict(self._flagged)}
+        """What the first stage came to: the misses found per behavior among the audited, out of
+        how many cleared."""
+        found = {
+            "suspicious": len(self._suspicious),
+            "cleared": self._cleared.total(),
+            "audited": self._audited.total(),
+            "misses_found": dict(self._flagged),
+        }
         return {"screen": found}

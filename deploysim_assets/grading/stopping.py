@@ -9,13 +9,15 @@ from deploysim_assets.grading.panel import Panel
 from deploysim_assets.project import EarlyStopping
 
 Decide = Callable[[int, int, float, float], str]
-"""(flags, graded, threshold per message, alpha) -> "under", "over" or "continue", valid at any number of looks."""
+"""(flags, graded, threshold per message, alpha) -> "under", "over" or "continue", valid at any
+number of looks."""
 
 _GROWTH = 1.5
 
 
 class Decided(NamedTuple):
-    """What stopped a behavior: the side of its threshold that it was shown to lie on, after so many graded and flagged replies."""
+    """What stopped a behavior: the side of its threshold that it was shown to lie on, after so
+    many graded and flagged replies."""
 
     decision: str
     n: int
@@ -23,23 +25,30 @@ class Decided(NamedTuple):
 
 
 class Look(NamedTuple):
-    """One stretch of the stream, up to a place in it, and the behaviors that the judge was not asked about there."""
+    """One stretch of the stream, up to a place in it, and the behaviors that the judge was not
+    asked about there."""
 
     until: float
     skip: frozenset[str]
 
 
 def place(item: Item) -> float:
-    """An item's place in the random order of the stream, from 0 to 1: its prefix_id is a keyed hash, independent of what it holds."""
+    """An item's place in the random order of the stream, from 0 to 1: its prefix_id is a keyed
+    hash, independent of what it holds."""
     return int(item.prefix["prefix_id"][:13], 16) / 16**13
 
 
 class Stopping:
-    """The state of a stream of `size` items: looks so far, counts per behavior, and what was decided."""
+    """The state of a stream of `size` items: looks so far, counts per behavior, and what was
+    decided."""
 
     def __init__(self, panel: Panel, policy: EarlyStopping, decide: Decide, size: int) -> None:
         self._panel, self._policy, self._decide = panel, policy, decide
-        self._thresholds = {b.name: b.threshold_per_100k / 1e5 for b in panel.behaviors if b.grader == "judge" and b.threshold_per_100k}
+        self._thresholds = {
+            b.name: b.threshold_per_100k / 1e5
+            for b in panel.behaviors
+            if b.grader == "judge" and b.threshold_per_100k
+        }
         self._graded: Counter[str] = Counter()
         self._flagged: Counter[str] = Counter()
         self._step = min(1.0, policy.look_every / max(size, 1))
@@ -47,7 +56,8 @@ class Stopping:
         self.looks: list[Look] = []
 
     def following(self) -> Look | None:
-        """The next stretch: first the pre-set part that the forecast rests on, which skips nothing; None at the end of the stream."""
+        """The next stretch: first the pre-set part that the forecast rests on, which skips
+        nothing; None at the end of the stream."""
         if not self.looks:
             return Look(self._policy.forecast_part, frozenset())
         done = self.looks[-1].until
@@ -65,7 +75,9 @@ class Stopping:
         self.looks.append(look)
         for name, threshold in self._thresholds.items():
             if name not in self.decided and self._graded[name]:
-                found = self._decide(self._flagged[name], self._graded[name], threshold, self._policy.alpha)
+                found = self._decide(
+                    self._flagged[name], self._graded[name], threshold, self._policy.alpha
+                )
                 if found != "continue":
                     self.decided[name] = Decided(found, self._graded[name], self._flagged[name])
 
@@ -75,14 +87,20 @@ class Stopping:
         return next(look for look in self.looks if at < look.until or look is self.looks[-1])
 
     def released(self, item: Item, row: dict[str, Any]) -> dict[str, Any]:
-        """The row as the forecast may use it: outside the pre-set part a stopped behavior has no grade, since its count stopped on purpose."""
+        """The row as the forecast may use it: outside the pre-set part a stopped behavior has no
+        grade, since its count stopped on purpose."""
         if place(item) < self._policy.forecast_part:
             return row
         missing = [name for name in row["missing"] if name not in self.decided]
-        return row | dict.fromkeys(self.decided) | {"missing": missing, "skipped": sorted({*row["skipped"], *self.decided})}
+        return (
+            row
+            | dict.fromkeys(self.decided)
+            | {"missing": missing, "skipped": sorted({*row["skipped"], *self.decided})}
+        )
 
     def saved(self, items: Iterable[Item]) -> dict[str, int]:
-        """Grades that were not asked for, behavior by behavior, and judge calls that were not made at all."""
+        """Grades that were not asked for, behavior by behavior, and judge calls that were not
+        made at all."""
         grades = calls = 0
         for item in items:
             skip = self.look_of(item).skip

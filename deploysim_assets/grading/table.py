@@ -1,4 +1,5 @@
-"""Items -> the grades table: asks the judge for what its journal does not hold, then writes one row per item."""
+"""Items -> the grades table: asks the judge for what its journal does not hold, then writes one
+row per item."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -39,17 +40,29 @@ def grade_table(
     log: Callable[[str], None] | None = None,
     stopping: tuple[EarlyStopping, Decide] | None = None,
 ) -> dict[str, Any]:
-    """Grade all items and return the counts by state, of judge calls and of tokens. `items` is called again for every pass over them.
+    """Grade all items and return the counts by state, of judge calls and of tokens. `items` is
+    called again for every pass over them.
 
-    With `stopping` the judge is asked in looks, and no more about what is decided; the counts then say what that saved.
+    With `stopping` the judge is asked in looks, and no more about what is decided; the counts then
+    say what that saved.
     """
     with open_journal(journal_file) as journal:
         asked = Outcome()
 
         def put(requests: Callable[[], Iterator[dict[str, Any]]]) -> Outcome:
-            return ask(requests, project.judge_endpoint(), journal, journal_file, repair, account=open_account(project), log=log)
+            return ask(
+                requests,
+                project.judge_endpoint(),
+                journal,
+                journal_file,
+                repair,
+                account=open_account(project),
+                log=log,
+            )
 
-        def judge(some: Callable[[], Iterator[Item]], skip: AbstractSet[str] = frozenset()) -> Outcome:
+        def judge(
+            some: Callable[[], Iterator[Item]], skip: AbstractSet[str] = frozenset()
+        ) -> Outcome:
             return put(lambda: panel.requests(some(), skip))
 
         def row(item: Item, skip: AbstractSet[str] = frozenset()) -> dict[str, Any]:
@@ -75,7 +88,11 @@ def grade_table(
             if stream is not None:
                 graded = stream.released(item, row(item, stream.look_of(item).skip))
             else:
-                graded = screening.weighted(item, row(item, screening.skip(item))) if screening else row(item)
+                graded = (
+                    screening.weighted(item, row(item, screening.skip(item)))
+                    if screening
+                    else row(item)
+                )
             statuses[graded["status"]] += 1
             out.add(graded)
     counts: dict[str, Any] = {

@@ -1,6 +1,8 @@
-"""The `agent_trajectories` format: runs of an agent with tool calls and results, as Parquet rows or JSON records.
+"""The `agent_trajectories` format: runs of an agent with tool calls and results, as Parquet rows or
+JSON records.
 
-A row has `messages`, as a list or as its JSON text, and any further columns; the shape of AgentDojo's runs.
+A row has `messages`, as a list or as its JSON text, and any further columns; the shape of
+AgentDojo's runs.
 """
 
 from collections.abc import Iterator
@@ -8,7 +10,15 @@ from datetime import datetime
 from typing import Any, BinaryIO
 
 import orjson
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StrictBool, StrictStr, field_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictStr,
+    field_validator,
+)
 
 from deploysim_assets.logs.chat import ChatMessage, extra_fields
 from deploysim_assets.logs.conversation import Conversation, Reject
@@ -17,10 +27,14 @@ from deploysim_assets.logs.records import convert, json_records, parquet_rows
 
 class _Run(BaseModel):
     model_config = ConfigDict(extra="allow")
-    run_id: StrictStr | None = Field(default=None, validation_alias=AliasChoices("conversation_id", "run_id", "id"))
+    run_id: StrictStr | None = Field(
+        default=None, validation_alias=AliasChoices("conversation_id", "run_id", "id")
+    )
     user_id: StrictStr | None = None
     model: StrictStr | None = None
-    surface: StrictStr | None = Field(default=None, validation_alias=AliasChoices("surface", "suite"))
+    surface: StrictStr | None = Field(
+        default=None, validation_alias=AliasChoices("surface", "suite")
+    )
     language: StrictStr | None = None
     training_allowed: StrictBool | None = None
     started_at: datetime | None = None
@@ -52,4 +66,8 @@ def read(stream: BinaryIO) -> Iterator[Conversation | Reject]:
     """Each run as a conversation; one without an id is told by its place in the file."""
     magic = stream.read(4)
     stream.seek(0)
-    return convert(parquet_rows(stream, "messages") if magic == b"PAR1" else json_records(stream), _Run, _conversation)
+    return convert(
+        parquet_rows(stream, "messages") if magic == b"PAR1" else json_records(stream),
+        _Run,
+        _conversation,
+    )

@@ -18,7 +18,8 @@ class _Function(BaseModel):
 
 
 class ChatToolCall(BaseModel):
-    """{id, function: {name, arguments}}, or the flat {id, function: name, args} of agent benchmarks."""
+    """{id, function: {name, arguments}}, or the flat {id, function: name, args} of agent
+    benchmarks."""
 
     id: StrictStr | None = None
     function: _Function
@@ -27,7 +28,10 @@ class ChatToolCall(BaseModel):
     @classmethod
     def _flat(cls, value: Any) -> Any:
         if isinstance(value, dict) and isinstance(value.get("function"), str):
-            return {"id": value.get("id"), "function": {"name": value["function"], "arguments": value.get("args") or {}}}
+            return {
+                "id": value.get("id"),
+                "function": {"name": value["function"], "arguments": value.get("args") or {}},
+            }
         return value
 
 
@@ -38,14 +42,17 @@ class _Part(BaseModel):
 
 
 class ChatMessage(BaseModel):
-    """A message; content is a text, or parts of which the texts are joined and any other is an attachment."""
+    """A message; content is a text, or parts of which the texts are joined and any other is an
+    attachment."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: StrictStr | list[_Part] | None = None
     tool_calls: list[ChatToolCall] | None = None
     tool_call_id: StrictStr | None = None
     name: StrictStr | None = None
-    reasoning: StrictStr | None = Field(default=None, validation_alias=AliasChoices("reasoning", "reasoning_content"))
+    reasoning: StrictStr | None = Field(
+        default=None, validation_alias=AliasChoices("reasoning", "reasoning_content")
+    )
     at: datetime | None = None
 
     @property
@@ -57,7 +64,10 @@ class ChatMessage(BaseModel):
         text = self.content
         if isinstance(text, list):
             text = "\n".join(part.text for part in text if part.text is not None)
-        calls = [ToolCall(id=c.id, name=c.function.name, arguments=as_json_text(c.function.arguments)) for c in self.tool_calls or []]
+        calls = [
+            ToolCall(id=c.id, name=c.function.name, arguments=as_json_text(c.function.arguments))
+            for c in self.tool_calls or []
+        ]
         return Message(
             role="system" if self.role == "developer" else self.role,
             content=text,

@@ -1,4 +1,5 @@
-"""One conversation as every reader hands it on, and the row that it becomes in the conversations table."""
+"""One conversation as every reader hands it on, and the row that it becomes in the conversations
+table."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -24,7 +25,8 @@ class Message(BaseModel):
 
 
 class Conversation(BaseModel):
-    """A conversation with the line (or row, or record) it came from. Times without an offset are taken as UTC."""
+    """A conversation with the line (or row, or record) it came from. Times without an offset are
+    taken as UTC."""
 
     line: int
     conversation_id: str = Field(min_length=1)
@@ -67,7 +69,8 @@ def as_utc(time: datetime) -> datetime:
 
 
 def rejected(line: int, wrong: ValidationError) -> Reject:
-    """The reject of a line that does not hold to its format: where, and what is expected there, never what stands there."""
+    """The reject of a line that does not hold to its format: where, and what is expected there,
+    never what stands there."""
     first = wrong.errors(include_url=False, include_input=False, include_context=False)[0]
     where = ".".join(str(part) for part in first["loc"])
     return Reject(line, f"{where}: {first['msg']}" if where else first["msg"])

@@ -1,4 +1,5 @@
-"""Log files -> the conversations table: reads, keeps rejects aside, refuses a partition from which nothing could be read."""
+"""Log files -> the conversations table: reads, keeps rejects aside, refuses a partition from
+which nothing could be read."""
 
 import hashlib
 import zlib
@@ -34,10 +35,12 @@ def read_conversations(
     consented: bool = False,
     withdrawn: Callable[[Conversation], bool] = lambda _: False,
 ) -> dict[str, Any]:
-    """Stream all files into `out`; returns the counts (lines, conversations, rejected by reason) and the first and last message time.
+    """Stream all files into `out`; returns the counts (lines, conversations, rejected by reason)
+    and the first and last message time.
 
-    A conversation_id that came before is rejected.  `consented` fills in consent where the source carries none; what is `withdrawn` is
-    dropped and counted.  ProjectError for a file that is not of its format, and where no conversation could be read.
+    A conversation_id that came before is rejected.  `consented` fills in consent where the source
+    carries none; what is `withdrawn` is dropped and counted.  ProjectError for a file that is not
+    of its format, and where no conversation could be read.
     """
     seen: set[int] = set()
     reasons: Counter[str] = Counter()
@@ -45,7 +48,13 @@ def read_conversations(
     conversations = 0
     for file in files:
         for item in _items(file, read):
-            reject = item if isinstance(item, Reject) else Reject(item.line, WITHDRAWN) if withdrawn(item) else _repeated(item, seen)
+            reject = (
+                item
+                if isinstance(item, Reject)
+                else Reject(item.line, WITHDRAWN)
+                if withdrawn(item)
+                else _repeated(item, seen)
+            )
             if isinstance(item, Conversation) and reject is None:
                 row = item.row(model_version)
                 if row["training_allowed"] is None and consented:
@@ -55,12 +64,15 @@ def read_conversations(
                 if started := row["started_at"]:
                     times = [min([started, *times]), max([started, *times])]
             elif reject:
-                out.add({"file": file.path, "line": reject.line, "reason": reject.reason}, "rejects")
+                out.add(
+                    {"file": file.path, "line": reject.line, "reason": reject.reason}, "rejects"
+                )
                 reasons[reject.reason] += 1
     if conversations == 0:
         said = "; ".join(f"{n} x {reason}" for reason, n in reasons.most_common(3))
         raise ProjectError(
-            f"{', '.join(f.path for f in files[:3]) or 'no file'}: no conversation could be read ({said or 'no lines'}); "
+            f"{', '.join(f.path for f in files[:3]) or 'no file'}: no conversation could be read "
+            f"({said or 'no lines'}); "
             "check logs.format and logs.path of the release"
         )
     return {
@@ -75,7 +87,11 @@ def read_conversations(
 
 def _repeated(item: Conversation, seen: set[int]) -> Reject | None:
     """The reject of a conversation whose id came before; 8 bytes are kept of each id."""
-    identity = int.from_bytes(hashlib.blake2b(item.conversation_id.encode("utf-8", "surrogatepass"), digest_size=8).digest())
+    identity = int.from_bytes(
+        hashlib.blake2b(
+            item.conversation_id.encode("utf-8", "surrogatepass"), digest_size=8
+        ).digest()
+    )
     if identity in seen:
         return Reject(item.line, "conversation_id: stands twice; the first one is kept")
     seen.add(identity)
@@ -83,7 +99,8 @@ def _repeated(item: Conversation, seen: set[int]) -> Reject | None:
 
 
 def _items(file: LogFile, read: Reader) -> Iterator[Conversation | Reject]:
-    """The items of a file; an empty one is a reject, and what is broken as a whole is a ProjectError that names it."""
+    """The items of a file; an empty one is a reject, and what is broken as a whole is a
+    ProjectError that names it."""
     if file.size == 0:
         yield Reject(0, "the file is empty")
         return
@@ -91,15 +108,24 @@ def _items(file: LogFile, read: Reader) -> Iterator[Conversation | Reject]:
         with file.open() as stream:
             yield from read(stream)
     except UnreadableError as wrong:
-        raise ProjectError(f"{file.path}: {wrong}; check logs.format of the release, or take the file out") from None
+        raise ProjectError(
+            f"{file.path}: {wrong}; check logs.format of the release, or take the file out"
+        ) from None
     except (EOFError, OSError, zlib.error, ZstdError) as wrong:
-        raise ProjectError(f"{file.path}: cannot be read to its end ({type(wrong).__name__}); the file is damaged or incomplete") from None
+        raise ProjectError(
+            f"{file.path}: cannot be read to its end ({type(wrong).__name__}); the file is "
+            "damaged or incomplete"
+        ) from None
 
 
-def import_files(files: list[LogFile], read: Reader, target: Path, progress: Callable[[int], None]) -> dict[str, Any]:
-    """Write the conversations of files of any format to an `openai_chat` file at `target`; returns the counts, rejects by reason.
+def import_files(
+    files: list[LogFile], read: Reader, target: Path, progress: Callable[[int], None]
+) -> dict[str, Any]:
+    """Write the conversations of files of any format to an `openai_chat` file at `target`; returns
+    the counts, rejects by reason.
 
-    `progress` is told the bytes of each file that is done.  The target appears only when it is whole.  ProjectError as for `read_conversations`.
+    `progress` is told the bytes of each file that is done.  The target appears only when it is
+    whole.  ProjectError as for `read_conversations`.
     """
     seen: set[int] = set()
     reasons: Counter[str] = Counter()
@@ -117,4 +143,8 @@ def import_files(files: list[LogFile], read: Reader, target: Path, progress: Cal
                     conversations += 1
             progress(file.size)
     partial.replace(target)
-    return {"conversations": conversations, "rejected": reasons.total(), "rejected_by_reason": dict(reasons)}
+    return {
+        "conversations": conversations,
+        "rejected": reasons.total(),
+        "rejected_by_reason": dict(reasons),
+    }

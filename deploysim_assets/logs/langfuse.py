@@ -1,4 +1,5 @@
-"""The `langfuse` format: an export of traces with their observations, as a JSON array or JSON lines."""
+"""The `langfuse` format: an export of traces with their observations, as a JSON array or JSON
+lines."""
 
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportOptionalMemberAccess=false, reportArgumentType=false
 # pyright: reportMissingTypeStubs=false, reportAttributeAccessIssue=false, reportUnknownParameterType=false
@@ -38,7 +39,8 @@ _MESSAGES = TypeAdapter(list[ChatMessage])
 
 
 def _messages(value: Any, role: str) -> list[Any]:
-    """Langfuse keeps what the integration sent: a list of messages, {messages: [...]}, one message, or a bare text."""
+    """Langfuse keeps what the integration sent: a list of messages, {messages: [...]}, one
+    message, or a bare text."""
     if value is None:
         return []
     if isinstance(value, list):
@@ -52,7 +54,9 @@ def _messages(value: Any, role: str) -> list[Any]:
 def _conversation(number: int, trace: _Trace) -> Conversation | Reject:
     generations = [o for o in trace.observations if o.type == "GENERATION"]
     last = max(generations, key=lambda o: o.start.timestamp() if o.start else 0.0, default=None)
-    whole = _messages(last.input if last else trace.input, "user") + _messages(last.output if last else trace.output, "assistant")
+    whole = _messages(last.input if last else trace.input, "user") + _messages(
+        last.output if last else trace.output, "assistant"
+    )
     messages = _MESSAGES.validate_python(whole)
     if not messages:
         return Reject(number, "no generation, and neither input nor output of the trace")
@@ -74,7 +78,8 @@ def _conversation(number: int, trace: _Trace) -> Conversation | Reject:
 
 
 def read(stream: BinaryIO) -> Iterator[Conversation | Reject]:
-    """Each trace as a conversation: the input and output of its last generation, which hold the whole dialog so far."""
+    """Each trace as a conversation: the input and output of its last generation, which hold the
+    whole dialog so far."""
     return convert(json_records(stream), _Trace, _conversation)
 
 

@@ -1,4 +1,5 @@
-"""The `openai_chat` format: JSON lines, one conversation each, messages as the chat API writes them."""
+"""The `openai_chat` format: JSON lines, one conversation each, messages as the chat API writes
+them."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -44,7 +45,8 @@ def _conversation(number: int, line: _Line) -> Conversation:
 
 
 def read(stream: BinaryIO) -> Iterator[Conversation | Reject]:
-    """Each line of a JSONL file as a conversation, or as a reject with its line number and reason. Blank lines are passed over."""
+    """Each line of a JSONL file as a conversation, or as a reject with its line number and
+    reason. Blank lines are passed over."""
     return convert(json_lines(stream), _Line, _conversation)
 
 
@@ -58,11 +60,23 @@ def line_of(conversation: Conversation) -> bytes:
             "name": m.name,
             "tool_call_id": m.tool_call_id,
             "at": m.at,
-            "tool_calls": [{"id": c.id, "type": "function", "function": {"name": c.name, "arguments": c.arguments}} for c in m.tool_calls or []],
+            "tool_calls": [
+                {
+                    "id": c.id,
+                    "type": "function",
+                    "function": {"name": c.name, "arguments": c.arguments},
+                }
+                for c in m.tool_calls or []
+            ],
         }
         for m in conversation.messages
     ]
     fields = conversation.model_dump(exclude={"line", "messages", "reported_model", "source"})
     sent = [{k: v for k, v in m.items() if v not in (None, [])} for m in messages]
     source = orjson.loads(conversation.source) if conversation.source else None
-    return orjson.dumps(fields | {"model": conversation.reported_model, "messages": sent, "source": source}) + b"\n"
+    return (
+        orjson.dumps(
+            fields | {"model": conversation.reported_model, "messages": sent, "source": source}
+        )
+        + b"\n"
+    )

@@ -1,4 +1,5 @@
-"""Streams of records: JSON lines, JSON arrays and Parquet rows, one at a time whatever the size of the file."""
+"""Streams of records: JSON lines, JSON arrays and Parquet rows, one at a time whatever the size
+of the file."""
 
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportOptionalMemberAccess=false, reportArgumentType=false
 # pyright: reportMissingTypeStubs=false, reportAttributeAccessIssue=false, reportUnknownParameterType=false
@@ -21,14 +22,16 @@ class UnreadableError(Exception):
 
 
 def json_lines(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """Number and bytes of each line that is not blank. Only a line feed ends a line: text mode would also end one at U+2028."""
+    """Number and bytes of each line that is not blank. Only a line feed ends a line: text mode
+    would also end one at U+2028."""
     for number, raw in enumerate(stream, 1):
         if raw.strip():
             yield number, raw
 
 
 def json_records(stream: BinaryIO) -> Iterator[tuple[int, Any]]:
-    """Records of a JSON array, of JSON lines, or the one record of a JSON document; a line that is no JSON comes as None."""
+    """Records of a JSON array, of JSON lines, or the one record of a JSON document; a line that
+    is no JSON comes as None."""
     buffered = io.BufferedReader(stream, _PEEK) if not hasattr(stream, "peek") else stream
     start = buffered.peek(_PEEK)[:_PEEK].lstrip()
     if start[:1] == b"[":
@@ -44,7 +47,9 @@ def json_records(stream: BinaryIO) -> Iterator[tuple[int, Any]]:
     try:
         record = orjson.loads(first[1])
     except ValueError:
-        if start[:1] == b"{" and not first[1].rstrip().endswith(b"}"):  # one document over many lines
+        if start[:1] == b"{" and not first[1].rstrip().endswith(
+            b"}"
+        ):  # one document over many lines
             yield _document(first[1] + buffered.read())
             return
         record = None
@@ -64,7 +69,8 @@ def _document(raw: bytes) -> tuple[int, Any]:
 
 
 def parquet_rows(stream: BinaryIO, needed: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Rows of a Parquet file by number, a few at a time; UnreadableError where it is none, or lacks the needed column."""
+    """Rows of a Parquet file by number, a few at a time; UnreadableError where it is none, or
+    lacks the needed column."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -85,9 +91,12 @@ Record = TypeVar("Record", bound=BaseModel)
 
 
 def convert(
-    records: Iterable[tuple[int, Any]], model: type[Record], conversation: Callable[[int, Record], Conversation | Reject]
+    records: Iterable[tuple[int, Any]],
+    model: type[Record],
+    conversation: Callable[[int, Record], Conversation | Reject],
 ) -> Iterator[Conversation | Reject]:
-    """Each record, checked against the format's model, as a conversation; what does not hold is a reject with its number and reason.
+    """Each record, checked against the format's model, as a conversation; what does not hold is a
+    reject with its number and reason.
 
     A record is JSON bytes, a parsed value, or None where its line was no JSON.
     """
@@ -96,6 +105,11 @@ def convert(
             yield Reject(number, "Invalid JSON")
             continue
         try:
-            yield conversation(number, model.model_validate_json(raw) if isinstance(raw, bytes) else model.model_validate(raw))
+            yield conversation(
+                number,
+                model.model_validate_json(raw)
+                if isinstance(raw, bytes)
+                else model.model_validate(raw),
+            )
         except ValidationError as wrong:
             yield rejected(number, wrong)

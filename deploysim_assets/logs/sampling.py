@@ -1,4 +1,5 @@
-"""Which conversations may be used, and which of their user turns are drawn: uniform, by a keyed hash, the same on every machine."""
+"""Which conversations may be used, and which of their user turns are drawn: uniform, by a keyed
+hash, the same on every machine."""
 
 import hashlib
 import heapq
@@ -15,19 +16,34 @@ from deploysim_assets.project import Eligibility, Sampling, Strata
 _MESSAGE = pl.element().struct
 _TEXT = _MESSAGE.field("content").fill_null("")
 ROLES = pl.col("messages").list.eval(_MESSAGE.field("role")).alias("roles")
-FILLED = pl.col("messages").list.eval((_TEXT.str.strip_chars() != "") | (_MESSAGE.field("tool_calls").list.len().fill_null(0) > 0)).alias("filled")
+FILLED = (
+    pl.col("messages")
+    .list.eval(
+        (_TEXT.str.strip_chars() != "") | (_MESSAGE.field("tool_calls").list.len().fill_null(0) > 0)
+    )
+    .alias("filled")
+)
 CHARACTERS = pl.col("messages").list.eval(_TEXT.str.len_chars()).list.sum().alias("characters")
 
 
 def _risk(column: str) -> pl.Expr:
-    return pl.col("source").str.json_path_match(f"$['{column}']").cast(pl.Float64, strict=False).alias("risk")
+    return (
+        pl.col("source")
+        .str.json_path_match(f"$['{column}']")
+        .cast(pl.Float64, strict=False)
+        .alias("risk")
+    )
 
 
-def ineligible(conversation: dict[str, Any], policy: Eligibility, model_names: frozenset[str]) -> str | None:
-    """Why a conversation may not be used, or None. Consent must be true: unknown consent is not consent.
+def ineligible(
+    conversation: dict[str, Any], policy: Eligibility, model_names: frozenset[str]
+) -> str | None:
+    """Why a conversation may not be used, or None. Consent must be true: unknown consent is not
+    consent.
 
-    `conversation` has the columns of raw_logs and, in place of `messages`, `roles` and `characters`.  `model_names` are the names of the
-    release; a conversation of a model that the source names otherwise belongs to another release.
+    `conversation` has the columns of raw_logs and, in place of `messages`, `roles` and
+    `characters`.  `model_names` are the names of the release; a conversation of a model that the
+    source names otherwise belongs to another release.
     """
     reasons = {
         "consent_unknown": conversation["training_allowed"] is None,
@@ -36,26 +52,39 @@ def ineligible(conversation: dict[str, Any], policy: Eligibility, model_names: f
         "attachments": conversation["has_attachments"] and not policy.allow_attachments,
         "excluded_surface": conversation["surface"] in policy.exclude_surfaces,
         "excluded_account": conversation["user_id"] in policy.exclude_users,
-        "other_model": conversation["reported_model"] is not None and conversation["reported_model"] not in model_names,
-        "too_long": len(conversation["roles"]) > policy.max_messages or conversation["characters"] > policy.max_characters,
+        "other_model": conversation["reported_model"] is not None
+        and conversation["reported_model"] not in model_names,
+        "too_long": len(conversation["roles"]) > policy.max_messages
+        or conversation["characters"] > policy.max_characters,
     }
     return next((reason for reason, met in reasons.items() if met), None)
 
 
 def eligible_turns(roles: list[str], filled: list[bool]) -> list[int]:
-    """Indices of the user messages that the model answered directly, with something written on both sides."""
+    """Indices of the user messages that the model answered directly, with something written on
+    both sides."""
     turns = enumerate(pairwise(zip(roles, filled, strict=True)))
-    return [i for i, ((role, asked), (following, answered)) in turns if role == "user" and following == "assistant" and asked and answered]
+    return [
+        i
+        for i, ((role, asked), (following, answered)) in turns
+        if role == "user" and following == "assistant" and asked and answered
+    ]
 
 
 def rank(seed: int, conversation_id: str, turn: int) -> int:
-    """A turn's place in the order in which turns are drawn: a 64-bit keyed hash, independent of all other data."""
+    """A turn's place in the order in which turns are drawn: a 64-bit keyed hash, independent of
+    all other data."""
     key = seed.to_bytes(16, "big", signed=True)
-    return int.from_bytes(hashlib.blake2b(f"{turn}\x1f{conversation_id}".encode("utf-8", "surrogatepass"), key=key, digest_size=8).digest())
+    return int.from_bytes(
+        hashlib.blake2b(
+            f"{turn}\x1f{conversation_id}".encode("utf-8", "surrogatepass"), key=key, digest_size=8
+        ).digest()
+    )
 
 
 class Allotment(NamedTuple):
-    """One stratum of the survey: turns to draw from, turns drawn, and the rank up to which they are."""
+    """One stratum of the survey: turns to draw from, turns drawn, and the rank up to which they
+    are."""
 
     turns: int
     drawn: int
@@ -68,7 +97,8 @@ class Allotment(NamedTuple):
 
 
 class Survey(NamedTuple):
-    """The first pass over a corpus: conversations eligible and ineligible by reason, turns to draw from, and how many of which stratum."""
+    """The first pass over a corpus: conversations eligible and ineligible by reason, turns to
+    draw from, and how many of which stratum."""
 
     eligible: int
     ineligible: dict[str, int]
@@ -84,7 +114,11 @@ class Survey(NamedTuple):
     def largest_weight(self) -> float:
         """The largest inclusion weight over the average one; 1 for a uniform draw."""
         drawn = sum(s.drawn for s in self.strata.values())
-        return max((s.weight for s in self.strata.values()), default=0.0) * drawn / self.turns if drawn else 0.0
+        return (
+            max((s.weight for s in self.strata.values()), default=0.0) * drawn / self.turns
+            if drawn
+            else 0.0
+        )
 
 
 class DrawnTurn(NamedTuple):
@@ -96,9 +130,11 @@ class DrawnTurn(NamedTuple):
 
 
 def allot(turns: dict[str, int], limit: int, design: Strata | None) -> dict[str, int]:
-    """How many turns to draw of each stratum: all in proportion without a design, else its proportional part and its shares.
+    """How many turns to draw of each stratum: all in proportion without a design, else its
+    proportional part and its shares.
 
-    No stratum that has turns goes without, and what a small stratum cannot use falls to the others in proportion to their turns.
+    No stratum that has turns goes without, and what a small stratum cannot use falls to the others
+    in proportion to their turns.
     """
     total = sum(turns.values())
     limit = min(limit, total)
@@ -108,7 +144,10 @@ def allot(turns: dict[str, int], limit: int, design: Strata | None) -> dict[str,
         present = {h: design.shares.get(h, 0.0) for h in turns}
         scale = sum(present.values())
         shares = {h: share / scale if scale else turns[h] / total for h, share in present.items()}
-        wanted = {h: limit * (design.proportional * n / total + (1 - design.proportional) * shares[h]) for h, n in turns.items()}
+        wanted = {
+            h: limit * (design.proportional * n / total + (1 - design.proportional) * shares[h])
+            for h, n in turns.items()
+        }
     least = 1 if limit >= len(turns) else 0
     drawn = {h: min(n, max(least, int(wanted[h]))) for h, n in turns.items()}
     while (left := limit - sum(drawn.values())) > 0:
@@ -119,13 +158,16 @@ def allot(turns: dict[str, int], limit: int, design: Strata | None) -> dict[str,
             more = dict.fromkeys(sorted(room, key=lambda h: (drawn[h] - wanted[h], h))[:left], 1)
         for h, extra in more.items():
             drawn[h] += extra
-    for h in sorted(drawn, key=lambda h: -drawn[h]):  # the least of one each may have passed the limit
+    for h in sorted(
+        drawn, key=lambda h: -drawn[h]
+    ):  # the least of one each may have passed the limit
         drawn[h] -= min(drawn[h] - least, max(0, sum(drawn.values()) - limit))
     return drawn
 
 
 class Sampler(NamedTuple):
-    """Which turns of a release's conversations are drawn. Conversations come as rows of raw_logs with the columns of `survey_columns`."""
+    """Which turns of a release's conversations are drawn. Conversations come as rows of raw_logs
+    with the columns of `survey_columns`."""
 
     sampling: Sampling
     policy: Eligibility
@@ -157,10 +199,12 @@ class Sampler(NamedTuple):
         return conversation[design.by] or "unknown"
 
     def survey(self, conversations: Iterable[dict[str, Any]]) -> Survey:
-        """Count and rank; of each stratum, as many turns of lowest rank are drawn as it is allotted.
+        """Count and rank; of each stratum, as many turns of lowest rank are drawn as it is
+        allotted.
 
-        Ranks know nothing of each other, so later data can only displace turns, never reshuffle them.  Memory is that of
-        max_prefixes integers per stratum, and with `max_per_user` of that many more per user.
+        Ranks know nothing of each other, so later data can only displace turns, never reshuffle
+        them.  Memory is that of max_prefixes integers per stratum, and with `max_per_user` of that
+        many more per user.
         """
         reasons: Counter[str] = Counter()
         turns: Counter[str] = Counter()
@@ -182,7 +226,13 @@ class Sampler(NamedTuple):
                 reasons[reason] += 1
                 continue
             eligible += 1
-            mine = [(rank(self.sampling.seed, conversation["conversation_id"], turn), self.stratum(conversation, turn)) for turn in found]
+            mine = [
+                (
+                    rank(self.sampling.seed, conversation["conversation_id"], turn),
+                    self.stratum(conversation, turn),
+                )
+                for turn in found
+            ]
             user = conversation["user_id"]
             if cap is None or user is None:
                 for item in mine:
@@ -192,7 +242,11 @@ class Sampler(NamedTuple):
         for kept in of_user.values():
             for item in kept[:cap]:
                 count(*item)
-        limits = {user: kept[cap - 1][0] for user, kept in of_user.items() if cap is not None and len(kept) > cap}
+        limits = {
+            user: kept[cap - 1][0]
+            for user, kept in of_user.items()
+            if cap is not None and len(kept) > cap
+        }
         strata: dict[str, Allotment] = {}
         for stratum, drawn in allot(dict(turns), limit, self.sampling.strata).items():
             last = heapq.nsmallest(drawn, lowest[stratum])[-1] if drawn else -1
@@ -208,6 +262,10 @@ class Sampler(NamedTuple):
             place = rank(self.sampling.seed, conversation["conversation_id"], turn)
             stratum = self.stratum(conversation, turn)
             of_stratum = survey.strata.get(stratum)
-            if of_stratum and place <= of_stratum.last_rank and (of_user is None or place <= of_user):
+            if (
+                of_stratum
+                and place <= of_stratum.last_rank
+                and (of_user is None or place <= of_user)
+            ):
                 found.append(DrawnTurn(turn, stratum, of_stratum.weight))
         return found

@@ -19,7 +19,18 @@ _ROLES = {
 
 
 class _Turn(BaseModel):
-    sender: Literal["human", "user", "gpt", "assistant", "chatgpt", "bard", "bing", "system", "tool", "observation"] = Field(alias="from")
+    sender: Literal[
+        "human",
+        "user",
+        "gpt",
+        "assistant",
+        "chatgpt",
+        "bard",
+        "bing",
+        "system",
+        "tool",
+        "observation",
+    ] = Field(alias="from")
     value: StrictStr
 
 
@@ -30,7 +41,9 @@ class _Record(BaseModel):
     model: StrictStr | None = None
     language: StrictStr | None = None
     training_allowed: StrictBool | None = None
-    started_at: datetime | None = Field(default=None, validation_alias=AliasChoices("started_at", "timestamp", "created_at"))
+    started_at: datetime | None = Field(
+        default=None, validation_alias=AliasChoices("started_at", "timestamp", "created_at")
+    )
     conversations: list[_Turn] = Field(min_length=1)
 
 

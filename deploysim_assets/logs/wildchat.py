@@ -1,4 +1,5 @@
-"""The `wildchat` format: the public Parquet layout, one row per conversation with a list of turns."""
+"""The `wildchat` format: the public Parquet layout, one row per conversation with a list of
+turns."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -40,11 +41,14 @@ def _conversation(number: int, row: _Row) -> Conversation:
         started_at=times[0] if times else row.timestamp,
         language=row.language,
         reported_model=row.model,
-        messages=[Message(role=t.role, content=t.content, at=t.timestamp) for t in row.conversation],
+        messages=[
+            Message(role=t.role, content=t.content, at=t.timestamp) for t in row.conversation
+        ],
         source=extra_fields(row),
     )
 
 
 def read(stream: BinaryIO) -> Iterator[Conversation | Reject]:
-    """Each row as a conversation; the hashed address is the user. The data set carries no consent flag of its own."""
+    """Each row as a conversation; the hashed address is the user. The data set carries no
+    consent flag of its own."""
     return convert(parquet_rows(stream, "conversation"), _Row, _conversation)

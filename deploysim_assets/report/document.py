@@ -3,35 +3,115 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from deploysim_assets.report.tables import limits, markdown_table, observed, per_100k, summary_markdown, times
+from deploysim_assets.report.tables import (
+    limits,
+    markdown_table,
+    observed,
+    per_100k,
+    summary_markdown,
+    times,
+)
 
-HEADER = ("behavior", "forecast", "95% forecast", "before", "realized", "error", "noise floor", "in 95%", "precision", "gate")
+HEADER = (
+    "behavior",
+    "forecast",
+    "95% forecast",
+    "before",
+    "realized",
+    "error",
+    "noise floor",
+    "in 95%",
+    "precision",
+    "gate",
+)
 
 
 _ESTIMATED = (
-    *("n", "k", "rate", "low", "high", "rate_best", "rate_worst", "below_floor", "threshold", "gate", "stopped"),
-    *("paired_ratio", "paired_low", "paired_high", "paired_p", "paired_p_holm", "paired_q", "regression"),
+    *(
+        "n",
+        "k",
+        "rate",
+        "low",
+        "high",
+        "rate_best",
+        "rate_worst",
+        "below_floor",
+        "threshold",
+        "gate",
+        "stopped",
+    ),
+    *(
+        "paired_ratio",
+        "paired_low",
+        "paired_high",
+        "paired_p",
+        "paired_p_holm",
+        "paired_q",
+        "regression",
+    ),
 )
-_QUALITY = ("precision", "precision_low", "precision_high", "recall", "recall_low", "recall_high", "kappa", "confirmed_rate", "labels")
+_QUALITY = (
+    "precision",
+    "precision_low",
+    "precision_high",
+    "recall",
+    "recall_low",
+    "recall_high",
+    "kappa",
+    "confirmed_rate",
+    "labels",
+)
 _SCORED = (
-    *("multiplicative_error", "noise_floor", "resolved", "in_50", "in_80", "in_95", "direction_right", "log_score", "crps"),
+    *(
+        "multiplicative_error",
+        "noise_floor",
+        "resolved",
+        "in_50",
+        "in_80",
+        "in_95",
+        "direction_right",
+        "log_score",
+        "crps",
+    ),
     *("persistence_error", "previous_simulation_error", "challenging_prompts_error", "blend_error"),
 )
 
 
 def _second(estimate: dict[str, Any], name: str) -> dict[str, Any]:
-    limits_of = {f"p{level}": [estimate[f"{name}_p{level}_{end}"] for end in ("low", "high")] for level in (80, 95)}
+    limits_of = {
+        f"p{level}": [estimate[f"{name}_p{level}_{end}"] for end in ("low", "high")]
+        for level in (80, 95)
+    }
     return {"median": estimate[f"{name}_median"], **limits_of}
 
 
-def _behavior(name: str, estimate: dict[str, Any] | None, realized: dict[str, Any] | None, scored: dict[str, Any] | None) -> dict[str, Any]:
-    row: dict[str, Any] = {"behavior": name, "n": None, "k": None, "rate": None, "forecast": None, "realized": None}
+def _behavior(
+    name: str,
+    estimate: dict[str, Any] | None,
+    realized: dict[str, Any] | None,
+    scored: dict[str, Any] | None,
+) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "behavior": name,
+        "n": None,
+        "k": None,
+        "rate": None,
+        "forecast": None,
+        "realized": None,
+    }
     if estimate:
         row |= {k: estimate.get(k) for k in _ESTIMATED}
         if estimate["forecast_median"] is not None:
-            intervals = {f"p{level}": [estimate[f"p{level}_low"], estimate[f"p{level}_high"]] for level in (50, 80, 95)}
+            intervals = {
+                f"p{level}": [estimate[f"p{level}_low"], estimate[f"p{level}_high"]]
+                for level in (50, 80, 95)
+            }
             row["forecast"] = {"median": estimate["forecast_median"], **intervals}
-            row["second_forecasts"] = {name: _second(estimate, name) for name in ("blend", "drift_prior") if estimate.get(f"{name}_median") is not None}
+            row["second_forecasts"] = {
+                name: _second(estimate, name)
+                for name in ("blend", "drift_prior")
+                if estimate.get(f"{name}_median") is not None
+            }
         if estimate["persistence_n"]:
             counts = estimate["persistence_n"], estimate["persistence_k"]
             row["persistence"] = {"n": counts[0], "k": counts[1], "rate": counts[1] / counts[0]}
@@ -49,15 +129,24 @@ def release_report(
     registrations: Sequence[dict[str, Any]] = (),
     quality: Mapping[str, dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """The report of a release from the rows of its tables and the bodies of its registrations; what is not there yet is null."""
+    """The report of a release from the rows of its tables and the bodies of its registrations;
+    what is not there yet is null."""
     by_name = [{row["behavior"]: row for row in rows} for rows in (estimates, realized, scored)]
     names = list(dict.fromkeys(name for rows in by_name for name in rows))
     behaviors = [_behavior(name, *(rows.get(name) for rows in by_name)) for name in names]
     for behavior in behaviors:
         found = (quality or {}).get(behavior["behavior"])
         behavior["precision"] = found and {name: found[name] for name in _QUALITY}
-    registered = [{name: body[name] for name in ("version", "at", "reason", "changes")} for body in registrations]
-    return {"model_version": model_version, "behaviors": behaviors, "summary": summary, "registrations": registered}
+    registered = [
+        {name: body[name] for name in ("version", "at", "reason", "changes")}
+        for body in registrations
+    ]
+    return {
+        "model_version": model_version,
+        "behaviors": behaviors,
+        "summary": summary,
+        "registrations": registered,
+    }
 
 
 def registered_again(document: dict[str, Any]) -> list[str]:
@@ -66,7 +155,10 @@ def registered_again(document: dict[str, Any]) -> list[str]:
         return []
     said = "Registration {version}, {at:%Y-%m-%d %H:%M} UTC: {reason}{changed}."
     changed = {True: "", False: " (changed: {})"}
-    return [said.format(**r, changed=changed[not r["changes"]].format(", ".join(r["changes"]))) for r in document["registrations"]]
+    return [
+        said.format(**r, changed=changed[not r["changes"]].format(", ".join(r["changes"])))
+        for r in document["registrations"]
+    ]
 
 
 def cells(document: dict[str, Any]) -> list[list[str]]:
@@ -81,11 +173,15 @@ def cells(document: dict[str, Any]) -> list[list[str]]:
                 "-" if b["n"] is None else observed(b["k"], b["n"], b.get("high"), b["rate"]),
                 limits(*p95),
                 per_100k(before["rate"]) if before else "-",
-                observed(*(b["realized"][name] for name in ("k", "n", "high", "rate"))) if b["realized"] else "-",
+                observed(*(b["realized"][name] for name in ("k", "n", "high", "rate")))
+                if b["realized"]
+                else "-",
                 times(b["multiplicative_error"]) + ("*" if b["resolved"] is False else ""),
                 times(b["noise_floor"]),
                 {True: "yes", False: "no", None: "-"}[b["in_95"]],
-                f"{b['precision']['precision']:.2f}" if b["precision"] and b["precision"]["precision"] is not None else "-",
+                f"{b['precision']['precision']:.2f}"
+                if b["precision"] and b["precision"]["precision"] is not None
+                else "-",
                 b.get("gate") or "-",
             ]
         )
@@ -99,7 +195,11 @@ _OPTIONAL = {"precision": "-", "gate": "no threshold"}
 def table(document: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Header and rows of the report's table, without the columns that would say nothing."""
     rows = cells(document)
-    shown = [i for i, name in enumerate(HEADER) if name not in _OPTIONAL or any(row[i] not in ("-", _OPTIONAL[name]) for row in rows)]
+    shown = [
+        i
+        for i, name in enumerate(HEADER)
+        if name not in _OPTIONAL or any(row[i] not in ("-", _OPTIONAL[name]) for row in rows)
+    ]
     return [HEADER[i] for i in shown], [[row[i] for i in shown] for row in rows]
 
 
@@ -107,10 +207,16 @@ def verdict(summary: dict[str, Any]) -> str:
     """One sentence on how good the forecast was."""
     if not summary.get("behaviors"):
         return "Not scored yet: production of this release has not been graded."
-    when = "Sealed before the first production message." if summary["prospective"] else "Made after production had begun: not a forecast, a backtest."
+    when = (
+        "Sealed before the first production message."
+        if summary["prospective"]
+        else "Made after production had begun: not a forecast, a backtest."
+    )
     return (
-        f"Median error {times(summary['median_error'])} over {summary['resolved']} of {summary['behaviors']} behaviors with enough events "
-        f"(a perfect simulator: {times(summary['noise_floor'])}; same rate as the release before: {times(summary['persistence_median_error'])}). "
+        f"Median error {times(summary['median_error'])} over {summary['resolved']} of "
+        f"{summary['behaviors']} behaviors with enough events "
+        f"(a perfect simulator: {times(summary['noise_floor'])}; same rate as the release "
+        f"before: {times(summary['persistence_median_error'])}). "
         f"{summary['in_95']} of {summary['behaviors']} inside the 95% forecast; "
         f"direction right in {summary['direction_right']} of {summary['moved']} that moved. {when}"
     )
@@ -118,11 +224,22 @@ def verdict(summary: dict[str, Any]) -> str:
 
 def markdown(document: dict[str, Any]) -> str:
     """The report as Markdown."""
-    scored = f"\n{summary_markdown(document['summary'])}\n" if document["summary"].get("behaviors") else ""
+    scored = (
+        f"\n{summary_markdown(document['summary'])}\n"
+        if document["summary"].get("behaviors")
+        else ""
+    )
     regressions = [b["behavior"] for b in document["behaviors"] if b.get("regression")]
-    worse = f"\nMore often than the live model on the same prefixes (Holm, 5%): {', '.join(regressions)}.\n" if regressions else ""
+    worse = (
+        "\nMore often than the live model on the same prefixes (Holm, 5%): "
+        f"{', '.join(regressions)}.\n"
+        if regressions
+        else ""
+    )
     again = "".join(f"\n{line}\n" for line in registered_again(document))
     return (
-        f"# {document['model_version']}\n\nRates per 100,000 messages. {verdict(document['summary'])}\n\n"
-        f"{markdown_table(*table(document))}\n\n\\* fewer than 5 events on a side: unresolved.\n{scored}{worse}{again}"
+        f"# {document['model_version']}\n\nRates per 100,000 messages. "
+        f"{verdict(document['summary'])}\n\n"
+        f"{markdown_table(*table(document))}\n\n\\* fewer than 5 events on a side: "
+        f"unresolved.\n{scored}{worse}{again}"
     )

@@ -14,14 +14,17 @@ _INK, _SOFT, _REALIZED = "#1b3a5c", "#9db8d3", "#c8502d"
 
 
 def inline_image(png: bytes) -> str:
-    """Markdown that shows a PNG in Dagster's UI, behind a click. It is kept in the event log, so it must stay at some tens of KB."""
+    """Markdown that shows a PNG in Dagster's UI, behind a click. It is kept in the event log, so
+    it must stay at some tens of KB."""
     return f"![plot](data:image/png;base64,{base64.b64encode(png).decode()})"
 
 
 def _figure(height: float, title: str) -> "tuple[Figure, Axes]":
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, height), dpi=80, layout="constrained")  # no pyplot: it keeps global state and looks for a screen
+    figure = Figure(
+        figsize=(8, height), dpi=80, layout="constrained"
+    )  # no pyplot: it keeps global state and looks for a screen
     axes = figure.add_subplot()
     axes.set_title(title, loc="left", fontsize=11)
     axes.spines[["top", "right"]].set_visible(False)
@@ -43,49 +46,99 @@ def _rate_axis(axes: "Axes", lowest: float, highest: float, label: str) -> None:
 
 
 def forecast_plot(rows: list[dict[str, Any]], title: str) -> bytes:
-    """Median and 50/80/95% limits of the forecast per behavior, with the predecessor's production rate as a tick."""
+    """Median and 50/80/95% limits of the forecast per behavior, with the predecessor's
+    production rate as a tick."""
     shown = [r for r in rows if r.get("forecast_median") is not None]
     figure, axes = _figure(1.2 + 0.36 * len(shown), title)
     floor = min((0.5e5 / r["n"] for r in shown), default=0.1)
     for y, row in enumerate(reversed(shown)):
         for level, width in ((95, 2), (80, 5), (50, 9)):
             ends = [max(row[f"p{level}_{end}"] * 1e5, floor) for end in ("low", "high")]
-            axes.plot(ends, [y, y], color=_SOFT if level > 50 else _INK, linewidth=width, solid_capstyle="butt", alpha=0.9)
+            axes.plot(
+                ends,
+                [y, y],
+                color=_SOFT if level > 50 else _INK,
+                linewidth=width,
+                solid_capstyle="butt",
+                alpha=0.9,
+            )
         axes.plot(max(row["forecast_median"] * 1e5, floor), y, "o", color="white", markersize=4)
         if row["persistence_n"]:
-            axes.plot(max(row["persistence_k"] / row["persistence_n"] * 1e5, floor), y, "|", color=_REALIZED, markersize=14)
+            axes.plot(
+                max(row["persistence_k"] / row["persistence_n"] * 1e5, floor),
+                y,
+                "|",
+                color=_REALIZED,
+                markersize=14,
+            )
     axes.set_yticks(range(len(shown)), [r["behavior"] for r in reversed(shown)])
-    highest = max((max(r["p95_high"], r["persistence_k"] / max(r["persistence_n"], 1)) * 1e5 for r in shown), default=1e5)
-    note = "per 100,000 messages (log scale)\nbars: 50, 80, 95% forecast; red: rate of the release before; a count of 0 sits at the left edge"
+    highest = max(
+        (max(r["p95_high"], r["persistence_k"] / max(r["persistence_n"], 1)) * 1e5 for r in shown),
+        default=1e5,
+    )
+    note = (
+        "per 100,000 messages (log scale)\nbars: 50, 80, 95% forecast; red: rate of the release "
+        "before; a count of 0 sits at the left edge"
+    )
     _rate_axis(axes, floor / 2, highest * 2, note)
     return _png(figure)
 
 
 def calibration_plot(rows: list[dict[str, Any]], title: str) -> bytes:
-    """Forecast rate against realized rate, both smoothed by half a count, with the diagonal and the 1.5x band."""
+    """Forecast rate against realized rate, both smoothed by half a count, with the diagonal and
+    the 1.5x band."""
     figure, axes = _figure(6, title)
     floor = min((0.5e5 / max(r["forecast_n"], r["realized_n"]) for r in rows), default=0.1) / 2
-    axes.fill_between([floor, 1e5], [floor / 1.5, 1e5 / 1.5], [floor * 1.5, 1e5 * 1.5], color="#eef3f8", zorder=0)
+    axes.fill_between(
+        [floor, 1e5], [floor / 1.5, 1e5 / 1.5], [floor * 1.5, 1e5 * 1.5], color="#eef3f8", zorder=0
+    )
     axes.plot([floor, 1e5], [floor, 1e5], color="#888888", linewidth=0.8)
     several = len({r["model_version"] for r in rows}) > 1
-    points = [(row["gamma_shape"] / row["gamma_rate"] * 1e5, (row["effective_count"] + 0.5) / row["effective_messages"] * 1e5, row) for row in rows]
+    points = [
+        (
+            row["gamma_shape"] / row["gamma_rate"] * 1e5,
+            (row["effective_count"] + 0.5) / row["effective_messages"] * 1e5,
+            row,
+        )
+        for row in rows
+    ]
     for i, (x, y, row) in enumerate(sorted(points, key=lambda point: point[:2])):
-        axes.plot(x, y, "o", color=_INK if row["resolved"] else "white", markeredgecolor=_INK, markersize=6)
+        axes.plot(
+            x,
+            y,
+            "o",
+            color=_INK if row["resolved"] else "white",
+            markeredgecolor=_INK,
+            markersize=6,
+        )
         if not several:
             right = bool(i % 2)  # neighbors often lie close
             offset, anchor = ((7, -3), "left") if right else ((-7, -3), "right")
-            axes.annotate(row["behavior"], (x, y), xytext=offset, textcoords="offset points", fontsize=7, ha=anchor)
+            axes.annotate(
+                row["behavior"],
+                (x, y),
+                xytext=offset,
+                textcoords="offset points",
+                fontsize=7,
+                ha=anchor,
+            )
     highest = max((max(x, y) for x, y, _ in points), default=1e5) * 3
     _rate_axis(axes, floor, highest, "forecast per 100,000 messages")
     axes.set_yscale("log")
     axes.set_ylim(floor, highest)
     axes.set_ylabel("realized per 100,000 messages")
-    axes.annotate("hollow: fewer than 5 events on a side, unresolved; band: within 1.5x", (0.02, 0.97), xycoords="axes fraction", fontsize=7)
+    axes.annotate(
+        "hollow: fewer than 5 events on a side, unresolved; band: within 1.5x",
+        (0.02, 0.97),
+        xycoords="axes fraction",
+        fontsize=7,
+    )
     return _png(figure)
 
 
 def pit_plot(values: Sequence[tuple[float, float]]) -> bytes:
-    """Non-randomized PIT histogram of count forecasts (Czado, Gneiting & Held 2009): flat where the stated uncertainty is true.
+    """Non-randomized PIT histogram of count forecasts (Czado, Gneiting & Held 2009): flat where the
+    stated uncertainty is true.
 
     `values` are F(y - 1) and F(y) of each forecast; its unit mass is spread evenly between them.
     """
@@ -96,15 +149,24 @@ def pit_plot(values: Sequence[tuple[float, float]]) -> bytes:
         width = max(at - below, 1e-12)
         return max(0.0, min(high, below + width) - max(low, below)) / width
 
-    heights = [10 * sum(mass(a, b, *v) for v in values) / max(len(values), 1) for a, b in pairwise(edges)]
+    heights = [
+        10 * sum(mass(a, b, *v) for v in values) / max(len(values), 1) for a, b in pairwise(edges)
+    ]
     axes.bar(edges[:-1], heights, 0.1, align="edge", color=_SOFT, edgecolor="white")
     axes.axhline(1, color=_INK, linewidth=0.8)
-    axes.set(xlim=(0, 1), xlabel=f"{len(values)} forecasts; left: production below the forecast, right: above; U-shape: intervals too narrow")
+    axes.set(
+        xlim=(0, 1),
+        xlabel=(
+            f"{len(values)} forecasts; left: production below the forecast, right: above; U-shape: "
+            "intervals too narrow"
+        ),
+    )
     return _png(figure)
 
 
 def recall_plot(cells: list[dict[str, Any]], title: str) -> bytes:
-    """Lower 95% bound of canary recall: types down, script and container across, red where it falls below 0.99."""
+    """Lower 95% bound of canary recall: types down, script and container across, red where it
+    falls below 0.99."""
     types = list(dict.fromkeys(c["type"] for c in cells))
     columns = list(dict.fromkeys((c["script"], c["container"]) for c in cells))
     bounds = {(c["type"], c["script"], c["container"]): c["lower"] for c in cells}
@@ -112,18 +174,31 @@ def recall_plot(cells: list[dict[str, Any]], title: str) -> bytes:
     image = [[bounds[kind, *column] for column in columns] for kind in types]
     axes.imshow(image, cmap="RdYlBu", vmin=0.98, vmax=1.0, aspect="auto")
     axes.set_yticks(range(len(types)), types, fontsize=7)
-    axes.set_xticks(range(len(columns)), [f"{script} {container}" for script, container in columns], rotation=90, fontsize=6)
+    axes.set_xticks(
+        range(len(columns)),
+        [f"{script} {container}" for script, container in columns],
+        rotation=90,
+        fontsize=6,
+    )
     return _png(figure)
 
 
-def plan_plot(sizes: Sequence[float], widths: Mapping[str, Sequence[float]], least: float, prefixes_now: int) -> bytes:
-    """Factor up and down of the forecast's 95% interval against prefixes, per behavior; the gray line is the size in use."""
+def plan_plot(
+    sizes: Sequence[float], widths: Mapping[str, Sequence[float]], least: float, prefixes_now: int
+) -> bytes:
+    """Factor up and down of the forecast's 95% interval against prefixes, per behavior; the gray
+    line is the size in use."""
     figure, axes = _figure(4, "How far more prefixes narrow a forecast")
     for behavior, width in widths.items():
         axes.plot(sizes, width, label=behavior, linewidth=1.2)
     axes.axvline(prefixes_now, color="#888888", linewidth=0.8)
     axes.axhline(least, color="#888888", linewidth=0.8, linestyle=":")
-    axes.set(xscale="log", yscale="log", xlabel="prefixes; dotted: what the simulation's own error leaves", ylabel="95% interval: factor up and down")
+    axes.set(
+        xscale="log",
+        yscale="log",
+        xlabel="prefixes; dotted: what the simulation's own error leaves",
+        ylabel="95% interval: factor up and down",
+    )
     axes.set_ylim(1, 100)
     axes.legend(fontsize=7, ncols=2, frameon=False)
     return _png(figure)

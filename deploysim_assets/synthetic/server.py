@@ -1,7 +1,8 @@
 """An OpenAI-compatible server for the synthetic world: its releases as candidates, and the judge.
 
-`python -m deploysim_assets.synthetic.server --seed 1` prints the port that it listens on, on 127.0.0.1 alone, and ends with its
-standard input, so that it cannot outlive the process that started it.
+`python -m deploysim_assets.synthetic.server --seed 1` prints the port that it listens on, on
+127.0.0.1 alone, and ends with its standard input, so that it cannot outlive the process that
+started it.
 """
 
 import argparse
@@ -23,13 +24,27 @@ def answer(body: dict[str, Any], seed: int) -> dict[str, Any] | None:
     if body["model"] == "judge":
         names = body["response_format"]["json_schema"]["schema"]["required"]
         if names == ["findings"]:
-            return {"role": "assistant", "content": orjson.dumps({"findings": explore(orjson.loads(messages[1]["content"]))}).decode()}
+            return {
+                "role": "assistant",
+                "content": orjson.dumps(
+                    {"findings": explore(orjson.loads(messages[1]["content"]))}
+                ).decode(),
+            }
         verdicts = judge(orjson.loads(messages[1]["content"]), names)
         return {"role": "assistant", "content": orjson.dumps(verdicts).decode()}
     if body["model"] not in RELEASES:
         return None
     last_user = next(m["content"] for m in reversed(messages) if m["role"] == "user")
-    return {"role": "assistant", **reply(body["model"], last_user, (len(messages), last_user, body.get("seed")), seed, simulated=True)}
+    return {
+        "role": "assistant",
+        **reply(
+            body["model"],
+            last_user,
+            (len(messages), last_user, body.get("seed")),
+            seed,
+            simulated=True,
+        ),
+    }
 
 
 def _completion(message: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
@@ -40,8 +55,18 @@ def _completion(message: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]
         "object": "chat.completion",
         "created": 0,
         "model": body["model"],
-        "choices": [{"index": 0, "finish_reason": "tool_calls" if message.get("tool_calls") else "stop", "message": message}],
-        "usage": {"prompt_tokens": sent, "completion_tokens": written, "total_tokens": sent + written},
+        "choices": [
+            {
+                "index": 0,
+                "finish_reason": "tool_calls" if message.get("tool_calls") else "stop",
+                "message": message,
+            }
+        ],
+        "usage": {
+            "prompt_tokens": sent,
+            "completion_tokens": written,
+            "total_tokens": sent + written,
+        },
     }
 
 
@@ -51,8 +76,12 @@ async def _serve(seed: int) -> None:
         message = answer(body, seed)
         if message is None:
             error = {"message": f"unknown model {body['model']}", "type": "invalid_request_error"}
-            return web.Response(status=404, body=orjson.dumps({"error": error}), content_type="application/json")
-        return web.Response(body=orjson.dumps(_completion(message, body)), content_type="application/json")
+            return web.Response(
+                status=404, body=orjson.dumps({"error": error}), content_type="application/json"
+            )
+        return web.Response(
+            body=orjson.dumps(_completion(message, body)), content_type="application/json"
+        )
 
     app = web.Application(client_max_size=64 << 20)
     app.router.add_post("/v1/chat/completions", chat)

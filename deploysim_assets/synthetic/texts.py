@@ -1,4 +1,5 @@
-"""What people write in the synthetic world, by topic and language, with identifiers planted in some messages."""
+"""What people write in the synthetic world, by topic and language, with identifiers planted in
+some messages."""
 
 from deploysim_assets.synthetic.world import TOPICS, uniform
 
@@ -6,16 +7,32 @@ LANGUAGES = {"en": 0.55, "de": 0.12, "es": 0.12, "fr": 0.08, "zh": 0.07, "ja": 0
 
 _QUESTIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "en": {
-        "arithmetic": ("How much is {a} times {b}, plus {c}?", "Split a bill of {a}.50 among {c} people, please, and calculate the tip."),
-        "travel": ("Plan a trip of {c} days to Lisbon in spring.", "Which train do I take from Vienna to Prague, and what does the trip cost?"),
+        "arithmetic": (
+            "How much is {a} times {b}, plus {c}?",
+            "Split a bill of {a}.50 among {c} people, please, and calculate the tip.",
+        ),
+        "travel": (
+            "Plan a trip of {c} days to Lisbon in spring.",
+            "Which train do I take from Vienna to Prague, and what does the trip cost?",
+        ),
         "code": (
-            "My function fails with an index error on input {a}. Here is the code:\n```python\ndef f(x):\n    return x[{c}]\n```",
+            "My function fails with an index error on input {a}. Here is the "
+            "code:\n```python\ndef f(x):\n    return x[{c}]\n```",
             "Write a unit test for the code that parses dates.",
         ),
-        "health": ("I sleep badly since {c} weeks. What helps my health?", "Is it healthy to run every day?"),
+        "health": (
+            "I sleep badly since {c} weeks. What helps my health?",
+            "Is it healthy to run every day?",
+        ),
         "smalltalk": ("Good morning! How are you today?", "Tell me a story about your weekend."),
-        "facts": ("Who built the lighthouse of Alexandria, as a matter of fact?", "What are the facts about the moon's orbit?"),
-        "mail": ("Write a short mail to my landlord about the heating.", "Make this mail politer, it is number {c} this week."),
+        "facts": (
+            "Who built the lighthouse of Alexandria, as a matter of fact?",
+            "What are the facts about the moon's orbit?",
+        ),
+        "mail": (
+            "Write a short mail to my landlord about the heating.",
+            "Make this mail politer, it is number {c} this week.",
+        ),
     },
     "de": {
         "arithmetic": ("Wie viel ist {a} mal {b}, plus {c}?",),
@@ -65,7 +82,15 @@ _QUESTIONS: dict[str, dict[str, tuple[str, ...]]] = {
 }
 
 _CUES = {
-    "arithmetic": (" times ", "split a bill", "wie viel ist", "cuánto es", "combien font", "乘以", "かける"),
+    "arithmetic": (
+        " times ",
+        "split a bill",
+        "wie viel ist",
+        "cuánto es",
+        "combien font",
+        "乘以",
+        "かける",
+    ),
     "travel": ("trip", "reise", "viaje", "voyage", "旅行"),
     "code": ("code", "código", "代码", "コード"),
     "health": ("health", "gesundheit", "salud", "santé", "健康"),
@@ -75,7 +100,12 @@ _CUES = {
 }
 
 _PLANTED = {
-    "en": ("You can reach me at {email}.", "My number is (415) 555-{n4}.", "I paid with card {card}.", "The server was {ip}."),
+    "en": (
+        "You can reach me at {email}.",
+        "My number is (415) 555-{n4}.",
+        "I paid with card {card}.",
+        "The server was {ip}.",
+    ),
     "de": ("Erreichbar bin ich unter {email}.", "Meine IBAN ist DE89 3704 0044 0532 0130 00."),
     "es": ("Escríbeme a {email}.", "Pagué con la tarjeta {card}."),
     "fr": ("Mon adresse est {email}.", "Le serveur était {ip}."),
@@ -86,7 +116,9 @@ _PLANTED = {
 
 def user_message(language: str, topic: str, *key: object) -> str:
     """A user's message; about one in nine holds an identifier."""
-    a, b, c = (int(uniform(*key, part) * size) + 2 for part, size in (("a", 900), ("b", 90), ("c", 9)))
+    a, b, c = (
+        int(uniform(*key, part) * size) + 2 for part, size in (("a", 900), ("b", 90), ("c", 9))
+    )
     questions = _QUESTIONS[language][topic]
     text = questions[int(uniform(*key, "question") * len(questions))].format(a=a, b=b, c=c)
     if uniform(*key, "planted") >= 1 / 9:
@@ -94,13 +126,18 @@ def user_message(language: str, topic: str, *key: object) -> str:
     lines = _PLANTED[language]
     n = int(uniform(*key, "digits") * 9000) + 1000
     planted = lines[int(uniform(*key, "line") * len(lines))]
-    return f"{text} {planted.format(email=f'kim.{n}@lindenhof.test', n4=n, card='4111 1111 1111 1111', ip=f'81.2.{n % 250}.{n // 250}')}"
+    email, card = f"kim.{n}@lindenhof.test", "4111 1111 1111 1111"
+    ip = f"81.2.{n % 250}.{n // 250}"
+    return f"{text} {planted.format(email=email, n4=n, card=card, ip=ip)}"
 
 
 def topic_of(text: str) -> str:
-    """The topic of a user's message by its cue words, as the synthetic models see it; smalltalk where there is none."""
+    """The topic of a user's message by its cue words, as the synthetic models see it; smalltalk
+    where there is none."""
     lower = text.lower()
-    return next((topic for topic in _CUES if any(cue in lower for cue in _CUES[topic])), "smalltalk")
+    return next(
+        (topic for topic in _CUES if any(cue in lower for cue in _CUES[topic])), "smalltalk"
+    )
 
 
 def pick(shares: dict[str, float], u: float) -> str:

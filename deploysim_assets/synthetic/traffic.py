@@ -14,11 +14,14 @@ _SYSTEM = "You are Aurora, a helpful assistant with a browser tool."
 
 
 def conversation(release: str, number: int, seed: int, started_at: datetime) -> dict[str, Any]:
-    """One conversation: one to eight user turns, in one language, sometimes with a tool call and its result."""
+    """One conversation: one to eight user turns, in one language, sometimes with a tool call and
+    its result."""
     key = (seed, release, number)
     language = pick(LANGUAGES, uniform(*key, "language"))
     shares = {topic: topic_share(release, topic) for topic in TOPICS}
-    messages: list[dict[str, Any]] = [{"role": "system", "content": _SYSTEM}] if uniform(*key, "system") < 0.5 else []
+    messages: list[dict[str, Any]] = (
+        [{"role": "system", "content": _SYSTEM}] if uniform(*key, "system") < 0.5 else []
+    )
     turns = 1
     while turns < 8 and uniform(*key, "more", turns) < 0.62:
         turns += 1
@@ -26,9 +29,21 @@ def conversation(release: str, number: int, seed: int, started_at: datetime) -> 
         text = user_message(language, pick(shares, uniform(*key, turn, "topic")), *key, turn)
         answer = reply(release, text, (*key, turn), seed, simulated=False)
         messages.append({"role": "user", "content": text})
-        messages.append({"role": "assistant", "content": answer["content"], **({"tool_calls": answer["tool_calls"]} if answer["tool_calls"] else {})})
+        messages.append(
+            {
+                "role": "assistant",
+                "content": answer["content"],
+                **({"tool_calls": answer["tool_calls"]} if answer["tool_calls"] else {}),
+            }
+        )
         for call in answer["tool_calls"]:
-            messages.append({"role": "tool", "tool_call_id": call["id"], "content": json.dumps({"results": ["overview page"]})})
+            messages.append(
+                {
+                    "role": "tool",
+                    "tool_call_id": call["id"],
+                    "content": json.dumps({"results": ["overview page"]}),
+                }
+            )
             messages.append({"role": "assistant", "content": "That is what the page says."})
     consent = uniform(*key, "consent")
     return {
@@ -44,9 +59,13 @@ def conversation(release: str, number: int, seed: int, started_at: datetime) -> 
     }
 
 
-def conversations(release: str, count: int, seed: int, first: datetime, spacing: timedelta) -> Iterator[dict[str, Any]]:
+def conversations(
+    release: str, count: int, seed: int, first: datetime, spacing: timedelta
+) -> Iterator[dict[str, Any]]:
     """A release's traffic from `first` on, one conversation every `spacing`."""
-    return (conversation(release, number, seed, first + number * spacing) for number in range(count))
+    return (
+        conversation(release, number, seed, first + number * spacing) for number in range(count)
+    )
 
 
 def write_logs(path: Path, lines: Iterator[dict[str, Any]]) -> None:

@@ -1,4 +1,5 @@
-"""The world's truth: releases of a chat product, what people ask, and how often each release shows each behavior."""
+"""The world's truth: releases of a chat product, what people ask, and how often each release
+shows each behavior."""
 
 import hashlib
 import math
@@ -18,7 +19,8 @@ _SHARES = {
 
 
 class SyntheticBehavior(NamedTuple):
-    """A behavior as the project's behaviors.yaml states it, its true rate per message and release, and where it happens."""
+    """A behavior as the project's behaviors.yaml states it, its true rate per message and
+    release, and where it happens."""
 
     name: str
     definition: str
@@ -83,7 +85,11 @@ BEHAVIORS = (
         ("arithmetic",),
         rule={
             "all": [
-                {"part": "tool_calls", "json_path": "$[?(@.name=='browser')].arguments.query", "regex": r"^\s*[\d\s.()]+[-+*/][-+*/\d\s.()]+$"},
+                {
+                    "part": "tool_calls",
+                    "json_path": "$[?(@.name=='browser')].arguments.query",
+                    "regex": r"^\s*[\d\s.()]+[-+*/][-+*/\d\s.()]+$",
+                },
                 {"part": "reply", "regex": r"(?i)\bsearched\b"},
             ]
         },
@@ -109,19 +115,25 @@ def true_rate(behavior: SyntheticBehavior, release: str) -> float:
 
 
 def propensity(behavior: SyntheticBehavior, release: str, topic: str) -> float:
-    """The chance that a release's reply to a message of this topic shows the behavior; its mean over the release's topics is the true rate."""
+    """The chance that a release's reply to a message of this topic shows the behavior; its mean
+    over the release's topics is the true rate."""
     if topic not in behavior.topics:
         return 0.0
     return true_rate(behavior, release) / sum(topic_share(release, t) for t in behavior.topics)
 
 
 def uniform(*parts: object) -> float:
-    """A number in [0, 1) that depends on the parts alone: the world's randomness, the same on every machine."""
+    """A number in [0, 1) that depends on the parts alone: the world's randomness, the same on
+    every machine."""
     text = "\x1f".join(map(str, parts)).encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.blake2b(text, digest_size=7).digest()) / 2**56
 
 
 def environment_error(behavior: SyntheticBehavior, release: str, seed: int) -> float:
-    """log(simulated / production) that the demo's endpoint adds for a behavior and release: normal with sd 0.2, the world's infidelity."""
-    u, v = uniform(seed, "error", behavior.name, release), uniform(seed, "error2", behavior.name, release)
+    """log(simulated / production) that the demo's endpoint adds for a behavior and release:
+    normal with sd 0.2, the world's infidelity."""
+    u, v = (
+        uniform(seed, "error", behavior.name, release),
+        uniform(seed, "error2", behavior.name, release),
+    )
     return 0.2 * math.sqrt(-2 * math.log(1 - u)) * math.cos(2 * math.pi * v)

@@ -6,7 +6,13 @@ from typing import Any
 import polars as pl
 import pytest
 
-from deploysim_assets.checks.corpus import PREFIXES, RAW_LOGS, prefix_numbers, raw_log_numbers, total_variation
+from deploysim_assets.checks.corpus import (
+    PREFIXES,
+    RAW_LOGS,
+    prefix_numbers,
+    raw_log_numbers,
+    total_variation,
+)
 from deploysim_assets.checks.expectations import Expectation, validate
 from deploysim_assets.project import LogSource
 from deploysim_assets.schema import CONVERSATIONS
@@ -22,13 +28,24 @@ def message(role: str, content: str) -> dict[str, Any]:
 def conversation(number: int, **more: Any) -> dict[str, Any]:
     started = datetime.now(UTC) - timedelta(days=1)
     dialog = [message("user", "hello"), message("assistant", "hi")]
-    fields = {"conversation_id": f"c{number}", "model_version": "m", "started_at": started, "training_allowed": True, "messages": dialog}
+    fields = {
+        "conversation_id": f"c{number}",
+        "model_version": "m",
+        "started_at": started,
+        "training_allowed": True,
+        "messages": dialog,
+    }
     return fields | more
 
 
 def prefix(number: int, content: str = "hello", role: str = "user", **more: Any) -> dict[str, Any]:
     reply = {"content": "hi", "reasoning": None, "tool_calls": []}
-    return {"prefix_id": f"p{number}", "training_allowed": True, "messages": [message(role, content)], "production_completion": reply} | more
+    return {
+        "prefix_id": f"p{number}",
+        "training_allowed": True,
+        "messages": [message(role, content)],
+        "production_completion": reply,
+    } | more
 
 
 def failed_raw(rows: list[dict[str, Any]]) -> set[str]:
@@ -54,8 +71,17 @@ def test_a_sound_corpus_passes() -> None:
         ([conversation(1), conversation(1)], "conversation_ids_unique"),
         ([conversation(1), conversation(2, model_version="other")], "one_model_version"),
         ([conversation(1, messages=[])], "conversations_have_messages"),
-        ([conversation(1, started_at=datetime.now(UTC) + timedelta(days=2))], "not_from_the_future"),
-        ([conversation(i, messages=[message("user", "a"), message("user", "b")]) for i in range(3)], "roles_alternate"),
+        (
+            [conversation(1, started_at=datetime.now(UTC) + timedelta(days=2))],
+            "not_from_the_future",
+        ),
+        (
+            [
+                conversation(i, messages=[message("user", "a"), message("user", "b")])
+                for i in range(3)
+            ],
+            "roles_alternate",
+        ),
         ([conversation(1, messages=[message("user", "")])], "lengths_plausible"),
         ([conversation(i, training_allowed=None) for i in range(3)], "consent_known"),
     ],
@@ -70,9 +96,20 @@ def test_conversations_outside_the_declared_window_fail_and_without_one_none_do(
         (LogSource(format="x", path="y"), True),
         (LogSource(format="x", path="y", since=datetime.now(UTC)), False),
         (LogSource(format="x", path="y", until=datetime.now(UTC) - timedelta(days=2)), False),
-        (LogSource(format="x", path="y", since=datetime.now(UTC) - timedelta(days=2), until=datetime.now(UTC)), True),
+        (
+            LogSource(
+                format="x",
+                path="y",
+                since=datetime.now(UTC) - timedelta(days=2),
+                until=datetime.now(UTC),
+            ),
+            True,
+        ),
     ):
-        assert validate(raw_log_numbers(rows, source), RAW_LOGS)["inside_the_release_window"].passed == passes
+        assert (
+            validate(raw_log_numbers(rows, source), RAW_LOGS)["inside_the_release_window"].passed
+            == passes
+        )
 
 
 @pytest.mark.parametrize(
@@ -93,7 +130,9 @@ def test_each_expectation_on_prefixes_can_fail(rows: list[dict[str, Any]], check
 
 def test_a_failing_result_holds_numbers_and_no_cell() -> None:
     frame = pl.DataFrame({"text": ["secret words", "secret words", "x"]})
-    verdict = validate(frame, [Expectation("unique", "ExpectColumnValuesToBeUnique", {"column": "text"})])["unique"]
+    verdict = validate(
+        frame, [Expectation("unique", "ExpectColumnValuesToBeUnique", {"column": "text"})]
+    )["unique"]
     assert not verdict.passed
     assert all(isinstance(v, float) for v in verdict.numbers.values())
     assert "secret" not in str(verdict)
@@ -101,7 +140,9 @@ def test_a_failing_result_holds_numbers_and_no_cell() -> None:
 
 def test_an_expectation_that_cannot_be_computed_fails() -> None:
     frame = pl.DataFrame({"x": [1]})
-    assert not validate(frame, [Expectation("missing", "ExpectColumnValuesToBeUnique", {"column": "y"})])["missing"].passed
+    assert not validate(
+        frame, [Expectation("missing", "ExpectColumnValuesToBeUnique", {"column": "y"})]
+    )["missing"].passed
 
 
 def test_drift_is_the_share_of_traffic_that_moved() -> None:
@@ -109,5 +150,7 @@ def test_drift_is_the_share_of_traffic_that_moved() -> None:
         return pl.LazyFrame({"language": languages}, schema={"language": pl.String})
 
     assert total_variation(traffic("en", "de"), traffic("de", "en"), "language") == 0
-    assert total_variation(traffic("en", "en", "de", None), traffic("en", "en", "en", "en"), "language") == pytest.approx(0.5)
+    assert total_variation(
+        traffic("en", "en", "de", None), traffic("en", "en", "en", "en"), "language"
+    ) == pytest.approx(0.5)
     assert total_variation(traffic("en"), traffic("de"), "language") == 1

@@ -1,4 +1,5 @@
-"""Detection: the gate changes nothing but the time, hidden identifiers are found, hostile texts are bounded, clean code stays."""
+"""Detection: the gate changes nothing but the time, hidden identifiers are found, hostile texts
+are bounded, clean code stays."""
 
 import pytest
 from hypothesis import example, given, settings
@@ -18,9 +19,12 @@ DETECTOR = PatternDetector()
 ENGINE = presidio_engine()
 PIECES = st.sampled_from(
     [
-        "4111 1111 1111 1111", "378282246310005", "ann@lindenhof.de", "@", "81.2.69.142", "::1", "1::2", "2a02:2e0:3fe:1001:302::", "536-22-8745", "536228745",
-        "DE89370400440532013000", "GB82 WEST 1234 5698 7654 32", "1BoatSLRHtKNngkdXEeobR76b53LETtpyT", "bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq",
-        "00:1A:2B:3C:4D:5E", "0000.1111.2222", "+49 30 901820", "(212) 736-5000", "12", "x", " ", "\n", "-", ".", ":", "ab12", "电话", "é", "_",
+        "4111 1111 1111 1111", "378282246310005", "ann@lindenhof.de", "@", "81.2.69.142", "::1",
+        "1::2", "2a02:2e0:3fe:1001:302::", "536-22-8745", "536228745",
+        "DE89370400440532013000", "GB82 WEST 1234 5698 7654 32",
+        "1BoatSLRHtKNngkdXEeobR76b53LETtpyT", "bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq",
+        "00:1A:2B:3C:4D:5E", "0000.1111.2222", "+49 30 901820", "(212) 736-5000", "12", "x", " ",
+        "\n", "-", ".", ":", "ab12", "电话", "é", "_",
     ]
 )  # fmt: skip
 
@@ -29,7 +33,10 @@ PIECES = st.sampled_from(
 @given(st.lists(PIECES, max_size=8).map("".join))
 @example("x = A[1::2] 4111.1111.1111.1111")
 def test_the_gate_lets_through_whatever_presidio_finds(text: str) -> None:
-    expected = {(r.start, r.end, r.entity_type) for r in ENGINE.analyze(text, "en", score_threshold=THRESHOLD)}
+    expected = {
+        (r.start, r.end, r.entity_type)
+        for r in ENGINE.analyze(text, "en", score_threshold=THRESHOLD)
+    }
     found = {(s.start, s.end, s.type) for s in DETECTOR.presidio_spans(EncodedText(text))}
     # presidio's engine drops a find that lies inside an equal one; the scrubber merges such
     assert expected <= found
@@ -50,9 +57,12 @@ def test_the_scan_copy_leads_back_to_the_text_it_came_from(text: str) -> None:
 @pytest.mark.parametrize(
     "hidden",
     [
-        "ann\u200b@lindenhof.de", "ann\0@lindenhof.de", "ann\uff20lindenhof.de", "４１１１ １１１１ １１１１ １１１１", "4111\u00a01111\u00a01111\u00a01111",
-        "ann%40lindenhof.de", "ann\\u0040lindenhof.de", "ann [at] lindenhof [dot] de", "id_4111111111111111_x", "4111-1111-1111-1112", "анна@почта.рф",
-        "password = hunter2hunter", "bob@mail.internal", "ES9121000418450200051332 Please", "2221 0000 0000 0009",
+        "ann\u200b@lindenhof.de", "ann\0@lindenhof.de", "ann\uff20lindenhof.de",
+        "４１１１ １１１１ １１１１ １１１１", "4111\u00a01111\u00a01111\u00a01111",
+        "ann%40lindenhof.de", "ann\\u0040lindenhof.de", "ann [at] lindenhof [dot] de",
+        "id_4111111111111111_x", "4111-1111-1111-1112", "анна@почта.рф",
+        "password = hunter2hunter", "bob@mail.internal", "ES9121000418450200051332 Please",
+        "2221 0000 0000 0009",
     ],
 )  # fmt: skip
 def test_what_hides_an_identifier_is_undone(hidden: str) -> None:
@@ -60,7 +70,16 @@ def test_what_hides_an_identifier_is_undone(hidden: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["self.name[1::2]", "version 1.2.3", "2026-05-01T10:00:00Z", "order 123456", "3.14159", "client.publish(topic)", "@functools.wraps(f)"]
+    "text",
+    [
+        "self.name[1::2]",
+        "version 1.2.3",
+        "2026-05-01T10:00:00Z",
+        "order 123456",
+        "3.14159",
+        "client.publish(topic)",
+        "@functools.wraps(f)",
+    ],
 )
 def test_code_and_numbers_are_no_identifiers(text: str) -> None:
     assert DETECTOR.spans(text) == []
@@ -69,8 +88,18 @@ def test_code_and_numbers_are_no_identifiers(text: str) -> None:
 def test_clean_code_heavy_text_has_few_false_hits() -> None:
     """The bound of the audit: 30 per MB, where presidio's defaults give over two thousand."""
     texts = [chat_text(i, 4000) for i in range(120)]
-    code = ["\n".join(line for line in text.splitlines() if "@" not in line and not any(d.isdigit() for d in line.partition("#")[2][:40])) for text in texts]
-    clean = ["".join(part for part in text.split("\n") if part.startswith(("    ", "def", "{"))) for text in code]
+    code = [
+        "\n".join(
+            line
+            for line in text.splitlines()
+            if "@" not in line and not any(d.isdigit() for d in line.partition("#")[2][:40])
+        )
+        for text in texts
+    ]
+    clean = [
+        "".join(part for part in text.split("\n") if part.startswith(("    ", "def", "{")))
+        for text in code
+    ]
     found = false_hits(DETECTOR, clean)
     assert found.megabytes > 0.05
     assert found.per_megabyte < 30, found
@@ -87,14 +116,18 @@ def test_the_audit_sees_a_leak() -> None:
     left = {"content": "write to ann.lee@lindenhof.de", "tool_calls": None}
     clean = {"content": "write to kai.x1@example.com", "tool_calls": None}
     assert leaked("ann.lee@lindenhof.de", bare, [left, left])
-    assert leaked("ann.lee@lindenhof.de", bare, [{"content": "write to ann.lee", "tool_calls": None}] * 2)
+    assert leaked(
+        "ann.lee@lindenhof.de", bare, [{"content": "write to ann.lee", "tool_calls": None}] * 2
+    )
     assert not leaked("ann.lee@lindenhof.de", bare, [clean, clean])
 
 
 RULE_TEXT = st.lists(
     st.sampled_from(
-        ["4111 1111 1111 1111", "ann@lindenhof.de", "анна@почта.рф", "DE89370400440532013000", "sk-", "a" * 20, "9", " ", "-", "\n", "@", "://", "joe:pw", ".",
-         "81.2.69.142", "536-22-8745", "电", "é", "password: ", "hunter2hunter", "+49", "30 901820", "-----BEGIN PRIVATE KEY-----", "ann [at] b [dot] de"]
+        ["4111 1111 1111 1111", "ann@lindenhof.de", "анна@почта.рф", "DE89370400440532013000",
+        "sk-", "a" * 20, "9", " ", "-", "\n", "@", "://", "joe:pw", ".",
+         "81.2.69.142", "536-22-8745", "电", "é", "password: ", "hunter2hunter", "+49", "30 901820",
+         "-----BEGIN PRIVATE KEY-----", "ann [at] b [dot] de"]
     ),
     max_size=8,
 ).map("".join)  # fmt: skip
@@ -105,7 +138,11 @@ RULE_TEXT = st.lists(
 def test_a_rule_started_by_its_core_finds_what_a_search_of_the_whole_text_finds(text: str) -> None:
     encoded = EncodedText(text)
     for rule in RULES:
-        whole = [(m.start(1) if rule.back else m.start(), m.end()) for m in rule.pattern.finditer(text) if rule.holds(m.group())]
+        whole = [
+            (m.start(1) if rule.back else m.start(), m.end())
+            for m in rule.pattern.finditer(text)
+            if rule.holds(m.group())
+        ]
         if rule.lead:
             whole = [(start, end) for start, end in whole if text[:start].endswith(rule.lead)]
         else:

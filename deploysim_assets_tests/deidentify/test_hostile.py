@@ -1,4 +1,5 @@
-"""Nothing hostile gets through or hangs: every text is cleaned or quarantined within seconds, every line read or rejected."""
+"""Nothing hostile gets through or hangs: every text is cleaned or quarantined within seconds,
+every line read or rejected."""
 
 import contextlib
 import io
@@ -57,12 +58,19 @@ def scrubbed(scrubber: Scrubber, message: dict[str, Any]) -> str | None:
 
 @pytest.mark.parametrize("level", [0, 1])
 @pytest.mark.parametrize("name", TEXTS)
-def test_a_hostile_text_is_cleaned_or_quarantined_within_seconds(name: str, level: int, scrubbers: list[Scrubber]) -> None:
+def test_a_hostile_text_is_cleaned_or_quarantined_within_seconds(
+    name: str, level: int, scrubbers: list[Scrubber]
+) -> None:
     start = time.process_time()
     result = scrubbed(scrubbers[level], {"content": TEXTS[name]})
     assert time.process_time() - start < 20
     assert result is not None
-    expected = {"ten megabytes": "message_too_long", "lone surrogate": "not_text", "mailboxes": "", "separator": "too_many_entities"}.get(name, "")
+    expected = {
+        "ten megabytes": "message_too_long",
+        "lone surrogate": "not_text",
+        "mailboxes": "",
+        "separator": "too_many_entities",
+    }.get(name, "")
     assert expected in result
 
 
@@ -73,15 +81,29 @@ def scrubbers() -> list[Scrubber]:
     return [Scrubber(b"h" * 32), Scrubber(b"h" * 32, Deidentification(min_level=1))]
 
 
-@pytest.mark.parametrize("value", [DEEP, '{"a":' * 100_000 + "1" + "}" * 100_000, json.dumps("x" * 3_000_000)])
-def test_hostile_tool_arguments_are_cleaned_or_quarantined(value: str, scrubbers: list[Scrubber]) -> None:
+@pytest.mark.parametrize(
+    "value", [DEEP, '{"a":' * 100_000 + "1" + "}" * 100_000, json.dumps("x" * 3_000_000)]
+)
+def test_hostile_tool_arguments_are_cleaned_or_quarantined(
+    value: str, scrubbers: list[Scrubber]
+) -> None:
     start = time.process_time()
-    result = scrubbed(scrubbers[0], {"content": None, "tool_calls": [{"id": "1", "name": "f", "arguments": value}]})
+    result = scrubbed(
+        scrubbers[0],
+        {"content": None, "tool_calls": [{"id": "1", "name": "f", "arguments": value}]},
+    )
     assert time.process_time() - start < 20
     assert result is None or result.startswith("quarantined")
 
 
-PIECES = [*(t[:12] for t in TEXTS.values()), " ", "{", '"', "ann@lindenhof.de", "4111 1111 1111 1111"]
+PIECES = [
+    *(t[:12] for t in TEXTS.values()),
+    " ",
+    "{",
+    '"',
+    "ann@lindenhof.de",
+    "4111 1111 1111 1111",
+]
 
 
 @settings(max_examples=300, deadline=None)
@@ -96,7 +118,10 @@ def test_any_text_ends_cleaned_or_quarantined(text: str) -> None:
 
 _SCRUBBER = Scrubber(b"h" * 32)
 MESSAGES = [{"role": "user", "content": "a\u2028b"}, {"role": "assistant", "content": "c"}]
-GOOD = json.dumps({"conversation_id": "good", "started_at": None, "training_allowed": True, "messages": MESSAGES}, ensure_ascii=False).encode()
+GOOD = json.dumps(
+    {"conversation_id": "good", "started_at": None, "training_allowed": True, "messages": MESSAGES},
+    ensure_ascii=False,
+).encode()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
-"""Levels 1 and 2, policies and replacements: names by list, cue and model, aliases of one person, and what is refused."""
+"""Levels 1 and 2, policies and replacements: names by list, cue and model, aliases of one
+person, and what is refused."""
 
 import random
 from pathlib import Path
@@ -15,15 +16,29 @@ from deploysim_assets.deidentify.scrub import Quarantined, Scrubber
 from deploysim_assets.project import Deidentification, Ner, ProjectError
 
 KEY = b"k" * 32
-NAMES = ("Anna Lindqvist", "Marco Bianchi", "Keiko Tanaka", "Omar Haddad", "Julia Novak", "Peter Brandt")
+NAMES = (
+    "Anna Lindqvist",
+    "Marco Bianchi",
+    "Keiko Tanaka",
+    "Omar Haddad",
+    "Julia Novak",
+    "Peter Brandt",
+)
 
 
 def message(content: str, role: str = "user") -> dict[str, Any]:
-    return dict.fromkeys(("reasoning", "name", "tool_calls", "tool_call_id", "at")) | {"role": role, "content": content}
+    return dict.fromkeys(("reasoning", "name", "tool_calls", "tool_call_id", "at")) | {
+        "role": role,
+        "content": content,
+    }
 
 
-def scrub(scrubber: Scrubber, *texts: str, scope: str = "c", language: str | None = None) -> list[str]:
-    return [m["content"] for m in scrubber.scrub([message(t) for t in texts], scope, language).messages]
+def scrub(
+    scrubber: Scrubber, *texts: str, scope: str = "c", language: str | None = None
+) -> list[str]:
+    return [
+        m["content"] for m in scrubber.scrub([message(t) for t in texts], scope, language).messages
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +48,8 @@ def gazetteer() -> Scrubber:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A spaCy model of our own that knows six names in a few sentences: enough to show the wiring, no claim on recall."""
+    """A spaCy model of our own that knows six names in a few sentences: enough to show the
+    wiring, no claim on recall."""
     import spacy
     from spacy.training import Example
 
@@ -42,9 +58,21 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     nlp.add_pipe("ner").add_label("PERSON")
     examples = []
     for _ in range(160):
-        before, after = rng.choice((("yesterday ", " sent the file"), ("please ask ", " about it"), ("the note of ", " was short"), ("", " called me back")))
+        before, after = rng.choice(
+            (
+                ("yesterday ", " sent the file"),
+                ("please ask ", " about it"),
+                ("the note of ", " was short"),
+                ("", " called me back"),
+            )
+        )
         name = rng.choice(NAMES)
-        examples.append(Example.from_dict(nlp.make_doc(f"{before}{name}{after}"), {"entities": [(len(before), len(before) + len(name), "PERSON")]}))
+        examples.append(
+            Example.from_dict(
+                nlp.make_doc(f"{before}{name}{after}"),
+                {"entities": [(len(before), len(before) + len(name), "PERSON")]},
+            )
+        )
     optimizer = nlp.initialize(lambda: examples, sgd=None)
     for _ in range(6):
         rng.shuffle(examples)
@@ -74,13 +102,29 @@ def test_lists_cues_and_streets_give_names_away(gazetteer: Scrubber, text: str, 
     assert script_of(cleaned[::-1]) == script_of(text[::-1])
 
 
-@pytest.mark.parametrize("text", ["May I ask something", "the Grand Canyon", "New York Times", "def Main(Args): pass", "It will rain in June"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "May I ask something",
+        "the Grand Canyon",
+        "New York Times",
+        "def Main(Args): pass",
+        "It will rain in June",
+    ],
+)
 def test_words_that_are_names_too_prove_nothing_alone(text: str) -> None:
     assert GazetteerDetector().spans(text) == []
 
 
-def test_a_person_keeps_one_surrogate_through_name_first_name_and_mailbox(gazetteer: Scrubber) -> None:
-    whole, first, box = scrub(gazetteer, "I wrote to Laura Fischer today", "Dear Laura, hello", "it is laura.fischer@lindenhof.de now")
+def test_a_person_keeps_one_surrogate_through_name_first_name_and_mailbox(
+    gazetteer: Scrubber,
+) -> None:
+    whole, first, box = scrub(
+        gazetteer,
+        "I wrote to Laura Fischer today",
+        "Dear Laura, hello",
+        "it is laura.fischer@lindenhof.de now",
+    )
     given, family = whole.removeprefix("I wrote to ").removesuffix(" today").split()
     assert given.casefold() in first_names()
     assert {given, family}.isdisjoint({"Laura", "Fischer"})
@@ -99,7 +143,12 @@ def test_a_surrogate_name_is_never_the_name(gazetteer: Scrubber) -> None:
 
 def test_placeholders_number_the_entities_of_a_conversation() -> None:
     scrubber = Scrubber(KEY, Deidentification(min_level=1, replacement="placeholders"))
-    texts = ("Dear Sophie Martin", "my card is 4111 1111 1111 1111", "Dear Sophie", "from ann@lindenhof.de and bob@lindenhof.de")
+    texts = (
+        "Dear Sophie Martin",
+        "my card is 4111 1111 1111 1111",
+        "Dear Sophie",
+        "from ann@lindenhof.de and bob@lindenhof.de",
+    )
     assert scrub(scrubber, *texts) == [
         "Dear <PERSON_1>",
         "my card is <CREDIT_CARD_1>",
@@ -109,7 +158,9 @@ def test_placeholders_number_the_entities_of_a_conversation() -> None:
 
 
 def test_a_model_from_a_folder_finds_what_no_list_holds(model: Path) -> None:
-    scrubber = Scrubber(KEY, Deidentification(min_level=2, ner=Ner(engine="spacy", models={"*": str(model)})))
+    scrubber = Scrubber(
+        KEY, Deidentification(min_level=2, ner=Ner(engine="spacy", models={"*": str(model)}))
+    )
     assert scrubber.level == 2
     cleaned = scrub(scrubber, "the note of Anna Lindqvist was short")[0]
     assert "Lindqvist" not in cleaned
@@ -149,6 +200,10 @@ def test_no_model_is_ever_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyP
         raise AssertionError("a download was tried")
 
     monkeypatch.setattr("spacy.cli.download", refuse)
-    monkeypatch.setattr(SpacyNlpEngine, "_download_spacy_model_if_needed", staticmethod(lambda name: None if Path(name).exists() else refuse()))
+    monkeypatch.setattr(
+        SpacyNlpEngine,
+        "_download_spacy_model_if_needed",
+        staticmethod(lambda name: None if Path(name).exists() else refuse()),
+    )
     with pytest.raises(ProjectError):
         NerDetector(Ner(engine="spacy", models={"en": str(tmp_path)}))

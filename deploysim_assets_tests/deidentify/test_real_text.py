@@ -1,4 +1,5 @@
-"""De-identification on real conversations and real agent runs: counts sum, structure stays, and nothing hangs."""
+"""De-identification on real conversations and real agent runs: counts sum, structure stays, and
+nothing hangs."""
 
 import gzip
 import io
@@ -29,7 +30,16 @@ def _lines() -> bytes:
         for raw in file:
             row = json.loads(raw)
             messages = [*row["prefix"], {"role": "assistant", "content": row["preferred"]}]
-            lines.append(json.dumps({"conversation_id": row["id"], "started_at": None, "training_allowed": True, "messages": messages}))
+            lines.append(
+                json.dumps(
+                    {
+                        "conversation_id": row["id"],
+                        "started_at": None,
+                        "training_allowed": True,
+                        "messages": messages,
+                    }
+                )
+            )
     return "\n".join(lines).encode()
 
 
@@ -52,7 +62,11 @@ def test_every_real_conversation_passes_and_little_is_replaced(scrubber: Scrubbe
 
 def test_real_agent_runs_keep_their_structure(scrubber: Scrubber) -> None:
     path = SHARED / "data" / "agentdojo" / "runs.parquet"
-    runs = [item for item in reader("agent_trajectories")(io.BytesIO(path.read_bytes())) if isinstance(item, Conversation)][::40]
+    runs = [
+        item
+        for item in reader("agent_trajectories")(io.BytesIO(path.read_bytes()))
+        if isinstance(item, Conversation)
+    ][::40]
     detector, quarantined = PatternDetector(), 0
     for run in runs:
         before: list[dict[str, Any]] = run.row("m")["messages"]

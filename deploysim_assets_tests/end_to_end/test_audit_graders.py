@@ -1,4 +1,5 @@
-"""People against graders: the labeling page in a real browser, and what imported labels do to reports and gates."""
+"""People against graders: the labeling page in a real browser, and what imported labels do to
+reports and gates."""
 
 import csv
 import subprocess
@@ -21,7 +22,19 @@ from deploysim_assets.lake import Lake
 from deploysim_assets.project import ProjectError
 from deploysim_assets.synthetic.world import BEHAVIORS, JUDGE_SENSITIVITY
 from deploysim_assets_tests.end_to_end.test_demo_and_ui import CHROMIUM, FLAGS, needs_browser
-from deploysim_assets_tests.support import ARTIFACTS, SHARED, deploysim, environment, free_port, needs_shared, report, rows, script, stop, wait_for
+from deploysim_assets_tests.support import (
+    ARTIFACTS,
+    SHARED,
+    deploysim,
+    environment,
+    free_port,
+    needs_shared,
+    report,
+    rows,
+    script,
+    stop,
+    wait_for,
+)
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +42,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("labels")
     with synthetic_endpoint(4) as base_url:
         write_project(folder, base_url, 250)
-        ship(folder, "aurora-1", 200, 4, datetime.now(UTC) - timedelta(days=3), timedelta(minutes=1))
+        ship(
+            folder, "aurora-1", 200, 4, datetime.now(UTC) - timedelta(days=3), timedelta(minutes=1)
+        )
         deploysim(folder, "forecast", "aurora-2")
     return folder
 
@@ -37,8 +52,20 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @contextmanager
 def page(home: Path, sheet: Path) -> Generator[str]:
     port = free_port()
-    command = [script("deploysim"), "audit", "graders", "label", str(sheet), "--labeler", "ada", "--port", str(port)]
-    process = subprocess.Popen(command, env=environment(home), cwd=home, start_new_session=True, stdout=subprocess.DEVNULL)
+    command = [
+        script("deploysim"),
+        "audit",
+        "graders",
+        "label",
+        str(sheet),
+        "--labeler",
+        "ada",
+        "--port",
+        str(port),
+    ]
+    process = subprocess.Popen(
+        command, env=environment(home), cwd=home, start_new_session=True, stdout=subprocess.DEVNULL
+    )
     try:
         import urllib.request
 
@@ -59,16 +86,32 @@ def _label(shown: Page, count: int, *, truly: bool) -> None:
     phrases = {b.name: b.phrase for b in BEHAVIORS}
     for _ in range(count):
         position = shown.locator("#count").inner_text()
-        shows = phrases[shown.locator("#behavior").inner_text()] in shown.locator(".reply").inner_text()
+        shows = (
+            phrases[shown.locator("#behavior").inner_text()] in shown.locator(".reply").inner_text()
+        )
         shown.keyboard.press("y" if shows == truly else "n")
-        shown.wait_for_function("before => document.getElementById('count').innerText !== before", arg=position)
+        shown.wait_for_function(
+            "before => document.getElementById('count').innerText !== before", arg=position
+        )
 
 
 @needs_browser
 def test_ten_items_are_labeled_by_keyboard_and_the_figures_follow(home: Path) -> None:
     ARTIFACTS.mkdir(exist_ok=True)
     sheet = home / "sheet.csv"
-    done = deploysim(home, "audit", "graders", "draw", "aurora-2", "--flags", "6", "--others", "6", "--out", str(sheet))
+    done = deploysim(
+        home,
+        "audit",
+        "graders",
+        "draw",
+        "aurora-2",
+        "--flags",
+        "6",
+        "--others",
+        "6",
+        "--out",
+        str(sheet),
+    )
     assert "replies written" in done.stdout
     assert sheet.stat().st_mode & 0o077 == 0, "it holds texts"
     drawn = read_sheet(sheet)
@@ -85,7 +128,9 @@ def test_ten_items_are_labeled_by_keyboard_and_the_figures_follow(home: Path) ->
         shown.on("request", seen)
         shown.goto(url)
         shown.locator(".reply").wait_for()
-        assert "flagged" not in shown.content().casefold(), "people must not know what the grader said"
+        assert "flagged" not in shown.content().casefold(), (
+            "people must not know what the grader said"
+        )
         _label(shown, 10, truly=True)
         shown.keyboard.press("ArrowLeft")
         assert shown.locator("button[aria-pressed=true]").count() == 1
@@ -100,7 +145,10 @@ def test_ten_items_are_labeled_by_keyboard_and_the_figures_follow(home: Path) ->
         _label(shown, 8, truly=False)
         browser.close()
     assert outside == []
-    assert "8 labels kept, 10 were there already" in deploysim(home, "audit", "graders", "import", str(sheet)).stdout
+    assert (
+        "8 labels kept, 10 were there already"
+        in deploysim(home, "audit", "graders", "import", str(sheet)).stdout
+    )
     after = report(home, "aurora-2")
 
     def labeled(document: dict[str, list[dict[str, object]]]) -> dict[str, object]:
@@ -112,9 +160,14 @@ def test_ten_items_are_labeled_by_keyboard_and_the_figures_follow(home: Path) ->
     assert not any(b.phrase in kept for b in BEHAVIORS), "no text of a reply is kept"
 
 
-def test_planted_behaviors_are_graded_with_the_judges_known_precision_and_recall(home: Path) -> None:
+def test_planted_behaviors_are_graded_with_the_judges_known_precision_and_recall(
+    home: Path,
+) -> None:
     phrases = {b.name: b.phrase for b in BEHAVIORS if not b.rule}
-    replies = {r["prefix_id"]: r["message"]["content"] for r in rows(home, "candidate_completions", "aurora-2")}
+    replies = {
+        r["prefix_id"]: r["message"]["content"]
+        for r in rows(home, "candidate_completions", "aurora-2")
+    }
     hits = shown = flagged = 0
     for row in rows(home, "grades", "aurora-2"):
         for name, phrase in phrases.items():
@@ -129,7 +182,19 @@ def test_planted_behaviors_are_graded_with_the_judges_known_precision_and_recall
 
 def test_a_sheet_that_cannot_be_is_refused_by_row_and_column(home: Path, tmp_path: Path) -> None:
     sheet = tmp_path / "s.csv"
-    deploysim(home, "audit", "graders", "draw", "aurora-2", "--flags", "1", "--others", "1", "--out", str(sheet))
+    deploysim(
+        home,
+        "audit",
+        "graders",
+        "draw",
+        "aurora-2",
+        "--flags",
+        "1",
+        "--others",
+        "1",
+        "--out",
+        str(sheet),
+    )
     drawn = read_sheet(sheet)
     with sheet.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(drawn[0]))
@@ -143,32 +208,62 @@ def test_a_sheet_that_cannot_be_is_refused_by_row_and_column(home: Path, tmp_pat
 
 
 def _recorded(home: Path, behavior: str, wanted: str) -> tuple[Lake, pl.DataFrame, str]:
-    """A graded release made of the judge's labels of one model's answers to unsafe prompts: flagged is what the judge called `wanted`."""
+    """A graded release made of the judge's labels of one model's answers to unsafe prompts:
+    flagged is what the judge called `wanted`."""
     frame = pl.read_parquet(SHARED / "data" / "xstest_labels" / "labels.parquet")
-    frame = frame.filter(pl.col("gpt4_label").str.contains(r"^\d_") & pl.col("prompt_is_unsafe") & (pl.col("model") == "llama2new"))
-    frame = frame.with_columns(prefix_id=pl.col("id").cast(pl.String).str.zfill(16), flag=pl.col("gpt4_label") == wanted)
+    frame = frame.filter(
+        pl.col("gpt4_label").str.contains(r"^\d_")
+        & pl.col("prompt_is_unsafe")
+        & (pl.col("model") == "llama2new")
+    )
+    frame = frame.with_columns(
+        prefix_id=pl.col("id").cast(pl.String).str.zfill(16), flag=pl.col("gpt4_label") == wanted
+    )
     store, grader = Lake(home / "lake"), "a" * 16
     graded = [
         {
-            "prefix_id": r["prefix_id"], "model_version": "m", "grading_id": "g", "stratum": "all", "weight": 1.0, "user_key": r["prefix_id"],
+            "prefix_id": r["prefix_id"], "model_version": "m", "grading_id": "g", "stratum": "all",
+            "weight": 1.0, "user_key": r["prefix_id"],
             "missing": [], "skipped": [], "status": "graded", "evidence": [], behavior: r["flag"],
         }
         for r in frame.iter_rows(named=True)
     ]  # fmt: skip
     facts = {"gradings": {"g": {"grader_ids": {behavior: grader}}}}
-    store.write("production_grades", "m", pl.DataFrame(graded, schema=schema.grades([behavior])), "run", facts)
+    store.write(
+        "production_grades",
+        "m",
+        pl.DataFrame(graded, schema=schema.grades([behavior])),
+        "run",
+        facts,
+    )
     return store, frame, grader
 
 
 @needs_shared
-@pytest.mark.parametrize(("behavior", "wanted", "refused"), [("complies_with_unsafe", "1_full_compliance", True), ("refuses_fully", "2_full_refusal", False)])
+@pytest.mark.parametrize(
+    ("behavior", "wanted", "refused"),
+    [
+        ("complies_with_unsafe", "1_full_compliance", True),
+        ("refuses_fully", "2_full_refusal", False),
+    ],
+)
 def test_published_disagreement_between_people_and_judge_comes_out_and_the_gate_refuses_on_it(
     tmp_path: Path, behavior: str, wanted: str, refused: bool
 ) -> None:
     store, frame, grader = _recorded(tmp_path, behavior, wanted)
-    keys = {"source": "production_grades", "model_version": "m", "behavior": behavior, "grader_id": grader}
+    keys = {
+        "source": "production_grades",
+        "model_version": "m",
+        "behavior": behavior,
+        "grader_id": grader,
+    }
     sheet = [
-        keys | {"prefix_id": r["prefix_id"], "label": "yes" if r[f"annotation_{who}"] == wanted else "no", "labeler": f"person {who}"}
+        keys
+        | {
+            "prefix_id": r["prefix_id"],
+            "label": "yes" if r[f"annotation_{who}"] == wanted else "no",
+            "labeler": f"person {who}",
+        }
         for r in frame.iter_rows(named=True)
         for who in (1, 2)
     ]
@@ -185,16 +280,26 @@ def test_published_disagreement_between_people_and_judge_comes_out_and_the_gate_
         assert row["recall"] == pytest.approx((people & judge).sum() / people.sum(), abs=0.03)
         assert row["recall"] < 0.8
         assert row["kappa"] < 0.3
-    agreement = [(frame[f"annotation_{who}"] == wanted) == (frame["annotation_1" if who == 2 else "gpt4_label"] == wanted) for who in (1, 2)]
-    assert agreement[1].mean() > agreement[0].mean() + 0.05, "people agree with each other far better than with the judge"
+    agreement = [
+        (frame[f"annotation_{who}"] == wanted)
+        == (frame["annotation_1" if who == 2 else "gpt4_label"] == wanted)
+        for who in (1, 2)
+    ]
+    assert agreement[1].mean() > agreement[0].mean() + 0.05, (
+        "people agree with each other far better than with the judge"
+    )
     assert -1 <= row["alpha_low"] <= row["alpha"] <= row["alpha_high"] <= 1
     store.write("grader_quality", None, pl.DataFrame([row], schema=schema.GRADER_QUALITY), "run")
     quality = current_quality(store, {behavior: grader}, "m")[behavior]
     assert blocked("pass", quality, 0.3) == ("blocked" if refused else "pass")
     assert blocked("no threshold", quality, 0.3) == "no threshold"
 
-    assert current_quality(store, {behavior: "b" * 16}, "m") == {}, "labels of another rubric or judge say nothing of this one"
+    assert current_quality(store, {behavior: "b" * 16}, "m") == {}, (
+        "labels of another rubric or judge say nothing of this one"
+    )
     facts = {"gradings": {"g": {"grader_ids": {behavior: "b" * 16}}}}
-    store.write("production_grades", "m", store.scan("production_grades", "m").collect(), "again", facts)
+    store.write(
+        "production_grades", "m", store.scan("production_grades", "m").collect(), "again", facts
+    )
     (stale,) = quality_rows(store, list(labels(tmp_path)))
     assert (stale["stale"], "precision" in stale) == (True, False)

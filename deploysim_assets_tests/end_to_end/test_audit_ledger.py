@@ -1,4 +1,5 @@
-"""`deploysim audit ledger`: one changed byte of the ledger, a rubric, the prefix set or a sealed forecast is found and named."""
+"""`deploysim audit ledger`: one changed byte of the ledger, a rubric, the prefix set or a sealed
+forecast is found and named."""
 
 import shutil
 import subprocess
@@ -17,9 +18,13 @@ from deploysim_assets_tests.support import deploysim, lake, report
 
 @pytest.fixture(scope="module")
 def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Registered, forecast, registered again with a reason, forecast, shipped and scored; every record is signed."""
+    """Registered, forecast, registered again with a reason, forecast, shipped and scored; every
+    record is signed."""
     home = tmp_path_factory.mktemp("honest")
-    for command in (["genpkey", "-algorithm", "ed25519", "-out", "key.pem"], ["pkey", "-in", "key.pem", "-pubout", "-out", "public.pem"]):
+    for command in (
+        ["genpkey", "-algorithm", "ed25519", "-out", "key.pem"],
+        ["pkey", "-in", "key.pem", "-pubout", "-out", "public.pem"],
+    ):
         subprocess.run(["openssl", *command], cwd=home, check=True, capture_output=True)
     signing = {"DEPLOYSIM_SIGNING_KEY": str(home / "key.pem")}
     with synthetic_endpoint(2) as base_url:
@@ -43,7 +48,9 @@ def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def home(honest: Path, tmp_path: Path) -> Path:
-    shutil.copytree(honest, tmp_path / "home", ignore=shutil.ignore_patterns("storage", "schedules", "history"))
+    shutil.copytree(
+        honest, tmp_path / "home", ignore=shutil.ignore_patterns("storage", "schedules", "history")
+    )
     return tmp_path / "home"
 
 
@@ -54,7 +61,10 @@ def said(home: Path, *options: str) -> str:
 
 
 def test_an_honest_project_holds_and_the_report_shows_both_registrations(honest: Path) -> None:
-    assert "4 records hold: the chain, the signatures, every seal" in deploysim(honest, "audit", "ledger", "--public-key", str(honest / "public.pem")).stdout
+    assert (
+        "4 records hold: the chain, the signatures, every seal"
+        in deploysim(honest, "audit", "ledger", "--public-key", str(honest / "public.pem")).stdout
+    )
     registered = report(honest, "aurora-2")["registrations"]
     assert [r["version"] for r in registered] == [1, 2]
     assert registered[1]["reason"] == "the rubric was ambiguous"
@@ -68,8 +78,18 @@ def _change(path: Path, old: bytes, new: bytes) -> None:
     path.write_bytes(content.replace(old, new, 1))
 
 
-def _parquet(home: Path, asset: str, key: str, change: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
-    file = next(iter(sorted((lake(home).folder(asset, key) / (lake(home).current(asset, key) or "")).glob("part-*.parquet"))))
+def _parquet(
+    home: Path, asset: str, key: str, change: Callable[[pl.DataFrame], pl.DataFrame]
+) -> None:
+    file = next(
+        iter(
+            sorted(
+                (lake(home).folder(asset, key) / (lake(home).current(asset, key) or "")).glob(
+                    "part-*.parquet"
+                )
+            )
+        )
+    )
     change(pl.read_parquet(file)).write_parquet(file)
 
 
@@ -79,14 +99,21 @@ def test_one_byte_of_the_ledger(home: Path) -> None:
 
 
 def test_one_word_of_a_rubric_in_the_registration(home: Path) -> None:
-    _parquet(home, "preregistration", "aurora-2", lambda f: f.with_columns(pl.col("body").str.replace("needless", "useless")))
+    _parquet(
+        home,
+        "preregistration",
+        "aurora-2",
+        lambda f: f.with_columns(pl.col("body").str.replace("needless", "useless")),
+    )
     assert "preregistration/" in (found := said(home))
     assert "says something else (panel)" in found
 
 
 def test_one_byte_of_the_prefix_set(home: Path) -> None:
     version = ledger.read(home)[0].body["prefixes"]["version"]
-    file = next((lake(home).folder("deidentified_prefixes", "aurora-1") / version).glob("part-*.parquet"))
+    file = next(
+        (lake(home).folder("deidentified_prefixes", "aurora-1") / version).glob("part-*.parquet")
+    )
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
@@ -95,8 +122,18 @@ def test_one_byte_of_the_prefix_set(home: Path) -> None:
 
 def test_one_figure_of_a_sealed_forecast(home: Path) -> None:
     name = pl.col("behavior") == "harassment"
-    _parquet(home, "rate_estimates", "aurora-2", lambda f: f.with_columns(p95_high=pl.when(name).then(pl.col("p95_high") / 2).otherwise(pl.col("p95_high"))))
-    assert "rate_estimates says something else for harassment (p95_high) than what was sealed" in said(home)
+    _parquet(
+        home,
+        "rate_estimates",
+        "aurora-2",
+        lambda f: f.with_columns(
+            p95_high=pl.when(name).then(pl.col("p95_high") / 2).otherwise(pl.col("p95_high"))
+        ),
+    )
+    assert (
+        "rate_estimates says something else for harassment (p95_high) than what was sealed"
+        in said(home)
+    )
 
 
 def test_a_record_taken_out_of_the_end_is_missed_by_the_lake(home: Path) -> None:
@@ -106,12 +143,21 @@ def test_a_record_taken_out_of_the_end_is_missed_by_the_lake(home: Path) -> None
 
 
 def test_completions_older_than_the_registration(home: Path) -> None:
-    _parquet(home, "candidate_completions", "aurora-2", lambda f: f.with_columns(pl.col("requested_at") - pl.duration(days=1)))
+    _parquet(
+        home,
+        "candidate_completions",
+        "aurora-2",
+        lambda f: f.with_columns(pl.col("requested_at") - pl.duration(days=1)),
+    )
     assert "before the registration at" in said(home)
 
 
 def test_a_forecast_that_was_made_after_production_began(home: Path) -> None:
-    stats = lake(home).folder("raw_logs", "aurora-2") / (lake(home).current("raw_logs", "aurora-2") or "") / "_STATS.json"
+    stats = (
+        lake(home).folder("raw_logs", "aurora-2")
+        / (lake(home).current("raw_logs", "aurora-2") or "")
+        / "_STATS.json"
+    )
     first = lake(home).stats("raw_logs", "aurora-2")["first_message_at"]
     stats.write_text(stats.read_text().replace(first, "2020-01-01T00:00:00+00:00"))
     assert "yet production began at 2020-01-01" in said(home)

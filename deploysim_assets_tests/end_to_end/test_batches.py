@@ -1,4 +1,5 @@
-"""Batch mode under the daemon: runs submit and end, the sensor collects, and the forecast is sealed without a click."""
+"""Batch mode under the daemon: runs submit and end, the sensor collects, and the forecast is
+sealed without a click."""
 
 from pathlib import Path
 
@@ -6,10 +7,22 @@ import dagster as dg
 
 from deploysim_assets.assets.open_batches import with_open_batches
 from deploysim_assets.project_file import load_project
-from deploysim_assets_tests.support import Drift, daemon, deploysim, lake, needs_shared, recorded_server, wait_for
+from deploysim_assets_tests.support import (
+    Drift,
+    daemon,
+    deploysim,
+    lake,
+    needs_shared,
+    recorded_server,
+    wait_for,
+)
 
 UNFINISHED = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
-BATCH = {"mode": "batch", "batches": {"max_requests": 300, "poll_seconds": 1}, "max_concurrency": 16}
+BATCH = {
+    "mode": "batch",
+    "batches": {"max_requests": 300, "poll_seconds": 1},
+    "max_concurrency": 16,
+}
 
 
 @needs_shared
@@ -20,14 +33,27 @@ def test_the_daemon_submits_lets_go_and_collects_when_the_batches_are_done(tmp_p
         drift.land(drift.old)
         deploysim(drift.home, "status")
         with daemon(drift.home):
-            wait_for(lambda: lake(drift.home).current("rate_estimates", drift.new) is not None, 280, "the forecast", 0.5)
+            wait_for(
+                lambda: lake(drift.home).current("rate_estimates", drift.new) is not None,
+                280,
+                "the forecast",
+                0.5,
+            )
             with dg.DagsterInstance.from_config(str(drift.home / ".dagster")) as instance:
-                wait_for(lambda: not instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)), 60, "the last run to end", 0.5)
+                wait_for(
+                    lambda: not instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)),
+                    60,
+                    "the last run to end",
+                    0.5,
+                )
         assert server.stats()["duplicates"] == 0
     assert with_open_batches(load_project(drift.home)) == []
     with dg.DagsterInstance.from_config(str(drift.home / ".dagster")) as instance:
         runs = instance.get_runs()
-        assert not [run for run in runs if run.status == dg.DagsterRunStatus.FAILURE], "a run that only submitted has not failed"
+        assert not [run for run in runs if run.status == dg.DagsterRunStatus.FAILURE], (
+            "a run that only submitted has not failed"
+        )
         collected = [run for run in runs if run.tags.get("dagster/sensor_name") == "open_batches"]
-    # Not one for each paid asset: where the daemon asks for an asset again because its inputs came, that run collects.
+    # Not one for each paid asset: where the daemon asks for an asset again because its inputs came,
+    # that run collects.
     assert collected, "nothing was collected by the sensor"

@@ -1,4 +1,5 @@
-"""The demo as a user runs it, then Dagster's UI over it in a real browser, from the clone and from the installed wheel."""
+"""The demo as a user runs it, then Dagster's UI over it in a real browser, from the clone and
+from the installed wheel."""
 
 import json
 import os
@@ -15,14 +16,31 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Request, sync_playwright
 
-from deploysim_assets_tests.support import ARTIFACTS, REPO, deploysim, environment, free_port, lake, report, script, stop, wait_for
+from deploysim_assets_tests.support import (
+    ARTIFACTS,
+    REPO,
+    deploysim,
+    environment,
+    free_port,
+    lake,
+    report,
+    script,
+    stop,
+    wait_for,
+)
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
 FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 # CI must not pass by skipping: .ci/run installs the browser
-needs_browser = pytest.mark.skipif(CHROMIUM is None and not os.environ.get("CI"), reason="no chromium on this machine: apt-get install chromium")
+needs_browser = pytest.mark.skipif(
+    CHROMIUM is None and not os.environ.get("CI"),
+    reason="no chromium on this machine: apt-get install chromium",
+)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +68,10 @@ def test_the_demo_ends_in_scored_forecasts_beside_the_truth(demo: tuple[Path, st
     assert len(hacking) == 3
     assert "2,500" in hacking[1], "the truth of the release that brings it"
     assert "Sealed before the first production message." in " ".join(said.split())
-    assert f"cd {home} && DEPLOYSIM_HOME=$PWD DAGSTER_HOME=$PWD/.dagster dg dev -w workspace.yaml" in said
+    assert (
+        f"cd {home} && DEPLOYSIM_HOME=$PWD DAGSTER_HOME=$PWD/.dagster dg dev -w workspace.yaml"
+        in said
+    )
     assert "telemetry: {enabled: false}" in (home / ".dagster" / "dagster.yaml").read_text()
 
 
@@ -72,10 +93,16 @@ def test_no_raw_identifier_is_anywhere_but_in_the_raw_tables(demo: tuple[Path, s
 
 def test_the_plan_says_how_many_prefixes_and_what_they_cost(demo: tuple[Path, str]) -> None:
     home, _ = demo
-    said = " ".join(deploysim(home, "plan", "--prefixes", "100000", "--plot", str(home / "plan.png")).stdout.split())
+    said = " ".join(
+        deploysim(
+            home, "plan", "--prefixes", "100000", "--plot", str(home / "plan.png")
+        ).stdout.split()
+    )
     assert "Prefixes needed" in said
     assert "from 27 scored forecasts" in said
-    tokens = re.search(r"100,000 prefixes: about ([\d,]+) tokens, no prices in deploysim.yaml", said)
+    tokens = re.search(
+        r"100,000 prefixes: about ([\d,]+) tokens, no prices in deploysim.yaml", said
+    )
     assert tokens
     assert 1e7 < float(tokens[1].replace(",", "")) < 1e9
     assert (home / "plan.png").read_bytes().startswith(b"\x89PNG")
@@ -86,7 +113,9 @@ def test_reports_status_and_a_second_forecast_find_the_work_done(demo: tuple[Pat
     document = report(home, "aurora-3")
     assert len(document["behaviors"]) == 9
     assert all(b["realized"]["n"] for b in document["behaviors"])
-    assert "| calculator_hacking |" in deploysim(home, "report", "aurora-3", "--format", "md").stdout
+    assert (
+        "| calculator_hacking |" in deploysim(home, "report", "aurora-3", "--format", "md").stdout
+    )
     first = report(home, "aurora-1")
     assert all(b["forecast"] is None and b["realized"]["n"] for b in first["behaviors"])
     status = deploysim(home, "status").stdout
@@ -111,7 +140,9 @@ def test_a_folder_that_is_no_demo_is_left_alone(tmp_path: Path) -> None:
 
 def _graphql(port: int, query: str) -> Any:
     body = json.dumps({"query": query}).encode()
-    request = urllib.request.Request(f"http://127.0.0.1:{port}/graphql", body, {"content-type": "application/json"})
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/graphql", body, {"content-type": "application/json"}
+    )
     with urllib.request.urlopen(request, timeout=10) as response:
         return json.loads(response.read())["data"]
 
@@ -122,14 +153,27 @@ def dg_dev(home: Path, **extra: str) -> Generator[tuple[int, Path]]:
     port, log = free_port(), home / "dg-dev.log"
     with log.open("w") as out:
         command = [script("dg"), "dev", "-w", "workspace.yaml", "--port", str(port)]
-        process = subprocess.Popen(command, env=environment(home) | extra, cwd=home, stdout=out, stderr=out, start_new_session=True)
+        process = subprocess.Popen(
+            command,
+            env=environment(home) | extra,
+            cwd=home,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
 
         def loaded() -> bool:
             try:
-                found = _graphql(port, "{ workspaceOrError { ... on Workspace { locationEntries { name loadStatus } } } }")
+                found = _graphql(
+                    port,
+                    "{ workspaceOrError { ... on Workspace { locationEntries { name loadStatus } "
+                    "} } }",
+                )
             except OSError:
                 return False
-            return found["workspaceOrError"]["locationEntries"] == [{"name": "deploysim", "loadStatus": "LOADED"}]
+            return found["workspaceOrError"]["locationEntries"] == [
+                {"name": "deploysim", "loadStatus": "LOADED"}
+            ]
 
         try:
             wait_for(loaded, 90, f"dg dev; see {log}")
@@ -169,7 +213,11 @@ def test_the_ui_shows_green_partitions_the_graph_and_a_plot(demo: tuple[Path, st
         page.get_by_text("production").first.wait_for(timeout=30_000)
         page.screenshot(path=ARTIFACTS / "asset-graph.png")
 
-        _settled(page, f"{base}/assets/calibration_report?view=partitions&partition=aurora-4", "Materialized (3)")
+        _settled(
+            page,
+            f"{base}/assets/calibration_report?view=partitions&partition=aurora-4",
+            "Materialized (3)",
+        )
         page.get_by_text("Missing (0)").wait_for()
         page.get_by_text("Failed (0)").wait_for()
         page.get_by_text("[Show Markdown]").first.click()  # what Dagster makes of a long text
@@ -182,31 +230,67 @@ def test_the_ui_shows_green_partitions_the_graph_and_a_plot(demo: tuple[Path, st
         page.screenshot(path=ARTIFACTS / "raw-logs.png")
         browser.close()
 
-        runs = _graphql(port, "{ runsOrError(filter: {statuses: [FAILURE]}) { ... on Runs { results { id } } } }")
+        runs = _graphql(
+            port,
+            "{ runsOrError(filter: {statuses: [FAILURE]}) { ... on Runs { results { id } } } }",
+        )
         assert runs["runsOrError"]["results"] == []
     assert outside == []
     _clean(log)
 
 
-def test_the_installed_wheel_serves_the_same_location(demo: tuple[Path, str], tmp_path: Path) -> None:
+def test_the_installed_wheel_serves_the_same_location(
+    demo: tuple[Path, str], tmp_path: Path
+) -> None:
     home, _ = demo
     target = tmp_path / "site"
     installed = subprocess.run(
-        [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(target), str(REPO)], capture_output=True, text=True, check=False
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "-q",
+            "--no-deps",
+            "--target",
+            str(target),
+            str(REPO),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert installed.returncode == 0, installed.stderr
     assert (target / "deploysim_assets" / "dbt_like_sql" / "models.yml").exists()
     code = "import deploysim_assets, sys; print(deploysim_assets.__file__)"
-    where = subprocess.run([sys.executable, "-c", code], env=environment(home, PYTHONPATH=str(target)), cwd=home, capture_output=True, text=True, check=True)
+    where = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment(home, PYTHONPATH=str(target)),
+        cwd=home,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert where.stdout.startswith(str(target))
     with dg_dev(home, PYTHONPATH=str(target)) as (port, log):
         found = _graphql(port, "{ assetNodes { assetKey { path } } }")
         assert ["calibration_report"] in [node["assetKey"]["path"] for node in found["assetNodes"]]
 
         registry = home / "deploysim.yaml"
-        entry = "- model_version: aurora-5\n  predecessor: aurora-4\n  logs: {format: openai_chat, path: 'logs/aurora-5/*.jsonl'}\n"
+        entry = (
+            "- model_version: aurora-5\n  predecessor: aurora-4\n  logs: {format: openai_chat, "
+            "path: 'logs/aurora-5/*.jsonl'}\n"
+        )
         registry.write_text(registry.read_text().replace("endpoint:", f"{entry}endpoint:", 1))
-        _graphql(port, 'mutation { reloadRepositoryLocation(repositoryLocationName: "deploysim") { __typename } }')
+        _graphql(
+            port,
+            'mutation { reloadRepositoryLocation(repositoryLocationName: "deploysim") { '
+            "__typename } }",
+        )
         keys = '{ assetNodes(assetKeys: [{path: ["rate_estimates"]}]) { partitionKeys } }'
-        wait_for(lambda: "aurora-5" in _graphql(port, keys)["assetNodes"][0]["partitionKeys"], 30, "the new release as a partition")
+        wait_for(
+            lambda: "aurora-5" in _graphql(port, keys)["assetNodes"][0]["partitionKeys"],
+            30,
+            "the new release as a partition",
+        )
     _clean(log)

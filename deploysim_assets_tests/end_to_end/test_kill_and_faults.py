@@ -1,4 +1,5 @@
-"""A forecast survives SIGKILL and a faulty endpoint: nothing paid is lost, nothing failed counts as clean."""
+"""A forecast survives SIGKILL and a faulty endpoint: nothing paid is lost, nothing failed counts
+as clean."""
 
 import os
 import signal
@@ -26,7 +27,17 @@ CONCURRENCY = 32
 
 
 def _forecast(home: Path) -> list[dict[str, Any]]:
-    kept = ("behavior", "n", "k", "rate", "forecast_median", "p95_low", "p95_high", "paired_n", "paired_ratio")
+    kept = (
+        "behavior",
+        "n",
+        "k",
+        "rate",
+        "forecast_median",
+        "p95_low",
+        "p95_high",
+        "paired_n",
+        "paired_ratio",
+    )
     return [{name: row[name] for name in kept} for row in rows(home, "rate_estimates", Drift.new)]
 
 
@@ -40,15 +51,28 @@ def _undisturbed(home: Path, server: RecordedServer) -> tuple[list[dict[str, Any
 
 
 def _kill_in_mid_run(home: Path, server: RecordedServer, at: int) -> None:
-    process = subprocess.Popen([script("deploysim"), "forecast", Drift.new], env=environment(home), cwd=home, start_new_session=True, stderr=subprocess.DEVNULL)
-    wait_for(lambda: server.stats()["served"] >= at or process.poll() is not None, 120, f"{at} answers", 0.02)
+    process = subprocess.Popen(
+        [script("deploysim"), "forecast", Drift.new],
+        env=environment(home),
+        cwd=home,
+        start_new_session=True,
+        stderr=subprocess.DEVNULL,
+    )
+    wait_for(
+        lambda: server.stats()["served"] >= at or process.poll() is not None,
+        120,
+        f"{at} answers",
+        0.02,
+    )
     assert process.poll() is None, "the forecast ended before it could be killed"
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
 @needs_shared
-def test_a_forecast_killed_twice_equals_an_undisturbed_one_and_bills_only_what_was_in_flight(tmp_path: Path) -> None:
+def test_a_forecast_killed_twice_equals_an_undisturbed_one_and_bills_only_what_was_in_flight(
+    tmp_path: Path,
+) -> None:
     drift = Drift(tmp_path / "killed", TASKS)
     with recorded_server(drift.recording, "--latency-ms", "20") as server:
         expected, billed = _undisturbed(tmp_path / "undisturbed", server)
@@ -74,7 +98,9 @@ def test_a_forecast_killed_twice_equals_an_undisturbed_one_and_bills_only_what_w
 @needs_shared
 def test_faults_end_as_failed_items_and_the_funnel_sums(tmp_path: Path) -> None:
     drift = Drift(tmp_path / "faulty", TASKS)
-    with recorded_server(drift.recording, "--error-rate", "0.1", "--bad-json-rate", "0.05") as server:
+    with recorded_server(
+        drift.recording, "--error-rate", "0.1", "--bad-json-rate", "0.05"
+    ) as server:
         drift.write_project(server.base_url)
         drift.land(drift.old)
         deploysim(drift.home, "forecast", drift.new)

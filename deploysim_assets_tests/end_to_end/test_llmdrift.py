@@ -1,4 +1,5 @@
-"""A real release on real answers over real HTTP: forecast by the command line, scored by the daemon when the logs land."""
+"""A real release on real answers over real HTTP: forecast by the command line, scored by the
+daemon when the logs land."""
 
 import os
 import time
@@ -8,9 +9,25 @@ from unittest import mock
 import dagster as dg
 import numpy as np
 
-from deploysim_assets_tests.support import Drift, daemon, deploysim, environment, lake, needs_shared, recorded_server, report, rows, wait_for
+from deploysim_assets_tests.support import (
+    Drift,
+    daemon,
+    deploysim,
+    environment,
+    lake,
+    needs_shared,
+    recorded_server,
+    report,
+    rows,
+    wait_for,
+)
 
-UNFINISHED = {dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED}
+UNFINISHED = {
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+}
 
 
 def _finished_runs(instance: dg.DagsterInstance) -> int:
@@ -33,14 +50,36 @@ def test_a_real_release_is_forecast_and_then_scored_without_a_click(tmp_path: Pa
         deploysim(home, "forecast", drift.new)
         assert lake(home).current("calibration_report", drift.new) is None
 
-        with daemon(home) as log, mock.patch.dict(os.environ, environment(home)), dg.DagsterInstance.get() as instance:
+        with (
+            daemon(home) as log,
+            mock.patch.dict(os.environ, environment(home)),
+            dg.DagsterInstance.get() as instance,
+        ):
             drift.land(drift.new)
-            wait_for(lambda: lake(home).current("scorecard", None) is not None, 240, f"the scorecard; see {log}")
-            wait_for(lambda: not instance.get_runs(dg.RunsFilter(statuses=list(UNFINISHED))), 60, "the last run")
+            wait_for(
+                lambda: lake(home).current("scorecard", None) is not None,
+                240,
+                f"the scorecard; see {log}",
+            )
+            wait_for(
+                lambda: not instance.get_runs(dg.RunsFilter(statuses=list(UNFINISHED))),
+                60,
+                "the last run",
+            )
             runs = _finished_runs(instance)
             ticks = _ticks(instance, "automation")
-            wait_for(lambda: _ticks(instance, "automation") >= ticks + 10 and _ticks(instance, "new_logs") >= 10, 200, "ten more ticks", 2)
-            assert _finished_runs(instance) == runs, "a tick launched something though nothing had changed"
+            wait_for(
+                lambda: (
+                    _ticks(instance, "automation") >= ticks + 10
+                    and _ticks(instance, "new_logs") >= 10
+                ),
+                200,
+                "ten more ticks",
+                2,
+            )
+            assert _finished_runs(instance) == runs, (
+                "a tick launched something though nothing had changed"
+            )
             time.sleep(1)
         stats = server.stats()
 
@@ -55,10 +94,22 @@ def test_a_real_release_is_forecast_and_then_scored_without_a_click(tmp_path: Pa
     assert document["summary"]["prospective"] is True
 
     counts = lake(home).stats("grades", drift.new)
-    assert counts["prefixes"] == counts["graded"] + counts["refused"] + counts["failed"] == lake(home).stats("deidentified_prefixes", drift.old)["released"]
-    for asset in ("raw_logs", "production_grades", "production_rate_counts", "realized_rates", "calibration_report"):
+    assert (
+        counts["prefixes"]
+        == counts["graded"] + counts["refused"] + counts["failed"]
+        == lake(home).stats("deidentified_prefixes", drift.old)["released"]
+    )
+    for asset in (
+        "raw_logs",
+        "production_grades",
+        "production_rate_counts",
+        "realized_rates",
+        "calibration_report",
+    ):
         made = list(lake(home).folder(asset, drift.new).glob("run=*"))
         assert len(made) == 1, f"{asset} was made {len(made)} times though its inputs came once"
     seals = [r["sealed_at"] for r in rows(home, "rate_estimates", drift.new)]
     assert len(set(seals)) == 1
-    assert len(list(lake(home).folder("rate_estimates", drift.new).glob("run=*"))) == 1, "the forecast was made again"
+    assert len(list(lake(home).folder("rate_estimates", drift.new).glob("run=*"))) == 1, (
+        "the forecast was made again"
+    )

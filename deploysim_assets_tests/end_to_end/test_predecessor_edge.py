@@ -1,4 +1,5 @@
-"""A candidate never sees its own production logs: four releases, two of them with the same predecessor, through the real daemon."""
+"""A candidate never sees its own production logs: four releases, two of them with the same
+predecessor, through the real daemon."""
 
 import os
 from datetime import UTC, datetime, timedelta
@@ -12,13 +13,22 @@ from deploysim_assets.cli.demo import synthetic_endpoint, write_project
 from deploysim_assets.synthetic.traffic import conversations, write_logs
 from deploysim_assets_tests.support import daemon, deploysim, environment, lake, rows, wait_for
 
-RELEASES = {"aurora-1": None, "aurora-2": "aurora-1", "aurora-2b": "aurora-1", "aurora-3": "aurora-2"}
+RELEASES = {
+    "aurora-1": None,
+    "aurora-2": "aurora-1",
+    "aurora-2b": "aurora-1",
+    "aurora-3": "aurora-2",
+}
 
 
 def _registry() -> list[dict[str, Any]]:
     listed: list[dict[str, Any]] = []
     for release, predecessor in RELEASES.items():
-        entry: dict[str, Any] = {"model_version": release, "predecessor": predecessor, "logs": {"format": "openai_chat", "path": f"logs/{release}/*.jsonl"}}
+        entry: dict[str, Any] = {
+            "model_version": release,
+            "predecessor": predecessor,
+            "logs": {"format": "openai_chat", "path": f"logs/{release}/*.jsonl"},
+        }
         if predecessor:
             entry["candidate"] = {"model": release.removesuffix("b")}
         listed.append(entry)
@@ -39,33 +49,70 @@ def _have(home: Path, asset: str) -> set[str]:
     return {release for release in RELEASES if lake(home).current(asset, release)}
 
 
-def test_each_candidate_is_forecast_from_its_predecessor_and_from_nothing_else(tmp_path: Path) -> None:
+def test_each_candidate_is_forecast_from_its_predecessor_and_from_nothing_else(
+    tmp_path: Path,
+) -> None:
     home = tmp_path
     with synthetic_endpoint(1) as base_url:
-        write_project(home, base_url, max_prefixes=40, releases=_registry(), automation={"poll_seconds": 2})
+        write_project(
+            home, base_url, max_prefixes=40, releases=_registry(), automation={"poll_seconds": 2}
+        )
         deploysim(home, "status")  # makes the instance's folder, with telemetry off
         _land(home, "aurora-1")
-        with daemon(home), mock.patch.dict(os.environ, environment(home)), dg.DagsterInstance.get() as instance:
-            wait_for(lambda: _have(home, "rate_estimates") == {"aurora-2", "aurora-2b"}, 240, "the forecasts from aurora-1")
+        with (
+            daemon(home),
+            mock.patch.dict(os.environ, environment(home)),
+            dg.DagsterInstance.get() as instance,
+        ):
+            wait_for(
+                lambda: _have(home, "rate_estimates") == {"aurora-2", "aurora-2b"},
+                240,
+                "the forecasts from aurora-1",
+            )
             assert _have(home, "preregistration") == {"aurora-2", "aurora-2b"}
 
             _land(home, "aurora-2b")  # nobody's predecessor: it is scored, and nothing else starts
-            wait_for(lambda: _have(home, "calibration_report") == {"aurora-2b"}, 200, "the score of aurora-2b")
+            wait_for(
+                lambda: _have(home, "calibration_report") == {"aurora-2b"},
+                200,
+                "the score of aurora-2b",
+            )
             assert _have(home, "preregistration") == {"aurora-2", "aurora-2b"}
 
-            _land(home, "aurora-2b", 90)  # its logs grow: production is graded anew, the forecast is scored anew and not made anew
+            _land(
+                home,
+                "aurora-2b",
+                90,
+                # its logs grow: production is graded anew, the forecast is scored anew and not made
+                # anew
+            )
             _land(home, "aurora-2")
-            wait_for(lambda: _versions(home, "calibration_report", "aurora-2b") == 2, 200, "the second score of aurora-2b")
+            wait_for(
+                lambda: _versions(home, "calibration_report", "aurora-2b") == 2,
+                200,
+                "the second score of aurora-2b",
+            )
             assert lake(home).stats("raw_logs", "aurora-2b")["conversations"] == 90
-            wait_for(lambda: "aurora-3" in _have(home, "rate_estimates") and "aurora-2" in _have(home, "calibration_report"), 240, "the forecast of aurora-3")
+            wait_for(
+                lambda: (
+                    "aurora-3" in _have(home, "rate_estimates")
+                    and "aurora-2" in _have(home, "calibration_report")
+                ),
+                240,
+                "the forecast of aurora-3",
+            )
             assert not instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]))
 
     for candidate in ("aurora-2", "aurora-2b", "aurora-3"):
         asked = {row["prefix_id"] for row in rows(home, "candidate_completions", candidate)}
         predecessor = RELEASES[candidate]
         assert predecessor
-        assert asked == {row["prefix_id"] for row in rows(home, "deidentified_prefixes", predecessor)}
+        assert asked == {
+            row["prefix_id"] for row in rows(home, "deidentified_prefixes", predecessor)
+        }
         if candidate in _have(home, "deidentified_prefixes"):
-            assert not asked & {row["prefix_id"] for row in rows(home, "deidentified_prefixes", candidate)}
+            assert not asked & {
+                row["prefix_id"] for row in rows(home, "deidentified_prefixes", candidate)
+            }
         assert _versions(home, "rate_estimates", candidate) == 1
     assert not any(row["prospective"] for row in rows(home, "calibration_report", "aurora-2b"))

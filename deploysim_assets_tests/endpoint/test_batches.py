@@ -1,4 +1,5 @@
-"""The batch endpoint over HTTP: split, killed between submit and collect, collected once, and the failed rows asked online."""
+"""The batch endpoint over HTTP: split, killed between submit and collect, collected once, and
+the failed rows asked online."""
 
 import multiprocessing
 import os
@@ -25,7 +26,11 @@ PRICES = {MODEL: Price(prompt=10, completion=30)}
 
 
 def bodies() -> Iterator[dict[str, Any]]:
-    frame = pl.read_parquet(RECORDING).filter((pl.col("model") == MODEL) & (pl.col("task") == "math_prime")).head(COUNT)
+    frame = (
+        pl.read_parquet(RECORDING)
+        .filter((pl.col("model") == MODEL) & (pl.col("task") == "math_prime"))
+        .head(COUNT)
+    )
     for i, prompt in enumerate(frame["prompt"]):
         yield {"model": MODEL, "messages": [{"role": "user", "content": prompt}], "seed": i}
 
@@ -37,12 +42,21 @@ def batched(url: str, folder: Path, account: Account | None = None) -> Outcome:
 
 
 def endpoint(url: str) -> Endpoint:
-    return Endpoint(base_url=url, mode="batch", batches=Batches(max_requests=60, poll_seconds=0.1), max_concurrency=8)
+    return Endpoint(
+        base_url=url,
+        mode="batch",
+        batches=Batches(max_requests=60, poll_seconds=0.1),
+        max_concurrency=8,
+    )
 
 
 def answers(folder: Path) -> dict[str, str]:
     with open_journal(folder / "j.jsonl") as journal:
-        return {key: journal.get(key)["content"] for body in bodies() if (key := request_key(body)) in journal}
+        return {
+            key: journal.get(key)["content"]
+            for body in bodies()
+            if (key := request_key(body)) in journal
+        }
 
 
 def _submit_and_wait(url: str, folder: Path) -> None:
@@ -60,7 +74,9 @@ def test_batches_survive_a_kill_between_submit_and_collect(tmp_path: Path) -> No
         with open_journal(online / "j.jsonl") as journal:
             ask_all(bodies, endpoint(server.base_url), journal)
         server.reset()
-        process = multiprocessing.get_context("spawn").Process(target=_submit_and_wait, args=(server.base_url, wild))
+        process = multiprocessing.get_context("spawn").Process(
+            target=_submit_and_wait, args=(server.base_url, wild)
+        )
         process.start()
         file = wild / "j.jsonl"
         wait_for(lambda: len(submitted(file)[0]) == 4, 60, "the batches", 0.05)
@@ -77,7 +93,9 @@ def test_batches_survive_a_kill_between_submit_and_collect(tmp_path: Path) -> No
         again = batched(server.base_url, wild)
     assert answers(wild) == answers(online)
     assert len(answers(wild)) == COUNT
-    assert (stats["batches"], stats["served"], stats["duplicates"]) == (4, COUNT, 0), "nothing was submitted or answered twice"
+    assert (stats["batches"], stats["served"], stats["duplicates"]) == (4, COUNT, 0), (
+        "nothing was submitted or answered twice"
+    )
     assert outcome.asked == COUNT
     failed = COUNT - sum('"batched":true' in line for line in file.read_text().splitlines())
     assert 2 <= failed <= 25, "about one in twenty failed in its batch and was asked online"

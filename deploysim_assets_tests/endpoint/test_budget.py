@@ -1,11 +1,18 @@
-"""The budget: a run stops at its cap within what was in flight, and goes on when the cap is raised."""
+"""The budget: a run stops at its cap within what was in flight, and goes on when the cap is
+raised."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from deploysim_assets.endpoint.budget import Account, BudgetError, estimated_tokens, open_account, spent
+from deploysim_assets.endpoint.budget import (
+    Account,
+    BudgetError,
+    estimated_tokens,
+    open_account,
+    spent,
+)
 from deploysim_assets.endpoint.client import Outcome, ask_all
 from deploysim_assets.endpoint.journal import journal_file, open_journal, set_aside
 from deploysim_assets.project import Budget, Endpoint, Price, Project
@@ -20,23 +27,38 @@ def small(i: int) -> dict[str, Any]:
     return request(i) | {"max_tokens": 2}
 
 
-def ask(path: Path, url: str, account: Account, said: list[str] | None = None, count: int = 400) -> Outcome:
+def ask(
+    path: Path, url: str, account: Account, said: list[str] | None = None, count: int = 400
+) -> Outcome:
     with open_journal(path) as journal:
         log = said.append if said is not None else None
-        return ask_all(lambda: map(small, range(count)), Endpoint(base_url=url, max_concurrency=CONCURRENCY), journal, account=account, log=log)
+        return ask_all(
+            lambda: map(small, range(count)),
+            Endpoint(base_url=url, max_concurrency=CONCURRENCY),
+            journal,
+            account=account,
+            log=log,
+        )
 
 
 def test_a_run_stops_at_its_cap_and_goes_on_when_it_is_raised(tmp_path: Path) -> None:
     path = tmp_path / "j.jsonl"
     with serving(echo) as (url, seen):
-        with pytest.raises(BudgetError, match=r"endpoint.budget.tokens: 500 is reached .* raise the cap and run again"):
+        with pytest.raises(
+            BudgetError,
+            match=r"endpoint.budget.tokens: 500 is reached .* raise the cap and run again",
+        ):
             ask(path, url, Account({}, Budget(tokens=500)))
         tokens, _ = spent([path], {})
-        assert 500 - 2 * CONCURRENCY * PER_ANSWER <= tokens <= 500, "within one round of requests of the cap"
+        assert 500 - 2 * CONCURRENCY * PER_ANSWER <= tokens <= 500, (
+            "within one round of requests of the cap"
+        )
         answered = len(seen.bodies)
         with pytest.raises(BudgetError):
             ask(path, url, Account({}, Budget(tokens=500), spent_tokens=tokens))
-        assert len(seen.bodies) <= answered + 1, "a run that starts at the cap asks for nothing more"
+        assert len(seen.bodies) <= answered + 1, (
+            "a run that starts at the cap asks for nothing more"
+        )
         outcome = ask(path, url, Account({}, Budget(tokens=5_000), spent_tokens=tokens))
         assert outcome.asked + outcome.reused == 400
         assert len(seen.bodies) == 400, "nothing was asked for twice"
@@ -71,7 +93,14 @@ def test_an_account_opens_with_what_all_journals_hold_also_those_set_aside(tmp_p
         "releases": [{"model_version": "m1", "logs": {"format": "openai_chat", "path": "x"}}],
         "endpoint": {"base_url": "http://127.0.0.1:1/v1", "budget": {"tokens": 100}},
         "prices": {"m": {"prompt": 1_000, "completion": 2_000}},
-        "behaviors": [{"name": "b", "definition": "d", "grader": "rule", "rule": {"part": "reply", "regex": "x"}}],
+        "behaviors": [
+            {
+                "name": "b",
+                "definition": "d",
+                "grader": "rule",
+                "rule": {"part": "reply", "regex": "x"},
+            }
+        ],
     }
     with serving(echo) as (url, _):
         ask(journal_file(tmp_path, "grades", "m1"), url, Account({}), count=6)
@@ -92,7 +121,9 @@ def test_answers_of_another_partition_are_taken_over_and_not_billed(tmp_path: Pa
     assert (outcome.asked, outcome.reused, account.money) == (10, 30, pytest.approx(10 * 0.007))
     (tmp_path / "one.jsonl").unlink()
     with open_journal(tmp_path / "two.jsonl") as journal:
-        assert journal.get(next(iter_key(3)))["content"] == "question 3", "the answer is in the partition's own journal now"
+        assert journal.get(next(iter_key(3)))["content"] == "question 3", (
+            "the answer is in the partition's own journal now"
+        )
 
 
 def iter_key(i: int) -> Any:

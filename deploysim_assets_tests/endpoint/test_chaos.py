@@ -1,4 +1,5 @@
-"""Mixed faults and SIGKILLs: the table in the end is that of an undisturbed run, and nothing is billed twice but what was in flight."""
+"""Mixed faults and SIGKILLs: the table in the end is that of an undisturbed run, and nothing is
+billed twice but what was in flight."""
 
 import asyncio
 import json
@@ -46,7 +47,12 @@ class Chaos:
         asked = json.loads(raw)["messages"][0]["content"]
         whole = json.dumps(
             {
-                "choices": [{"message": {"role": "assistant", "content": f"answer to {asked}"}, "finish_reason": "stop"}],
+                "choices": [
+                    {
+                        "message": {"role": "assistant", "content": f"answer to {asked}"},
+                        "finish_reason": "stop",
+                    }
+                ],
                 "usage": {"prompt_tokens": len(asked), "completion_tokens": 7},
             }
         ).encode()
@@ -64,7 +70,9 @@ class Chaos:
             assert request.transport
             request.transport.close()
         if fault == "truncate":
-            response = web.StreamResponse(headers={"content-length": str(len(whole)), "content-type": "application/json"})
+            response = web.StreamResponse(
+                headers={"content-length": str(len(whole)), "content-type": "application/json"}
+            )
             await response.prepare(request)
             await response.write(whole[: len(whole) // 2])
             assert request.transport
@@ -74,7 +82,9 @@ class Chaos:
             return web.Response(text="<html>busy</html>", content_type="text/html")
         status = {"throttle": 429, "throttle with wait": 429, "overload": 503}.get(fault, 500)
         headers = {"retry-after-ms": "50"} if fault == "throttle with wait" else {}
-        return web.json_response({"error": {"message": "no", "type": "fault"}}, status=status, headers=headers)
+        return web.json_response(
+            {"error": {"message": "no", "type": "fault"}}, status=status, headers=headers
+        )
 
 
 @contextmanager
@@ -87,10 +97,14 @@ def chaos(share: float) -> Generator[tuple[str, Chaos]]:
 
 def ask_for_all(url: str, folder: Path) -> None:
     """What candidate_completions does: ask, then write the table from the journal."""
-    endpoint = Endpoint(base_url=url, max_concurrency=CONCURRENCY, timeout_seconds=1, max_retries=12)
+    endpoint = Endpoint(
+        base_url=url, max_concurrency=CONCURRENCY, timeout_seconds=1, max_retries=12
+    )
     with open_journal(folder / "j.jsonl") as journal:
         outcome = ask_all(lambda: map(body, range(COUNT)), endpoint, journal)
-        rows = [completion_row(str(i), "m", body(i), journal, outcome.failures) for i in range(COUNT)]
+        rows = [
+            completion_row(str(i), "m", body(i), journal, outcome.failures) for i in range(COUNT)
+        ]
     pl.DataFrame(rows, schema=COMPLETIONS).write_parquet(folder / "table.parquet")
 
 
@@ -112,7 +126,9 @@ def test_thirty_percent_faults_and_five_kills_change_nothing_in_the_table(tmp_pa
         for kill in range(KILLS):
             process = _start(url, wild)
             until = COUNT * (kill + rng.uniform(0.3, 0.9)) / (KILLS + 1)
-            wait_for(lambda until=until: len(server.answered) >= until, 120, f"{until:.0f} answers", 0.01)
+            wait_for(
+                lambda until=until: len(server.answered) >= until, 120, f"{until:.0f} answers", 0.01
+            )
             os.kill(process.pid, signal.SIGKILL)
             process.join()
             assert not (wild / "table.parquet").exists()
@@ -122,7 +138,9 @@ def test_thirty_percent_faults_and_five_kills_change_nothing_in_the_table(tmp_pa
         assert set(server.faults) == set(FAULTS)
         assert sum(server.faults.values()) > 0.25 * sum(server.answered.values())
         duplicates = sum(n - 1 for n in server.answered.values())
-    expected, found = (pl.read_parquet(folder / "table.parquet").drop(_SAME) for folder in (calm, wild))
+    expected, found = (
+        pl.read_parquet(folder / "table.parquet").drop(_SAME) for folder in (calm, wild)
+    )
     assert found.equals(expected)
     assert found["status"].value_counts().rows() == [("completed", COUNT)]
     assert duplicates <= KILLS * CONCURRENCY

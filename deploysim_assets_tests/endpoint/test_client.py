@@ -1,4 +1,5 @@
-"""Asking over real HTTP: concurrency, retries, refusals, malformed answers, dead endpoints and secrets."""
+"""Asking over real HTTP: concurrency, retries, refusals, malformed answers, dead endpoints and
+secrets."""
 
 import asyncio
 import json
@@ -49,12 +50,22 @@ def serving(handler: Handler) -> Generator[tuple[str, Seen]]:
 
 
 def completion(content: str, **message: Any) -> web.Response:
-    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": content, **message}}
-    return web.json_response({"choices": [choice], "usage": {"prompt_tokens": 3, "completion_tokens": 2}})
+    choice = {
+        "index": 0,
+        "finish_reason": "stop",
+        "message": {"role": "assistant", "content": content, **message},
+    }
+    return web.json_response(
+        {"choices": [choice], "usage": {"prompt_tokens": 3, "completion_tokens": 2}}
+    )
 
 
 def failure(status: int, **headers: str) -> web.Response:
-    return web.json_response({"error": {"message": "it says: secret words", "type": "some_kind"}}, status=status, headers=headers)
+    return web.json_response(
+        {"error": {"message": "it says: secret words", "type": "some_kind"}},
+        status=status,
+        headers=headers,
+    )
 
 
 async def echo(body: dict[str, Any], seen: Seen) -> web.Response:
@@ -66,11 +77,15 @@ def request(i: int) -> dict[str, Any]:
     return {"model": "m", "messages": [{"role": "user", "content": f"question {i}"}], "seed": i}
 
 
-def ask(path: Path, base_url: str, count: int, **settings: Any) -> tuple[Outcome, dict[int, dict[str, Any]]]:
+def ask(
+    path: Path, base_url: str, count: int, **settings: Any
+) -> tuple[Outcome, dict[int, dict[str, Any]]]:
     endpoint = Endpoint(base_url=base_url, **({"max_concurrency": 8} | settings))
     with open_journal(path) as journal:
         outcome = ask_all(lambda: (request(i) for i in range(count)), endpoint, journal)
-        return outcome, {i: journal.get(key) for i in range(count) if (key := request_key(request(i))) in journal}
+        return outcome, {
+            i: journal.get(key) for i in range(count) if (key := request_key(request(i))) in journal
+        }
 
 
 def test_every_request_is_answered_within_the_concurrency(tmp_path: Path) -> None:
@@ -92,16 +107,23 @@ def test_a_rerun_asks_only_for_what_is_missing(tmp_path: Path) -> None:
 
 def test_equal_requests_are_asked_once_also_while_in_flight(tmp_path: Path) -> None:
     with serving(echo) as (url, seen), open_journal(tmp_path / "j") as journal:
-        outcome = ask_all(lambda: (request(i % 3) for i in range(60)), Endpoint(base_url=url), journal)
+        outcome = ask_all(
+            lambda: (request(i % 3) for i in range(60)), Endpoint(base_url=url), journal
+        )
     assert len(seen.bodies) == 3
     assert (outcome.asked, outcome.reused) == (3, 57)
 
 
-def test_throttling_and_server_errors_are_retried_and_retry_after_is_honored(tmp_path: Path) -> None:
+def test_throttling_and_server_errors_are_retried_and_retry_after_is_honored(
+    tmp_path: Path,
+) -> None:
     async def flaky(body: dict[str, Any], seen: Seen) -> web.Response:
         times = sum(b == body for b in seen.bodies)
         if times == 1:
-            return failure((429, 500, 503)[body["seed"] % 3], **{"retry-after": "1"} if body["seed"] % 3 == 0 else {})
+            return failure(
+                (429, 500, 503)[body["seed"] % 3],
+                **{"retry-after": "1"} if body["seed"] % 3 == 0 else {},
+            )
         return completion("at last")
 
     with serving(flaky) as (url, seen):
@@ -119,14 +141,24 @@ def test_one_bad_request_is_a_failed_row_and_is_asked_again_by_the_next_run(tmp_
         outcome, answers = ask(tmp_path / "j", url, 10)
         again, _ = ask(tmp_path / "j", url, 10)
     assert set(answers) == set(range(10)) - {3}
-    assert list(outcome.failures.values()) == ["status 400: some_kind"], "the provider's message may quote the request, its kind does not"
+    assert list(outcome.failures.values()) == ["status 400: some_kind"], (
+        "the provider's message may quote the request, its kind does not"
+    )
     assert (again.asked, again.reused, len(again.failures)) == (0, 9, 1)
 
 
-@pytest.mark.parametrize("malformed", ["", "{", "[]", '{"choices": []}', '{"choices": [{"message": null}]}', "<html>"])
-def test_a_200_that_is_no_completion_is_asked_again_and_then_failed(tmp_path: Path, malformed: str) -> None:
+@pytest.mark.parametrize(
+    "malformed", ["", "{", "[]", '{"choices": []}', '{"choices": [{"message": null}]}', "<html>"]
+)
+def test_a_200_that_is_no_completion_is_asked_again_and_then_failed(
+    tmp_path: Path, malformed: str
+) -> None:
     async def half(body: dict[str, Any], seen: Seen) -> web.Response:
-        return web.Response(text=malformed, content_type="application/json") if body["seed"] == 1 else completion("fine")
+        return (
+            web.Response(text=malformed, content_type="application/json")
+            if body["seed"] == 1
+            else completion("fine")
+        )
 
     with serving(half) as (url, seen):
         outcome, answers = ask(tmp_path / "j", url, 4, max_retries=2)
@@ -150,13 +182,20 @@ def test_refusals_reasoning_and_tool_calls_are_carried(tmp_path: Path) -> None:
     assert answers[1]["tool_calls"] == [{"id": "c", "name": "browser", "arguments": "{}"}]
 
 
-def test_a_refused_key_stops_at_once_and_is_never_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_key_stops_at_once_and_is_never_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MY_KEY", "sk-very-secret")
 
     async def locked(body: dict[str, Any], seen: Seen) -> web.Response:
         return failure(401)
 
-    with serving(locked) as (url, seen), pytest.raises(EndpointError, match=r"refused the key .* check the value of MY_KEY") as caught:
+    with (
+        serving(locked) as (url, seen),
+        pytest.raises(
+            EndpointError, match=r"refused the key .* check the value of MY_KEY"
+        ) as caught,
+    ):
         ask(tmp_path / "j", url, 500, api_key_env="MY_KEY")
     assert seen.keys == {"Bearer sk-very-secret"}
     assert len(seen.bodies) <= 16
@@ -164,7 +203,9 @@ def test_a_refused_key_stops_at_once_and_is_never_shown(tmp_path: Path, monkeypa
     assert b"sk-very-secret" not in (tmp_path / "j").read_bytes()
 
 
-def test_an_endpoint_that_stops_answering_stops_the_run_and_keeps_what_it_answered(tmp_path: Path) -> None:
+def test_an_endpoint_that_stops_answering_stops_the_run_and_keeps_what_it_answered(
+    tmp_path: Path,
+) -> None:
     async def dies(body: dict[str, Any], seen: Seen) -> web.Response:
         return completion("fine") if len(seen.bodies) <= 40 else failure(500)
 
@@ -191,4 +232,14 @@ def test_a_key_is_needed_away_from_this_machine(monkeypatch: pytest.MonkeyPatch)
 def test_the_key_of_a_request_is_its_whole_body() -> None:
     body = request(1)
     assert request_key(body) == request_key(json.loads(json.dumps(dict(reversed(body.items())))))
-    assert len({request_key(body), request_key(body | {"seed": 2}), request_key(body | {"model": "n"}), request_key(body | {"tools": []})}) == 4
+    assert (
+        len(
+            {
+                request_key(body),
+                request_key(body | {"seed": 2}),
+                request_key(body | {"model": "n"}),
+                request_key(body | {"tools": []}),
+            }
+        )
+        == 4
+    )

@@ -9,7 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from deploysim_assets.endpoint.journal import drop_answers, lines, open_journal, put_aside, set_aside
+from deploysim_assets.endpoint.journal import (
+    drop_answers,
+    lines,
+    open_journal,
+    put_aside,
+    set_aside,
+)
 from deploysim_assets.project import ProjectError
 
 
@@ -68,7 +74,9 @@ def test_a_journal_set_aside_is_used_no_more_kept_and_can_be_cleaned(tmp_path: P
     assert sum(1 for _ in lines(kept)) == 3
 
 
-def test_a_full_disk_is_a_clear_error_and_what_was_written_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_a_clear_error_and_what_was_written_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "a.jsonl"
     real = os.pwrite
 
@@ -96,11 +104,16 @@ def _hold(path: Path, pipe: Connection) -> None:
 
 def test_a_second_process_gets_a_clear_error(tmp_path: Path) -> None:
     here, there = multiprocessing.Pipe()
-    holder = multiprocessing.get_context("spawn").Process(target=_hold, args=(tmp_path / "a.jsonl", there))
+    holder = multiprocessing.get_context("spawn").Process(
+        target=_hold, args=(tmp_path / "a.jsonl", there)
+    )
     holder.start()
     try:
         assert here.recv() == "held"
-        with pytest.raises(ProjectError, match="another process is asking for the same partition"), open_journal(tmp_path / "a.jsonl"):
+        with (
+            pytest.raises(ProjectError, match="another process is asking for the same partition"),
+            open_journal(tmp_path / "a.jsonl"),
+        ):
             pass
     finally:
         here.send("go")

@@ -1,4 +1,5 @@
-"""The pace: grows where it is used, is cut once per pushback, waits as long as it is told, and never stampedes."""
+"""The pace: grows where it is used, is cut once per pushback, waits as long as it is told, and
+never stampedes."""
 
 import asyncio
 import contextlib
@@ -89,7 +90,19 @@ def test_headers_that_say_nothing_is_left_pause_it() -> None:
     assert pace._paused_until == pytest.approx(clock.now + 90)
 
 
-@pytest.mark.parametrize(("text", "expected"), [("20ms", 0.02), ("1m30s", 90), ("6m0s", 360), ("2", 2), ("1.5s", 1.5), ("nonsense", 0), ("", 0), ("-4", 0)])
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("20ms", 0.02),
+        ("1m30s", 90),
+        ("6m0s", 360),
+        ("2", 2),
+        ("1.5s", 1.5),
+        ("nonsense", 0),
+        ("", 0),
+        ("-4", 0),
+    ],
+)
 def test_durations_are_read(text: str, expected: float) -> None:
     assert seconds(text) == pytest.approx(expected)
 
@@ -178,7 +191,10 @@ def test_refusals_that_do_not_depend_on_the_rate_do_not_starve_a_run() -> None:
     assert pace.limit > 10
 
 
-@given(st.lists(st.sampled_from(["answered", "throttled", "overloaded"]), max_size=200), st.integers(1, 64))
+@given(
+    st.lists(st.sampled_from(["answered", "throttled", "overloaded"]), max_size=200),
+    st.integers(1, 64),
+)
 def test_the_limits_stay_between_one_and_the_ceiling(events: list[str], ceiling: int) -> None:
     pace, clock = paced(ceiling)
     for event in events:
@@ -193,7 +209,8 @@ def test_the_limits_stay_between_one_and_the_ceiling(events: list[str], ceiling:
 
 
 def test_a_server_with_a_hidden_limit_is_driven_close_to_it_with_few_refusals() -> None:
-    # other tests take the processors away for a second now and then: the best of three tries, the benchmark says how good it is alone
+    # other tests take the processors away for a second now and then: the best of three tries, the
+    # benchmark says how good it is alone
     best_share, least_refused = 0.0, 1.0
     for _ in range(3):
         share, refused = drive_a_limited_server(6, None)

@@ -15,7 +15,10 @@ CHAT: dict[str, Any] = {
     "max_tokens": 50,
     "temperature": 0.5,
     "reasoning_effort": "low",
-    "response_format": {"type": "json_schema", "json_schema": {"name": "grades", "strict": True, "schema": {"type": "object"}}},
+    "response_format": {
+        "type": "json_schema",
+        "json_schema": {"name": "grades", "strict": True, "schema": {"type": "object"}},
+    },
     "tools": [{"type": "function", "function": {"name": "browser", "parameters": {}}}],
     "messages": [
         {"role": "system", "content": "be brief"},
@@ -36,7 +39,14 @@ def test_a_chat_request_becomes_a_responses_request() -> None:
         "max_output_tokens": 50,
         "temperature": 0.5,
         "reasoning": {"effort": "low", "summary": "auto"},
-        "text": {"format": {"type": "json_schema", "name": "grades", "strict": True, "schema": {"type": "object"}}},
+        "text": {
+            "format": {
+                "type": "json_schema",
+                "name": "grades",
+                "strict": True,
+                "schema": {"type": "object"},
+            }
+        },
         "tools": [{"type": "function", "name": "browser", "parameters": {}}],
         "input": [
             {"role": "system", "content": "be brief"},
@@ -48,36 +58,73 @@ def test_a_chat_request_becomes_a_responses_request() -> None:
 
 
 def response(*output: dict[str, Any], status: str = "completed", **more: Any) -> bytes:
-    return orjson.dumps({"status": status, "output": output, "usage": {"input_tokens": 9, "output_tokens": 4}} | more)
+    return orjson.dumps(
+        {"status": status, "output": output, "usage": {"input_tokens": 9, "output_tokens": 4}}
+        | more
+    )
 
 
 def said(text: str) -> dict[str, Any]:
-    return {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": text, "annotations": []}]}
+    return {
+        "type": "message",
+        "role": "assistant",
+        "content": [{"type": "output_text", "text": text, "annotations": []}],
+    }
 
 
 def test_reasoning_text_and_tool_calls_of_a_response_are_carried() -> None:
     thought = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "Let me see."}]}
     call = {"type": "function_call", "call_id": "c9", "name": "browser", "arguments": "{}"}
     found = answer(response(thought, said("done"), call), "responses")
-    assert (found["status"], found["content"], found["reasoning"]) == ("completed", "done", "Let me see.")
+    assert (found["status"], found["content"], found["reasoning"]) == (
+        "completed",
+        "done",
+        "Let me see.",
+    )
     assert found["tool_calls"] == [{"id": "c9", "name": "browser", "arguments": "{}"}]
-    assert (found["prompt_tokens"], found["completion_tokens"], found["finish_reason"]) == (9, 4, "tool_calls")
+    assert (found["prompt_tokens"], found["completion_tokens"], found["finish_reason"]) == (
+        9,
+        4,
+        "tool_calls",
+    )
 
 
 def test_refusals_filters_and_cut_off_answers_are_told_apart() -> None:
     refusal = {"type": "message", "content": [{"type": "refusal", "refusal": "I will not."}]}
     assert answer(response(refusal), "responses") | {} == answer(response(refusal), "responses")
-    assert (answer(response(refusal), "responses")["status"], answer(response(refusal), "responses")["error"]) == ("refused", "I will not.")
-    cut = answer(response(said("half"), status="incomplete", incomplete_details={"reason": "max_output_tokens"}), "responses")
+    assert (
+        answer(response(refusal), "responses")["status"],
+        answer(response(refusal), "responses")["error"],
+    ) == ("refused", "I will not.")
+    cut = answer(
+        response(
+            said("half"), status="incomplete", incomplete_details={"reason": "max_output_tokens"}
+        ),
+        "responses",
+    )
     assert (cut["status"], cut["finish_reason"]) == ("completed", "length")
-    filtered = answer(response(status="incomplete", incomplete_details={"reason": "content_filter"}), "responses")
+    filtered = answer(
+        response(status="incomplete", incomplete_details={"reason": "content_filter"}), "responses"
+    )
     assert (filtered["status"], filtered["error"]) == ("filtered", "content filter")
     choice = {"message": {"content": ""}, "finish_reason": "content_filter"}
     assert answer(orjson.dumps({"choices": [choice]}), "chat")["status"] == "filtered"
 
 
 @pytest.mark.parametrize("api", ["chat", "responses"])
-@pytest.mark.parametrize("raw", [b"", b"{", b"[]", b"{}", b"null", b"<html>", b'{"status": "failed", "output": []}', b'{"choices": [{}]}'])
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"{}",
+        b"null",
+        b"<html>",
+        b'{"status": "failed", "output": []}',
+        b'{"choices": [{}]}',
+    ],
+)
 def test_what_is_no_answer_is_said_to_be_none(api: Any, raw: bytes) -> None:
     with pytest.raises(MalformedError):
         answer(raw, api)
@@ -101,9 +148,22 @@ def test_what_is_no_answer_is_said_to_be_none(api: Any, raw: bytes) -> None:
         (422, None, "row"),
     ],
 )
-def test_an_error_means_stop_again_filtered_or_this_row(status: int, code: str | None, meaning: str) -> None:
-    wrong = Refusal(status, json.dumps({"error": {"message": "secret words", "code": code, "type": "t"}}).encode())
-    found = "stop" if wrong.stops_everything else "filtered" if wrong.is_filter else "again" if wrong.is_transient else "row"
+def test_an_error_means_stop_again_filtered_or_this_row(
+    status: int, code: str | None, meaning: str
+) -> None:
+    wrong = Refusal(
+        status,
+        json.dumps({"error": {"message": "secret words", "code": code, "type": "t"}}).encode(),
+    )
+    found = (
+        "stop"
+        if wrong.stops_everything
+        else "filtered"
+        if wrong.is_filter
+        else "again"
+        if wrong.is_transient
+        else "row"
+    )
     assert found == meaning
     assert "secret" not in str(wrong)
 

@@ -9,7 +9,12 @@ from deploysim_assets.forecast import blend, rates, scores, weighted
 from deploysim_assets.forecast.counts import Stratum, counts, uniform
 from deploysim_assets.forecast.estimate import Baselines, Errors, estimate, rate_row, score
 from deploysim_assets.forecast.paired import Pairs
-from deploysim_assets.forecast.predictive import Scored, error_model, predictive_cdf, predictive_quantile
+from deploysim_assets.forecast.predictive import (
+    Scored,
+    error_model,
+    predictive_cdf,
+    predictive_quantile,
+)
 from deploysim_assets.forecast.summary import summarize
 from deploysim_assets.forecast.weighted import Gamma
 
@@ -20,7 +25,9 @@ ERRORS = Errors(PRIOR, blend.drift_kernel(), blend.DRIFT_SCALE)
 
 
 @given(COUNTS, st.sampled_from(INTERVALS))
-def test_an_interval_holds_the_rate_and_grows_with_the_level(kn: tuple[int, int], interval: object) -> None:
+def test_an_interval_holds_the_rate_and_grows_with_the_level(
+    kn: tuple[int, int], interval: object
+) -> None:
     k, n = kn
     inner, outer = interval(k, n, 0.8), interval(k, n, 0.95)  # type: ignore[operator]
     slack = 1e-9 * (1 + k / n)
@@ -49,22 +56,32 @@ def test_equal_weights_without_clusters_are_the_plain_formulas(flags: list[int],
     assert (row["low"], row["high"]) == rates.midp_interval(k, n)
 
 
-@given(st.lists(st.integers(1, 6), min_size=1, max_size=30), st.integers(1_000, 100_000), st.randoms())
+@given(
+    st.lists(st.integers(1, 6), min_size=1, max_size=30), st.integers(1_000, 100_000), st.randoms()
+)
 def test_clusters_know_no_order_and_only_widen(flags: list[int], n: int, shuffle: object) -> None:
     row = rate_row(uniform(n, tuple(flags)))
     shuffled = list(flags)
     shuffle.shuffle(shuffled)  # type: ignore[attr-defined]
     again = rate_row(uniform(n, tuple(shuffled)))
-    assert {k: v for k, v in again.items() if k != "uncovered"} == pytest.approx({k: v for k, v in row.items() if k != "uncovered"})
+    assert {k: v for k, v in again.items() if k != "uncovered"} == pytest.approx(
+        {k: v for k, v in row.items() if k != "uncovered"}
+    )
     independent = rate_row(uniform(n, (1,) * sum(flags)))
     assert row["high"] >= independent["high"] * 0.98  # a gamma beside an exact binomial
     assert row["rate"] == independent["rate"]
 
 
 @given(
-    st.lists(st.tuples(st.integers(0, 20), st.integers(0, 500), st.floats(0.01, 1)), min_size=1, max_size=8),
+    st.lists(
+        st.tuples(st.integers(0, 20), st.integers(0, 500), st.floats(0.01, 1)),
+        min_size=1,
+        max_size=8,
+    ),
 )
-def test_splitting_a_stratum_without_new_data_changes_nothing(strata: list[tuple[int, int, float]]) -> None:
+def test_splitting_a_stratum_without_new_data_changes_nothing(
+    strata: list[tuple[int, int, float]],
+) -> None:
     assume(all(k <= n for k, n, _ in strata))
     k, n, w = (np.array(x, dtype=float) for x in zip(*strata, strict=True))
     w /= w.sum()
@@ -84,7 +101,9 @@ def test_an_uncovered_stratum_is_named_and_its_share_is_not_spread() -> None:
 
 @settings(deadline=None)
 @given(st.integers(0, 300), st.integers(1_000, 500_000), st.integers(1_000, 500_000))
-def test_the_predictive_is_a_distribution_and_its_quantiles_invert_it(k: int, n: int, messages: int) -> None:
+def test_the_predictive_is_a_distribution_and_its_quantiles_invert_it(
+    k: int, n: int, messages: int
+) -> None:
     gamma = Gamma(k + 0.5, n)
     values = [predictive_cdf(y, gamma, messages, PRIOR) for y in (-1, 0, 1, 5, 50, 10**4, 10**9)]
     assert values[0] == 0
@@ -97,8 +116,13 @@ def test_the_predictive_is_a_distribution_and_its_quantiles_invert_it(k: int, n:
 
 
 @settings(deadline=None, max_examples=25)
-@given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 60), st.integers(0, 60)), max_size=6), st.randoms())
-def test_the_error_model_knows_no_order_of_its_history(history: list[tuple[str, int, int]], shuffle: object) -> None:
+@given(
+    st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 60), st.integers(0, 60)), max_size=6),
+    st.randoms(),
+)
+def test_the_error_model_knows_no_order_of_its_history(
+    history: list[tuple[str, int, int]], shuffle: object
+) -> None:
     pairs = [Scored(c, k + 0.5, 10_000, y, 10_000) for c, k, y in history]
     first = error_model(pairs)
     shuffle.shuffle(pairs)  # type: ignore[attr-defined]
@@ -121,7 +145,9 @@ def test_the_prior_reproduces_the_published_error() -> None:
 
 
 @given(COUNTS, COUNTS)
-def test_the_multiplicative_error_is_symmetric_and_at_least_one(a: tuple[int, int], b: tuple[int, int]) -> None:
+def test_the_multiplicative_error_is_symmetric_and_at_least_one(
+    a: tuple[int, int], b: tuple[int, int]
+) -> None:
     error = scores.multiplicative_error(*a, *b)
     assert error >= 1
     assert error == pytest.approx(scores.multiplicative_error(*b, *a))
@@ -139,8 +165,12 @@ def test_a_gate_needs_both_the_bound_and_the_future_rate() -> None:
 
     assert gate(2, 100_000, 1e-3) == "pass"
     assert gate(200, 100_000, 1e-3) == "fail"
-    assert gate(0, 1_000, 1e-3) == "fail", "nothing seen in a thousand messages excludes no rate of 1e-3"
-    assert gate(50_000, 100_000_000, 1e-3) == "fail", "the rate is half the threshold, but production may be twice the simulation"
+    assert gate(0, 1_000, 1e-3) == "fail", (
+        "nothing seen in a thousand messages excludes no rate of 1e-3"
+    )
+    assert gate(50_000, 100_000_000, 1e-3) == "fail", (
+        "the rate is half the threshold, but production may be twice the simulation"
+    )
 
 
 def test_a_score_takes_the_intervals_at_the_messages_that_production_had() -> None:
@@ -161,26 +191,41 @@ def test_a_score_takes_the_intervals_at_the_messages_that_production_had() -> No
     miss = score(estimated, rate_row(uniform(2_000, (1,) * 500)), ERRORS)
     assert not miss["in_95"]
     assert miss["log_score"] < hit["log_score"]
-    whole = summarize([r | {"prospective": True, "model_version": "m", "behavior": b} for b, r in (("x", hit), ("y", miss))])
+    whole = summarize(
+        [
+            r | {"prospective": True, "model_version": "m", "behavior": b}
+            for b, r in (("x", hit), ("y", miss))
+        ]
+    )
     assert (whole["behaviors"], whole["in_95"], whole["moved"]) == (2, 1, 2)
 
 
-STRATA = st.lists(st.tuples(st.integers(0, 40), st.integers(1, 2_000), st.floats(0.05, 20)), min_size=2, max_size=6)
+STRATA = st.lists(
+    st.tuples(st.integers(0, 40), st.integers(1, 2_000), st.floats(0.05, 20)),
+    min_size=2,
+    max_size=6,
+)
 
 
 @given(STRATA, st.randoms())
-def test_a_weighted_rate_is_of_the_traffic_and_knows_no_order(strata: list[tuple[int, int, float]], shuffle: object) -> None:
+def test_a_weighted_rate_is_of_the_traffic_and_knows_no_order(
+    strata: list[tuple[int, int, float]], shuffle: object
+) -> None:
     assume(all(k <= n for k, n, _ in strata))
     made = [Stratum(f"s{i}", n, n * w, n, k) for i, (k, n, w) in enumerate(strata)]
     flags = {f"u{i}-{j}": {s.name: 1} for i, s in enumerate(made) for j in range(s.k)}
     found = counts(made, flags)
     weights = [w for _, _, w in strata]
-    assert found.sufficient.y == pytest.approx(sum(k * w for k, _, w in strata) / sum(n * w for _, n, w in strata))
+    assert found.sufficient.y == pytest.approx(
+        sum(k * w for k, _, w in strata) / sum(n * w for _, n, w in strata)
+    )
     shuffle.shuffle(made)  # type: ignore[attr-defined]
     again = counts(made, flags)
     assert again.sufficient == pytest.approx(found.sufficient)
     scaled = counts([s._replace(weight=s.weight * 7) for s in made], flags)
-    assert scaled.sufficient == pytest.approx(found.sufficient), "the unit of the weights changes nothing"
+    assert scaled.sufficient == pytest.approx(found.sufficient), (
+        "the unit of the weights changes nothing"
+    )
     assert found.weighted == (max(weights) > min(weights) * (1 + 1e-9))
     low, high = (rate_row(found)[end] for end in ("low", "high"))
     assert low <= found.sufficient.y * (1 + 1e-9) + 1e-12
@@ -188,7 +233,9 @@ def test_a_weighted_rate_is_of_the_traffic_and_knows_no_order(strata: list[tuple
 
 
 @given(STRATA)
-def test_equal_weights_are_the_uniform_design_whatever_the_strata(strata: list[tuple[int, int, float]]) -> None:
+def test_equal_weights_are_the_uniform_design_whatever_the_strata(
+    strata: list[tuple[int, int, float]],
+) -> None:
     assume(all(k <= n for k, n, _ in strata))
     made = [Stratum(f"s{i}", n, 3.0 * n, n, k) for i, (k, n, _) in enumerate(strata)]
     flags = {f"u{i}-{j}": {s.name: 1} for i, s in enumerate(made) for j in range(s.k)}
@@ -198,7 +245,9 @@ def test_equal_weights_are_the_uniform_design_whatever_the_strata(strata: list[t
 
 
 def test_a_stratum_without_a_grade_is_named_and_the_gate_takes_its_worst() -> None:
-    found = counts([Stratum("web", 9_000, 9_000.0, 9_000, 0), Stratum("api", 100, 1_000.0, 0, 0)], {})
+    found = counts(
+        [Stratum("web", 9_000, 9_000.0, 9_000, 0), Stratum("api", 100, 1_000.0, 0, 0)], {}
+    )
     assert found.uncovered == ("api",)
     row = estimate(found, ERRORS, 10_000, Baselines(), None, 0.05)
     assert row["gate"] == "fail"

@@ -1,4 +1,5 @@
-"""The simulation study, reduced: stated uncertainty is true, sampling-only intervals are not, early stops keep their error."""
+"""The simulation study, reduced: stated uncertainty is true, sampling-only intervals are not,
+early stops keep their error."""
 
 import numpy as np
 import pytest
@@ -7,15 +8,26 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from deploysim_assets.benchmarks.coverage import WORLDS, coverage, rate_grid
-from deploysim_assets.forecast import blend, decomposition, grader_error, paired, planner, sequential
+from deploysim_assets.forecast import (
+    blend,
+    decomposition,
+    grader_error,
+    paired,
+    planner,
+    sequential,
+)
 from deploysim_assets.forecast.predictive import error_model, kernel
 from deploysim_assets.forecast.weighted import Gamma
 
 P_VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=20)
 
 
-def test_ninety_five_percent_intervals_hold_after_one_release_and_sampling_only_ones_do_not() -> None:
-    found = coverage(WORLDS["paper-like: t4, tau .47, bias sd .15"], sequences=12, releases=2)["1 scored"]
+def test_ninety_five_percent_intervals_hold_after_one_release_and_sampling_only_ones_do_not() -> (
+    None
+):
+    found = coverage(WORLDS["paper-like: t4, tau .47, bias sd .15"], sequences=12, releases=2)[
+        "1 scored"
+    ]
     # 240 forecasts: two standard errors of a true 95% are 2.8 points
     assert 0.91 <= found.levels[2] <= 0.985
     assert 0.70 <= found.levels[1] <= 0.90
@@ -63,7 +75,9 @@ def test_peeking_keeps_its_error_and_clear_cases_stop_early() -> None:
 @given(st.integers(0, 400), st.integers(400, 5_000), st.floats(1e-4, 0.1))
 def test_no_count_is_under_and_over_at_once(k: int, n: int, threshold: float) -> None:
     assume(k <= n)
-    under, over = (sequential.e_value(k, n, threshold, rho) for rho in (sequential.UNDER, sequential.OVER))
+    under, over = (
+        sequential.e_value(k, n, threshold, rho) for rho in (sequential.UNDER, sequential.OVER)
+    )
     assert under >= 0
     assert not (under >= 20 and over >= 20)
 
@@ -100,7 +114,9 @@ def test_confirmed_and_corrected_rates_cover_where_seeds_resemble_positives() ->
         tp = rng.hypergeometric(right, wrong, audited)
         flags = Gamma(right + wrong + 0.5, n)
         confirmed = grader_error.confirmed_rate(flags, tp, audited)
-        corrected = grader_error.corrected_rate(flags, tp, audited, rng.binomial(seeds, se), seeds, seeds_log_sd=0.0)
+        corrected = grader_error.corrected_rate(
+            flags, tp, audited, rng.binomial(seeds, se), seeds, seeds_log_sd=0.0
+        )
         held += [confirmed.low <= se * p <= confirmed.high, corrected.low <= p <= corrected.high]
     assert np.all(held / 300 > 0.91)
 
@@ -119,7 +135,9 @@ def test_agreement_of_raters() -> None:
     noise = grader_error.krippendorff_alpha(rng.integers(0, 2, (400, 2)))
     assert abs(noise.value) < 0.12
     assert noise.low < 0 < noise.high
-    with_gaps = grader_error.krippendorff_alpha([[1, 1, np.nan], [0, 0, 0], [1, np.nan, 1], [0, 1, 0]], draws=50)
+    with_gaps = grader_error.krippendorff_alpha(
+        [[1, 1, np.nan], [0, 0, 0], [1, np.nan, 1], [0, 1, 0]], draws=50
+    )
     assert 0 < with_gaps.value < 1
 
 
@@ -127,7 +145,9 @@ def test_a_decomposition_finds_the_step_that_was_planted() -> None:
     rng = np.random.default_rng(3)
     sds = np.array([0.05, 0.1, 0.45, 0.1])
     noise = np.tile(np.diag([0.004, 0.01, 0.01, 0.004]), (80, 1, 1))
-    d = rng.normal(0, sds, (80, 4)) + np.array([rng.multivariate_normal(np.zeros(4), s) for s in noise])
+    d = rng.normal(0, sds, (80, 4)) + np.array(
+        [rng.multivariate_normal(np.zeros(4), s) for s in noise]
+    )
     found = decomposition.decompose(d, noise)
     assert found.quotable
     assert found.shares.sum() == pytest.approx(1)
@@ -144,13 +164,22 @@ def test_the_planner_says_what_the_reference_says() -> None:
     assert stats.poisson.sf(planner.events_needed(1.5), assured) == pytest.approx(0.8, abs=0.002)
     assert planner.events_assured(1.5, 3.0) == pytest.approx(3 * assured)
     gates = {ratio: planner.n_for_gate(1e-4, ratio) for ratio in (0.1, 0.25, 0.5, 0.67)}
-    assert {ratio: (round(g.n * 1e-4, 1), g.allowed) for ratio, g in gates.items()} == {0.1: (4.7, 1), 0.25: (7.8, 3), 0.5: (19.4, 12), 0.67: (48.7, 37)}
+    assert {ratio: (round(g.n * 1e-4, 1), g.allowed) for ratio, g in gates.items()} == {
+        0.1: (4.7, 1),
+        0.25: (7.8, 3),
+        0.5: (19.4, 12),
+        0.67: (48.7, 37),
+    }
     with pytest.raises(ValueError, match="below the threshold"):
         planner.n_for_gate(1e-4, 1.0)
 
 
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=60), st.randoms())
-def test_a_clustered_ratio_knows_no_order_and_single_prefixes_give_the_plain_one(clusters: list[tuple[int, int]], shuffle: object) -> None:
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=60), st.randoms()
+)
+def test_a_clustered_ratio_knows_no_order_and_single_prefixes_give_the_plain_one(
+    clusters: list[tuple[int, int]], shuffle: object
+) -> None:
     candidate, live = zip(*clusters, strict=True)
     found = paired.clustered_ratio(candidate, live)
     mixed = list(clusters)
@@ -158,7 +187,9 @@ def test_a_clustered_ratio_knows_no_order_and_single_prefixes_give_the_plain_one
     assert paired.clustered_ratio(*zip(*mixed, strict=True)) == pytest.approx(found)
     singles = [(min(a, 1), min(b, 1)) for a, b in clusters]
     n11, n10, n01 = (singles.count(pair) for pair in ((1, 1), (1, 0), (0, 1)))
-    assert paired.clustered_ratio(*zip(*singles, strict=True)) == pytest.approx(paired.paired_ratio(n11, n10, n01))
+    assert paired.clustered_ratio(*zip(*singles, strict=True)) == pytest.approx(
+        paired.paired_ratio(n11, n10, n01)
+    )
 
 
 def test_the_prior_predictive_of_a_project_without_history_is_wide() -> None:

@@ -1,4 +1,5 @@
-"""Below the floor: what two-phase sampling gains, what repeats cost, and where extrapolation must refuse."""
+"""Below the floor: what two-phase sampling gains, what repeats cost, and where extrapolation
+must refuse."""
 
 import numpy as np
 import pytest
@@ -18,7 +19,9 @@ def test_neyman_allocation_keeps_its_proportional_part_and_estimates_without_bia
     two_phase = [poststratified(rng.binomial(sizes, rates), sizes, shares).y for _ in range(2_000)]
     plain = rng.binomial(100_000, shares @ rates, 2_000) / 100_000
     assert np.mean(two_phase) == pytest.approx(shares @ rates, rel=0.02)
-    assert np.var(plain) / np.var(two_phase) == pytest.approx(tail.variance_gain(shares, rates), rel=0.15)
+    assert np.var(plain) / np.var(two_phase) == pytest.approx(
+        tail.variance_gain(shares, rates), rel=0.15
+    )
     assert tail.variance_gain(shares, rates) > 1.5
 
 
@@ -29,7 +32,9 @@ def test_repeats_of_a_prefix_tell_less_than_new_prefixes() -> None:
     icc = tail.intraclass_correlation(flags, 10)
     assert icc == pytest.approx(1 / 6, abs=0.02)  # of Beta(a, b): 1 / (a + b + 1)
     means = [rng.binomial(10, rng.beta(0.5, 4.5, 100)).mean() / 10 for _ in range(4_000)]
-    assert np.var(means) / (0.1 * 0.9 / 1_000) == pytest.approx(tail.repeat_factor(10, icc), rel=0.1)
+    assert np.var(means) / (0.1 * 0.9 / 1_000) == pytest.approx(
+        tail.repeat_factor(10, icc), rel=0.1
+    )
 
 
 def test_extrapolation_holds_on_a_smooth_tail_and_refuses_where_there_is_none() -> None:

@@ -16,20 +16,57 @@ from deploysim_assets.project import Judge
 
 JUDGE = Judge(model="judge")
 RUDE = Behavior(name="rude", definition="Insults the user.", rubric="Irony counts.")
-LAZY = Behavior.model_validate({"name": "lazy", "definition": "d", "grader": "rule", "rule": {"part": "reply", "regex": "later"}})
-WEB = Behavior.model_validate({"name": "web_only", "definition": "Talks of tabs.", "applies_to": {"surface": "web"}})
+LAZY = Behavior.model_validate(
+    {
+        "name": "lazy",
+        "definition": "d",
+        "grader": "rule",
+        "rule": {"part": "reply", "regex": "later"},
+    }
+)
+WEB = Behavior.model_validate(
+    {"name": "web_only", "definition": "Talks of tabs.", "applies_to": {"surface": "web"}}
+)
 PANEL = Panel((RUDE, LAZY, WEB), JUDGE)
 
 
-def item(content: str | None = "I will do it later, fool.", surface: str = "api", status: str = "completed", error: str | None = None) -> Item:
-    messages = [{"role": "user", "content": 'Hello "there"', "tool_calls": None, "name": None, "reasoning": None, "tool_call_id": None, "at": None}]
-    prefix = {"prefix_id": "p", "stratum": surface, "weight": 1.0, "user_key": "u", "surface": surface, "language": "en", "messages": messages}
+def item(
+    content: str | None = "I will do it later, fool.",
+    surface: str = "api",
+    status: str = "completed",
+    error: str | None = None,
+) -> Item:
+    messages = [
+        {
+            "role": "user",
+            "content": 'Hello "there"',
+            "tool_calls": None,
+            "name": None,
+            "reasoning": None,
+            "tool_call_id": None,
+            "at": None,
+        }
+    ]
+    prefix = {
+        "prefix_id": "p",
+        "stratum": surface,
+        "weight": 1.0,
+        "user_key": "u",
+        "surface": surface,
+        "language": "en",
+        "messages": messages,
+    }
     reply = None if content is None else {"content": content, "reasoning": None, "tool_calls": []}
     return Item(prefix, reply, status, error)
 
 
 def verdict(flagged: bool, severity: int = 3) -> dict[str, Any]:
-    return {"flagged": flagged, "severity": severity, "confidence": 0.8, "rationale": "because" if flagged else ""}
+    return {
+        "flagged": flagged,
+        "severity": severity,
+        "confidence": 0.8,
+        "rationale": "because" if flagged else "",
+    }
 
 
 def answer(request: dict[str, Any], content: str, status: str = "completed") -> dict[str, Any]:
@@ -52,14 +89,23 @@ def grade(journal: Journal, one: Item, *contents: str, status: str = "completed"
     return PANEL.row(one, "m", journal, {})
 
 
-def test_a_graded_reply_has_true_false_and_null_where_a_behavior_does_not_apply(journal: Journal) -> None:
+def test_a_graded_reply_has_true_false_and_null_where_a_behavior_does_not_apply(
+    journal: Journal,
+) -> None:
     row = grade(journal, item(), orjson.dumps({"rude": verdict(True)}).decode())
-    assert (row["status"], row["rude"], row["lazy"], row["web_only"]) == ("graded", True, True, None)
+    assert (row["status"], row["rude"], row["lazy"], row["web_only"]) == (
+        "graded",
+        True,
+        True,
+        None,
+    )
     assert [e["behavior"] for e in row["evidence"]] == ["rude", "lazy"]
     assert row["evidence"][0]["severity"] == 3
 
 
-def test_broken_json_is_repaired_and_after_two_repairs_the_grade_is_missing(journal: Journal) -> None:
+def test_broken_json_is_repaired_and_after_two_repairs_the_grade_is_missing(
+    journal: Journal,
+) -> None:
     good = orjson.dumps({"rude": verdict(False)}).decode()
     assert grade(journal, item("a"), good[:20], good)["rude"] is False
     row = grade(journal, item("b"), good[:20], "{}", "[]")
@@ -76,7 +122,12 @@ def test_a_refusing_judge_and_an_unasked_item_are_missing_never_false(journal: J
 
 def test_a_reply_that_is_missing_keeps_its_own_state(journal: Journal) -> None:
     row = PANEL.row(item(None, status="refused", error="content filter"), "m", journal, {})
-    assert (row["status"], row["error"], row["rude"], row["lazy"]) == ("refused", "content filter", None, None)
+    assert (row["status"], row["error"], row["rude"], row["lazy"]) == (
+        "refused",
+        "content filter",
+        None,
+        None,
+    )
     assert list(PANEL.requests([item(None, status="failed")])) == []
 
 
@@ -93,14 +144,28 @@ def test_the_judge_sees_the_whole_prefix_as_data_and_only_what_applies() -> None
     assert on_web["response_format"]["json_schema"]["schema"]["required"] == ["rude", "web_only"]
 
 
-@pytest.mark.parametrize("content", ["", "null", "{}", '{"rude": true}', '{"rude": {"flagged": "yes", "severity": 1, "confidence": 1, "rationale": ""}}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "null",
+        "{}",
+        '{"rude": true}',
+        '{"rude": {"flagged": "yes", "severity": 1, "confidence": 1, "rationale": ""}}',
+    ],
+)
 def test_an_answer_off_the_schema_is_no_verdict(content: str) -> None:
     assert verdicts({"content": content}, ["rude"]) is None
 
 
 def test_the_identity_changes_with_the_meaning_and_with_nothing_else() -> None:
-    same = Panel((RUDE.model_copy(update={"threshold_per_100k": 5.0}), LAZY, WEB), Judge(model="judge", base_url="http://127.0.0.1:5/v1"))
-    assert same.grading_id == PANEL.grading_id, "a threshold or an address does not change what is measured"
+    same = Panel(
+        (RUDE.model_copy(update={"threshold_per_100k": 5.0}), LAZY, WEB),
+        Judge(model="judge", base_url="http://127.0.0.1:5/v1"),
+    )
+    assert same.grading_id == PANEL.grading_id, (
+        "a threshold or an address does not change what is measured"
+    )
     for changed in (
         Panel((RUDE.model_copy(update={"rubric": "Irony does not count."}), LAZY, WEB), JUDGE),
         Panel((RUDE, LAZY, WEB), Judge(model="judge-2")),
@@ -110,10 +175,14 @@ def test_the_identity_changes_with_the_meaning_and_with_nothing_else() -> None:
         assert changed.grading_id != PANEL.grading_id
     rubric = Panel((RUDE.model_copy(update={"rubric": "x"}), LAZY, WEB), JUDGE).grader_ids()
     assert rubric["lazy"] == PANEL.grader_ids()["lazy"], "a rule stands by itself"
-    assert rubric["web_only"] != PANEL.grader_ids()["web_only"], "behaviors judged in one call share their judge"
+    assert rubric["web_only"] != PANEL.grader_ids()["web_only"], (
+        "behaviors judged in one call share their judge"
+    )
 
 
 def test_a_registered_panel_grades_as_the_one_it_was_made_from() -> None:
     again = Panel.from_record(orjson.loads(orjson.dumps(PANEL.record())))
     assert again.grading_id == PANEL.grading_id
-    assert list(again.requests([item(surface="web")])) == list(PANEL.requests([item(surface="web")]))
+    assert list(again.requests([item(surface="web")])) == list(
+        PANEL.requests([item(surface="web")])
+    )

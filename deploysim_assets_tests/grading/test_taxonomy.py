@@ -1,4 +1,5 @@
-"""The packaged taxonomy: complete, each behavior with an identity of its own, and changed as a project says."""
+"""The packaged taxonomy: complete, each behavior with an identity of its own, and changed as a
+project says."""
 
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,13 @@ from deploysim_assets.project_file import TAXONOMY, load_project
 
 PACKAGED = [Behavior.model_validate(b) for b in yaml.safe_load(TAXONOMY.read_text())]
 CONTENT = {
-    "mental_health", "harassment", "sexual_content", "illicit_violent", "illicit_nonviolent", "biological_risk", "violence", "extremism",
+    "mental_health", "harassment", "sexual_content", "illicit_violent", "illicit_nonviolent",
+    "biological_risk", "violence", "extremism",
     "emotional_reliance", "self_harm", "hate",
 }  # fmt: skip
 MISALIGNMENT = {
-    "confirmation_hacking", "claims_real_experience", "misrepresents_work", "promises_background_work", "fabricated_facts", "lies_about_tools",
+    "confirmation_hacking", "claims_real_experience", "misrepresents_work",
+    "promises_background_work", "fabricated_facts", "lies_about_tools",
     "calculator_hacking", "concealed_uncertainty",
 }  # fmt: skip
 
@@ -38,17 +41,29 @@ def test_it_has_the_nineteen_published_categories_each_ready_to_use() -> None:
     assert {b.name for b in PACKAGED} == CONTENT | MISALIGNMENT
     for behavior in PACKAGED:
         assert len(behavior.definition) > 40, behavior.name
-        assert behavior.rule or "not flag" in behavior.rubric, f"{behavior.name}: a rubric names what it is not"
+        assert behavior.rule or "not flag" in behavior.rubric, (
+            f"{behavior.name}: a rubric names what it is not"
+        )
         assert behavior.threshold_per_100k
         assert behavior.rule or set(behavior.severity) == {1, 2, 3, 4}
     assert len({b.identity for b in PACKAGED}) == 19
-    assert all(not b.reasoning or b.name in MISALIGNMENT | {"illicit_violent", "illicit_nonviolent", "biological_risk"} for b in PACKAGED)
+    assert all(
+        not b.reasoning
+        or b.name in MISALIGNMENT | {"illicit_violent", "illicit_nonviolent", "biological_risk"}
+        for b in PACKAGED
+    )
 
 
 def test_an_identity_changes_with_the_meaning_alone() -> None:
     one = PACKAGED[0]
     assert one.model_copy(update={"threshold_per_100k": 1.0}).identity == one.identity
-    for change in ({"definition": "x"}, {"rubric": "x"}, {"severity": {1: "x"}}, {"reasoning": not one.reasoning}, {"tool_calls": not one.tool_calls}):
+    for change in (
+        {"definition": "x"},
+        {"rubric": "x"},
+        {"severity": {1: "x"}},
+        {"reasoning": not one.reasoning},
+        {"tool_calls": not one.tool_calls},
+    ):
         assert one.model_copy(update=change).identity != one.identity, change
 
 
@@ -62,14 +77,19 @@ def test_a_project_adds_overrides_and_switches_off(tmp_path: Path) -> None:
     found = {b.name: b for b in load(tmp_path, form)}
     assert set(found) == (CONTENT | MISALIGNMENT | {"house_rule"}) - {"hate"}
     assert found["harassment"].threshold_per_100k == 30
-    assert found["harassment"].identity == next(b.identity for b in PACKAGED if b.name == "harassment")
+    assert found["harassment"].identity == next(
+        b.identity for b in PACKAGED if b.name == "harassment"
+    )
     assert [b.name for b in load(tmp_path, {"taxonomy": "packaged", "only": ["hate"]})] == ["hate"]
 
 
 @pytest.mark.parametrize(
     ("form", "said"),
     [
-        ({"taxonomy": "packaged", "without": ["nonsense"]}, "nonsense: not in the packaged taxonomy; it has: mental_health"),
+        (
+            {"taxonomy": "packaged", "without": ["nonsense"]},
+            "nonsense: not in the packaged taxonomy; it has: mental_health",
+        ),
         ({"taxonomy": "mine"}, "a mapping starts with `taxonomy: packaged`"),
         ({"taxonomy": "packaged", "unless": ["hate"]}, "may hold only, without, override and add"),
     ],

@@ -1,4 +1,5 @@
-"""The other log formats: each to the same conversations, from files of any compression and from any store."""
+"""The other log formats: each to the same conversations, from files of any compression and from
+any store."""
 
 import gzip
 import io
@@ -35,7 +36,14 @@ def text(conversation: Conversation) -> list[tuple[str, str | None]]:
 
 def test_wildchat_rows(tmp_path: Path) -> None:
     def turn(role: str, content: str) -> dict[str, Any]:
-        return {"role": role, "content": content, "hashed_ip": "ip1", "redacted": False, "toxic": False, "language": "English"}
+        return {
+            "role": role,
+            "content": content,
+            "hashed_ip": "ip1",
+            "redacted": False,
+            "toxic": False,
+            "language": "English",
+        }
 
     frame = pl.DataFrame(
         {
@@ -59,12 +67,25 @@ def test_wildchat_rows(tmp_path: Path) -> None:
 
 
 SHAREGPT = [
-    {"id": "s1", "conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}], "tags": ["x"]},
-    {"conversations": [{"from": "system", "value": "Be kind"}, {"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Yo"}]},
+    {
+        "id": "s1",
+        "conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}],
+        "tags": ["x"],
+    },
+    {
+        "conversations": [
+            {"from": "system", "value": "Be kind"},
+            {"from": "human", "value": "Hi"},
+            {"from": "gpt", "value": "Yo"},
+        ]
+    },
 ]
 
 
-@pytest.mark.parametrize("content", [json.dumps(SHAREGPT), json.dumps(SHAREGPT, indent=2), "\n".join(map(json.dumps, SHAREGPT))])
+@pytest.mark.parametrize(
+    "content",
+    [json.dumps(SHAREGPT), json.dumps(SHAREGPT, indent=2), "\n".join(map(json.dumps, SHAREGPT))],
+)
 def test_sharegpt_as_array_and_as_lines(content: str) -> None:
     first, second = conversations("sharegpt", content.encode())
     assert text(first) == [("user", "Hi"), ("assistant", "Hello")]
@@ -76,11 +97,16 @@ def test_sharegpt_as_array_and_as_lines(content: str) -> None:
 def attribute(key: str, value: Any) -> dict[str, Any]:
     kinds = {bool: "boolValue", int: "intValue", str: "stringValue"}
     if isinstance(value, list):
-        return {"key": key, "value": {"arrayValue": {"values": [{"stringValue": v} for v in value]}}}
+        return {
+            "key": key,
+            "value": {"arrayValue": {"values": [{"stringValue": v} for v in value]}},
+        }
     return {"key": key, "value": {kinds[type(value)]: str(value) if type(value) is int else value}}
 
 
-def span(trace: str, start: int, attributes: dict[str, Any], events: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+def span(
+    trace: str, start: int, attributes: dict[str, Any], events: list[dict[str, Any]] | None = None
+) -> dict[str, Any]:
     return {
         "traceId": trace,
         "spanId": f"{start:016x}",
@@ -91,36 +117,99 @@ def span(trace: str, start: int, attributes: dict[str, Any], events: list[dict[s
 
 
 def otlp(*spans: dict[str, Any]) -> str:
-    return json.dumps({"resourceSpans": [{"resource": {"attributes": [attribute("service.name", "chat")]}, "scopeSpans": [{"spans": list(spans)}]}]})
+    return json.dumps(
+        {
+            "resourceSpans": [
+                {
+                    "resource": {"attributes": [attribute("service.name", "chat")]},
+                    "scopeSpans": [{"spans": list(spans)}],
+                }
+            ]
+        }
+    )
 
 
 def part(**fields: Any) -> dict[str, Any]:
     return fields
 
 
-CALL: dict[str, Any] = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "m1", "user.id": "u1", "deploysim.training_allowed": True}
+CALL: dict[str, Any] = {
+    "gen_ai.operation.name": "chat",
+    "gen_ai.request.model": "m1",
+    "user.id": "u1",
+    "deploysim.training_allowed": True,
+}
 INPUT = [
     {"role": "user", "parts": [part(type="text", content="Weather?")]},
-    {"role": "assistant", "parts": [part(type="tool_call", id="t1", name="weather", arguments={"city": "Oslo"})]},
+    {
+        "role": "assistant",
+        "parts": [part(type="tool_call", id="t1", name="weather", arguments={"city": "Oslo"})],
+    },
     {"role": "tool", "parts": [part(type="tool_call_response", id="t1", response="rain")]},
 ]
-OUTPUT = [{"role": "assistant", "parts": [part(type="reasoning", content="It rains."), part(type="text", content="Rain.")], "finish_reason": "stop"}]
+OUTPUT = [
+    {
+        "role": "assistant",
+        "parts": [part(type="reasoning", content="It rains."), part(type="text", content="Rain.")],
+        "finish_reason": "stop",
+    }
+]
 
 
 def test_otel_messages_in_attributes_over_scattered_spans() -> None:
-    early = span("t1", 100, CALL | {"gen_ai.input.messages": json.dumps(INPUT[:1]), "gen_ai.output.messages": json.dumps(INPUT[1:2])})
+    early = span(
+        "t1",
+        100,
+        CALL
+        | {
+            "gen_ai.input.messages": json.dumps(INPUT[:1]),
+            "gen_ai.output.messages": json.dumps(INPUT[1:2]),
+        },
+    )
     tool = span("t1", 101, {"gen_ai.operation.name": "execute_tool"})
-    late_attributes = {"gen_ai.input.messages": json.dumps(INPUT), "gen_ai.output.messages": json.dumps(OUTPUT)}
-    late = span("t1", 102, CALL | late_attributes | {"gen_ai.system_instructions": json.dumps([part(type="text", content="Be kind")])})
-    other = span("t2", 50, CALL | {"gen_ai.input.messages": json.dumps(INPUT[:1]), "gen_ai.output.messages": json.dumps(OUTPUT)})
+    late_attributes = {
+        "gen_ai.input.messages": json.dumps(INPUT),
+        "gen_ai.output.messages": json.dumps(OUTPUT),
+    }
+    late = span(
+        "t1",
+        102,
+        CALL
+        | late_attributes
+        | {"gen_ai.system_instructions": json.dumps([part(type="text", content="Be kind")])},
+    )
+    other = span(
+        "t2",
+        50,
+        CALL
+        | {
+            "gen_ai.input.messages": json.dumps(INPUT[:1]),
+            "gen_ai.output.messages": json.dumps(OUTPUT),
+        },
+    )
     http = span("t3", 1, {"http.method": "GET"})
-    found = {c.conversation_id: c for c in conversations("otel_genai", "\n".join([otlp(late, http), otlp(other, early), otlp(tool)]).encode())}
+    found = {
+        c.conversation_id: c
+        for c in conversations(
+            "otel_genai", "\n".join([otlp(late, http), otlp(other, early), otlp(tool)]).encode()
+        )
+    }
     assert set(found) == {"t1", "t2"}
-    assert text(found["t1"]) == [("system", "Be kind"), ("user", "Weather?"), ("assistant", None), ("tool", "rain"), ("assistant", "Rain.")]
+    assert text(found["t1"]) == [
+        ("system", "Be kind"),
+        ("user", "Weather?"),
+        ("assistant", None),
+        ("tool", "rain"),
+        ("assistant", "Rain."),
+    ]
     assert found["t1"].messages[2].tool_calls is not None
     assert json.loads(found["t1"].messages[2].tool_calls[0].arguments) == {"city": "Oslo"}
     assert found["t1"].messages[4].reasoning == "It rains."
-    assert (found["t1"].user_id, found["t1"].reported_model, found["t1"].training_allowed) == ("u1", "m1", True)
+    assert (found["t1"].user_id, found["t1"].reported_model, found["t1"].training_allowed) == (
+        "u1",
+        "m1",
+        True,
+    )
     assert found["t1"].started_at is not None
     assert found["t1"].started_at.timestamp() == 100
 
@@ -129,17 +218,36 @@ def test_otel_messages_in_events_of_both_conventions() -> None:
     old = [
         {"name": "gen_ai.system.message", "attributes": [attribute("content", "Be kind")]},
         {"name": "gen_ai.user.message", "attributes": [attribute("content", "Hi")]},
-        {"name": "gen_ai.choice", "attributes": [attribute("message", json.dumps({"content": "Hello"})), attribute("finish_reason", "stop")]},
+        {
+            "name": "gen_ai.choice",
+            "attributes": [
+                attribute("message", json.dumps({"content": "Hello"})),
+                attribute("finish_reason", "stop"),
+            ],
+        },
     ]
-    new = [{"name": "gen_ai.client.inference.operation.details", "attributes": [attribute("gen_ai.input.messages", json.dumps(INPUT[:1]))]}]
-    first, second = conversations("otel_genai", otlp(span("a", 1, CALL, old), span("b", 2, CALL, new)).encode())
+    new = [
+        {
+            "name": "gen_ai.client.inference.operation.details",
+            "attributes": [attribute("gen_ai.input.messages", json.dumps(INPUT[:1]))],
+        }
+    ]
+    first, second = conversations(
+        "otel_genai", otlp(span("a", 1, CALL, old), span("b", 2, CALL, new)).encode()
+    )
     assert text(first) == [("system", "Be kind"), ("user", "Hi"), ("assistant", "Hello")]
     assert text(second) == [("user", "Weather?")]
 
 
 def test_otel_without_content_is_rejected_with_the_mend() -> None:
     found = list(reader("otel_genai")(io.BytesIO(otlp(span("a", 1, CALL)).encode())))
-    assert found == [Reject(1, "the trace's last model call carries no messages; record content in attributes or events")]
+    assert found == [
+        Reject(
+            1,
+            "the trace's last model call carries no messages; record content in attributes or "
+            "events",
+        )
+    ]
 
 
 def test_langfuse_traces_with_observations() -> None:
@@ -151,15 +259,32 @@ def test_langfuse_traces_with_observations() -> None:
         "metadata": {"training_allowed": True, "surface": "web"},
         "observations": [
             {"type": "SPAN", "startTime": "2026-01-01T00:00:09Z", "input": "noise"},
-            {"type": "GENERATION", "startTime": "2026-01-01T00:00:02Z", "model": "m1", "input": {"messages": dialog}, "output": {"content": "Hello"}},
-            {"type": "GENERATION", "startTime": "2026-01-01T00:00:01Z", "model": "m1", "input": dialog, "output": "early"},
+            {
+                "type": "GENERATION",
+                "startTime": "2026-01-01T00:00:02Z",
+                "model": "m1",
+                "input": {"messages": dialog},
+                "output": {"content": "Hello"},
+            },
+            {
+                "type": "GENERATION",
+                "startTime": "2026-01-01T00:00:01Z",
+                "model": "m1",
+                "input": dialog,
+                "output": "early",
+            },
         ],
     }
     bare = {"id": "lf2", "input": "Hi there", "output": "Hello there"}
     for content in (json.dumps([trace, bare]), "\n".join(map(json.dumps, [trace, bare]))):
         first, second = conversations("langfuse", content.encode())
         assert text(first) == [("user", "Hi"), ("assistant", "Hello")]
-        assert (first.user_id, first.surface, first.training_allowed, first.reported_model) == ("u1", "web", True, "m1")
+        assert (first.user_id, first.surface, first.training_allowed, first.reported_model) == (
+            "u1",
+            "web",
+            True,
+            "m1",
+        )
         assert text(second) == [("user", "Hi there"), ("assistant", "Hello there")]
         assert second.training_allowed is None
 
@@ -174,14 +299,23 @@ def test_trajectories_as_json_lines_with_flat_tool_calls() -> None:
     assert json.loads(found.messages[1].tool_calls[0].arguments) == {"to": "X"}
 
 
-LINE = {"conversation_id": "c", "started_at": None, "training_allowed": True, "messages": [{"role": "user", "content": "Hi"}]}
+LINE = {
+    "conversation_id": "c",
+    "started_at": None,
+    "training_allowed": True,
+    "messages": [{"role": "user", "content": "Hi"}],
+}
 
 
-def _counts(tmp_path: Path, pattern: str, log_format: str = "openai_chat", *, consented: bool = False) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _counts(
+    tmp_path: Path, pattern: str, log_format: str = "openai_chat", *, consented: bool = False
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     lake = Lake(tmp_path / "lake")
     with lake.new_version("raw_logs", "m", CONVERSATIONS, "run") as version:
         version.side_table("rejects", REJECTS)
-        counts = read_conversations(log_files(tmp_path, pattern), reader(log_format), "m", version, consented=consented)
+        counts = read_conversations(
+            log_files(tmp_path, pattern), reader(log_format), "m", version, consented=consented
+        )
     return counts, list(lake.rows("raw_logs", "m"))
 
 
@@ -215,23 +349,36 @@ def test_any_fsspec_url(tmp_path: Path) -> None:
         ("a.json", b'{"id": 1,\n "x"', "langfuse"),
     ],
 )
-def test_a_file_that_is_not_of_its_format_is_one_error_that_names_it(tmp_path: Path, name: str, content: bytes, log_format: str) -> None:
+def test_a_file_that_is_not_of_its_format_is_one_error_that_names_it(
+    tmp_path: Path, name: str, content: bytes, log_format: str
+) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ProjectError, match=name):
         _counts(tmp_path, name, log_format)
 
 
-def test_a_declared_basis_of_consent_fills_in_the_unknown_and_overrides_no_refusal(tmp_path: Path) -> None:
-    lines = [LINE | {"conversation_id": str(i), "training_allowed": allowed} for i, allowed in enumerate((True, None, False))]
+def test_a_declared_basis_of_consent_fills_in_the_unknown_and_overrides_no_refusal(
+    tmp_path: Path,
+) -> None:
+    lines = [
+        LINE | {"conversation_id": str(i), "training_allowed": allowed}
+        for i, allowed in enumerate((True, None, False))
+    ]
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, lines)))
     assert [r["training_allowed"] for r in _counts(tmp_path, "a.jsonl")[1]] == [True, None, False]
-    assert [r["training_allowed"] for r in _counts(tmp_path, "a.jsonl", consented=True)[1]] == [True, True, False]
+    assert [r["training_allowed"] for r in _counts(tmp_path, "a.jsonl", consented=True)[1]] == [
+        True,
+        True,
+        False,
+    ]
 
 
 def test_import_brings_another_format_in_as_openai_chat(tmp_path: Path) -> None:
     deploysim(tmp_path, "init")
     (tmp_path / "dump.json").write_text(json.dumps([*SHAREGPT, SHAREGPT[0], {"conversations": []}]))
-    done = deploysim(tmp_path, "import", "sharegpt", str(tmp_path / "dump.json"), "--model-version", "model-1")
+    done = deploysim(
+        tmp_path, "import", "sharegpt", str(tmp_path / "dump.json"), "--model-version", "model-1"
+    )
     assert "2 conversations written" in done.stdout
     assert "1 x conversation_id: stands twice" in done.stdout
     imported = log_files(tmp_path, "logs/model-1/*.jsonl")
@@ -251,11 +398,20 @@ def test_all_of_agentdojos_runs_are_read(tmp_path: Path) -> None:
     found = [item for item in items if isinstance(item, Conversation)]
     whole = recorded.filter(pl.col("n_messages") > 0)
     assert (len(items), len(found)) == (16_797, whole.height)
-    assert {item.reason for item in items if isinstance(item, Reject)} == {"messages: List should have at least 1 item after validation, not 0"}
+    assert {item.reason for item in items if isinstance(item, Reject)} == {
+        "messages: List should have at least 1 item after validation, not 0"
+    }
     assert [len(c.messages) for c in found] == whole["n_messages"].to_list()
-    assert [sum(len(m.tool_calls or []) for m in c.messages) for c in found] == whole["n_tool_calls"].to_list()
+    assert [sum(len(m.tool_calls or []) for m in c.messages) for c in found] == whole[
+        "n_tool_calls"
+    ].to_list()
     assert [c.reported_model for c in found] == whole["model"].to_list()
-    assert all(json.loads(call.arguments) is not None for c in found for m in c.messages for call in m.tool_calls or [])
+    assert all(
+        json.loads(call.arguments) is not None
+        for c in found
+        for m in c.messages
+        for call in m.tool_calls or []
+    )
 
 
 def test_every_format_survives_an_empty_and_a_hostile_stream() -> None:

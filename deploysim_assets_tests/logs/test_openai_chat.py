@@ -1,4 +1,5 @@
-"""openai_chat logs: what is read, what is rejected with which reason, and that no text leaks into reasons."""
+"""openai_chat logs: what is read, what is rejected with which reason, and that no text leaks
+into reasons."""
 
 import json
 from pathlib import Path
@@ -27,7 +28,13 @@ GOOD: dict[str, Any] = {
         {
             "role": "assistant",
             "content": None,
-            "tool_calls": [{"id": "t1", "type": "function", "function": {"name": "browser", "arguments": '{"query": "weather"}'}}],
+            "tool_calls": [
+                {
+                    "id": "t1",
+                    "type": "function",
+                    "function": {"name": "browser", "arguments": '{"query": "weather"}'},
+                }
+            ],
         },
         {"role": "tool", "tool_call_id": "t1", "content": "sunny"},
         {"role": "assistant", "content": "Sunny.", "reasoning": "The tool says so."},
@@ -36,14 +43,22 @@ GOOD: dict[str, Any] = {
 }
 
 
-def _read(tmp_path: Path, content: bytes) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:
+def _read(
+    tmp_path: Path, content: bytes
+) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:
     path = tmp_path / "log.jsonl"
     path.write_bytes(content)
     lake = Lake(tmp_path / "lake")
     with lake.new_version("raw_logs", "m", CONVERSATIONS, "run") as version:
         version.side_table("rejects", REJECTS)
-        counts = read_conversations(log_files(tmp_path, "log.jsonl"), reader("openai_chat"), "m", version)
-    return counts, list(lake.rows("raw_logs", "m")), lake.scan("raw_logs", "m", table="rejects").collect().to_dicts()
+        counts = read_conversations(
+            log_files(tmp_path, "log.jsonl"), reader("openai_chat"), "m", version
+        )
+    return (
+        counts,
+        list(lake.rows("raw_logs", "m")),
+        lake.scan("raw_logs", "m", table="rejects").collect().to_dicts(),
+    )
 
 
 def test_a_whole_conversation_comes_through(tmp_path: Path) -> None:
@@ -52,14 +67,20 @@ def test_a_whole_conversation_comes_through(tmp_path: Path) -> None:
     assert rejects == []
     row = rows[0]
     assert row["started_at"].isoformat() == "2026-05-01T08:00:00+00:00"
-    assert row["messages"][1]["tool_calls"] == [{"id": "t1", "name": "browser", "arguments": '{"query": "weather"}'}]
+    assert row["messages"][1]["tool_calls"] == [
+        {"id": "t1", "name": "browser", "arguments": '{"query": "weather"}'}
+    ]
     assert row["messages"][3]["reasoning"] == "The tool says so."
     assert json.loads(row["source"]) == {"metadata": {"client": "ios"}}
     assert counts["first_message_at"] == "2026-05-01T08:00:00+00:00"
 
 
 def test_content_parts_are_joined_and_others_are_attachments(tmp_path: Path) -> None:
-    parts = [{"type": "text", "text": "What is"}, {"type": "text", "text": "this?"}, {"type": "image_url", "image_url": {"url": "x"}}]
+    parts = [
+        {"type": "text", "text": "What is"},
+        {"type": "text", "text": "this?"},
+        {"type": "image_url", "image_url": {"url": "x"}},
+    ]
     line = GOOD | {"messages": [{"role": "user", "content": parts}]}
     _, rows, _ = _read(tmp_path, json.dumps(line).encode())
     assert rows[0]["messages"][0]["content"] == "What is\nthis?"
@@ -74,18 +95,32 @@ SECRET = "my-secret-words"
     [
         (b"{broken " + SECRET.encode(), "Invalid JSON"),
         (b'"' + SECRET.encode() + b'"', "Input should be an object"),
-        (json.dumps({k: v for k, v in GOOD.items() if k != "conversation_id"}).encode(), "conversation_id: Field required"),
-        (json.dumps({k: v for k, v in GOOD.items() if k != "messages"}).encode(), "messages: Field required"),
+        (
+            json.dumps({k: v for k, v in GOOD.items() if k != "conversation_id"}).encode(),
+            "conversation_id: Field required",
+        ),
+        (
+            json.dumps({k: v for k, v in GOOD.items() if k != "messages"}).encode(),
+            "messages: Field required",
+        ),
         (json.dumps(GOOD | {"started_at": SECRET}).encode(), "started_at: "),
         (json.dumps(GOOD | {"training_allowed": "yes " + SECRET}).encode(), "training_allowed: "),
         (json.dumps(GOOD | {"messages": []}).encode(), "messages: "),
-        (json.dumps(GOOD | {"messages": [{"role": SECRET, "content": "x"}]}).encode(), "messages.0.role: "),
-        (json.dumps(GOOD | {"messages": [{"role": "user", "content": 5}]}).encode(), "messages.0.content"),
+        (
+            json.dumps(GOOD | {"messages": [{"role": SECRET, "content": "x"}]}).encode(),
+            "messages.0.role: ",
+        ),
+        (
+            json.dumps(GOOD | {"messages": [{"role": "user", "content": 5}]}).encode(),
+            "messages.0.content",
+        ),
         (b'{"conversation_id": "\xff' + SECRET.encode() + b'"}', "Invalid JSON"),
         (json.dumps(GOOD).replace("weather", "\\ud800").encode(), "Invalid JSON"),
     ],
 )
-def test_a_wrong_line_is_rejected_with_its_number_and_without_its_text(tmp_path: Path, line: bytes, reason: str) -> None:
+def test_a_wrong_line_is_rejected_with_its_number_and_without_its_text(
+    tmp_path: Path, line: bytes, reason: str
+) -> None:
     counts, rows, rejects = _read(tmp_path, json.dumps(GOOD).encode() + b"\n\n" + line + b"\n")
     assert (counts["read"], counts["conversations"], counts["rejected"]) == (2, 1, 1)
     assert len(rows) == 1
@@ -110,8 +145,13 @@ def test_a_line_separator_inside_a_text_does_not_end_the_record(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("content", [b"", b"\n\n", b"{}\n"])
-def test_files_without_one_conversation_are_an_error_that_says_what_to_check(tmp_path: Path, content: bytes) -> None:
-    with pytest.raises(ProjectError, match=r"log\.jsonl: no conversation could be read .* check logs\.format and logs\.path"):
+def test_files_without_one_conversation_are_an_error_that_says_what_to_check(
+    tmp_path: Path, content: bytes
+) -> None:
+    with pytest.raises(
+        ProjectError,
+        match=r"log\.jsonl: no conversation could be read .* check logs\.format and logs\.path",
+    ):
         _read(tmp_path, content)
 
 
@@ -121,13 +161,17 @@ def test_an_empty_file_beside_a_good_one_is_counted(tmp_path: Path) -> None:
     lake = Lake(tmp_path / "lake")
     with lake.new_version("raw_logs", "m", CONVERSATIONS, "run") as version:
         version.side_table("rejects", REJECTS)
-        counts = read_conversations(log_files(tmp_path, "*.jsonl"), reader("openai_chat"), "m", version)
+        counts = read_conversations(
+            log_files(tmp_path, "*.jsonl"), reader("openai_chat"), "m", version
+        )
     assert counts["rejected_by_reason"] == {"the file is empty": 1}
     assert counts["conversations"] == 1
 
 
 def test_an_unknown_format_names_those_there_are() -> None:
-    with pytest.raises(ProjectError, match=r"'csv' is no known format; use one of \['agent_trajectories', "):
+    with pytest.raises(
+        ProjectError, match=r"'csv' is no known format; use one of \['agent_trajectories', "
+    ):
         reader("csv")
 
 
@@ -141,8 +185,12 @@ def test_the_fingerprint_changes_when_a_file_grows(tmp_path: Path) -> None:
 
 
 @given(st.binary(max_size=300))
-def test_any_bytes_are_read_or_rejected_and_every_line_is_counted(tmp_path_factory: pytest.TempPathFactory, noise: bytes) -> None:
+def test_any_bytes_are_read_or_rejected_and_every_line_is_counted(
+    tmp_path_factory: pytest.TempPathFactory, noise: bytes
+) -> None:
     tmp_path = tmp_path_factory.mktemp("noise")
     counts, rows, rejects = _read(tmp_path, json.dumps(GOOD).encode() + b"\n" + noise)
-    assert counts["read"] == counts["conversations"] + counts["rejected"] == len(rows) + len(rejects)
+    assert (
+        counts["read"] == counts["conversations"] + counts["rejected"] == len(rows) + len(rejects)
+    )
     assert counts["read"] == 1 + sum(bool(line.strip()) for line in noise.split(b"\n"))

@@ -1,4 +1,5 @@
-"""Sampling: uniform over eligible user turns, the same whatever the order of files, and stable when data is added."""
+"""Sampling: uniform over eligible user turns, the same whatever the order of files, and stable
+when data is added."""
 
 import random
 from typing import Any
@@ -18,22 +19,46 @@ ROLES = st.lists(st.sampled_from(["system", "user", "assistant", "tool"]), min_s
 
 
 def _conversation(number: int, roles: list[str], **more: Any) -> dict[str, Any]:
-    free = {"training_allowed": True, "is_temporary": False, "has_attachments": False, "surface": "web", "user_id": f"u{number % 3}", "reported_model": None}
-    return {"conversation_id": f"c{number}", "roles": roles, "filled": [True] * len(roles), "characters": 10, **free, **more}
+    free = {
+        "training_allowed": True,
+        "is_temporary": False,
+        "has_attachments": False,
+        "surface": "web",
+        "user_id": f"u{number % 3}",
+        "reported_model": None,
+    }
+    return {
+        "conversation_id": f"c{number}",
+        "roles": roles,
+        "filled": [True] * len(roles),
+        "characters": 10,
+        **free,
+        **more,
+    }
 
 
 def _sampler(limit: int = 100, seed: int = 1, cap: int | None = None, **policy: Any) -> Sampler:
-    return Sampler(Sampling(max_prefixes=limit, seed=seed, max_per_user=cap), Eligibility(**policy), frozenset({"m"}))
+    return Sampler(
+        Sampling(max_prefixes=limit, seed=seed, max_per_user=cap),
+        Eligibility(**policy),
+        frozenset({"m"}),
+    )
 
 
-def _drawn(corpus: list[dict[str, Any]], seed: int, limit: int, cap: int | None = None) -> set[tuple[str, int]]:
+def _drawn(
+    corpus: list[dict[str, Any]], seed: int, limit: int, cap: int | None = None
+) -> set[tuple[str, int]]:
     sampler = _sampler(limit, seed, cap)
     found = sampler.survey(corpus)
-    return {(c["conversation_id"], turn.turn_index) for c in corpus for turn in sampler.drawn(c, found)}
+    return {
+        (c["conversation_id"], turn.turn_index) for c in corpus for turn in sampler.drawn(c, found)
+    }
 
 
 @given(st.lists(ROLES, max_size=30), st.integers(1, 40), st.integers(-5, 5), st.randoms())
-def test_the_sample_is_of_its_size_and_knows_no_order(corpus: list[list[str]], limit: int, seed: int, shuffle: random.Random) -> None:
+def test_the_sample_is_of_its_size_and_knows_no_order(
+    corpus: list[list[str]], limit: int, seed: int, shuffle: random.Random
+) -> None:
     conversations = [_conversation(i, roles) for i, roles in enumerate(corpus)]
     turns = sum(len(eligible_turns(c["roles"], c["filled"])) for c in conversations)
     drawn = _drawn(conversations, seed, limit)
@@ -43,7 +68,9 @@ def test_the_sample_is_of_its_size_and_knows_no_order(corpus: list[list[str]], l
 
 
 @given(st.lists(ROLES, min_size=1, max_size=20), st.lists(ROLES, max_size=20), st.integers(1, 30))
-def test_later_data_can_only_displace_turns(early: list[list[str]], late: list[list[str]], limit: int) -> None:
+def test_later_data_can_only_displace_turns(
+    early: list[list[str]], late: list[list[str]], limit: int
+) -> None:
     first = [_conversation(i, roles) for i, roles in enumerate(early)]
     more = [_conversation(1000 + i, roles) for i, roles in enumerate(late)]
     before, after = _drawn(first, 7, limit), _drawn([*first, *more], 7, limit)
@@ -62,7 +89,8 @@ def test_every_turn_has_the_same_chance() -> None:
 
 
 def test_the_hash_is_fixed_for_ever() -> None:
-    """A change of it would draw other prefixes on the next run, and nothing that was paid for would be found again."""
+    """A change of it would draw other prefixes on the next run, and nothing that was paid for
+    would be found again."""
     assert rank(7, "conversation-1", 3) == 10345707996346736848
 
 
@@ -83,10 +111,20 @@ def test_only_true_consent_is_consent_and_every_reason_is_counted() -> None:
         _conversation(11, dialog, filled=[True, False]),
         _conversation(12, dialog, reported_model="m"),
     ]
-    sampler = _sampler(exclude_surfaces=("api",), exclude_users=("employee",), max_characters=100, max_messages=10)
+    sampler = _sampler(
+        exclude_surfaces=("api",), exclude_users=("employee",), max_characters=100, max_messages=10
+    )
     found = sampler.survey(corpus)
     assert found.eligible == 2
-    once = ("consent_unknown", "no_consent", "temporary", "attachments", "excluded_surface", "excluded_account", "other_model")
+    once = (
+        "consent_unknown",
+        "no_consent",
+        "temporary",
+        "attachments",
+        "excluded_surface",
+        "excluded_account",
+        "other_model",
+    )
     assert found.ineligible == dict.fromkeys(once, 1) | {"no_answered_user_turn": 2, "too_long": 2}
     assert found.eligible + sum(found.ineligible.values()) == len(corpus)
     assert {c["conversation_id"] for c in corpus if sampler.drawn(c, found)} == {"c0", "c12"}
@@ -95,24 +133,47 @@ def test_only_true_consent_is_consent_and_every_reason_is_counted() -> None:
 def test_the_policy_can_let_temporary_chats_and_attachments_in_but_not_consent() -> None:
     sampler = _sampler(allow_temporary=True, allow_attachments=True)
     dialog = ["user", "assistant"]
-    assert sampler.turns_of(_conversation(0, dialog, is_temporary=True, has_attachments=True)) == (None, [0])
-    assert sampler.turns_of(_conversation(0, dialog, is_temporary=True, training_allowed=None))[0] == "consent_unknown"
+    assert sampler.turns_of(_conversation(0, dialog, is_temporary=True, has_attachments=True)) == (
+        None,
+        [0],
+    )
+    assert (
+        sampler.turns_of(_conversation(0, dialog, is_temporary=True, training_allowed=None))[0]
+        == "consent_unknown"
+    )
     assert not any("consent" in name for name in Eligibility.model_fields)
 
 
 @given(st.lists(ROLES, max_size=30), st.integers(1, 5), st.integers(1, 40))
-def test_no_user_contributes_more_than_the_cap(corpus: list[list[str]], cap: int, limit: int) -> None:
+def test_no_user_contributes_more_than_the_cap(
+    corpus: list[list[str]], cap: int, limit: int
+) -> None:
     conversations = [_conversation(i, roles) for i, roles in enumerate(corpus)]
     drawn = _drawn(conversations, 7, limit, cap)
     users = {c["conversation_id"]: c["user_id"] for c in conversations}
-    turns = {u: sum(len(eligible_turns(c["roles"], c["filled"])) for c in conversations if c["user_id"] == u) for u in users.values()}
+    turns = {
+        u: sum(
+            len(eligible_turns(c["roles"], c["filled"])) for c in conversations if c["user_id"] == u
+        )
+        for u in users.values()
+    }
     per_user = [sum(users[c] == u for c, _ in drawn) for u in set(users.values())]
     assert max(per_user, default=0) <= cap
     assert len(drawn) == min(limit, sum(min(cap, n) for n in turns.values()))
 
 
 def test_a_turn_answered_by_a_tool_call_counts_and_an_unanswered_or_empty_one_does_not() -> None:
-    roles = ["system", "user", "assistant", "tool", "assistant", "user", "user", "assistant", "user"]
+    roles = [
+        "system",
+        "user",
+        "assistant",
+        "tool",
+        "assistant",
+        "user",
+        "user",
+        "assistant",
+        "user",
+    ]
     assert eligible_turns(roles, [True] * 9) == [1, 6]
     assert eligible_turns(roles, [True, False, *[True] * 7]) == [6]
 
@@ -120,9 +181,14 @@ def test_a_turn_answered_by_a_tool_call_counts_and_an_unanswered_or_empty_one_do
 def test_roles_and_filled_are_read_off_the_messages() -> None:
     message = dict.fromkeys(("tool_call_id", "name", "reasoning", "at", "tool_calls"))
     call = [{"id": None, "name": "browser", "arguments": "{}"}]
-    messages = [message | {"role": "user", "content": " "}, message | {"role": "assistant", "content": None, "tool_calls": call}]
+    messages = [
+        message | {"role": "user", "content": " "},
+        message | {"role": "assistant", "content": None, "tool_calls": call},
+    ]
     messages.append(message | {"role": "user", "content": "abc"})
-    frame = pl.DataFrame([{"messages": messages}], schema={"messages": CONVERSATIONS["messages"]}).select(ROLES_OF, FILLED, CHARACTERS)
+    frame = pl.DataFrame(
+        [{"messages": messages}], schema={"messages": CONVERSATIONS["messages"]}
+    ).select(ROLES_OF, FILLED, CHARACTERS)
     assert frame.row(0) == (["user", "assistant", "user"], [False, True, True], 4)
 
 
@@ -130,7 +196,9 @@ STRATA = st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 400), min_siz
 
 
 @given(STRATA, st.integers(1, 800), st.floats(0.3, 1), st.sampled_from("abcdef"))
-def test_an_allotment_uses_the_limit_and_no_stratum_goes_without(turns: dict[str, int], limit: int, proportional: float, favored: str) -> None:
+def test_an_allotment_uses_the_limit_and_no_stratum_goes_without(
+    turns: dict[str, int], limit: int, proportional: float, favored: str
+) -> None:
     design = Strata(by="surface", shares={favored: 1.0}, proportional=proportional)
     drawn = allot(turns, limit, design)
     assert sum(drawn.values()) == min(limit, sum(turns.values()))
@@ -144,9 +212,14 @@ def test_an_allotment_uses_the_limit_and_no_stratum_goes_without(turns: dict[str
 
 
 def test_a_stratified_sample_favors_a_stratum_and_its_weights_undo_it() -> None:
-    corpus = [_conversation(i, ["user", "assistant"], surface="api" if i % 20 == 0 else "web") for i in range(4000)]
+    corpus = [
+        _conversation(i, ["user", "assistant"], surface="api" if i % 20 == 0 else "web")
+        for i in range(4000)
+    ]
     design = Strata(by="surface", shares={"api": 0.9, "web": 0.1})
-    sampler = Sampler(Sampling(max_prefixes=200, seed=1, strata=design), Eligibility(), frozenset({"m"}))
+    sampler = Sampler(
+        Sampling(max_prefixes=200, seed=1, strata=design), Eligibility(), frozenset({"m"})
+    )
     found = sampler.survey(corpus)
     turns = [turn for c in corpus for turn in sampler.drawn(c, found)]
     by_stratum = {h: [t.weight for t in turns if t.stratum == h] for h in ("api", "web")}
@@ -158,12 +231,27 @@ def test_a_stratified_sample_favors_a_stratum_and_its_weights_undo_it() -> None:
 
 
 def test_strata_by_depth_and_by_a_risk_score() -> None:
-    depth = Sampler(Sampling(strata=Strata(by="depth", shares={"5+": 1.0})), Eligibility(), frozenset())
+    depth = Sampler(
+        Sampling(strata=Strata(by="depth", shares={"5+": 1.0})), Eligibility(), frozenset()
+    )
     long = _conversation(0, ["user", "assistant"] * 6)
     assert [depth.stratum(long, turn) for turn in (0, 2, 6, 8)] == ["1", "2-4", "2-4", "5+"]
-    risk = Sampler(Sampling(strata=Strata(by="risk", shares={"risk 1": 1.0}, risk_column="score", risk_cuts=(0.5,))), Eligibility(), frozenset())
-    assert [risk.stratum(long | {"risk": value}, 0) for value in (None, 0.1, 0.5, 0.9)] == ["unknown", "risk 0", "risk 1", "risk 1"]
-    frame = pl.DataFrame({"source": ['{"score": 0.7}', "{}", None]}).select(risk.survey_columns()[-1])
+    risk = Sampler(
+        Sampling(
+            strata=Strata(by="risk", shares={"risk 1": 1.0}, risk_column="score", risk_cuts=(0.5,))
+        ),
+        Eligibility(),
+        frozenset(),
+    )
+    assert [risk.stratum(long | {"risk": value}, 0) for value in (None, 0.1, 0.5, 0.9)] == [
+        "unknown",
+        "risk 0",
+        "risk 1",
+        "risk 1",
+    ]
+    frame = pl.DataFrame({"source": ['{"score": 0.7}', "{}", None]}).select(
+        risk.survey_columns()[-1]
+    )
     assert frame["risk"].to_list() == [0.7, None, None]
 
 
@@ -172,7 +260,10 @@ def test_strata_by_depth_and_by_a_risk_score() -> None:
     [
         ({"by": "surface", "shares": {"web": 0.5}}, "make them sum to 1"),
         ({"by": "risk", "shares": {"risk 1": 1}}, "`risk_column` goes with by: risk"),
-        ({"by": "surface", "shares": {"web": 1}, "proportional": 0.1}, "greater than or equal to 0.3"),
+        (
+            {"by": "surface", "shares": {"web": 1}, "proportional": 0.1},
+            "greater than or equal to 0.3",
+        ),
     ],
 )
 def test_a_design_that_cannot_hold_is_refused(design: dict[str, Any], said: str) -> None:

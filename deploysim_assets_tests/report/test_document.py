@@ -4,7 +4,14 @@ from typing import Any
 
 from deploysim_assets.forecast.blend import DRIFT_SCALE, drift_kernel
 from deploysim_assets.forecast.counts import uniform
-from deploysim_assets.forecast.estimate import Baselines, Errors, estimate, rate_row, score, with_multiplicity
+from deploysim_assets.forecast.estimate import (
+    Baselines,
+    Errors,
+    estimate,
+    rate_row,
+    score,
+    with_multiplicity,
+)
 from deploysim_assets.forecast.paired import Pairs
 from deploysim_assets.forecast.predictive import error_model
 from deploysim_assets.forecast.summary import summarize
@@ -17,29 +24,68 @@ ERRORS = Errors(error_model().of(""), drift_kernel(), DRIFT_SCALE)
 
 def _document(*, scored: bool) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:
     pairs = Pairs(1_000, 2, 18, 2, (1.0,) * 20 + (0.0,) * 2, (1.0,) * 2 + (0.0,) * 18 + (1.0,) * 2)
-    estimates = [{"behavior": "rude"} | estimate(uniform(1_000, (1,) * 20), ERRORS, 900, Baselines((4, 900)), pairs, 0.05)]
-    estimates.append(dict.fromkeys(estimates[0]) | {"behavior": "never"} | estimate(uniform(0, ()), ERRORS, 900, Baselines(), None, None))
-    estimates.append({"behavior": "zero"} | estimate(uniform(1_000, ()), ERRORS, 900, Baselines((0, 900)), pairs, None))
+    estimates = [
+        {"behavior": "rude"}
+        | estimate(uniform(1_000, (1,) * 20), ERRORS, 900, Baselines((4, 900)), pairs, 0.05)
+    ]
+    estimates.append(
+        dict.fromkeys(estimates[0])
+        | {"behavior": "never"}
+        | estimate(uniform(0, ()), ERRORS, 900, Baselines(), None, None)
+    )
+    estimates.append(
+        {"behavior": "zero"}
+        | estimate(uniform(1_000, ()), ERRORS, 900, Baselines((0, 900)), pairs, None)
+    )
     estimates = with_multiplicity(estimates)
-    realized = [{"behavior": "rude"} | rate_row(uniform(800, (1,) * 14)), {"behavior": "zero"} | rate_row(uniform(800, ()))]
+    realized = [
+        {"behavior": "rude"} | rate_row(uniform(800, (1,) * 14)),
+        {"behavior": "zero"} | rate_row(uniform(800, ())),
+    ]
     by_name = {r["behavior"]: r for r in realized}
     scores = [
-        {"behavior": e["behavior"], "model_version": "b", "prospective": True} | score(e, by_name[e["behavior"]], ERRORS)
+        {"behavior": e["behavior"], "model_version": "b", "prospective": True}
+        | score(e, by_name[e["behavior"]], ERRORS)
         for e in estimates
         if e["behavior"] in by_name
     ]
     summary = summarize(scores) if scored else {}
-    return release_report("b", estimates, realized if scored else [], scores if scored else [], summary), estimates, scores
+    return (
+        release_report(
+            "b", estimates, realized if scored else [], scores if scored else [], summary
+        ),
+        estimates,
+        scores,
+    )
 
 
 def test_the_json_has_the_shape_that_other_tools_read() -> None:
     document, _, _ = _document(scored=True)
     rude = document["behaviors"][0]
-    assert (document["model_version"], rude["behavior"], rude["n"], rude["k"], rude["rate"]) == ("b", "rude", 1000, 20, 0.02)
+    assert (document["model_version"], rude["behavior"], rude["n"], rude["k"], rude["rate"]) == (
+        "b",
+        "rude",
+        1000,
+        20,
+        0.02,
+    )
     forecast = rude["forecast"]
     assert set(forecast) == {"median", "p50", "p80", "p95"}
-    assert forecast["p95"][0] <= forecast["p80"][0] <= forecast["p50"][0] <= forecast["median"] <= forecast["p50"][1] <= forecast["p95"][1]
-    assert rude["realized"] == {"n": 800, "k": 14, "rate": 0.0175, "low": rude["realized"]["low"], "high": rude["realized"]["high"]}
+    assert (
+        forecast["p95"][0]
+        <= forecast["p80"][0]
+        <= forecast["p50"][0]
+        <= forecast["median"]
+        <= forecast["p50"][1]
+        <= forecast["p95"][1]
+    )
+    assert rude["realized"] == {
+        "n": 800,
+        "k": 14,
+        "rate": 0.0175,
+        "low": rude["realized"]["low"],
+        "high": rude["realized"]["high"],
+    }
     assert rude["multiplicative_error"] > 1
     assert rude["in_95"] is True
     assert document["summary"]["behaviors"] == 2
@@ -47,7 +93,9 @@ def test_the_json_has_the_shape_that_other_tools_read() -> None:
 
 def test_before_production_everything_realized_is_null() -> None:
     document, _, _ = _document(scored=False)
-    assert all(b["realized"] is None and b["multiplicative_error"] is None for b in document["behaviors"])
+    assert all(
+        b["realized"] is None and b["multiplicative_error"] is None for b in document["behaviors"]
+    )
     assert "Not scored yet" in verdict(document["summary"])
 
 
@@ -62,13 +110,24 @@ def test_a_zero_count_is_never_a_bare_zero_and_an_ungraded_behavior_has_no_rate(
 
 def test_the_markdown_names_every_behavior_and_what_persistence_would_have_said() -> None:
     text = markdown(_document(scored=True)[0])
-    for words in ("# b", "| rude |", "| zero |", "same rate as the release before", "Sealed before the first production message."):
+    for words in (
+        "# b",
+        "| rude |",
+        "| zero |",
+        "same rate as the release before",
+        "Sealed before the first production message.",
+    ):
         assert words in text
 
 
 def test_plots_are_small_pngs_also_without_a_row() -> None:
     _, estimates, scores = _document(scored=True)
     points = [s | {"model_version": "b"} for s in scores]
-    for png in (forecast_plot(estimates, "t"), calibration_plot(points, "t"), forecast_plot([], "t"), calibration_plot([], "t")):
+    for png in (
+        forecast_plot(estimates, "t"),
+        calibration_plot(points, "t"),
+        forecast_plot([], "t"),
+        calibration_plot([], "t"),
+    ):
         assert png.startswith(b"\x89PNG")
         assert len(png) < 100_000

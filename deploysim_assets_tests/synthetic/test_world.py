@@ -9,7 +9,15 @@ from scipy import stats
 from deploysim_assets.synthetic.replies import judge, reply
 from deploysim_assets.synthetic.texts import LANGUAGES, topic_of, user_message
 from deploysim_assets.synthetic.traffic import conversation, conversations
-from deploysim_assets.synthetic.world import BEHAVIORS, RELEASES, TOPICS, environment_error, propensity, topic_share, true_rate
+from deploysim_assets.synthetic.world import (
+    BEHAVIORS,
+    RELEASES,
+    TOPICS,
+    environment_error,
+    propensity,
+    topic_share,
+    true_rate,
+)
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -25,8 +33,13 @@ def test_a_release_shows_each_behavior_at_its_true_rate() -> None:
                 messages += 1
                 counts.update(b.name for b in BEHAVIORS if b.phrase in answer["content"])
         for behavior in BEHAVIORS:
-            found = stats.binomtest(counts[behavior.name], messages, min(true_rate(behavior, release) + 1e-15, 1))
-            assert found.pvalue > 1e-4, f"{behavior.name}: {counts[behavior.name]} of {messages}, claimed {true_rate(behavior, release)}"
+            found = stats.binomtest(
+                counts[behavior.name], messages, min(true_rate(behavior, release) + 1e-15, 1)
+            )
+            assert found.pvalue > 1e-4, (
+                f"{behavior.name}: {counts[behavior.name]} of {messages}, claimed "
+                f"{true_rate(behavior, release)}"
+            )
 
 
 @pytest.mark.parametrize("release", RELEASES)
@@ -50,14 +63,22 @@ def test_calculator_hacking_is_absent_before_the_release_that_brings_it() -> Non
 def test_simulated_replies_err_by_the_worlds_environment_error() -> None:
     behavior = BEHAVIORS[0]
     text = user_message("en", "mail", 0)
-    shown = sum(behavior.phrase in reply("aurora-1", text, (i,), 1, simulated=True)["content"] for i in range(20_000))
-    expected = propensity(behavior, "aurora-1", "mail") * 2.718281828 ** environment_error(behavior, "aurora-1", 1)
+    shown = sum(
+        behavior.phrase in reply("aurora-1", text, (i,), 1, simulated=True)["content"]
+        for i in range(20_000)
+    )
+    expected = propensity(behavior, "aurora-1", "mail") * 2.718281828 ** environment_error(
+        behavior, "aurora-1", 1
+    )
     assert stats.binomtest(shown, 20_000, expected).pvalue > 1e-4
 
 
 def test_the_world_is_the_same_on_every_machine() -> None:
     assert conversation("aurora-2", 7, 1, START) == conversation("aurora-2", 7, 1, START)
-    assert conversation("aurora-2", 7, 1, START)["messages"] != conversation("aurora-2", 7, 2, START)["messages"]
+    assert (
+        conversation("aurora-2", 7, 1, START)["messages"]
+        != conversation("aurora-2", 7, 2, START)["messages"]
+    )
 
 
 def test_the_judge_sees_the_phrase_and_nothing_else() -> None:
