@@ -11,7 +11,7 @@ from deploysim_assets.assets.grades import grades
 from deploysim_assets.assets.log_files import log_files, new_logs_sensor
 from deploysim_assets.assets.novel_behaviors import novel_behaviors
 from deploysim_assets.assets.open_batches import open_batches_sensor
-from deploysim_assets.assets.optional import optional_assets, optional_groups
+from deploysim_assets.assets.optional import optional_assets
 from deploysim_assets.assets.preregistration import preregistration
 from deploysim_assets.assets.production_grades import production_grades
 from deploysim_assets.assets.rate_estimates import rate_estimates
@@ -20,24 +20,20 @@ from deploysim_assets.assets.realized_rates import realized_rates
 from deploysim_assets.assets.scorecard import scorecard
 from deploysim_assets.checks.corpus import CORPUS_CHECKS
 from deploysim_assets.checks.forecast import FORECAST_CHECKS
-from deploysim_assets.lake import Lake, LakeIOManager
+from deploysim_assets.io_manager import LakeIOManager
+from deploysim_assets.jobs import jobs
 from deploysim_assets.project import CONFIG_FILE, Project
-from deploysim_assets.project_file import home_folder
+from deploysim_assets.project.file import home_folder
 from deploysim_assets.releases import PROJECT
 from deploysim_assets.sql import sql_assets
+from deploysim_assets.storage.tables import Lake
 
 
 def definitions(project: Project) -> dg.Definitions:
     """Everything for a project: the assets of its releases, and the sensors that run them."""
     production = [raw_logs, deidentified_prefixes, production_grades, realized_rates]
-    candidate = [
-        preregistration,
-        candidate_completions,
-        grades,
-        rate_estimates,
-        calibration_report,
-        novel_behaviors,
-    ]
+    candidate = [preregistration, candidate_completions, grades, rate_estimates]
+    score = [calibration_report, scorecard, novel_behaviors, grader_quality]
     sql = sql_assets(self_replay=project.self_replay is not None)
     automation = dg.AutomationConditionSensorDefinition(
         "automation",
@@ -47,43 +43,13 @@ def definitions(project: Project) -> dg.Definitions:
         # the backfill daemon wakes every 30 s, and one red partition would stop the others
         emit_backfills=False,
     )
+    batches = [open_batches_sensor(project)] if project.uses_batches else []
     base = project.home / "lake"
     return dg.Definitions(
-        assets=[
-            log_files,
-            *production,
-            *candidate,
-            *optional_assets(project),
-            *sql,
-            scorecard,
-            grader_quality,
-        ],
+        assets=[log_files, *production, *candidate, *score, *optional_assets(project), *sql],
         asset_checks=[*CORPUS_CHECKS, *FORECAST_CHECKS],
-        sensors=[
-            automation,
-            new_logs_sensor(project),
-            *([open_batches_sensor(project)] if project.uses_batches else []),
-        ],
-        jobs=[
-            dg.define_asset_job(
-                "production",
-                dg.AssetSelection.groups("production") - dg.AssetSelection.assets("log_files"),
-            ),
-            dg.define_asset_job("forecast", dg.AssetSelection.groups("forecast")),
-            dg.define_asset_job(
-                "score",
-                dg.AssetSelection.assets(
-                    "calibration_report", *(["error_decomposition"] if project.self_replay else [])
-                ),
-            ),
-            dg.define_asset_job("exploration", dg.AssetSelection.groups("exploration")),
-            dg.define_asset_job("graders", dg.AssetSelection.assets("grader_quality")),
-            dg.define_asset_job("summary", dg.AssetSelection.assets("scorecard")),
-            *(
-                dg.define_asset_job(group, selection)
-                for group, selection in optional_groups(project).items()
-            ),
-        ],
+        sensors=[automation, new_logs_sensor(project), *batches],
+        jobs=jobs(project),
         resources={
             "lake": Lake(base),
             "project": project,

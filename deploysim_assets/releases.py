@@ -9,7 +9,7 @@ new release shows after a definitions reload.
 import dagster as dg
 
 from deploysim_assets.project import CONFIG_FILE, Project
-from deploysim_assets.project_file import home_folder, load_project
+from deploysim_assets.project.file import home_folder, load_project
 
 PROJECT: Project | None = (
     load_project(home_folder()) if (home_folder() / CONFIG_FILE).exists() else None

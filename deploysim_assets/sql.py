@@ -15,9 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from deploysim_assets.automation import CHEAP, ONCE
 from deploysim_assets.checks.specs import partitioned_check
-from deploysim_assets.lake import Lake, table_metadata
+from deploysim_assets.io_manager import table_metadata
 from deploysim_assets.project import Project
 from deploysim_assets.releases import CANDIDATES, FROM_PREDECESSOR, MODELS
+from deploysim_assets.storage.tables import Lake
 
 _PACKAGED = Path(__file__).parent / "dbt_like_sql"
 FOLDER = _PACKAGED if _PACKAGED.exists() else Path(__file__).parent.parent / "dbt_like_sql"

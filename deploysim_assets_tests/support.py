@@ -23,7 +23,7 @@ import pytest
 import yaml
 from aiohttp import web
 
-from deploysim_assets.lake import Lake
+from deploysim_assets.storage.tables import Lake
 
 REPO = Path(__file__).parent.parent
 SHARED = REPO.parent / "shared"

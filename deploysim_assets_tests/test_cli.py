@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from deploysim_assets.cli.demo import write_project
-from deploysim_assets.project_file import load_project
+from deploysim_assets.project.file import load_project
 from deploysim_assets_tests.support import deploysim
 
 

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "deploysim_assets"
-ROOMS = {"logs", "deidentify", "endpoint", "grading", "forecast", "report", "synthetic"}
+ROOMS = {
+    "storage", "logs", "deidentify", "endpoint", "grading", "forecast", "report", "synthetic",
+}  # fmt: skip
 SHARED_BY_ROOMS = {"schema", "project", "behaviors"}
-EXCEPTIONS = {"grading": {"endpoint"}}
+EXCEPTIONS = {"grading": {"endpoint", "storage"}, "endpoint": {"storage"}}
 HEAVY = {
     "great_expectations",
     "presidio_analyzer",

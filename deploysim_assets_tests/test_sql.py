@@ -170,7 +170,7 @@ def test_every_sql_file_is_a_model_and_every_model_a_file() -> None:
 
 
 def test_counts_reach_the_rates(tmp_path: Path) -> None:
-    from deploysim_assets.counted import counts_by_behavior
+    from deploysim_assets.assets.sufficient_statistics import counts_by_behavior
 
     glob = _table(tmp_path, "grades", ROWS)
     found = counts_by_behavior(

@@ -35,7 +35,7 @@ def test_ci_runs_exactly_the_readmes_test_command() -> None:
 
 
 def test_the_readmes_own_configuration_is_one_that_loads(tmp_path: Path) -> None:
-    from deploysim_assets.project_file import load_project
+    from deploysim_assets.project.file import load_project
 
     blocks = [
         part.split("```")[0] for part in (REPO / "README.md").read_text().split("```yaml\n")[1:]

@@ -6,16 +6,16 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from deploysim_assets import ledger
 from deploysim_assets.assets.grader_quality import current_quality
 from deploysim_assets.assets.preregistration import Registration
 from deploysim_assets.automation import CHEAP
-from deploysim_assets.lake import Lake
 from deploysim_assets.project import Project, ProjectError
 from deploysim_assets.releases import CANDIDATES, SAME_MODEL
 from deploysim_assets.report.plots import calibration_plot, inline_image
 from deploysim_assets.report.tables import calibration_markdown
 from deploysim_assets.schema import CALIBRATION
+from deploysim_assets.storage import ledger
+from deploysim_assets.storage.tables import Lake
 
 
 def seal_of(project: Project, lake: Lake, candidate: str) -> ledger.Record:

@@ -5,12 +5,12 @@ from typing import Any
 
 import dagster as dg
 
-from deploysim_assets.assets.paid import Paid
+from deploysim_assets.assets.endpoint_run import EndpointRun
 from deploysim_assets.assets.preregistration import Registration
 from deploysim_assets.automation import ONCE
-from deploysim_assets.lake import Lake
 from deploysim_assets.project import Project
 from deploysim_assets.releases import CANDIDATES, FROM_PREDECESSOR
+from deploysim_assets.storage.tables import Lake
 
 
 @dg.asset(
@@ -43,6 +43,6 @@ def candidate_completions(
         )
 
     facts = {"registration": registered.record_hash}
-    yield from Paid(context, lake, project).complete(
+    yield from EndpointRun(context, lake, project).complete(
         prefixes, registered.candidate, registered.seed, facts
     )

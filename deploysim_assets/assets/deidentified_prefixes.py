@@ -7,13 +7,14 @@ from collections import Counter
 import dagster as dg
 import polars as pl
 
+from deploysim_assets.assets.withheld_text import text_withheld
 from deploysim_assets.automation import CHEAP
-from deploysim_assets.lake import Lake, table_result
+from deploysim_assets.io_manager import table_result
 from deploysim_assets.logs.sampling import Sampler
 from deploysim_assets.project import Project, ProjectError
 from deploysim_assets.releases import MODELS
 from deploysim_assets.schema import PREFIXES, QUARANTINE
-from deploysim_assets.withheld import text_withheld
+from deploysim_assets.storage.tables import Lake
 
 
 @dg.asset(

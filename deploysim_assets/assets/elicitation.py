@@ -11,14 +11,14 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from deploysim_assets.assets.paid import Paid
+from deploysim_assets.assets.endpoint_run import EndpointRun
 from deploysim_assets.assets.preregistration import Registration
 from deploysim_assets.automation import CHEAP, ONCE
 from deploysim_assets.grading.item import Item
-from deploysim_assets.lake import Lake
 from deploysim_assets.project import Project, ProjectError
 from deploysim_assets.releases import CANDIDATES, FROM_PREDECESSOR
 from deploysim_assets.schema import ELICITATION
+from deploysim_assets.storage.tables import Lake
 
 
 def flagged_prefixes(
@@ -73,7 +73,7 @@ def elicitation_completions(
         "repeats": policy.repeats,
         "grades_version": lake.current("grades", context.partition_key),
     }
-    paid = Paid(context, lake, project)
+    paid = EndpointRun(context, lake, project)
     yield from paid.complete(
         lambda: _repeated(lake, registered, chosen, policy.repeats),
         registered.candidate,
@@ -116,7 +116,7 @@ def elicitation_grades(
         ):
             yield Item.of_completion(prefix, reply)
 
-    yield from Paid(context, lake, project).grade([registered.panel], items, {})
+    yield from EndpointRun(context, lake, project).grade([registered.panel], items, {})
 
 
 @dg.asset(

@@ -9,11 +9,11 @@ import polars as pl
 from deploysim_assets.assets.preregistration import Registration
 from deploysim_assets.assets.production_grades import needed_panels
 from deploysim_assets.automation import CHEAP
-from deploysim_assets.lake import Lake
 from deploysim_assets.project import Project
 from deploysim_assets.releases import CANDIDATES, SAME_MODEL
 from deploysim_assets.report.tables import decomposition_markdown
 from deploysim_assets.schema import DECOMPOSITION
+from deploysim_assets.storage.tables import Lake
 
 _CELL = ["surface", "language"]
 

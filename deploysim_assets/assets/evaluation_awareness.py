@@ -11,20 +11,20 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from deploysim_assets.assets.paid import Paid, lowest_prefixes
+from deploysim_assets.assets.endpoint_run import EndpointRun, lowest_prefixes
 from deploysim_assets.assets.preregistration import Registration
 from deploysim_assets.assets.rate_estimates import self_replay_pairs
 from deploysim_assets.automation import CHEAP, ONCE
 from deploysim_assets.behaviors import Behavior
 from deploysim_assets.grading.item import Item
 from deploysim_assets.grading.panel import Panel
-from deploysim_assets.lake import Lake
 from deploysim_assets.logs import reader
 from deploysim_assets.logs.conversation import Conversation
 from deploysim_assets.logs.files import log_files
 from deploysim_assets.project import Project, ProjectError
 from deploysim_assets.releases import CANDIDATES, FROM_PREDECESSOR
 from deploysim_assets.schema import AWARENESS
+from deploysim_assets.storage.tables import Lake
 
 MEASURES = (
     Behavior(
@@ -107,7 +107,9 @@ def _prefix(
     } | context
 
 
-def _items(project: Project, lake: Lake, registered: Registration, paid: Paid) -> Iterator[Item]:
+def _items(
+    project: Project, lake: Lake, registered: Registration, paid: EndpointRun
+) -> Iterator[Item]:
     assert project.awareness is not None
     live = registered.predecessor
     chosen = lowest_prefixes(lake, live, registered.prefixes_version, project.awareness.sample)
@@ -152,7 +154,10 @@ def awareness_grades(
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Ask an independent detector about the three measures, on all populations."""
     assert project.awareness is not None and project.judge is not None
-    registered, paid = Registration.load(lake, context.partition_key), Paid(context, lake, project)
+    registered, paid = (
+        Registration.load(lake, context.partition_key),
+        EndpointRun(context, lake, project),
+    )
     panel = Panel(
         MEASURES,
         project.judge.model_copy(update={"model": project.awareness.detector, "screen": None}),

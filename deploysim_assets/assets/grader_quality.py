@@ -8,9 +8,9 @@ import dagster as dg
 import polars as pl
 
 from deploysim_assets.grading.labels import Label, agreed, labels
-from deploysim_assets.lake import Lake
 from deploysim_assets.project import Project
 from deploysim_assets.schema import GRADER_QUALITY
+from deploysim_assets.storage.tables import Lake
 
 
 def graded_by(

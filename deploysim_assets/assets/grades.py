@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from deploysim_assets.assets.paid import Paid
+from deploysim_assets.assets.endpoint_run import EndpointRun
 from deploysim_assets.assets.preregistration import Registration
 from deploysim_assets.automation import ONCE
 from deploysim_assets.grading.item import Item
-from deploysim_assets.lake import Lake
 from deploysim_assets.project import Project
 from deploysim_assets.releases import CANDIDATES, FROM_PREDECESSOR
+from deploysim_assets.storage.tables import Lake
 
 
 @dg.asset(
@@ -33,7 +33,7 @@ def grades(
     """Grade every simulated reply. A reply that is missing, or that no grader could grade, is
     null for the behavior, never false."""
     registered = Registration.load(lake, context.partition_key)
-    paid = Paid(context, lake, project)
+    paid = EndpointRun(context, lake, project)
 
     def items() -> Iterator[Item]:
         return paid.completed_items(

@@ -12,10 +12,10 @@ import polars as pl
 from deploysim_assets.assets.preregistration import Registration
 from deploysim_assets.automation import ONCE
 from deploysim_assets.grading.features import features, rule_of
-from deploysim_assets.lake import Lake
 from deploysim_assets.project import Project
 from deploysim_assets.releases import CANDIDATES, FROM_PREDECESSOR
 from deploysim_assets.schema import NOVEL_BEHAVIORS
+from deploysim_assets.storage.tables import Lake
 
 _EXAMPLES, _FEATURES = 10, 12
 _LEAST_USERS = 5

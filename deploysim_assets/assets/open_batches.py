@@ -9,8 +9,8 @@ import dagster as dg
 
 from deploysim_assets.assets.optional import optional_assets
 from deploysim_assets.endpoint.batches import any_open, submitted
-from deploysim_assets.endpoint.journal import journal_file
 from deploysim_assets.project import Endpoint, Project, ProjectError
+from deploysim_assets.storage.journal import journal_file
 
 _PAID = ("candidate_completions", "grades", "production_grades")
 

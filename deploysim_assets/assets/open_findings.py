@@ -11,21 +11,22 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from deploysim_assets.assets.endpoint_run import EndpointRun
 from deploysim_assets.assets.novel_behaviors import BOTH_REPLIES, unexplained_pairs
-from deploysim_assets.assets.paid import Paid
 from deploysim_assets.assets.preregistration import Registration
 from deploysim_assets.automation import ONCE
 from deploysim_assets.endpoint.ask import ask
 from deploysim_assets.endpoint.batches import BatchesPendingError
 from deploysim_assets.endpoint.budget import costs, open_account
-from deploysim_assets.endpoint.journal import open_journal
 from deploysim_assets.endpoint.wire import request_key
 from deploysim_assets.grading.exploring import clusters, explore_request, findings_in
 from deploysim_assets.grading.item import Item
-from deploysim_assets.lake import Lake, table_result
+from deploysim_assets.io_manager import table_result
 from deploysim_assets.project import Project
 from deploysim_assets.releases import CANDIDATES
 from deploysim_assets.schema import OPEN_FINDINGS
+from deploysim_assets.storage.journal import open_journal
+from deploysim_assets.storage.tables import Lake
 
 _EXAMPLES = 10
 
@@ -47,7 +48,7 @@ def open_findings(
     """Ask the judge about a random sample of replies on which no registered behavior was
     flagged; `deploysim behaviors adopt` takes one over."""
     assert project.exploration is not None and project.judge is not None
-    judge, paid = project.judge, Paid(context, lake, project)
+    judge, paid = project.judge, EndpointRun(context, lake, project)
     registered = Registration.load(lake, context.partition_key)
     chosen = frozenset(
         heapq.nsmallest(

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple, Self
 import dagster as dg
 import polars as pl
 
-from deploysim_assets import ledger
 from deploysim_assets.automation import ONCE
 from deploysim_assets.grading.panel import Panel
-from deploysim_assets.lake import Lake
 from deploysim_assets.project import Candidate, EarlyStopping, Project, ProjectError
 from deploysim_assets.releases import CANDIDATES, FROM_PREDECESSOR
 from deploysim_assets.schema import REGISTRATIONS
+from deploysim_assets.storage import ledger
+from deploysim_assets.storage.tables import Lake
 
 ESTIMATOR = {
     "rate": "midp, weighted Jeffreys gamma over users",

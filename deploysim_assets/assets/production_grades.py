@@ -5,13 +5,13 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from deploysim_assets.assets.paid import Paid
+from deploysim_assets.assets.endpoint_run import EndpointRun
 from deploysim_assets.assets.preregistration import Registration
 from deploysim_assets.automation import FOLLOW_GRADABLE
 from deploysim_assets.grading.panel import Panel
-from deploysim_assets.lake import Lake
 from deploysim_assets.project import Project
 from deploysim_assets.releases import GRADED_FOR, MODELS
+from deploysim_assets.storage.tables import Lake
 
 
 def needed_panels(project: Project, lake: Lake, model: str) -> list[Panel]:
@@ -42,7 +42,7 @@ def production_grades(
     from the journal."""
     model = context.partition_key
     version = lake.current("deidentified_prefixes", model)
-    paid = Paid(context, lake, project)
+    paid = EndpointRun(context, lake, project)
     yield from paid.grade(
         needed_panels(project, lake, model),
         lambda: paid.production_items(version),

@@ -5,16 +5,16 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import polars as pl
 
-from deploysim_assets import ledger
 from deploysim_assets.assets.grader_quality import current_quality
 from deploysim_assets.assets.preregistration import Registration
+from deploysim_assets.assets.sufficient_statistics import counts_by_behavior, pairs_by_behavior
 from deploysim_assets.automation import ONCE
-from deploysim_assets.counted import counts_by_behavior, pairs_by_behavior
-from deploysim_assets.lake import Lake
 from deploysim_assets.project import Project
 from deploysim_assets.releases import CANDIDATES, FROM_PREDECESSOR, PROJECT
 from deploysim_assets.report.plots import forecast_plot, inline_image
 from deploysim_assets.schema import RATE_ESTIMATES
+from deploysim_assets.storage import ledger
+from deploysim_assets.storage.tables import Lake
 
 if TYPE_CHECKING:
     from deploysim_assets.forecast.paired import Pairs

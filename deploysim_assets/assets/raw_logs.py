@@ -1,18 +1,42 @@
 """raw_logs: a release's production conversations as they were logged. The only table with raw
 text besides the files themselves."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import dagster as dg
 
+from deploysim_assets.assets.withheld_text import text_withheld
 from deploysim_assets.automation import CHEAP
-from deploysim_assets.lake import Lake, table_result
+from deploysim_assets.deidentify.keys import load_keys
+from deploysim_assets.io_manager import table_result
 from deploysim_assets.logs import reader
+from deploysim_assets.logs.conversation import Conversation
 from deploysim_assets.logs.conversations import read_conversations
 from deploysim_assets.logs.files import fingerprint, log_files
 from deploysim_assets.project import Project, ProjectError
 from deploysim_assets.releases import MODELS
 from deploysim_assets.schema import CONVERSATIONS, REJECTS
-from deploysim_assets.withdrawn import Withdrawn
-from deploysim_assets.withheld import text_withheld
+from deploysim_assets.storage.tables import Lake
+from deploysim_assets.storage.withdrawals import Withdrawals
+
+
+def withdrawn_from(home: Path) -> Callable[[Conversation], bool]:
+    """Whether a conversation, or its user, was withdrawn; ProjectError where somebody was and the
+    keys are missing."""
+    withdrawn = Withdrawals.load(home)
+    if not any(withdrawn):
+        return lambda conversation: False
+    keys = load_keys(home, may_create=False)
+
+    def covers(conversation: Conversation) -> bool:
+        user = conversation.user_id
+        named = keys.identify("conversation", conversation.conversation_id)
+        return named in withdrawn.conversations or (
+            user is not None and keys.identify("user", user) in withdrawn.users
+        )
+
+    return covers
 
 
 @dg.asset(
@@ -39,7 +63,7 @@ def raw_logs(
             f"deploysim.yaml: releases: {model}: logs.path {source.path!r} matches no file below "
             f"{project.home}; put the logs there"
         )
-    withdrawn = Withdrawn.load(project.home)
+    withdrawn = withdrawn_from(project.home)
     with (
         text_withheld(),
         lake.new_version("raw_logs", model, CONVERSATIONS, context.run.run_id) as version,
@@ -51,7 +75,7 @@ def raw_logs(
             model,
             version,
             consented=source.consent_basis is not None,
-            withdrawn=withdrawn.covers,
+            withdrawn=withdrawn,
         )
         version.stats |= {
             "fingerprint": fingerprint(files),

@@ -3,11 +3,11 @@
 import dagster as dg
 import polars as pl
 
+from deploysim_assets.assets.sufficient_statistics import counts_by_behavior
 from deploysim_assets.automation import CHEAP
-from deploysim_assets.counted import counts_by_behavior
-from deploysim_assets.lake import Lake
 from deploysim_assets.releases import MODELS
 from deploysim_assets.schema import REALIZED_RATES
+from deploysim_assets.storage.tables import Lake
 
 
 @dg.asset(

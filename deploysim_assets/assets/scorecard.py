@@ -6,11 +6,11 @@ import dagster as dg
 import polars as pl
 
 from deploysim_assets.automation import SUMMARY
-from deploysim_assets.lake import Lake
 from deploysim_assets.project import Project
 from deploysim_assets.report.plots import calibration_plot, inline_image, pit_plot
 from deploysim_assets.report.tables import summary_markdown
 from deploysim_assets.schema import SCORECARD
+from deploysim_assets.storage.tables import Lake
 
 ALL = "(all)"
 

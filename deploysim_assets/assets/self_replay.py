@@ -10,13 +10,13 @@ from typing import Any
 
 import dagster as dg
 
-from deploysim_assets.assets.paid import Paid, lowest_prefixes
+from deploysim_assets.assets.endpoint_run import EndpointRun, lowest_prefixes
 from deploysim_assets.assets.preregistration import Registration
 from deploysim_assets.assets.production_grades import needed_panels
 from deploysim_assets.automation import CHEAP, FOLLOW_GRADABLE
-from deploysim_assets.lake import Lake
 from deploysim_assets.project import Candidate, Project
 from deploysim_assets.releases import GRADED_FOR, MODELS
+from deploysim_assets.storage.tables import Lake
 
 
 def _asked_as(project: Project, lake: Lake, model: str) -> tuple[Candidate, int]:
@@ -57,7 +57,7 @@ def self_completions(
             if row["prefix_id"] in chosen
         )
 
-    yield from Paid(context, lake, project).complete(
+    yield from EndpointRun(context, lake, project).complete(
         prefixes, asked_as, seed, {"prefixes_version": version}
     )
 
@@ -84,7 +84,7 @@ def self_grades(
     model."""
     model = context.partition_key
     version = lake.stats("self_completions", model)["prefixes_version"]
-    paid = Paid(context, lake, project)
+    paid = EndpointRun(context, lake, project)
     panels = needed_panels(project, lake, model)
     yield from paid.grade(
         panels,

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from deploysim_assets.counted import counts_by_behavior, pairs_by_behavior
+from deploysim_assets.assets.sufficient_statistics import counts_by_behavior, pairs_by_behavior
 from deploysim_assets.forecast.estimate import (
     Baselines,
     errors_of,

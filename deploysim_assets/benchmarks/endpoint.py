@@ -25,11 +25,11 @@ import polars as pl
 from deploysim_assets.endpoint import client as client_module
 from deploysim_assets.endpoint.client import Outcome, ask_all
 from deploysim_assets.endpoint.completions import completion_request, completion_row
-from deploysim_assets.endpoint.journal import open_journal
 from deploysim_assets.endpoint.pacing import Pace
 from deploysim_assets.project import Candidate, Endpoint
 from deploysim_assets.report.tables import console, rich_table
 from deploysim_assets.schema import COMPLETIONS
+from deploysim_assets.storage.journal import open_journal
 
 _CONCURRENCY = 32
 _BODY = json.dumps(

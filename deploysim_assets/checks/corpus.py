@@ -8,10 +8,10 @@ import polars as pl
 
 from deploysim_assets.checks.expectations import Expectation, validate
 from deploysim_assets.checks.specs import partitioned_check
-from deploysim_assets.lake import Lake
 from deploysim_assets.logs.sampling import CHARACTERS
 from deploysim_assets.project import LogSource, Project
 from deploysim_assets.releases import MODELS
+from deploysim_assets.storage.tables import Lake
 
 RAW_LOGS = [
     Expectation("conversation_ids_unique", "ExpectColumnValuesToBeUnique", {"column": "id_hash"}),

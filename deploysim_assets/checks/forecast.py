@@ -6,13 +6,13 @@ from datetime import datetime
 
 import dagster as dg
 
-from deploysim_assets import ledger
 from deploysim_assets.assets.calibration_report import seal_of
 from deploysim_assets.assets.preregistration import Registration
 from deploysim_assets.checks.specs import partitioned_check
-from deploysim_assets.lake import Lake
 from deploysim_assets.project import Project
 from deploysim_assets.releases import CANDIDATES
+from deploysim_assets.storage import ledger
+from deploysim_assets.storage.tables import Lake
 
 _STATES = ("graded", "refused", "filtered", "failed")
 

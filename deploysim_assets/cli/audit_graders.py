@@ -12,8 +12,8 @@ import polars as pl
 
 from deploysim_assets.cli.running import clear_errors, with_operations
 from deploysim_assets.grading.labels import keep, read_sheet, write_sheet
-from deploysim_assets.lake import Lake
 from deploysim_assets.project import Project, ProjectError
+from deploysim_assets.storage.tables import Lake
 
 if TYPE_CHECKING:
     from deploysim_assets.cli.operations import Operations

@@ -9,10 +9,10 @@ from typing import Any
 
 import polars as pl
 
-from deploysim_assets import ledger
 from deploysim_assets.grading.panel import Panel
-from deploysim_assets.lake import Lake
 from deploysim_assets.project import Project, ProjectError
+from deploysim_assets.storage import ledger
+from deploysim_assets.storage.tables import Lake
 
 
 class LedgerAudit:

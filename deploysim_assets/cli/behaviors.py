@@ -11,7 +11,7 @@ import yaml
 from deploysim_assets.behaviors import Behavior
 from deploysim_assets.cli.running import with_operations
 from deploysim_assets.project import CONFIG_FILE, ProjectError
-from deploysim_assets.project_file import BEHAVIORS_FILE, load_project
+from deploysim_assets.project.file import BEHAVIORS_FILE, load_project
 
 if TYPE_CHECKING:
     from deploysim_assets.cli.operations import Operations

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deploysim_assets import ledger
 from deploysim_assets.cli.audit import audit
 from deploysim_assets.cli.behaviors import behaviors
 from deploysim_assets.cli.running import clear_errors, tell, with_operations
 from deploysim_assets.project import CONFIG_FILE, ProjectError
-from deploysim_assets.project_file import home_folder, load_project
+from deploysim_assets.project.file import home_folder, load_project
+from deploysim_assets.storage import ledger
 
 if TYPE_CHECKING:
     from deploysim_assets.cli.operations import Operations

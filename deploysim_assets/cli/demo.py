@@ -17,7 +17,7 @@ from rich.console import Console
 
 from deploysim_assets.forecast.rates import midp_interval
 from deploysim_assets.project import CONFIG_FILE, ProjectError
-from deploysim_assets.project_file import BEHAVIORS_FILE, load_project
+from deploysim_assets.project.file import BEHAVIORS_FILE, load_project
 from deploysim_assets.report.tables import (
     console,
     limits,

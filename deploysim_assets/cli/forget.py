@@ -10,20 +10,20 @@ from typing import Any, NamedTuple
 import dagster as dg
 import polars as pl
 
-from deploysim_assets import ledger
 from deploysim_assets.assets.preregistration import Registration
 from deploysim_assets.assets.production_grades import needed_panels
 from deploysim_assets.deidentify.keys import Keys, load_keys
-from deploysim_assets.endpoint.journal import drop_answers, journal_file, open_journal, put_aside
 from deploysim_assets.grading.item import Item
 from deploysim_assets.grading.labels import drop_labels
 from deploysim_assets.grading.panel import Panel
-from deploysim_assets.lake import Lake
 from deploysim_assets.logs import reader
 from deploysim_assets.logs.conversation import Conversation
 from deploysim_assets.logs.files import log_files
 from deploysim_assets.project import Project
-from deploysim_assets.withdrawn import Withdrawn
+from deploysim_assets.storage import ledger
+from deploysim_assets.storage.journal import drop_answers, journal_file, open_journal, put_aside
+from deploysim_assets.storage.tables import Lake
+from deploysim_assets.storage.withdrawals import Withdrawals
 
 
 class Forgotten(NamedTuple):
@@ -262,10 +262,10 @@ def forget(
     """
     keys = load_keys(project.home, may_create=False)
     doomed = _doomed(lake, keys, users, conversations)
-    before = Withdrawn.load(project.home)
+    before = Withdrawals.load(project.home)
     # first of all, so that an interrupted run cannot be undone by the next import
-    Withdrawn(
-        before.users | doomed.user_keys, before.conversations | doomed.conversation_keys, keys
+    Withdrawals(
+        before.users | doomed.user_keys, before.conversations | doomed.conversation_keys
     ).save(project.home)
     wanted = [
         (file, found)

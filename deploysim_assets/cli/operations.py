@@ -16,9 +16,9 @@ from deploysim_assets.assets.open_batches import endpoint_of, with_open_batches
 from deploysim_assets.assets.preregistration import Registration
 from deploysim_assets.automation import close_dead_runs, process_tags
 from deploysim_assets.endpoint.batches import any_open
-from deploysim_assets.endpoint.journal import journal_file, set_aside
-from deploysim_assets.lake import Lake
 from deploysim_assets.project import Project, ProjectError, Release
+from deploysim_assets.storage.journal import journal_file, set_aside
+from deploysim_assets.storage.tables import Lake
 
 _CORPUS = ("raw_logs", "deidentified_prefixes")
 _PRODUCTION = (

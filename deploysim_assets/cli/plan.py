@@ -4,8 +4,8 @@ and where more stop helping."""
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from deploysim_assets.lake import Lake
 from deploysim_assets.project import Project
+from deploysim_assets.storage.tables import Lake
 
 _UNSEEN_TOKENS = (600, 400)
 """Prompt and completion tokens of a prefix before the project has asked for one."""

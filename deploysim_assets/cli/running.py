@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec
 import click
 
 from deploysim_assets.project import ProjectError
-from deploysim_assets.project_file import home_folder, load_project
+from deploysim_assets.project.file import home_folder, load_project
 
 if TYPE_CHECKING:
     from deploysim_assets.cli.operations import Operations

@@ -7,10 +7,6 @@ from deploysim_assets.deidentify.rules import Span
 from deploysim_assets.project import Deidentification
 
 
-class DetectionError(Exception):
-    """A text could not be scanned whole; the argument is the reason code."""
-
-
 class Detector(Protocol):
     """Finds identifiers of one kind. `spans` raises DetectionError where it could not scan the
     whole text."""

@@ -11,8 +11,7 @@ from typing import Any
 
 from presidio_analyzer import RecognizerResult
 
-from deploysim_assets.deidentify.detectors import DetectionError
-from deploysim_assets.deidentify.rules import Span
+from deploysim_assets.deidentify.rules import DetectionError, Span
 from deploysim_assets.deidentify.scan_copy import scan_copy
 from deploysim_assets.project import EVERY_LANGUAGE, Ner, ProjectError
 

@@ -21,10 +21,9 @@ from presidio_analyzer.predefined_recognizers import (
 )
 from presidio_analyzer.predefined_recognizers.generic.iban_patterns import regex_per_country
 
-from deploysim_assets.deidentify.detectors import DetectionError
 from deploysim_assets.deidentify.encoded import EncodedText
 from deploysim_assets.deidentify.phones import REGIONS, FastPhoneRecognizer
-from deploysim_assets.deidentify.rules import SPLIT_TYPES, Span, rule_spans
+from deploysim_assets.deidentify.rules import SPLIT_TYPES, DetectionError, Span, rule_spans
 from deploysim_assets.deidentify.scan_copy import ScanCopy, joined_lines, scan_copy
 
 FLAGS = (

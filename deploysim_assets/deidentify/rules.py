@@ -14,6 +14,10 @@ import regex
 from deploysim_assets.deidentify.encoded import EncodedText
 
 
+class DetectionError(Exception):
+    """A text could not be scanned whole; the argument is the reason code."""
+
+
 class Span(NamedTuple):
     """A found entity: [start, end) in code points, and its type."""
 

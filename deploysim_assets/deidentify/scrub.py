@@ -16,7 +16,8 @@ from presidio_anonymizer.entities import (
     RecognizerResult,
 )
 
-from deploysim_assets.deidentify.detectors import DetectionError, detectors
+from deploysim_assets.deidentify.detectors import detectors
+from deploysim_assets.deidentify.rules import DetectionError
 from deploysim_assets.deidentify.surrogates import Placeholders, Replace, keyed_draw, make_surrogate
 from deploysim_assets.project import Deidentification
 

@@ -7,8 +7,8 @@ from typing import Any
 from deploysim_assets.endpoint.batches import ask_batched
 from deploysim_assets.endpoint.budget import Account
 from deploysim_assets.endpoint.client import FollowUp, Outcome, ask_all
-from deploysim_assets.endpoint.journal import Journal
 from deploysim_assets.project import Endpoint
+from deploysim_assets.storage.journal import Journal
 
 
 def ask(

@@ -11,7 +11,6 @@ import orjson
 
 from deploysim_assets.endpoint.budget import Account
 from deploysim_assets.endpoint.client import FollowUp, Outcome, api_key, ask_all
-from deploysim_assets.endpoint.journal import BATCHES, Journal, lines, open_journal
 from deploysim_assets.endpoint.wire import (
     PATHS,
     MalformedError,
@@ -22,6 +21,7 @@ from deploysim_assets.endpoint.wire import (
     sent_body,
 )
 from deploysim_assets.project import Endpoint
+from deploysim_assets.storage.journal import BATCHES, Journal, lines, open_journal
 
 _FINISHED = ("completed", "expired", "cancelled", "failed")
 _WINDOW = "24h"

@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 import orjson
 
-from deploysim_assets.endpoint.journal import BATCHES, lines
 from deploysim_assets.project import Budget, Price, Project, ProjectError
+from deploysim_assets.storage.journal import BATCHES, lines
 
 _CHARACTERS_PER_TOKEN = 4
 _GUESSED_COMPLETION = 500

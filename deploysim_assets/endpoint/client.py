@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 import orjson
 
 from deploysim_assets.endpoint.budget import Account, BudgetError, estimated_tokens
-from deploysim_assets.endpoint.journal import Journal
 from deploysim_assets.endpoint.pacing import Pace, retry_after
 from deploysim_assets.endpoint.progress import Progress, Reporter
 from deploysim_assets.endpoint.wire import (
@@ -26,6 +25,7 @@ from deploysim_assets.endpoint.wire import (
     sent_body,
 )
 from deploysim_assets.project import Endpoint, ProjectError
+from deploysim_assets.storage.journal import Journal
 
 _FAILURES_IN_A_ROW = 20
 _THROTTLES = 200

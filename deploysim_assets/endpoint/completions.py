@@ -4,9 +4,9 @@ import hashlib
 from datetime import datetime
 from typing import Any
 
-from deploysim_assets.endpoint.journal import Journal
 from deploysim_assets.endpoint.wire import request_key
 from deploysim_assets.project import Candidate
+from deploysim_assets.storage.journal import Journal
 
 
 def chat_messages(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple, Self
 import orjson
 
 from deploysim_assets.behaviors import Behavior
-from deploysim_assets.endpoint.journal import Journal
 from deploysim_assets.endpoint.wire import request_key
 from deploysim_assets.grading.item import Item
 from deploysim_assets.grading.judge import PROMPT_VERSION, document, judge_request, repair, verdicts
 from deploysim_assets.grading.rules import holds
 from deploysim_assets.project import Judge, Project
+from deploysim_assets.storage.journal import Journal
 
 _RULES_VERSION = "1"
 

@@ -5,10 +5,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from deploysim_assets.endpoint.journal import Journal
 from deploysim_assets.grading.item import Item
 from deploysim_assets.grading.panel import Panel
 from deploysim_assets.grading.stopping import place
+from deploysim_assets.storage.journal import Journal
 
 CLEARED = "cleared"
 """What a stratum's name gets behind it for the part that the screen cleared."""

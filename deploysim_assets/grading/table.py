@@ -11,13 +11,13 @@ from typing import Any, Protocol
 from deploysim_assets.endpoint.ask import ask
 from deploysim_assets.endpoint.budget import costs, open_account
 from deploysim_assets.endpoint.client import Outcome
-from deploysim_assets.endpoint.journal import open_journal
 from deploysim_assets.grading.item import Item
 from deploysim_assets.grading.judge import repair
 from deploysim_assets.grading.panel import Panel
 from deploysim_assets.grading.screening import Screening
 from deploysim_assets.grading.stopping import Decide, Look, Stopping
 from deploysim_assets.project import EarlyStopping, Project
+from deploysim_assets.storage.journal import open_journal
 
 
 class TableWriter(Protocol):

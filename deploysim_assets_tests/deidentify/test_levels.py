@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from presidio_analyzer.nlp_engine import SpacyNlpEngine
 
-from deploysim_assets.deidentify.detectors import DetectionError
 from deploysim_assets.deidentify.gazetteer import GazetteerDetector
 from deploysim_assets.deidentify.names import first_names, other_name, script_of
 from deploysim_assets.deidentify.ner import NerDetector
+from deploysim_assets.deidentify.rules import DetectionError
 from deploysim_assets.deidentify.scrub import Quarantined, Scrubber
 from deploysim_assets.project import Deidentification, Ner, ProjectError
 

@@ -18,8 +18,8 @@ from deploysim_assets.cli.demo import ship, synthetic_endpoint, write_project
 from deploysim_assets.forecast.estimate import blocked
 from deploysim_assets.forecast.rates import clopper_pearson
 from deploysim_assets.grading.labels import KEYS, LABELS_FILE, keep, labels, read_sheet
-from deploysim_assets.lake import Lake
 from deploysim_assets.project import ProjectError
+from deploysim_assets.storage.tables import Lake
 from deploysim_assets.synthetic.world import BEHAVIORS, JUDGE_SENSITIVITY
 from deploysim_assets_tests.end_to_end.test_demo_and_ui import CHROMIUM, FLAGS, needs_browser
 from deploysim_assets_tests.support import (

@@ -11,8 +11,8 @@ import polars as pl
 import pytest
 import yaml
 
-from deploysim_assets import ledger
 from deploysim_assets.cli.demo import ship, synthetic_endpoint, write_project
+from deploysim_assets.storage import ledger
 from deploysim_assets_tests.support import deploysim, lake, report
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import dagster as dg
 
 from deploysim_assets.assets.open_batches import with_open_batches
-from deploysim_assets.project_file import load_project
+from deploysim_assets.project.file import load_project
 from deploysim_assets_tests.support import (
     Drift,
     daemon,

@@ -6,9 +6,9 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from deploysim_assets import ledger
 from deploysim_assets.cli.demo import ship, synthetic_endpoint, write_project
 from deploysim_assets.deidentify.keys import Keys
+from deploysim_assets.storage import ledger
 from deploysim_assets_tests.support import KEYS, deploysim, lake, rows
 
 HASHES = Keys(*(bytes.fromhex(value) for value in KEYS.values()))

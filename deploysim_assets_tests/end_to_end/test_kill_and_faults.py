@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from deploysim_assets import ledger
+from deploysim_assets.storage import ledger
 from deploysim_assets_tests.support import (
     Drift,
     RecordedServer,

@@ -90,7 +90,7 @@ def test_the_first_forecast_learns_from_the_replay_of_the_deployed_model(home: P
     assert {r["prefix_id"] for r in replayed} <= {
         r["prefix_id"] for r in rows(home, "deidentified_prefixes", "aurora-1")
     }
-    from deploysim_assets.ledger import latest
+    from deploysim_assets.storage.ledger import latest
 
     first, second = (latest(home, "forecast", m) for m in _MODELS[1:])
     assert first and second

@@ -14,9 +14,9 @@ import pytest
 from deploysim_assets.endpoint.batches import BatchesPendingError, any_open, ask_batched, submitted
 from deploysim_assets.endpoint.budget import Account, spent
 from deploysim_assets.endpoint.client import Outcome, ask_all
-from deploysim_assets.endpoint.journal import open_journal
 from deploysim_assets.endpoint.wire import request_key
 from deploysim_assets.project import Batches, Endpoint, Price
+from deploysim_assets.storage.journal import open_journal
 from deploysim_assets_tests.support import SHARED, needs_shared, recorded_server, wait_for
 
 pytestmark = needs_shared

@@ -14,8 +14,8 @@ from deploysim_assets.endpoint.budget import (
     spent,
 )
 from deploysim_assets.endpoint.client import Outcome, ask_all
-from deploysim_assets.endpoint.journal import journal_file, open_journal, set_aside
 from deploysim_assets.project import Budget, Endpoint, Price, Project
+from deploysim_assets.storage.journal import journal_file, open_journal, set_aside
 from deploysim_assets_tests.endpoint.test_client import echo, request, serving
 
 PRICES = {"m": Price(prompt=1_000, completion=2_000)}

@@ -18,9 +18,9 @@ from aiohttp import web
 
 from deploysim_assets.endpoint.client import ask_all
 from deploysim_assets.endpoint.completions import completion_row
-from deploysim_assets.endpoint.journal import open_journal
 from deploysim_assets.project import Endpoint
 from deploysim_assets.schema import COMPLETIONS
+from deploysim_assets.storage.journal import open_journal
 from deploysim_assets_tests.support import serve, wait_for
 
 COUNT, CONCURRENCY, KILLS = 900, 16, 5

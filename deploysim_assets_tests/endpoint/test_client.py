@@ -12,9 +12,9 @@ import pytest
 from aiohttp import web
 
 from deploysim_assets.endpoint.client import EndpointError, Outcome, api_key, ask_all
-from deploysim_assets.endpoint.journal import open_journal
 from deploysim_assets.endpoint.wire import request_key
 from deploysim_assets.project import Endpoint
+from deploysim_assets.storage.journal import open_journal
 from deploysim_assets_tests.support import serve
 
 Handler = Callable[[dict[str, Any], "Seen"], Awaitable[web.Response]]

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from deploysim_assets import schema
-from deploysim_assets.counted import counts_by_behavior
+from deploysim_assets.assets.sufficient_statistics import counts_by_behavior
 from deploysim_assets.forecast import (
     blend,
     decomposition,

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploysim_assets.behaviors import Behavior
-from deploysim_assets.endpoint.journal import open_journal
 from deploysim_assets.endpoint.wire import request_key
 from deploysim_assets.forecast.rates import clopper_pearson
 from deploysim_assets.grading.item import Item
@@ -19,6 +18,7 @@ from deploysim_assets.grading.judge import document, judge_request, verdicts
 from deploysim_assets.grading.panel import Panel
 from deploysim_assets.grading.screening import Screening
 from deploysim_assets.project import Judge, Screen
+from deploysim_assets.storage.journal import open_journal
 
 RUDE = Behavior(
     name="rude",

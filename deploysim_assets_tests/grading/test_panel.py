@@ -7,12 +7,12 @@ import orjson
 import pytest
 
 from deploysim_assets.behaviors import Behavior
-from deploysim_assets.endpoint.journal import Journal, open_journal
 from deploysim_assets.endpoint.wire import request_key
 from deploysim_assets.grading.item import Item
 from deploysim_assets.grading.judge import judge_request, repair, verdicts
 from deploysim_assets.grading.panel import Panel
 from deploysim_assets.project import Judge
+from deploysim_assets.storage.journal import Journal, open_journal
 
 JUDGE = Judge(model="judge")
 RUDE = Behavior(name="rude", definition="Insults the user.", rubric="Irony counts.")

@@ -10,7 +10,7 @@ import yaml
 from deploysim_assets.behaviors import Behavior
 from deploysim_assets.grading.rules import holds
 from deploysim_assets.project import ProjectError
-from deploysim_assets.project_file import TAXONOMY, load_project
+from deploysim_assets.project.file import TAXONOMY, load_project
 
 PACKAGED = [Behavior.model_validate(b) for b in yaml.safe_load(TAXONOMY.read_text())]
 CONTENT = {

@@ -13,7 +13,6 @@ import polars as pl
 import pytest
 import zstandard
 
-from deploysim_assets.lake import Lake
 from deploysim_assets.logs import READERS, reader
 from deploysim_assets.logs.conversation import Conversation, Reject
 from deploysim_assets.logs.conversations import read_conversations
@@ -21,6 +20,7 @@ from deploysim_assets.logs.files import log_files
 from deploysim_assets.logs.records import UnreadableError
 from deploysim_assets.project import ProjectError
 from deploysim_assets.schema import CONVERSATIONS, REJECTS
+from deploysim_assets.storage.tables import Lake
 from deploysim_assets_tests.support import SHARED, deploysim, needs_shared
 
 

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploysim_assets.lake import Lake
 from deploysim_assets.logs import reader
 from deploysim_assets.logs.conversations import read_conversations
 from deploysim_assets.logs.files import fingerprint, log_files
 from deploysim_assets.project import ProjectError
 from deploysim_assets.schema import CONVERSATIONS, REJECTS
+from deploysim_assets.storage.tables import Lake
 
 GOOD: dict[str, Any] = {
     "conversation_id": "c1",

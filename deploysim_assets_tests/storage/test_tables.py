@@ -5,8 +5,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from deploysim_assets.lake import Lake
 from deploysim_assets.project import ProjectError
+from deploysim_assets.storage.tables import Lake
 
 SCHEMA = {"model_version": pl.String, "x": pl.Int64}
 

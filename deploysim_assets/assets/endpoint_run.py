@@ -12,14 +12,15 @@ from deploysim_assets.endpoint.ask import ask
 from deploysim_assets.endpoint.batches import BatchesPendingError
 from deploysim_assets.endpoint.budget import costs, open_account
 from deploysim_assets.endpoint.completions import completion_request, completion_row
-from deploysim_assets.endpoint.journal import journal_file, open_journal
 from deploysim_assets.grading.item import Item
 from deploysim_assets.grading.panel import Panel
 from deploysim_assets.grading.table import grade_table
-from deploysim_assets.lake import Lake, table_result
+from deploysim_assets.io_manager import table_result
 from deploysim_assets.project import Candidate, EarlyStopping, Project
 from deploysim_assets.schema import COMPLETIONS
 from deploysim_assets.schema import grades as grades_schema
+from deploysim_assets.storage.journal import journal_file, open_journal
+from deploysim_assets.storage.tables import Lake
 
 _CONTEXT = ["prefix_id", "stratum", "weight", "user_key", "surface", "language", "messages"]
 
@@ -40,7 +41,7 @@ def _decide(k: int, n: int, threshold: float, alpha: float) -> str:
     return decision(k, n, threshold, alpha)
 
 
-class Paid:
+class EndpointRun:
     """One run of a paid asset for one partition."""
 
     def __init__(self, context: dg.AssetExecutionContext, lake: Lake, project: Project) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from deploysim_assets import ledger
 from deploysim_assets.project import ProjectError
+from deploysim_assets.storage import ledger
 
 
 def _filled(home: Path) -> list[str]:

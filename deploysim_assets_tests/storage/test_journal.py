@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from deploysim_assets.endpoint.journal import (
+from deploysim_assets.project import ProjectError
+from deploysim_assets.storage.journal import (
     drop_answers,
     lines,
     open_journal,
     put_aside,
     set_aside,
 )
-from deploysim_assets.project import ProjectError
 
 
 def _key(i: int) -> str:

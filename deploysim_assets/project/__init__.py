@@ -1,0 +1,38 @@
+"""deploysim.yaml -> frozen models: releases, log sources, graders, endpoints, policies."""
+
+from deploysim_assets.project.deidentification import EVERY_LANGUAGE, Deidentification, Ner
+from deploysim_assets.project.endpoint import Batches, Budget, Endpoint, Price
+from deploysim_assets.project.errors import ProjectError
+from deploysim_assets.project.grading import EarlyStopping, Judge, Screen
+from deploysim_assets.project.measures import Awareness, Elicitation, Exploration, SelfReplay
+from deploysim_assets.project.project import CONFIG_FILE, Automation, Project
+from deploysim_assets.project.releases import KEY_PATTERN, Candidate, LogSource, Release
+from deploysim_assets.project.sampling import Eligibility, Sampling, Strata
+
+__all__ = [
+    "CONFIG_FILE",
+    "EVERY_LANGUAGE",
+    "KEY_PATTERN",
+    "Automation",
+    "Awareness",
+    "Batches",
+    "Budget",
+    "Candidate",
+    "Deidentification",
+    "EarlyStopping",
+    "Elicitation",
+    "Eligibility",
+    "Endpoint",
+    "Exploration",
+    "Judge",
+    "LogSource",
+    "Ner",
+    "Price",
+    "Project",
+    "ProjectError",
+    "Release",
+    "Sampling",
+    "Screen",
+    "SelfReplay",
+    "Strata",
+]

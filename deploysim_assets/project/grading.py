@@ -1,0 +1,57 @@
+"""The judge, its screen, and early stopping."""
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from deploysim_assets.behaviors import Frozen, Rule
+
+
+class Screen(Frozen):
+    """A cheap first stage that clears what the judge need not see: a smaller model at the judge's
+    endpoint, or a rule that raises suspicion.
+
+    `audit_share` of what it clears, drawn at random, is judged anyway: the screen's misses are
+    estimated, never assumed absent.
+    """
+
+    model: str | None = None
+    rule: Rule | None = None
+    audit_share: float = Field(default=0.05, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if (self.model is None) == (self.rule is None):
+            raise ValueError("a screen is either a `model` or a `rule`")
+        return self
+
+
+class Judge(Frozen):
+    """The model that grades; the endpoint's settings hold where it names none of its own.
+
+    Of a document longer than `max_characters` the middle is left out, and the grade says how much.
+    """
+
+    model: str
+    params: dict[str, Any] = Field(default_factory=lambda: {"temperature": 0})
+    base_url: str | None = Field(default=None, pattern=r"^https?://")
+    api_key_env: str | None = None
+    api: Literal["chat", "responses"] | None = None
+    mode: Literal["online", "batch"] | None = None
+    max_concurrency: int | None = Field(default=None, ge=1, le=4096)
+    timeout_seconds: float | None = Field(default=None, gt=0)
+    max_characters: int = Field(default=400_000, ge=1_000)
+    screen: "Screen | None" = None
+
+
+class EarlyStopping(Frozen):
+    """Stop grading a candidate for behaviors that are shown to lie under or over their threshold,
+    at any of the looks.
+
+    `forecast_part` of the prefixes, drawn beforehand, is graded to the end: a stopped behavior's
+    forecast rests on it alone.
+    """
+
+    alpha: float = Field(default=0.05, gt=0, lt=1)
+    forecast_part: float = Field(default=0.3, gt=0, lt=1)
+    look_every: int = Field(default=1_000, ge=1)

@@ -1,0 +1,47 @@
+"""The tables that pass between rooms, as Polars schemas: the contract between them."""
+
+from deploysim_assets.schema.conversations import (
+    CONVERSATIONS,
+    MESSAGE,
+    PREFIXES,
+    QUARANTINE,
+    REJECTS,
+    REPLY,
+    TIME,
+    TOOL_CALL,
+)
+from deploysim_assets.schema.findings import (
+    AWARENESS,
+    ELICITATION,
+    GRADER_QUALITY,
+    NOVEL_BEHAVIORS,
+    OPEN_FINDINGS,
+)
+from deploysim_assets.schema.rates import RATE_ESTIMATES, REALIZED_RATES, REGISTRATIONS
+from deploysim_assets.schema.replies import COMPLETIONS, EVIDENCE, grades
+from deploysim_assets.schema.scores import CALIBRATION, DECOMPOSITION, SCORECARD
+
+__all__ = [
+    "AWARENESS",
+    "CALIBRATION",
+    "COMPLETIONS",
+    "CONVERSATIONS",
+    "DECOMPOSITION",
+    "ELICITATION",
+    "EVIDENCE",
+    "GRADER_QUALITY",
+    "MESSAGE",
+    "NOVEL_BEHAVIORS",
+    "OPEN_FINDINGS",
+    "PREFIXES",
+    "QUARANTINE",
+    "RATE_ESTIMATES",
+    "REALIZED_RATES",
+    "REGISTRATIONS",
+    "REJECTS",
+    "REPLY",
+    "SCORECARD",
+    "TIME",
+    "TOOL_CALL",
+    "grades",
+]

@@ -1,0 +1,70 @@
+"""Conversations as logged and as cleared: raw_logs and deidentified_prefixes."""
+
+import polars as pl
+
+TIME = pl.Datetime("us", "UTC")
+
+TOOL_CALL = pl.Struct({"id": pl.String, "name": pl.String, "arguments": pl.String})
+"""One tool call; `arguments` is the JSON text the model wrote."""
+
+MESSAGE = pl.Struct(
+    {
+        "role": pl.String,
+        "content": pl.String,
+        "tool_calls": pl.List(TOOL_CALL),
+        "tool_call_id": pl.String,
+        "name": pl.String,
+        "reasoning": pl.String,
+        "at": TIME,
+    }
+)
+
+REPLY = pl.Struct({"content": pl.String, "reasoning": pl.String, "tool_calls": pl.List(TOOL_CALL)})
+"""What a model answered: the one message that follows a user turn."""
+
+CONVERSATIONS = pl.Schema(
+    {
+        "conversation_id": pl.String,
+        "user_id": pl.String,
+        "model_version": pl.String,
+        "started_at": TIME,
+        "surface": pl.String,
+        "language": pl.String,
+        "reported_model": pl.String,
+        "training_allowed": pl.Boolean,
+        "is_temporary": pl.Boolean,
+        "has_attachments": pl.Boolean,
+        "messages": pl.List(MESSAGE),
+        "source": pl.String,
+    }
+)
+"""raw_logs: one row per conversation. Consent is `training_allowed`: null is unknown, and
+unknown is not consent. `reported_model` is what the source names as the model."""
+
+REJECTS = pl.Schema({"file": pl.String, "line": pl.Int64, "reason": pl.String})
+"""What a reader could not take, kept beside raw_logs. Never holds text of the line."""
+
+PREFIXES = pl.Schema(
+    {
+        "prefix_id": pl.String,
+        "conversation_key": pl.String,
+        "user_key": pl.String,
+        "model_version": pl.String,
+        "turn_index": pl.Int32,
+        "stratum": pl.String,
+        "weight": pl.Float64,
+        "surface": pl.String,
+        "language": pl.String,
+        "training_allowed": pl.Boolean,
+        "messages": pl.List(MESSAGE),
+        "production_completion": REPLY,
+        "entities": pl.List(pl.Struct({"type": pl.String, "count": pl.Int32})),
+        "deid_level": pl.Int8,
+    }
+)
+"""deidentified_prefixes: one row per sampled user turn; `production_completion` is what the
+deployed model answered there. `weight` is the inverse of the turn's chance to be drawn."""
+
+QUARANTINE = pl.Schema({"prefix_id": pl.String, "conversation_key": pl.String, "reason": pl.String})
+"""Sampled turns that de-identification did not clear, kept beside deidentified_prefixes without
+any text."""

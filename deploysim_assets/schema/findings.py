@@ -1,0 +1,96 @@
+"""What is measured beside the rates: graders, novelty, awareness, elicitation."""
+
+import polars as pl
+
+ELICITATION = pl.Schema(
+    {
+        "model_version": pl.String,
+        "behavior": pl.String,
+        "prefix_id": pl.String,
+        "n": pl.Int64,
+        "k": pl.Int64,
+        "propensity": pl.Float64,
+        "low": pl.Float64,
+        "high": pl.Float64,
+    }
+)
+"""elicitation_profile: per flagged prefix, repeats graded and flagged, and how likely the next
+answer shows the behavior."""
+
+GRADER_QUALITY = pl.Schema(
+    {
+        "source": pl.String,
+        "model_version": pl.String,
+        "behavior": pl.String,
+        "grader_id": pl.String,
+        "labels": pl.Int64,
+        "stale": pl.Boolean,
+        "graded": pl.Int64,
+        "flagged": pl.Int64,
+        "audited_flags": pl.Int64,
+        "true_positives": pl.Int64,
+        "audited_unflagged": pl.Int64,
+        "misses": pl.Int64,
+        **{
+            f"{name}{end}": pl.Float64
+            for name in ("precision", "recall", "kappa", "alpha", "confirmed_rate")
+            for end in ("", "_low", "_high")
+        },
+        "rate_bound_low": pl.Float64,
+        "rate_bound_high": pl.Float64,
+    }
+)
+"""grader_quality: per table, model and behavior what people said of flags and non-flags.
+`recall` and `kappa` weigh both by how common they are; `alpha` is the agreement of the people;
+`confirmed_rate` is flag rate times precision, a lower bound of the true rate; `rate_bound_*`
+hold without a model. A stale row's labels are of a grader identity that the table no longer has."""
+
+NOVEL_BEHAVIORS = pl.Schema(
+    {
+        "model_version": pl.String,
+        "finding": pl.Int64,
+        "features": pl.List(pl.String),
+        "candidate_only": pl.Int64,
+        "live_only": pl.Int64,
+        "difference": pl.Float64,
+        "p_value": pl.Float64,
+        "q_value": pl.Float64,
+        "examples": pl.List(pl.String),
+        "proposal": pl.String,
+    }
+)
+"""novel_behaviors: features that go together and differ between candidate and live model on the
+same prefixes, most telling first; `examples` are prefix ids, `proposal` a rule (JSON) that would
+tell such replies."""
+
+AWARENESS = pl.Schema(
+    {
+        "model_version": pl.String,
+        "measure": pl.String,
+        "population": pl.Enum(["production", "simulated", "evaluation"]),
+        "replacement": pl.String,
+        "n": pl.Int64,
+        "k": pl.Int64,
+        "rate": pl.Float64,
+        "low": pl.Float64,
+        "high": pl.Float64,
+        "to_production": pl.Float64,
+        "to_production_low": pl.Float64,
+        "to_production_high": pl.Float64,
+    }
+)
+"""evaluation_awareness: the rate of a measure in a population with its 95% interval, and for
+simulated replies the ratio to production."""
+
+OPEN_FINDINGS = pl.Schema(
+    {
+        "model_version": pl.String,
+        "finding": pl.Int64,
+        "name": pl.String,
+        "definition": pl.String,
+        "prefixes": pl.Int64,
+        "examples": pl.List(pl.String),
+    }
+)
+"""open_findings: kinds of undesired behavior that the judge named by itself, with the number of
+replies and some prefix ids."""

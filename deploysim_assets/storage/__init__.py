@@ -1,0 +1,1 @@
+"""Everything that lies in the home, and the only room that opens its files."""
