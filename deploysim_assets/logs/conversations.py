@@ -56,7 +56,7 @@ def read_conversations(
                 else _repeated(item, seen)
             )
             if isinstance(item, Conversation) and reject is None:
-                row = item.row(model_version)
+                row = item.row(model_version, file.name)
                 if row["training_allowed"] is None and consented:
                     row["training_allowed"] = True
                 out.add(row)
@@ -65,7 +65,7 @@ def read_conversations(
                     times = [min([started, *times]), max([started, *times])]
             elif reject:
                 out.add(
-                    {"file": file.path, "line": reject.line, "reason": reject.reason}, "rejects"
+                    {"file": file.name, "line": reject.line, "reason": reject.reason}, "rejects"
                 )
                 reasons[reject.reason] += 1
     if conversations == 0:

@@ -12,15 +12,18 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
+_SIGN_IN = re.compile(r"//[^/@]*@")
 _URL = re.compile(r"^[a-z][a-z0-9+.-]*://")
 
 
 class LogFile(NamedTuple):
-    """One file: its store, its path there, and its size in bytes."""
+    """One file: its store, its path there, its size in bytes, and its name in tables: relative to
+    the home where it lies below it, else its URL."""
 
     store: Any
     path: str
     size: int
+    name: str
 
     @contextlib.contextmanager
     def open(self) -> Generator[BinaryIO]:
@@ -46,10 +49,20 @@ def log_files(home: Path, pattern: str) -> list[LogFile]:
     )
     found: dict[str, dict[str, Any]] = store.glob(path, detail=True)
     return [
-        LogFile(store, name, int(facts["size"]))
-        for name, facts in sorted(found.items())
+        LogFile(store, path, int(facts["size"]), _name(store, path, home))
+        for path, facts in sorted(found.items())
         if facts["type"] == "file"
     ]
+
+
+def _name(store: Any, path: str, home: Path) -> str:
+    from fsspec.implementations.local import LocalFileSystem
+
+    if isinstance(store, LocalFileSystem):
+        for below in (home.absolute(), home.resolve()):
+            if Path(path).is_relative_to(below):
+                return Path(path).relative_to(below).as_posix()
+    return _SIGN_IN.sub("//", str(store.unstrip_protocol(path)))
 
 
 def fingerprint(files: list[LogFile]) -> str:
