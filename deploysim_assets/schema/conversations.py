@@ -16,8 +16,11 @@ MESSAGE = pl.Struct(
         "name": pl.String,
         "reasoning": pl.String,
         "at": TIME,
+        "finish_reason": pl.String,
     }
 )
+"""`finish_reason` is why the model stopped there: stop, length, content_filter, tool_calls,
+refusal, unknown (the log's reason is none of these), or null where the log gives none."""
 
 REPLY = pl.Struct({"content": pl.String, "reasoning": pl.String, "tool_calls": pl.List(TOOL_CALL)})
 """What a model answered: the one message that follows a user turn."""

@@ -87,6 +87,29 @@ def test_content_parts_are_joined_and_others_are_attachments(tmp_path: Path) -> 
     assert rows[0]["has_attachments"] is True
 
 
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("stop", "stop"),
+        ("end_turn", "stop"),
+        ("FinishReason.MAX_TOKENS", "length"),
+        ("content-filter", "content_filter"),
+        ("tool_use", "tool_calls"),
+        ("refusal", "refusal"),
+        ("weather", "unknown"),
+        (7, "unknown"),
+        (None, None),
+    ],
+)
+def test_finish_reasons_are_kept_in_one_vocabulary(
+    tmp_path: Path, said: object, kept: str | None
+) -> None:
+    reply = {"role": "assistant", "content": "Sunny.", "finish_reason": said}
+    line = GOOD | {"messages": [GOOD["messages"][0], reply]}
+    _, rows, _ = _read(tmp_path, json.dumps(line).encode())
+    assert [m["finish_reason"] for m in rows[0]["messages"]] == [None, kept]
+
+
 SECRET = "my-secret-words"
 
 
