@@ -85,4 +85,5 @@ def raw_logs(
             "consent_basis": source.consent_basis,
             **counts,
         }
-    return table_result(lake, "raw_logs", model, version.stats)
+    shown = version.stats | {"log_files": len(files)}  # thousands of them would swamp the event
+    return table_result(lake, "raw_logs", model, shown)
