@@ -17,7 +17,7 @@ from deploysim_assets.grading.panel import Panel
 from deploysim_assets.grading.table import grade_table
 from deploysim_assets.io_manager import table_result
 from deploysim_assets.project import Candidate, EarlyStopping, Project
-from deploysim_assets.schema import COMPLETIONS
+from deploysim_assets.schema import COMPLETIONS, REPLY_STATES
 from deploysim_assets.schema import grades as grades_schema
 from deploysim_assets.storage.journal import journal_file, open_journal
 from deploysim_assets.storage.tables import Lake
@@ -91,10 +91,7 @@ class EndpointRun:
                     version.add(row)
                 version.stats |= facts | {
                     "prefixes": statuses.total(),
-                    **{
-                        status: statuses[status]
-                        for status in ("completed", "refused", "filtered", "failed")
-                    },
+                    **{status: statuses[status] for status in REPLY_STATES},
                     "asked": outcome.asked,
                     "from_journal": outcome.reused,
                     "retries": outcome.retries,

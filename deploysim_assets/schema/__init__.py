@@ -18,7 +18,17 @@ from deploysim_assets.schema.findings import (
     OPEN_FINDINGS,
 )
 from deploysim_assets.schema.rates import RATE_ESTIMATES, REALIZED_RATES, REGISTRATIONS
-from deploysim_assets.schema.replies import COMPLETIONS, EVIDENCE, grades
+from deploysim_assets.schema.replies import (
+    COMPLETIONS,
+    EVIDENCE,
+    FINISH_REASONS,
+    GRADE_STATES,
+    REPLY_STATES,
+    UNANSWERED,
+    finish_reason,
+    grades,
+    reply_state,
+)
 from deploysim_assets.schema.scores import CALIBRATION, DECOMPOSITION, SCORECARD
 
 __all__ = [
@@ -29,7 +39,9 @@ __all__ = [
     "DECOMPOSITION",
     "ELICITATION",
     "EVIDENCE",
+    "FINISH_REASONS",
     "GRADER_QUALITY",
+    "GRADE_STATES",
     "MESSAGE",
     "NOVEL_BEHAVIORS",
     "OPEN_FINDINGS",
@@ -40,8 +52,12 @@ __all__ = [
     "REGISTRATIONS",
     "REJECTS",
     "REPLY",
+    "REPLY_STATES",
     "SCORECARD",
     "TIME",
     "TOOL_CALL",
+    "UNANSWERED",
+    "finish_reason",
     "grades",
+    "reply_state",
 ]
