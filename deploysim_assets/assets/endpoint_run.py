@@ -76,6 +76,7 @@ class EndpointRun:
                 self.context.log.info(str(pending))
                 return
             statuses: Counter[str] = Counter()
+            finishes: Counter[str] = Counter()
             with self.lake.new_version(
                 self.asset, self.key, COMPLETIONS, self.context.run.run_id
             ) as version:
@@ -88,10 +89,12 @@ class EndpointRun:
                         outcome.failures,
                     )
                     statuses[row["status"]] += 1
+                    finishes[row.get("finish_reason") or "no answer"] += 1
                     version.add(row)
                 version.stats |= facts | {
                     "prefixes": statuses.total(),
                     **{status: statuses[status] for status in REPLY_STATES},
+                    "finish_reasons": dict(sorted(finishes.items())),
                     "asked": outcome.asked,
                     "from_journal": outcome.reused,
                     "retries": outcome.retries,

@@ -10,7 +10,7 @@ import polars as pl
 
 from deploysim_assets.automation import ONCE
 from deploysim_assets.grading.panel import Panel
-from deploysim_assets.project import Candidate, EarlyStopping, Project, ProjectError
+from deploysim_assets.project import Candidate, EarlyStopping, Grading, Project, ProjectError
 from deploysim_assets.releases import CANDIDATES, FROM_PREDECESSOR
 from deploysim_assets.schema import REGISTRATIONS
 from deploysim_assets.storage import ledger
@@ -37,6 +37,7 @@ class Registration(NamedTuple):
     seed: int
     challenging_prompts: dict[str, Any]
     early_stopping: EarlyStopping | None
+    grading: Grading
     record_hash: str
     registered_at: datetime
 
@@ -56,6 +57,7 @@ class Registration(NamedTuple):
             EarlyStopping.model_validate(body["early_stopping"])
             if body["early_stopping"]
             else None,
+            Grading.model_validate(body.get("grading", {})),
             row["record_hash"],
             row["registered_at"],
         )
@@ -145,6 +147,7 @@ def registration_body(
         "early_stopping": project.early_stopping.model_dump(mode="json")
         if project.early_stopping
         else None,
+        "grading": project.grading.model_dump(mode="json"),
         "challenging_prompts": challenging_prompts(project, candidate),
     }
     before = ledger.latest(project.home, "registration", candidate)

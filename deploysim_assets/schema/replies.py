@@ -11,19 +11,23 @@ FINISH_REASONS = ("stop", "length", "content_filter", "tool_calls", "refusal", "
 _FINISHES = {
     "stop": "stop end_turn stop_sequence eos eos_token end complete completed finished",
     # whoever broke a reply off: it is cut
-    "length": "length max_tokens max_output_tokens model_length token_limit incomplete "
-    "model_context_window_exceeded abort aborted cancelled error",
+    "length": "length max_tokens max_output_tokens max_length model_length token_limit "
+    "model_context_window_exceeded incomplete abort aborted cancelled error",
     "content_filter": "content_filter content_filtered safety recitation blocklist spii "
-    "prohibited_content guardrail_intervened",
-    "tool_calls": "tool_calls tool_call tool_use function_call",
+    "image_safety prohibited_content guardrail_intervened",
+    "tool_calls": "tool_calls tool_call tool_use function_call tool",
     "refusal": "refusal",
 }
 _NORMALIZED = {word: reason for reason, words in _FINISHES.items() for word in words.split()}
 
 
 def finish_reason(said: object) -> str | None:
-    """One of FINISH_REASONS for what a server or a log calls the end of a reply; None for None."""
-    return None if said is None else _NORMALIZED.get(str(said).strip().lower(), "unknown")
+    """One of FINISH_REASONS for what a server or a log calls the end of a reply; None where it
+    says nothing. The words are those of OpenAI, Anthropic, Gemini, Bedrock, vLLM and OTel."""
+    if said is None or said == "":
+        return None
+    plain = str(said).strip().lower().rpartition(".")[2].replace("-", "_")
+    return _NORMALIZED.get(plain, "unknown")
 
 
 UNANSWERED = ("empty", "truncated")
