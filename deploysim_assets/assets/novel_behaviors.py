@@ -14,7 +14,7 @@ from deploysim_assets.automation import ONCE
 from deploysim_assets.grading.features import features, rule_of
 from deploysim_assets.project import Project
 from deploysim_assets.releases import CANDIDATES, FROM_PREDECESSOR
-from deploysim_assets.schema import NOVEL_BEHAVIORS, reply_state
+from deploysim_assets.schema import NOVEL_BEHAVIORS, reply_state, separated
 from deploysim_assets.storage.tables import Lake
 
 _EXAMPLES, _FEATURES = 10, 12
@@ -72,7 +72,7 @@ def unexplained_pairs(lake: Lake, registered: Registration) -> Iterator[_Pair]:
         "candidate_completions", candidate, columns=["prefix_id", "message", "status"]
     )
     for prefix, completion in zip(prefixes, completions, strict=True):
-        live_reply = prefix["production_completion"]
+        live_reply = separated(prefix["production_completion"])
         whole = completion["status"] == reply_state(live_reply) == "completed"
         if whole and prefix["prefix_id"] not in known:
             yield _Pair(

@@ -6,7 +6,7 @@ from typing import Any
 
 from deploysim_assets.endpoint.wire import request_key
 from deploysim_assets.project import Candidate
-from deploysim_assets.schema import finish_reason, reply_state
+from deploysim_assets.schema import finish_reason, reply_state, separated
 from deploysim_assets.storage.journal import Journal
 
 
@@ -73,8 +73,10 @@ def completion_row(
         name: answer[name] for name in ("error", "prompt_tokens", "completion_tokens", "latency_ms")
     }
     finish = finish_reason(answer["finish_reason"]) or "unknown"
-    message = {name: answer[name] for name in ("content", "reasoning", "tool_calls")}
-    message["finish_reason"] = finish
+    message = separated(
+        {name: answer[name] for name in ("content", "reasoning", "tool_calls")}
+        | {"finish_reason": finish}
+    )
     status = answer["status"]
     return (
         row
@@ -84,6 +86,7 @@ def completion_row(
             "status": reply_state(message) if status == "completed" else status,
             "finish_reason": finish,
             "message": message,
+            "attachments": answer.get("attachments", []),
             "requested_at": datetime.fromisoformat(answer["requested_at"]),
         }
     )

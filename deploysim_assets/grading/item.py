@@ -3,7 +3,7 @@ sides are measured alike."""
 
 from typing import Any, NamedTuple, Self
 
-from deploysim_assets.schema import reply_state
+from deploysim_assets.schema import reply_state, separated
 
 
 class Item(NamedTuple):
@@ -29,7 +29,7 @@ class Item(NamedTuple):
     @classmethod
     def of_production(cls, prefix: dict[str, Any]) -> Self:
         """What the deployed model really answered, from the prefix's row."""
-        reply = prefix["production_completion"]
+        reply = separated(prefix["production_completion"])
         return cls._of(prefix, reply, reply_state(reply), None)
 
     @classmethod

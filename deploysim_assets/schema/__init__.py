@@ -30,6 +30,7 @@ from deploysim_assets.schema.replies import (
     reply_state,
 )
 from deploysim_assets.schema.scores import CALIBRATION, DECOMPOSITION, SCORECARD
+from deploysim_assets.schema.thinking import separated, split_thinking
 
 __all__ = [
     "AWARENESS",
@@ -60,4 +61,6 @@ __all__ = [
     "finish_reason",
     "grades",
     "reply_state",
+    "separated",
+    "split_thinking",
 ]

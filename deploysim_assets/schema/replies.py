@@ -61,6 +61,7 @@ COMPLETIONS = pl.Schema(
         "finish_reason": pl.String,
         "status": pl.Enum(REPLY_STATES),
         "error": pl.String,
+        "attachments": pl.List(pl.String),
         "prompt_tokens": pl.Int64,
         "completion_tokens": pl.Int64,
         "latency_ms": pl.Float64,
@@ -68,6 +69,8 @@ COMPLETIONS = pl.Schema(
         "requested_at": TIME,
     }
 )
+"""candidate_completions and its like: one row per prefix. `attachments` names the kinds of what a
+reply held beside text (image_url, ...), which no grader sees."""
 
 EVIDENCE = pl.List(
     pl.Struct(

@@ -141,8 +141,8 @@ def test_one_bad_request_is_a_failed_row_and_is_asked_again_by_the_next_run(tmp_
         outcome, answers = ask(tmp_path / "j", url, 10)
         again, _ = ask(tmp_path / "j", url, 10)
     assert set(answers) == set(range(10)) - {3}
-    assert list(outcome.failures.values()) == ["status 400: some_kind"], (
-        "the provider's message may quote the request, its kind does not"
+    assert list(outcome.failures.values()) == ["status 400: some_kind: it says: secret words"], (
+        "the server's own message, without what it quotes of the request"
     )
     assert (again.asked, again.reused, len(again.failures)) == (0, 9, 1)
 
