@@ -18,7 +18,8 @@ from deploysim_assets.grading.screening import Screening
 from deploysim_assets.grading.stopping import Decide, Look, Stopping
 from deploysim_assets.project import EarlyStopping, Project
 from deploysim_assets.schema import GRADE_STATES
-from deploysim_assets.storage.journal import open_journal
+from deploysim_assets.storage.journal import Journal, open_journal
+from deploysim_assets.storage.tables import ANSWERS
 
 
 class TableWriter(Protocol):
@@ -33,6 +34,13 @@ def _stretch(stream: Stopping, look: Look, items: Callable[[], Iterator[Item]]) 
 
 def _admitted(panel: Panel, found: Callable[[], Iterator[Item]]) -> Iterator[Item]:
     return map(panel.admitted, found())
+
+
+def _write(graded: dict[str, Any], journal: Journal, out: TableWriter) -> None:
+    """The row, and beside it the answers that it was made from."""
+    out.add(graded)
+    for taken in journal.taken():
+        out.add({"prefix_id": graded["prefix_id"], **taken}, ANSWERS)
 
 
 def grade_table(
@@ -90,6 +98,7 @@ def grade_table(
             else:
                 asked = judge(items)
         statuses: Counter[str] = Counter()
+        journal.taken()
         for item in items():
             if stream is not None:
                 graded = stream.released(item, row(item, stream.look_of(item).skip))
@@ -100,7 +109,7 @@ def grade_table(
                     else row(item)
                 )
             statuses[graded["status"]] += 1
-            out.add(graded)
+            _write(graded, journal, out)
     counts: dict[str, Any] = {
         "prefixes": statuses.total(),
         **{status: statuses[status] for status in GRADE_STATES},

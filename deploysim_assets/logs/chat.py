@@ -10,6 +10,7 @@ import orjson
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StrictStr, model_validator
 
 from deploysim_assets.logs.conversation import Message, ToolCall
+from deploysim_assets.schema import finish_reason
 
 
 class _Function(BaseModel):
@@ -54,6 +55,7 @@ class ChatMessage(BaseModel):
         default=None, validation_alias=AliasChoices("reasoning", "reasoning_content")
     )
     at: datetime | None = None
+    finish: Any = Field(default=None, validation_alias="finish_reason")
 
     @property
     def attached(self) -> bool:
@@ -76,6 +78,7 @@ class ChatMessage(BaseModel):
             name=self.name,
             reasoning=self.reasoning,
             at=self.at,
+            finish_reason=finish_reason(self.finish),
         )
 
 

@@ -22,6 +22,7 @@ class Message(BaseModel):
     name: str | None = None
     reasoning: str | None = None
     at: datetime | None = None
+    finish_reason: str | None = None
 
 
 class Conversation(BaseModel):
@@ -41,10 +42,10 @@ class Conversation(BaseModel):
     messages: list[Message]
     source: str | None = None
 
-    def row(self, model_version: str) -> dict[str, Any]:
+    def row(self, model_version: str, log_file: str | None = None) -> dict[str, Any]:
         """The row of the conversations table (schema.CONVERSATIONS)."""
         row = self.model_dump(exclude={"line"})
-        row["model_version"] = model_version
+        row |= {"model_version": model_version, "log_file": log_file, "log_line": self.line}
         row["started_at"] = as_utc(self.started_at) if self.started_at else None
         for message in row["messages"]:
             message["at"] = as_utc(message["at"]) if message["at"] else None

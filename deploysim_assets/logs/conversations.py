@@ -2,17 +2,14 @@
 which nothing could be read."""
 
 import hashlib
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from zstandard import ZstdError
-
 from deploysim_assets.logs.conversation import Conversation, Reader, Reject
-from deploysim_assets.logs.files import LogFile
+from deploysim_assets.logs.files import DAMAGE, LogFile, facts
 from deploysim_assets.logs.openai_chat import line_of
 from deploysim_assets.logs.records import UnreadableError
 from deploysim_assets.project import ProjectError
@@ -35,8 +32,8 @@ def read_conversations(
     consented: bool = False,
     withdrawn: Callable[[Conversation], bool] = lambda _: False,
 ) -> dict[str, Any]:
-    """Stream all files into `out`; returns the counts (lines, conversations, rejected by reason)
-    and the first and last message time.
+    """Stream all files into `out`; returns the counts (lines, conversations, rejected by reason),
+    the first and last message time, and the log files by digest.
 
     A conversation_id that came before is rejected.  `consented` fills in consent where the source
     carries none; what is `withdrawn` is dropped and counted.  ProjectError for a file that is not
@@ -56,7 +53,7 @@ def read_conversations(
                 else _repeated(item, seen)
             )
             if isinstance(item, Conversation) and reject is None:
-                row = item.row(model_version)
+                row = item.row(model_version, file.name)
                 if row["training_allowed"] is None and consented:
                     row["training_allowed"] = True
                 out.add(row)
@@ -65,7 +62,7 @@ def read_conversations(
                     times = [min([started, *times]), max([started, *times])]
             elif reject:
                 out.add(
-                    {"file": file.path, "line": reject.line, "reason": reject.reason}, "rejects"
+                    {"file": file.name, "line": reject.line, "reason": reject.reason}, "rejects"
                 )
                 reasons[reject.reason] += 1
     if conversations == 0:
@@ -82,6 +79,7 @@ def read_conversations(
         "rejected_by_reason": dict(reasons),
         "first_message_at": times[0].isoformat() if times else None,
         "last_message_at": times[-1].isoformat() if times else None,
+        "log_files": [facts(file) for file in files],
     }
 
 
@@ -111,7 +109,7 @@ def _items(file: LogFile, read: Reader) -> Iterator[Conversation | Reject]:
         raise ProjectError(
             f"{file.path}: {wrong}; check logs.format of the release, or take the file out"
         ) from None
-    except (EOFError, OSError, zlib.error, ZstdError) as wrong:
+    except DAMAGE as wrong:
         raise ProjectError(
             f"{file.path}: cannot be read to its end ({type(wrong).__name__}); the file is "
             "damaged or incomplete"

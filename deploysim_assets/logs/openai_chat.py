@@ -60,6 +60,7 @@ def line_of(conversation: Conversation) -> bytes:
             "name": m.name,
             "tool_call_id": m.tool_call_id,
             "at": m.at,
+            "finish_reason": m.finish_reason,
             "tool_calls": [
                 {
                     "id": c.id,

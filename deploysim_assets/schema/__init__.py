@@ -24,12 +24,13 @@ from deploysim_assets.schema.replies import (
     FINISH_REASONS,
     GRADE_STATES,
     REPLY_STATES,
+    TAKEN_ANSWERS,
     UNANSWERED,
     finish_reason,
     grades,
     reply_state,
 )
-from deploysim_assets.schema.scores import CALIBRATION, DECOMPOSITION, SCORECARD
+from deploysim_assets.schema.scores import CALIBRATION, DECOMPOSITION, OTHER_FORECASTS, SCORECARD
 from deploysim_assets.schema.thinking import separated, split_thinking
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "MESSAGE",
     "NOVEL_BEHAVIORS",
     "OPEN_FINDINGS",
+    "OTHER_FORECASTS",
     "PREFIXES",
     "QUARANTINE",
     "RATE_ESTIMATES",
@@ -55,6 +57,7 @@ __all__ = [
     "REPLY",
     "REPLY_STATES",
     "SCORECARD",
+    "TAKEN_ANSWERS",
     "TIME",
     "TOOL_CALL",
     "UNANSWERED",

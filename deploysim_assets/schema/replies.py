@@ -26,7 +26,9 @@ def finish_reason(said: object) -> str | None:
     says nothing. The words are those of OpenAI, Anthropic, Gemini, Bedrock, vLLM and OTel."""
     if said is None or said == "":
         return None
-    plain = str(said).strip().lower().rpartition(".")[2].replace("-", "_")
+    if not isinstance(said, str):
+        return "unknown"
+    plain = said.strip().lower().rpartition(".")[2].replace("-", "_")
     return _NORMALIZED.get(plain, "unknown")
 
 
@@ -71,6 +73,10 @@ COMPLETIONS = pl.Schema(
 )
 """candidate_completions and its like: one row per prefix. `attachments` names the kinds of what a
 reply held beside text (image_url, ...), which no grader sees."""
+
+TAKEN_ANSWERS = pl.Schema({"prefix_id": pl.String, "key": pl.String, "sha256": pl.String})
+"""Completions and grades, side table `answers`: the journalled answers that the row of a prefix was
+made from, by request key and by the digest of the answer."""
 
 EVIDENCE = pl.List(
     pl.Struct(

@@ -334,8 +334,26 @@ def test_compressed_files_and_globs_over_folders(tmp_path: Path) -> None:
 def test_any_fsspec_url(tmp_path: Path) -> None:
     store = fsspec.filesystem("memory")
     store.pipe("/bucket/logs/a.jsonl", json.dumps(LINE).encode())
-    counts, _ = _counts(tmp_path, "memory://bucket/logs/*.jsonl")
+    counts, rows = _counts(tmp_path, "memory://bucket/logs/*.jsonl")
     assert counts["conversations"] == 1
+    assert rows[0]["log_file"] == "memory:///bucket/logs/a.jsonl"
+
+
+def test_each_conversation_names_its_file_and_line(tmp_path: Path) -> None:
+    home, away = tmp_path / "home", tmp_path / "away"
+    lines = [json.dumps(LINE | {"conversation_id": f"c{n}"}) for n in range(3)]
+    for folder in (home / "logs", away):
+        folder.mkdir(parents=True)
+        (folder / "a.jsonl").write_text(f"{lines[0]}\n\nbroken\n{lines[1]}\n{lines[2]}")
+    _, rows = _counts(home, "logs/*.jsonl")
+    assert [(r["log_file"], r["log_line"]) for r in rows] == [
+        ("logs/a.jsonl", line) for line in (1, 4, 5)
+    ]
+    for row in rows:
+        written = (home / row["log_file"]).read_text().split("\n")[row["log_line"] - 1]
+        assert json.loads(written)["conversation_id"] == row["conversation_id"]
+    _, rows = _counts(home, f"{away}/*.jsonl")
+    assert rows[0]["log_file"] == f"file://{away}/a.jsonl"
 
 
 @pytest.mark.parametrize(
