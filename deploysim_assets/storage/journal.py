@@ -95,7 +95,7 @@ class Journal:
             for path, index in self._siblings:
                 if place in index:
                     with path.open("rb") as file:
-                        found = _checked(_body(file.fileno(), path, index[place]), key)
+                        found = _checked(_body(file.fileno(), path, index[place]), path, key)
                         self.put(found | {"copied": True})
                     break
         return place in self._places
@@ -103,7 +103,7 @@ class Journal:
     def get(self, key: str) -> dict[str, Any]:
         """The journalled answer of a request; KeyError where there is none."""
         body = _body(self._descriptor, self._path, self._places[_place_of(key)])
-        answer = _checked(body, key)
+        answer = _checked(body, self._path, key)
         if self._taken is not None:
             self._taken.append({"key": key, "sha256": hashlib.sha256(body).hexdigest()})
         return answer
@@ -184,18 +184,23 @@ def _body(descriptor: int, path: Path, start: int) -> bytes:
         size *= 8
     line = found[: found.find(b"\n") + 1]
     if not _whole(line):
-        raise ProjectError(
-            f"{path}: damaged at byte {start}, or rewritten by another process; run again, and "
-            "where that does not help restore the file"
-        )
+        raise _rewritten(path, start)
     return line[9:-1]
 
 
-def _checked(body: bytes, key: str) -> dict[str, Any]:
+def _checked(body: bytes, path: Path, key: str) -> dict[str, Any]:
     answer: dict[str, Any] = orjson.loads(body)
     if answer["key"] != key:
-        raise KeyError(key)
+        raise _rewritten(path)
     return answer
+
+
+def _rewritten(path: Path, at: int | None = None) -> ProjectError:
+    where = "" if at is None else f" at byte {at}"
+    return ProjectError(
+        f"{path}: damaged{where}, or rewritten by another process; run again, and where that does "
+        "not help restore the file"
+    )
 
 
 @contextlib.contextmanager
