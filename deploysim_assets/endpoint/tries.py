@@ -16,7 +16,7 @@ from deploysim_assets.endpoint.refusals import Refusal, filtered
 from deploysim_assets.endpoint.wire import PATHS, sent_body
 from deploysim_assets.project import Endpoint
 
-_BACKOFF_FIRST, _BACKOFF_LONGEST = 0.5, 30.0
+BACKOFF_FIRST, BACKOFF_LONGEST = 0.5, 30.0
 _STATUS_FROM = 300
 _PASSED_OVER = 20
 """So often a request is pushed back while others are answered, as one is that is larger than a
@@ -94,7 +94,7 @@ class Tries:
                 self.tally["retries"] -= 1
                 raise UnansweredError(said)
             if wait <= 0:
-                longest = min(_BACKOFF_FIRST * 2 ** (tries + pushed - 1), _BACKOFF_LONGEST)
+                longest = min(BACKOFF_FIRST * 2 ** (tries + pushed - 1), BACKOFF_LONGEST)
                 await asyncio.sleep(longest * random.uniform(0.5, 1))  # noqa: S311 (jitter)
 
     async def _send(self, content: bytes) -> tuple[int, Any, bytes]:

@@ -111,8 +111,8 @@ def test_a_long_wait_is_followed_and_said_with_its_cause_and_end(
 def test_one_request_that_is_always_refused_for_its_rate_fails_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tries, "_BACKOFF_FIRST", 0.001)
-    monkeypatch.setattr(tries, "_BACKOFF_LONGEST", 0.02)
+    monkeypatch.setattr(tries, "BACKOFF_FIRST", 0.001)
+    monkeypatch.setattr(tries, "BACKOFF_LONGEST", 0.02)
 
     async def too_large(body: dict[str, Any], seen: Seen) -> web.Response:
         return failure(429) if body["seed"] == 0 else await echo(body, seen)
