@@ -79,7 +79,7 @@ class Chaos:
         self.share, self.rng = share, random.Random(seed)  # noqa: S311 (a seeded trial)
         self.answered: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
-        self.out_until = 0.0
+        self.outage = self._out_until = 0.0
 
     def app(self) -> web.Application:
         app = web.Application(client_max_size=64 << 20)
@@ -89,7 +89,9 @@ class Chaos:
     async def chat(self, request: web.Request) -> web.StreamResponse:
         body = orjson.loads(await request.read())
         await asyncio.sleep(0.003)
-        if time.monotonic() < self.out_until:
+        if self.outage:  # from the first request on that meets it
+            self._out_until, self.outage = time.monotonic() + self.outage, 0.0
+        if time.monotonic() < self._out_until:
             self.faults["outage"] += 1
             return _error(503)
         whole = self._answer(body)
@@ -331,7 +333,7 @@ def trial(seed: int, count: int, folder: Path) -> Outcome:
             os.kill(process.pid, signal.SIGKILL)
             process.join()
             _tear(wild, rng)
-        chaos.out_until = time.monotonic() + _OUTAGE
+        chaos.outage = _OUTAGE
         same = False
         while not same and starts <= RESTARTS:
             process, starts = _start(url, wild, count), starts + 1

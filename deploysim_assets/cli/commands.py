@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from deploysim_assets.cli.audit import audit
+from deploysim_assets.cli.batches import batches
 from deploysim_assets.cli.behaviors import behaviors
 from deploysim_assets.cli.running import clear_errors, tell, with_operations
 from deploysim_assets.project import CONFIG_FILE, ProjectError
@@ -382,4 +383,5 @@ def forget(
 
 
 main.add_command(audit)
+main.add_command(batches)
 main.add_command(behaviors)

@@ -31,7 +31,7 @@ def answer(raw: bytes, api: Api) -> dict[str, Any]:
         body: dict[str, Any] = orjson.loads(raw)
         found = (_chat_answer if api == "chat" else _responses_answer)(body)
         served = body.get("model"), body.get("system_fingerprint")
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as wrong:
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as wrong:
         said = f": {wrong}" if isinstance(wrong, _WrongError) else f" ({type(wrong).__name__})"
         raise MalformedError(f"the response is no answer{said}") from None
     found["reported_model"], found["system_fingerprint"] = (

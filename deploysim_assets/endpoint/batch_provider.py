@@ -30,10 +30,10 @@ class Provider:
     def __init__(self, endpoint: Endpoint) -> None:
         import openai
 
-        self._endpoint, self._sdk = endpoint, openai
+        self._endpoint, self._sdk, self._key = endpoint, openai, api_key(endpoint)
         self._client = openai.OpenAI(
             base_url=endpoint.base_url,
-            api_key=api_key(endpoint),
+            api_key=self._key,
             max_retries=endpoint.max_retries,
             timeout=endpoint.timeout_seconds,
         )
@@ -49,7 +49,7 @@ class Provider:
         try:
             return call()
         except self._sdk.APIStatusError as wrong:
-            said = Refusal(wrong.status_code, wrong.response.content)
+            said = Refusal(wrong.status_code, wrong.response.content, key=self._key)
             if said.status in _LOST and what.startswith("asked for"):
                 raise LostError(str(said)) from None
             why = said.stops_everything("", self._endpoint.api_key_env) or f"answers {said}"

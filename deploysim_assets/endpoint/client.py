@@ -280,7 +280,8 @@ async def _with_client(
 
     # the SDK knows the headers and the certificates; its request loop, its models and its client
     # cost four times the rest of a request
-    sdk = openai.AsyncOpenAI(base_url=endpoint.base_url, api_key=api_key(endpoint))
+    key = api_key(endpoint)
+    sdk = openai.AsyncOpenAI(base_url=endpoint.base_url, api_key=key)
     headers = {
         k: v for k, v in (sdk.default_headers | sdk.auth_headers).items() if isinstance(v, str)
     }
@@ -295,7 +296,7 @@ async def _with_client(
         proxy=_proxy(endpoint.base_url),
         cookie_jar=aiohttp.DummyCookieJar(),
     ) as session:
-        tries = Tries(endpoint, session, (aiohttp.ClientError, TimeoutError, OSError))
+        tries = Tries(endpoint, key, session, (aiohttp.ClientError, TimeoutError, OSError))
         run = _Run(tries, journal, follow_up, account)
         try:
             await _ask_all(run, iter(requests()), total, reporter)

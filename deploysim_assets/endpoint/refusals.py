@@ -22,6 +22,8 @@ _NO_SUCH_PATH = frozenset({"error", "invalid_request_error", "not_found_error", 
 _RETRIED = frozenset({408, 409, 429})
 _PUSHBACKS = frozenset({429, 503, 529})
 _LONGEST = 300
+_READ = 2_000
+_GONE, _SHORTEST_KEY = "[...]", 8
 _RUN = 3
 """So many words in a row that stand in the request are a quote of it."""
 
@@ -29,11 +31,15 @@ _RUN = 3
 class Refusal(Exception):
     """A response with an error status, in the shapes of OpenAI, Azure, LiteLLM, vLLM, Anthropic,
     FastAPI and Ollama. `kind` is the server's name of the error, `message` what it says, without
-    what it quotes of the `request`."""
+    what it quotes of the `request` and of the key."""
 
-    def __init__(self, status: int, raw: bytes, request: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, status: int, raw: bytes, request: dict[str, Any] | None = None, key: str = ""
+    ) -> None:
         self.status = status
         self.kind, message = _named(raw)
+        if len(key) >= _SHORTEST_KEY:
+            message = message.replace(key, _GONE)
         self.message = masked(message, request)
         named = [*([self.kind] if self.kind != "error" or not message else []), self.message]
         super().__init__(f"status {status}: {': '.join(filter(None, named))}")
@@ -126,7 +132,8 @@ def _said(request: dict[str, Any] | None) -> str:
 def masked(message: str, request: dict[str, Any] | None) -> str:
     """A server's message in at most 300 characters, without the pieces of the request that it
     quotes: runs of three words, and single words in quotation marks or ten letters long."""
-    words, said = message.split(), _said(request)
+    shown = "".join(c if c.isprintable() else " " for c in message[:_READ])
+    words, said = shown.split(), _said(request)
     if said and words:
         low = [re.sub(r"^\W+|\W+$", "", w).lower() for w in words]
         gone = {
@@ -137,8 +144,8 @@ def masked(message: str, request: dict[str, Any] | None) -> str:
         for i in range(len(words) - _RUN + 1):
             if " ".join(low[i : i + _RUN]) in said:
                 gone.update(range(i, i + _RUN))
-        words = ["[...]" if i in gone else w for i, w in enumerate(words)]
-        words = [w for i, w in enumerate(words) if w != "[...]" or words[i - 1 : i] != ["[...]"]]
+        words = [_GONE if i in gone else w for i, w in enumerate(words)]
+        words = [w for i, w in enumerate(words) if w != _GONE or words[i - 1 : i] != [_GONE]]
     short = " ".join(words)
     return short if len(short) <= _LONGEST else f"{short[: _LONGEST - 3]}..."
 

@@ -18,6 +18,7 @@ from deploysim_assets.project import Endpoint
 
 BACKOFF_FIRST, BACKOFF_LONGEST = 0.5, 30.0
 _STATUS_FROM = 300
+_LARGEST = 64_000_000
 _PASSED_OVER = 20
 """So often a request is pushed back while others are answered, as one is that is larger than a
 minute's allowance: the endpoint is there, and will never take it."""
@@ -31,14 +32,14 @@ class Tries:
     """Sends requests to one endpoint at its pace."""
 
     def __init__(
-        self, endpoint: Endpoint, session: Any, errors: tuple[type[Exception], ...]
+        self, endpoint: Endpoint, key: str, session: Any, errors: tuple[type[Exception], ...]
     ) -> None:
         """`session` is an aiohttp.ClientSession with headers and time-out, `errors` what it raises
         where there is no answer."""
         self.endpoint, self.pace = endpoint, Pace(endpoint.max_concurrency)
         self.tally: Counter[str] = Counter()
         self.sending = 0
-        self._session, self._errors = session, errors
+        self._key, self._session, self._errors = key, session, errors
         self._url = f"{endpoint.base_url.rstrip('/')}{PATHS[endpoint.api]}"
 
     async def answered(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -67,7 +68,7 @@ class Tries:
                         "latency_ms": latency * 1e3,
                         "requested_at": requested_at.isoformat(),
                     }
-                wrong = Refusal(status, raw, body)
+                wrong = Refusal(status, raw, body, self._key)
                 said, wait = str(wrong), self._take(wrong, headers)
                 if wrong.is_filter:
                     latency = (time.perf_counter() - start) * 1e3
@@ -99,7 +100,14 @@ class Tries:
 
     async def _send(self, content: bytes) -> tuple[int, Any, bytes]:
         async with self._session.post(self._url, data=content, allow_redirects=False) as response:
-            return response.status, response.headers, await response.read()
+            chunks: list[bytes] = []
+            size = 0
+            async for chunk in response.content.iter_any():  # a read has no limit
+                chunks.append(chunk)
+                size += len(chunk)
+                if size > _LARGEST:
+                    raise MalformedError(f"the response is longer than {_LARGEST:,} bytes")
+            return response.status, response.headers, b"".join(chunks)
 
     def _take(self, wrong: Refusal, headers: Any) -> float:
         """Tell the pace of an error; returns the seconds that a pushback asks for, 0 where it

@@ -99,6 +99,13 @@ def test_an_answer_that_the_server_broke_off_is_none(finish: str) -> None:
         chat("half a sen", finish)
 
 
+def test_reasoning_nested_a_thousand_deep_is_malformed_and_ends_nothing() -> None:
+    raw = b'{"choices": [{"message": {"content": "x", "reasoning": %s"x"%s}}]}'
+    deep = 1_000
+    with pytest.raises(MalformedError):
+        answer(raw % (b"[" * deep, b"]" * deep), "chat")
+
+
 def test_parts_are_joined_and_others_are_kept_by_their_type() -> None:
     found = chat(
         [

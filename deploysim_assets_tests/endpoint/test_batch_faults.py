@@ -29,7 +29,8 @@ from deploysim_assets.endpoint.client import Outcome
 from deploysim_assets.endpoint.errors import EndpointError
 from deploysim_assets.endpoint.wire import request_key
 from deploysim_assets.project import Batches, Endpoint
-from deploysim_assets.storage.journal import open_journal
+from deploysim_assets.storage.journal import journal_file, open_journal
+from deploysim_assets_tests.end_to_end.test_empty_replies import write_project
 from deploysim_assets_tests.endpoint.test_client import request
 from deploysim_assets_tests.support import serve, wait_for
 
@@ -232,6 +233,32 @@ def test_a_lost_batch_is_an_error_and_can_be_dropped(tmp_path: Path) -> None:
         assert drop_batch(tmp_path / "j.jsonl", "batch_0") == COUNT
         assert submitted(tmp_path / "j.jsonl") == ([], set())
         assert ask(url, tmp_path).failures == {}
+
+
+def test_the_command_line_lists_and_drops_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from click.testing import CliRunner
+
+    from deploysim_assets.cli.commands import main
+
+    write_project(tmp_path, "http://127.0.0.1:9/v1")
+    monkeypatch.setenv("DEPLOYSIM_HOME", str(tmp_path))
+    journal = journal_file(tmp_path, "candidate_completions", "new")
+    journal.parent.mkdir(parents=True)
+    with open_journal(batches_file(journal)) as file:
+        Writer(file).submitted("batch_7", "feed", [request_key(request(0))])
+        Writer(file).intent("beef", [request_key(request(1))])
+    listed = CliRunner().invoke(main, ["batches", "list"]).output.splitlines()
+    assert listed[0] == "batch_7  candidate_completions[new]  1 requests"
+    assert listed[1].startswith("beef  candidate_completions[new]  1 requests; a run ended")
+    for name in ("batch_7", "beef"):
+        done = CliRunner().invoke(main, ["batches", "drop", name])
+        assert done.output == f"{name} is dropped: 1 requests may be asked again\n"
+    again = CliRunner().invoke(main, ["batches", "drop", "batch_7"])
+    assert again.exit_code == 1
+    assert "no open batch of this project" in again.output
+    assert Record.load(journal)[:2] == ({}, {})
 
 
 def test_a_cancelled_batch_is_not_paid_for_again_by_itself(tmp_path: Path) -> None:

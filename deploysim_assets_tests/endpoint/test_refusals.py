@@ -117,6 +117,13 @@ def test_what_a_message_quotes_of_the_request_is_left_out() -> None:
     assert len(masked("word " * 1000, None)) == 300
 
 
+def test_neither_the_key_nor_what_a_terminal_would_obey_is_shown() -> None:
+    raw = json.dumps({"error": {"message": "Wrong key sk-very-secret!\x1b[2J\nBye \u202e now"}})
+    wrong = Refusal(401, raw.encode(), key="sk-very-secret")
+    assert wrong.message == "Wrong key [...]! [2J Bye now"
+    assert "secret" not in f"{wrong} {wrong.stops_everything('m', 'KEY')}"
+
+
 def test_the_setting_to_look_at_is_named() -> None:
     def said(status: int, key: str | None = "MY_KEY", **error: Any) -> str:
         raw = json.dumps({"error": {"message": "No.", **error}}).encode()
