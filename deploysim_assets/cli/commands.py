@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from deploysim_assets.cli.audit import audit
+from deploysim_assets.cli.batches import batches
 from deploysim_assets.cli.behaviors import behaviors
 from deploysim_assets.cli.reporting import accept, report, show_report
 from deploysim_assets.cli.running import clear_errors, tell, with_operations
@@ -297,6 +298,7 @@ def forget(
 
 
 main.add_command(audit)
+main.add_command(batches)
 main.add_command(behaviors)
 main.add_command(trace)
 main.add_command(report)

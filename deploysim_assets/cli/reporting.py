@@ -22,6 +22,7 @@ def report_document(
     from deploysim_assets.assets.grader_quality import current_quality
     from deploysim_assets.assets.home_audit import refuse_broken_seals
     from deploysim_assets.assets.preregistration import Registration
+    from deploysim_assets.assets.rate_estimates import reply_funnel
     from deploysim_assets.forecast.estimate import blocked
     from deploysim_assets.forecast.summary import summarize
     from deploysim_assets.report.document import release_report
@@ -62,6 +63,7 @@ def report_document(
         summarize(scored) if scored else {},
         registrations,
         quality,
+        reply_funnel(lake, model),
     )
     return document | {
         "acceptances": [r.body | {"at": r.at} for r in mine if r.kind == "acceptance"],
@@ -100,7 +102,13 @@ def _other_forecasts(lake: Any, model: str) -> list[dict[str, Any]]:
 
 def show_report(operations: "Operations", model: str, *, unverified: bool = False) -> None:
     """Print the report as a table."""
-    from deploysim_assets.report.document import evidence_lines, registered_again, table, verdict
+    from deploysim_assets.report.document import (
+        evidence_lines,
+        funnel_lines,
+        registered_again,
+        table,
+        verdict,
+    )
     from deploysim_assets.report.tables import console, rich_table
 
     document = report_document(operations, model, unverified=unverified)
@@ -109,7 +117,11 @@ def show_report(operations: "Operations", model: str, *, unverified: bool = Fals
         out.print(f"[bold red]{_BANNER}[/bold red]")
     out.print(rich_table(f"{model}: rates per 100,000 messages", *table(document)))
     out.print(verdict(document["summary"]))
-    for line in (*registered_again(document), *evidence_lines(document)):
+    for line in (
+        *funnel_lines(document),
+        *registered_again(document),
+        *evidence_lines(document),
+    ):
         out.print(line, highlight=False)
 
 

@@ -9,7 +9,8 @@ from typing import Any, Literal
 import orjson
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StrictStr, model_validator
 
-from deploysim_assets.logs.conversation import Message, ToolCall, finish_reason
+from deploysim_assets.logs.conversation import Message, ToolCall
+from deploysim_assets.schema import finish_reason
 
 
 class _Function(BaseModel):

@@ -18,8 +18,20 @@ from deploysim_assets.schema.findings import (
     OPEN_FINDINGS,
 )
 from deploysim_assets.schema.rates import RATE_ESTIMATES, REALIZED_RATES, REGISTRATIONS
-from deploysim_assets.schema.replies import COMPLETIONS, EVIDENCE, TAKEN_ANSWERS, grades
+from deploysim_assets.schema.replies import (
+    COMPLETIONS,
+    EVIDENCE,
+    FINISH_REASONS,
+    GRADE_STATES,
+    REPLY_STATES,
+    TAKEN_ANSWERS,
+    UNANSWERED,
+    finish_reason,
+    grades,
+    reply_state,
+)
 from deploysim_assets.schema.scores import CALIBRATION, DECOMPOSITION, OTHER_FORECASTS, SCORECARD
+from deploysim_assets.schema.thinking import separated, split_thinking
 
 TABLES = {
     "raw_logs": CONVERSATIONS,
@@ -55,7 +67,9 @@ __all__ = [
     "DECOMPOSITION",
     "ELICITATION",
     "EVIDENCE",
+    "FINISH_REASONS",
     "GRADER_QUALITY",
+    "GRADE_STATES",
     "MESSAGE",
     "NOVEL_BEHAVIORS",
     "OPEN_FINDINGS",
@@ -67,10 +81,16 @@ __all__ = [
     "REGISTRATIONS",
     "REJECTS",
     "REPLY",
+    "REPLY_STATES",
     "SCORECARD",
     "TABLES",
     "TAKEN_ANSWERS",
     "TIME",
     "TOOL_CALL",
+    "UNANSWERED",
+    "finish_reason",
     "grades",
+    "reply_state",
+    "separated",
+    "split_thinking",
 ]
