@@ -5,6 +5,7 @@ or zstd undone."""
 # pyright: reportMissingTypeStubs=false, reportAttributeAccessIssue=false, reportUnknownParameterType=false
 
 import contextlib
+import gzip
 import hashlib
 import io
 import lzma
@@ -16,14 +17,21 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from zstandard import ZstdError
+from zstandard import ZstdDecompressor, ZstdError
 
-DAMAGE = (EOFError, OSError, zlib.error, ZstdError, zipfile.BadZipFile, lzma.LZMAError)
-"""What reading a file raises that was cut short or overwritten."""
 BINARY = (b"PAR1", b"PK\x03\x04")
 """How Parquet files and zip archives begin: they have no lines."""
 
 _CHUNK = 1 << 20
+_ZSTD_CHUNK = 16 << 10
+_DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error, ZstdError, lzma.LZMAError, zipfile.BadZipFile)
+
+
+def is_damage(wrong: Exception) -> bool:
+    """Whether a file was cut short or overwritten, and not merely out of reach just now."""
+    return isinstance(wrong, _DAMAGE) or (type(wrong) is OSError and wrong.errno is None)  # bz2's
+
+
 _SIGN_IN = re.compile(r"//[^/@]*@")
 _URL = re.compile(r"^[a-z][a-z0-9+.-]*://")
 
@@ -55,7 +63,11 @@ class LogFile(NamedTuple):
             if compression is None:
                 yield stream
                 return
-            with compr[compression](stream, mode="rb") as inside:
+            with (
+                _Zstd(stream)
+                if compression == "zstd"
+                else compr[compression](stream, mode="rb") as inside
+            ):
                 yield io.BufferedReader(inside, _CHUNK)
 
 
@@ -83,23 +95,54 @@ class _UpTo(io.RawIOBase):
         return self._at
 
 
+class _Zstd(io.RawIOBase):
+    """What a zstandard file holds, over all its frames. zstandard's own reader, which fsspec takes,
+    stops after the first frame and says nothing where a file breaks off."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream, self._frame, self._held = stream, ZstdDecompressor().decompressobj(), b""
+        self._begun = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._held:
+            if self._frame.eof:
+                rest = self._frame.unused_data
+                self._frame, self._begun = ZstdDecompressor().decompressobj(), False
+            else:
+                rest = b""
+            chunk = rest or self._stream.read(_ZSTD_CHUNK)
+            if not chunk:
+                if self._begun:
+                    raise EOFError("the last frame is not whole")
+                return 0
+            self._begun = True
+            self._held = self._frame.decompress(chunk)
+        taken = self._held[: len(buffer)]
+        self._held = self._held[len(taken) :]
+        buffer[: len(taken)] = taken
+        return len(taken)
+
+
 def _local(store: Any) -> bool:
     from fsspec.implementations.local import LocalFileSystem
 
     return isinstance(store, LocalFileSystem)
 
 
-def log_files(home: Path, pattern: str) -> list[LogFile]:
-    """The files that a release's `logs.path` names, in a fixed order; a relative glob starts at
-    the home, a URL is an fsspec one."""
+def log_files(folder: Path, pattern: str, home: Path | None = None) -> list[LogFile]:
+    """The files that a pattern names, in a fixed order; a relative glob starts at `folder`, a URL
+    is an fsspec one. Without another `home` the folder is the home."""
     from fsspec.core import url_to_fs
 
     store, path = cast(
-        "tuple[Any, str]", url_to_fs(pattern if _URL.match(pattern) else str(home / pattern))
+        "tuple[Any, str]", url_to_fs(pattern if _URL.match(pattern) else str(folder / pattern))
     )
     found: dict[str, dict[str, Any]] = store.glob(path, detail=True)
     return [
-        LogFile(store, path, int(facts["size"]), _name(store, path, home))
+        LogFile(store, path, int(facts["size"]), _name(store, path, home or folder))
         for path, facts in sorted(found.items())
         if facts["type"] == "file"
     ]
@@ -164,12 +207,16 @@ def facts(file: LogFile) -> dict[str, Any]:
 
 def _lines(file: LogFile) -> int | None:
     lines, last = 0, b""
-    with contextlib.suppress(*DAMAGE), file.open() as stream:
-        if stream.peek(4)[:4] in BINARY:
-            return None
-        while chunk := stream.read(_CHUNK):
-            lines += chunk.count(b"\n")
-            last = chunk[-1:]
+    try:
+        with file.open() as stream:
+            if stream.peek(4)[:4] in BINARY:
+                return None
+            while chunk := stream.read(_CHUNK):
+                lines += chunk.count(b"\n")
+                last = chunk[-1:]
+    except Exception as wrong:
+        if not is_damage(wrong):
+            raise
     return lines + (last not in (b"", b"\n"))
 
 
