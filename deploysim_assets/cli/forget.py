@@ -18,6 +18,7 @@ from deploysim_assets.grading.labels import drop_labels
 from deploysim_assets.grading.panel import Panel
 from deploysim_assets.logs import reader
 from deploysim_assets.logs.conversation import Conversation
+from deploysim_assets.logs.conversations import items
 from deploysim_assets.logs.files import log_files
 from deploysim_assets.project import Project
 from deploysim_assets.storage import ledger
@@ -221,15 +222,12 @@ def _clean_logs(project: Project, doomed: _Doomed) -> tuple[dict[str, int], list
     for release in project.releases:
         read = reader(release.logs.format)
         for file in log_files(project.home, release.logs.path):
-            with file.open() as stream:
-                mine = {
-                    item.line
-                    for item in read(stream)
-                    if isinstance(item, Conversation)
-                    and (
-                        item.user_id in doomed.users or item.conversation_id in doomed.conversations
-                    )
-                }
+            mine = {
+                item.line
+                for _, item in items([file], read)
+                if isinstance(item, Conversation)
+                and (item.user_id in doomed.users or item.conversation_id in doomed.conversations)
+            }
             path = Path(file.path)
             ours = (
                 release.logs.format == "openai_chat"

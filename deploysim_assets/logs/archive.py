@@ -4,26 +4,36 @@ only and Inspect writes."""
 import io
 import struct
 import zipfile
+import zlib
 from typing import BinaryIO
 
 from zstandard import ZstdDecompressor, ZstdError
+
+BROKEN = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    ValueError,
+    OverflowError,
+    struct.error,
+    NotImplementedError,
+    RuntimeError,
+)
+"""What Python's zipfile raises for archives that are damaged, encrypted or of another method."""
 
 _ZSTD = 93
 _HEADER = struct.Struct("<4s22xHH")
 
 
 def member(archive: zipfile.ZipFile, stream: BinaryIO, name: str, largest: int) -> bytes | None:
-    """What a member holds; None where that is more than `largest` bytes. BadZipFile where it is
-    damaged."""
+    """What a member holds; None where that is more than `largest` bytes. One of BROKEN where it
+    is damaged."""
     info = archive.getinfo(name)
     if info.file_size > largest:
         return None
     if info.compress_type != _ZSTD:
-        try:
-            with archive.open(info) as inside:
-                found = inside.read(largest + 1)
-        except (NotImplementedError, RuntimeError) as wrong:  # another method, or encrypted
-            raise zipfile.BadZipFile("a member that cannot be read") from wrong
+        with archive.open(info) as inside:
+            found = inside.read(largest + 1)
         return None if len(found) > largest else found
     stream.seek(info.header_offset)
     signature, name_length, extra_length = _HEADER.unpack(stream.read(_HEADER.size))

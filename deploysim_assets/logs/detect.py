@@ -89,7 +89,7 @@ _SIGNS = (
     ),
     _Sign("langsmith", "`run_type`", _page(_has("run_type"), "runs", "data")),
     _Sign("mlflow", "a trace's `info` with its id", _page(_mlflow, "traces")),
-    _Sign("langfuse", "observations of a trace", _page(_langfuse, "data")),
+    _Sign("langfuse", "a trace's `observations`, or are some", _page(_langfuse, "data")),
     _Sign(
         "litellm",
         "`call_type` and `messages`",
@@ -124,6 +124,7 @@ def detect(files: Sequence[LogFile]) -> Seen:
     """The format of files, told from the first of them; ProjectError where they are of none that
     is known, or look like two."""
     votes: Counter[str] = Counter()
+    counted: Counter[str] = Counter()
     why: dict[str, str] = {}
     looked = 0
     for file in [f for f in files if f.size][:_FILES]:
@@ -143,11 +144,13 @@ def detect(files: Sequence[LogFile]) -> Seen:
                 for sign, times in found.items():
                     if sign is not None:
                         votes[sign.format] += times
+                        counted[sign.format] += times
                         why[sign.format] = sign.what
                 continue
             if seen:
                 votes[seen.format] += _RECORDS
                 why[seen.format] = seen.why
+                counted[seen.format] = 0
     best = votes.most_common(2)
     if not best or (len(best) == 2 and best[0][1] == best[1][1]):
         said = " or ".join(name for name, _ in best)
@@ -156,8 +159,8 @@ def detect(files: Sequence[LogFile]) -> Seen:
             + (f"looks like {said}" if said else "of no format that is known")
             + "; name its format instead of auto"
         )
-    name, times = best[0]
-    of = f"{times} of the first {looked} records have " if looked else ""
+    name = best[0][0]
+    of = f"{counted[name]} of the first {looked} records have " if counted[name] else ""
     return Seen(name, f"{of}{why[name]}")
 
 
@@ -179,7 +182,7 @@ def _by_columns(stream: Any) -> Seen | None:
 
     try:
         names = set(pq.read_schema(stream).names)
-    except (pa.ArrowException, OSError):
+    except (pa.ArrowException, OSError, ValueError):
         return None
     return next(
         (

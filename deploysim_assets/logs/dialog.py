@@ -44,6 +44,8 @@ _CALLS = frozenset({"tool_use", "server_tool_use", "mcp_tool_use", "tool_call", 
 _RESULTS = frozenset({"tool_result", "mcp_tool_result", "tool_call_response",
                       "server_tool_call_response", "function_call_output",
                       "custom_tool_call_output"})  # fmt: skip
+_SAYS = frozenset({"role", "content", "parts", "tool_calls", "function_call", "refusal", "audio",
+                   "additional_kwargs"})  # fmt: skip
 _HOLDS = ("image_url", "image", "source", "input_audio", "audio", "file", "video", "document",
           "inlineData", "inline_data", "data", "content", "uri", "url", "file_id")  # fmt: skip
 _KIND = re.compile(r"[a-z][a-z0-9_./+-]{0,40}")
@@ -60,9 +62,30 @@ def messages(value: Any, role: str = "", where: str = "messages") -> list[Messag
         raise DialogError(f"{where}: Input should be a list of messages")
     if len(value) == 1 and isinstance(value[0], list):  # LangChain's batch of one
         value = value[0]
-    return [
-        m for number, item in enumerate(value) for m in message(item, role, f"{where}.{number}")
-    ]
+    found: list[Message] = []
+    alone = False
+    for number, item in enumerate(value):
+        before, alone = alone, _is_item(item)
+        for m in message(item, role, f"{where}.{number}"):
+            if (before or alone) and found and found[-1].role == m.role == "assistant":
+                _join(found[-1], m)
+            else:
+                found.append(m)
+    return found
+
+
+def _is_item(value: Any) -> bool:
+    """Whether this is an output item of OpenAI's Responses, which tell one reply as several: a
+    thought, its calls, its text."""
+    kind = value.get("type") if isinstance(value, dict) and "role" not in value else None
+    return isinstance(kind, str) and kind in _CALLS | _THOUGHTS
+
+
+def _join(reply: Message, more: Message) -> None:
+    reply.content = _joined([t for t in (reply.content, more.content) if t is not None])
+    reply.reasoning = _joined([t for t in (reply.reasoning, more.reasoning) if t is not None])
+    reply.tool_calls = [*(reply.tool_calls or []), *(more.tool_calls or [])] or None
+    reply.finish_reason = more.finish_reason or reply.finish_reason
 
 
 def message(value: Any, role: str = "", where: str = "message") -> list[Message]:
@@ -73,11 +96,12 @@ def message(value: Any, role: str = "", where: str = "message") -> list[Message]
     if not isinstance(value, dict):
         raise DialogError(f"{where}: Input should be an object")
     value = _plain(value)
-    kind = value.get("type")
-    if isinstance(kind, str) and "role" not in value and kind in _CALLS | _RESULTS | _THOUGHTS:
+    if _is_item(value) or ("role" not in value and str(value.get("type")) in _RESULTS):
         draft = _Draft("assistant", where)
         draft.take(value, where)
         return draft.messages()
+    if not _SAYS & value.keys():
+        raise DialogError(f"{where}: Input should be a message with a role and a content")
     return _Draft(_role(value, role, where), where).of(value)
 
 

@@ -68,7 +68,7 @@ class LogFile(NamedTuple):
                 if compression == "zstd"
                 else compr[compression](stream, mode="rb") as inside
             ):
-                yield io.BufferedReader(inside, _CHUNK)
+                yield io.BufferedReader(_Kept(inside), _CHUNK)
 
 
 class _UpTo(io.RawIOBase):
@@ -93,6 +93,32 @@ class _UpTo(io.RawIOBase):
         start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
         self._at = self._stream.seek(start + offset)
         return self._at
+
+
+class _Kept(io.RawIOBase):
+    """A decompressed stream that hands on all that came before a defect, and only then raises it:
+    a reader that asks for much at once would lose it."""
+
+    def __init__(self, inside: Any) -> None:
+        self._read = getattr(inside, "read1", inside.read)
+        self._defect: Exception | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if self._defect:
+            raise self._defect
+        taken = 0
+        try:
+            while taken < len(buffer) and (found := self._read(len(buffer) - taken)):
+                buffer[taken : taken + len(found)] = found
+                taken += len(found)
+        except Exception as wrong:
+            if not taken:
+                raise
+            self._defect = wrong
+        return taken
 
 
 class _Zstd(io.RawIOBase):

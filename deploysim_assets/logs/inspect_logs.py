@@ -5,12 +5,11 @@ conversation; its record number is its place in the log."""
 
 import io
 import re
-import struct
 import zipfile
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from deploysim_assets.logs.archive import member
+from deploysim_assets.logs.archive import BROKEN, member
 from deploysim_assets.logs.conversation import Conversation, Reject, finish_reason
 from deploysim_assets.logs.dialog import attached, messages
 from deploysim_assets.logs.exchange import answered
@@ -124,7 +123,7 @@ def read(stream: BinaryIO) -> Iterator[Conversation | Reject]:
 def _archive(stream: io.BufferedReader) -> Iterator[Conversation | Reject]:
     try:
         archive = zipfile.ZipFile(stream)
-    except (zipfile.BadZipFile, struct.error, ValueError, OSError) as wrong:
+    except BROKEN as wrong:
         raise UnreadableError("not a whole archive; is the evaluation still running?") from wrong
     names = archive.namelist()
     about: Any = None
@@ -157,8 +156,6 @@ def _chunks(archive: zipfile.ZipFile, stream: BinaryIO, prefix: str) -> dict[str
 def _json(archive: zipfile.ZipFile, stream: BinaryIO, name: str) -> Any:
     try:
         raw = member(archive, stream, name, LARGEST)
-    except (zipfile.BadZipFile, EOFError, OSError, ValueError, struct.error) as wrong:
-        if isinstance(wrong, OSError) and wrong.errno:
-            raise
+    except BROKEN:
         return DAMAGED
     return TOO_LONG if raw is None else loaded(raw) if raw else INVALID

@@ -31,7 +31,7 @@ _WITHOUT = "the trace's last model call carries no messages; record content in a
 def _is_call(span: Span) -> bool:
     a = span.attributes
     return (
-        a.get("gen_ai.operation.name") in _CALLS
+        text(a, "gen_ai.operation.name") in _CALLS
         or "gen_ai.request.model" in a
         or any(name in a for name in _NEW)
         or any(e["name"].startswith("gen_ai.") for e in span.events)

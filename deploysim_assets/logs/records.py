@@ -24,6 +24,7 @@ _PEEK = 64 * 1024
 _CHUNK = 1 << 20
 _BLANK = b" \t\r\n\x00"  # a log that was cut while it was written to starts with NULs
 _BOM = b"\xef\xbb\xbf"
+_BETWEEN = _BLANK + _BOM + b","
 
 
 class UnreadableError(Exception):
@@ -89,14 +90,17 @@ def json_records(stream: BinaryIO) -> Iterator[tuple[int, Any]]:
 
 
 def loaded(raw: bytes) -> Any:
-    """JSON as what it says, or a Problem. Python's own NaN and Infinity are let through."""
+    """JSON as what it says, or a Problem. Python's own NaN and Infinity are let through, as
+    null."""
     try:
         return orjson.loads(raw)
     except ValueError:
         if b"NaN" not in raw and b"Infinity" not in raw:
             return INVALID
     try:
-        return json.loads(raw)
+        value = json.loads(raw, parse_constant=lambda _: None)
+        json.dumps(value, ensure_ascii=False).encode()  # Python lets lone surrogates through
+        return value
     except (ValueError, RecursionError):
         return INVALID
 
@@ -129,7 +133,7 @@ def _documents(stream: io.BufferedReader, *, array: bool) -> Iterator[tuple[int,
     split = _Splitter(array=array)
     while True:
         try:
-            chunk = stream.read(_CHUNK)
+            chunk = stream.read1(_CHUNK)
         except Exception as wrong:
             if not is_damage(wrong):
                 raise
@@ -143,16 +147,20 @@ def _documents(stream: io.BufferedReader, *, array: bool) -> Iterator[tuple[int,
 
 
 class _Splitter:
-    """Finds where objects end without reading what they say."""
+    """Finds where objects end without reading what they say.
+
+    Behind a broken one the next is known by where its line begins it: no deeper than the first.
+    """
 
     def __init__(self, *, array: bool) -> None:
-        self._array, self._begun = array, not array
+        self._begun = not array
         self.closed = False
         self.line, self._started = 1, 1
+        self._column, self._first = 0, -1
         self._stack = bytearray()
         self._held = bytearray()
         self._at = 0
-        self._text = self._broken = self._long = False
+        self._text = self._broken = self._long = self._stray = self._lost = False
 
     @property
     def open(self) -> bool:
@@ -162,36 +170,60 @@ class _Splitter:
         self._held += chunk
         while True:
             found = (_INSIDE if self._text else _OUTSIDE).match(self._held, self._at)
-            self._at = found.end() if found else self._at
+            assert found is not None, "both take nothing as well"
+            if not self._stack and not self._lost and found.group().strip(_BETWEEN):
+                self._stray = True
+            self._column += found.end() - self._at
+            self._at = found.end()
             rest = bytes(self._held[self._at : self._at + 2])
             if not rest or rest == b"\\":
                 break
             self._at += 1
-            if ended := self._mark(rest[0]):
-                yield self._started, ended
-                self._broken = self._long = False
+            if self._stray and rest[0] in b"{[]\n" and not self._text:
+                self._stray = False
+                yield self.line, INVALID
+            if self._astray(rest[0]):
+                yield self._ended(TOO_LONG if self._long else INVALID)
+            ended = self._mark(rest[0])
+            self._column = 0 if rest[0] == 0x0A else self._column + 1
+            if ended:
+                yield self._ended(ended)
                 self._drop()
         if not self._stack or self._at > LARGEST:
             self._long = bool(self._stack)
             self._drop()
 
+    def _ended(self, what: bytes | Problem) -> tuple[int, bytes | Problem]:
+        self._lost = bool(self._stack) and isinstance(what, Problem)
+        self._stack.clear()
+        self._broken = self._long = False
+        return self._started, what
+
     def _drop(self) -> None:
         del self._held[: self._at]
         self._at = 0
+
+    def _astray(self, mark: int) -> bool:
+        """Whether a bracket opens where no JSON has one, in an object and not as a value: then the
+        object before it never ended, and this is the next."""
+        if mark != 0x7B or self._stack[-1:] != bytearray(b"{") or self._column > self._first:
+            return False
+        before = bytes(self._held[max(0, self._at - 65) : self._at - 1]).rstrip()
+        return bool(before) and before[-1:] != b":"
 
     def _mark(self, mark: int) -> bytes | Problem | None:
         """Pass a mark; what has ended with it, if anything."""
         if mark == 0x0A:
             self.line += 1
-            self._broken |= self._text  # no line feed stands inside a JSON text
+            self._broken |= self._text and bool(self._stack)  # no JSON text holds a line feed
             self._text = False
-            if self._broken and self._stack:
-                self._stack.clear()
+            if self._broken:
                 return INVALID
         elif mark == 0x22:
-            self._text = not self._text and bool(self._stack)
+            self._text = not self._text
+            self._stray |= not self._stack and not self._lost
         elif mark == 0x5C:  # before a line feed: any other is passed over with what it escapes
-            self._broken = True
+            self._broken = bool(self._stack)
         elif mark in b"{[":
             self._open(mark)
         elif self._stack:
@@ -208,6 +240,10 @@ class _Splitter:
             if not self._begun and mark == 0x5B:
                 self._begun = True
                 return
+            if self._lost and self._column > self._first:
+                return
+            self._first = self._column if self._first < 0 else self._first
+            self._lost = False
             del self._held[: self._at - 1]
             self._started, self._at = self.line, 1
         self._stack.append(mark)
@@ -232,8 +268,8 @@ def parquet_rows(stream: BinaryIO, needed: str) -> Iterator[tuple[int, Any]]:
         return
     try:
         file = pq.ParquetFile(stream)
-    except (pa.ArrowException, OSError) as wrong:
-        raise UnreadableError("not a Parquet file") from wrong
+    except (pa.ArrowException, OSError, ValueError) as wrong:
+        raise UnreadableError("not a whole Parquet file") from wrong
     if needed not in file.schema_arrow.names:
         raise UnreadableError(f"no column {needed!r}")
     number = 0
