@@ -229,7 +229,7 @@ def test_a_bad_record_of_an_array_costs_a_record() -> None:
             whole = [f for f in found if isinstance(f, Conversation)]
             if "\n" in between or bad in ("nonsense", '{"a": tru}', "{]}", "[1, 2]", '"{"'):
                 assert len(whole) == 3, (bad, between, found)
-            assert len(found) >= 3
+            assert len(found) >= 2
 
 
 @given(st.lists(st.recursive(
