@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from deploysim_assets.automation import CHEAP, ONCE
 from deploysim_assets.checks.specs import partitioned_check
-from deploysim_assets.io_manager import table_metadata
+from deploysim_assets.io_manager import making, table_result
 from deploysim_assets.project import Project
 from deploysim_assets.releases import CANDIDATES, FROM_PREDECESSOR, MODELS
 from deploysim_assets.storage.tables import Lake
@@ -108,6 +108,13 @@ def asset_tables(name: str) -> list[str]:
     return sorted(found)
 
 
+def views_of(name: str) -> list[str]:
+    """A model and the views that it reads, which all shape its table."""
+    inner = [t for t in models()[name].tables if t in models()]
+    views = [t for t in inner if models()[t].materialized == "view"]
+    return sorted({name, *(v for view in views for v in views_of(view))})
+
+
 def run_model(name: str, tables: Mapping[str, str]) -> pl.DataFrame:
     """Run a model on DuckDB in memory; `tables` gives the Parquet glob of each asset that it
     reads."""
@@ -187,24 +194,23 @@ def _asset(model: Model) -> dg.AssetsDefinition:
         project: dg.ResourceParam[Project],
     ) -> dg.MaterializeResult:  # pyright: ignore[reportMissingTypeArgument]
         key = context.partition_key
+        settings = {
+            "sql": {t: models()[t].sql for t in views_of(model.name)},
+            "column_lineage": {c.name: c.upstream for c in model.columns if c.upstream},
+        }
+        lake = making(context, lake, settings)
         sources = {
             t: project.predecessor(key) if candidates and _is_models_side(t) else key for t in reads
         }
         frame = run_model(model.name, {t: lake.glob(t, source) for t, source in sources.items()})
         broken = failing_rows(model, frame)
-        lake.write(model.name, key, frame, context.run.run_id)
-        # without a value: next to check results Dagster compares it with `!=`, which a frame
-        # refuses
-        return dg.MaterializeResult(
-            metadata={
-                **table_metadata(lake, model.name, key),
-                "dagster/column_lineage": dg.TableColumnLineage(lineage),
-            },
-            check_results=[
-                dg.AssetCheckResult(check_name=t, passed=n == 0, metadata={"failing_rows": n})
-                for t, n in broken.items()
-            ],
-        )
+        lake.write(model.name, key, frame)
+        results = [
+            dg.AssetCheckResult(check_name=t, passed=n == 0, metadata={"failing_rows": n})
+            for t, n in broken.items()
+        ]
+        facts = {"dagster/column_lineage": dg.TableColumnLineage(lineage)}
+        return table_result(lake, model.name, key, facts, results)
 
     return run
 

@@ -17,10 +17,10 @@ from deploysim_assets.grading.panel import Panel
 from deploysim_assets.grading.table import grade_table
 from deploysim_assets.io_manager import table_result
 from deploysim_assets.project import Candidate, EarlyStopping, Project
-from deploysim_assets.schema import COMPLETIONS
+from deploysim_assets.schema import COMPLETIONS, TAKEN_ANSWERS
 from deploysim_assets.schema import grades as grades_schema
 from deploysim_assets.storage.journal import journal_file, open_journal
-from deploysim_assets.storage.tables import Lake
+from deploysim_assets.storage.tables import ANSWERS, Lake
 
 _CONTEXT = ["prefix_id", "stratum", "weight", "user_key", "surface", "language", "messages"]
 
@@ -76,9 +76,9 @@ class EndpointRun:
                 self.context.log.info(str(pending))
                 return
             statuses: Counter[str] = Counter()
-            with self.lake.new_version(
-                self.asset, self.key, COMPLETIONS, self.context.run.run_id
-            ) as version:
+            journal.taken()
+            with self.lake.new_version(self.asset, self.key, COMPLETIONS) as version:
+                version.side_table(ANSWERS, TAKEN_ANSWERS)
                 for prefix in prefixes():
                     row = completion_row(
                         prefix["prefix_id"],
@@ -89,6 +89,8 @@ class EndpointRun:
                     )
                     statuses[row["status"]] += 1
                     version.add(row)
+                    for taken in journal.taken():
+                        version.add({"prefix_id": row["prefix_id"], **taken}, ANSWERS)
                 version.stats |= facts | {
                     "prefixes": statuses.total(),
                     **{
@@ -114,9 +116,8 @@ class EndpointRun:
         gradings: dict[str, Any] = {}
         schema = grades_schema(sorted({name for panel in panels for name in panel.names}))
         try:
-            with self.lake.new_version(
-                self.asset, self.key, schema, self.context.run.run_id
-            ) as version:
+            with self.lake.new_version(self.asset, self.key, schema) as version:
+                version.side_table(ANSWERS, TAKEN_ANSWERS)
                 for panel in panels:
                     counts = grade_table(
                         panel,

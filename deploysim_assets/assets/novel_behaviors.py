@@ -12,6 +12,7 @@ import polars as pl
 from deploysim_assets.assets.preregistration import Registration
 from deploysim_assets.automation import ONCE
 from deploysim_assets.grading.features import features, rule_of
+from deploysim_assets.io_manager import finding, making, written
 from deploysim_assets.project import Project
 from deploysim_assets.releases import CANDIDATES, FROM_PREDECESSOR
 from deploysim_assets.schema import NOVEL_BEHAVIORS
@@ -111,18 +112,18 @@ def novel_rows(
         candidate_only.pop(feature, None)
         live_only.pop(feature, None)
     rows: list[dict[str, Any]] = []
-    for number, finding in enumerate(findings(candidate_only, live_only, rate), 1):
+    for number, found in enumerate(findings(candidate_only, live_only, rate), 1):
         shown, examples = (
-            list(finding.features[:_FEATURES]),
-            list(finding.candidate_only[:_EXAMPLES]),
+            list(found.features[:_FEATURES]),
+            list(found.candidate_only[:_EXAMPLES]),
         )
         row = {
             "model_version": registered.model_version,
             "finding": number,
-            **as_row(finding, compared),
+            **as_row(found, compared),
         }
         rows.append(
-            row | {"features": shown, "examples": examples, "proposal": proposal(finding.features)}
+            row | {"features": shown, "examples": examples, "proposal": proposal(found.features)}
         )
     return rows, compared
 
@@ -146,7 +147,7 @@ def novel_behaviors(
     context: dg.AssetExecutionContext,
     lake: dg.ResourceParam[Lake],
     project: dg.ResourceParam[Project],
-) -> dg.MaterializeResult[pl.DataFrame]:
+) -> dg.MaterializeResult[None]:
     """Paired differences over interpretable features, by exact tests under false-discovery control;
     a person adopts what is a behavior.
 
@@ -156,6 +157,7 @@ def novel_behaviors(
     """
     from deploysim_assets.forecast.novelty import detection_threshold
 
+    lake = making(context, lake, project.part("novelty_rate"))
     registered = Registration.load(lake, context.partition_key)
     rows, compared = novel_rows(lake, registered, project.novelty_rate)
     metadata: dict[str, Any] = {
@@ -165,4 +167,5 @@ def novel_behaviors(
     }
     if compared:
         metadata["misses_above_per_100k"] = detection_threshold(compared) * 1e5
-    return dg.MaterializeResult(value=pl.DataFrame(rows, schema=NOVEL_BEHAVIORS), metadata=metadata)
+    frame = pl.DataFrame(rows, schema=NOVEL_BEHAVIORS)
+    return written(context, lake, frame, metadata, finding(context, lake))

@@ -3,17 +3,21 @@ candidate rests."""
 
 import json
 from datetime import datetime
+from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import dagster as dg
 import polars as pl
 
+from deploysim_assets.assets.registry_lines import adopt_line, registry_line
 from deploysim_assets.automation import ONCE
 from deploysim_assets.grading.panel import Panel
+from deploysim_assets.io_manager import making, written
 from deploysim_assets.project import Candidate, EarlyStopping, Project, ProjectError
 from deploysim_assets.releases import CANDIDATES, FROM_PREDECESSOR
 from deploysim_assets.schema import REGISTRATIONS
 from deploysim_assets.storage import ledger
+from deploysim_assets.storage.statements import canonical
 from deploysim_assets.storage.tables import Lake
 
 ESTIMATOR = {
@@ -45,10 +49,19 @@ class Registration(NamedTuple):
         """The current registration; ProjectError where the candidate was never registered."""
         row = lake.scan("preregistration", candidate).collect().row(0, named=True)
         body = json.loads(row["body"])
+        return cls._of(body, row["record_hash"], row["registered_at"])
+
+    @classmethod
+    def of(cls, record: ledger.Record) -> Self:
+        """The registration that a record of the ledger holds."""
+        return cls._of(record.body, record.hash, record.at)
+
+    @classmethod
+    def _of(cls, body: dict[str, Any], record_hash: str, registered_at: datetime) -> Self:
         return cls(
-            candidate,
-            row["predecessor"],
-            row["prefixes_version"],
+            body["model_version"],
+            body["predecessor"],
+            body["prefixes"]["version"],
             Panel.from_record(body["panel"]),
             Candidate.model_validate(body["candidate"]),
             body["sampling"]["seed"],
@@ -56,8 +69,8 @@ class Registration(NamedTuple):
             EarlyStopping.model_validate(body["early_stopping"])
             if body["early_stopping"]
             else None,
-            row["record_hash"],
-            row["registered_at"],
+            record_hash,
+            registered_at,
         )
 
 
@@ -122,6 +135,8 @@ def registration_body(
     """
     predecessor = project.predecessor(candidate)
     version = lake.current("deidentified_prefixes", predecessor)
+    manifest = lake.manifest("deidentified_prefixes", predecessor, version)
+    content = manifest.predicate["content"] if manifest else None
     panel = Panel.of(project)
     body: dict[str, Any] = {
         "model_version": candidate,
@@ -131,7 +146,7 @@ def registration_body(
             "partition": predecessor,
             "version": version,
             "count": lake.stats("deidentified_prefixes", predecessor, version)["released"],
-            "sha256": lake.digest("deidentified_prefixes", predecessor, version or ""),
+            "content": content,
         },
         "panel": panel.record(),
         "grader_ids": panel.grader_ids(),
@@ -181,11 +196,21 @@ def preregistration(
     config: RegistrationConfig,
     lake: dg.ResourceParam[Lake],
     project: dg.ResourceParam[Project],
-) -> dg.MaterializeResult[pl.DataFrame]:
+) -> dg.MaterializeResult[None]:
     """Write behaviors, rubrics, grader identities, sampling design, prefix set, thresholds and
     estimator to the ledger."""
-    body = registration_body(project, lake, context.partition_key, config.reason)
-    record = ledger.append(project.home, "registration", context.partition_key, body)
+    candidate = context.partition_key
+    settings = project.part("sampling", "eligibility", "deidentification", "judge", "behaviors")
+    lake = making(context, lake, settings | {"release": registry_line(project, candidate)})
+    for model in (project.predecessor(candidate), candidate):
+        adopt_line(project, lake, model)
+    body = registration_body(project, lake, candidate, config.reason)
+    prefixes = lake.manifest(
+        "deidentified_prefixes", body["predecessor"], body["prefixes"]["version"]
+    )
+    assert prefixes is not None, "registration_body read it"
+    seals = {Path(prefixes.path).parent.relative_to(lake.home).as_posix(): prefixes.digest}
+    record = ledger.append(lake.home, "registration", candidate, body, seals)
     row = {
         "model_version": body["model_version"],
         "predecessor": body["predecessor"],
@@ -194,7 +219,7 @@ def preregistration(
         "prefixes": body["prefixes"]["count"],
         "record_hash": record.hash,
         "registered_at": record.at,
-        "body": ledger.canonical(body).decode(),
+        "body": canonical(body).decode(),
     }
     metadata = {
         "registration": body["version"],
@@ -204,4 +229,4 @@ def preregistration(
         "ledger_record": record.seq,
         "record_hash": record.hash,
     }
-    return dg.MaterializeResult(value=pl.DataFrame([row], schema=REGISTRATIONS), metadata=metadata)
+    return written(context, lake, pl.DataFrame([row], schema=REGISTRATIONS), metadata)

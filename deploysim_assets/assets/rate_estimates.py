@@ -1,5 +1,6 @@
 """rate_estimates: the forecast of a release, sealed in the ledger when it is made."""
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -9,12 +10,13 @@ from deploysim_assets.assets.grader_quality import current_quality
 from deploysim_assets.assets.preregistration import Registration
 from deploysim_assets.assets.sufficient_statistics import counts_by_behavior, pairs_by_behavior
 from deploysim_assets.automation import ONCE
+from deploysim_assets.io_manager import making, written
 from deploysim_assets.project import Project
 from deploysim_assets.releases import CANDIDATES, FROM_PREDECESSOR, PROJECT
 from deploysim_assets.report.plots import forecast_plot, inline_image
 from deploysim_assets.schema import RATE_ESTIMATES
 from deploysim_assets.storage import ledger
-from deploysim_assets.storage.tables import Lake
+from deploysim_assets.storage.tables import Lake, Made
 
 if TYPE_CHECKING:
     from deploysim_assets.forecast.paired import Pairs
@@ -199,7 +201,7 @@ def rate_estimates(
     context: dg.AssetExecutionContext,
     lake: dg.ResourceParam[Lake],
     project: dg.ResourceParam[Project],
-) -> dg.MaterializeResult[pl.DataFrame]:
+) -> dg.MaterializeResult[None]:
     """The forecast per behavior and its seal.
 
     `rate`, `low`, `high` are the simulated rate with its sampling interval; `forecast_median` and
@@ -208,28 +210,31 @@ def rate_estimates(
     are the second forecasts, which know the predecessor's rate; gates and direction never use them.
     """
     candidate = context.partition_key
+    lake = making(context, lake, project.part("min_precision"))
     registered = Registration.load(lake, candidate)
     history = scored_history(project, lake, candidate)
     rows = estimates(lake, registered, history, project.min_precision)
+    sealed_at = datetime.now(UTC)
     body = {
         "registration": registered.record_hash,
         "history": history,
         "rows": rows,
         "funnel": lake.stats("grades", candidate),
     }
-    seal = ledger.append(project.home, "forecast", candidate, body)
-    frame = pl.DataFrame([row | {"sealed_at": seal.at} for row in rows], schema=RATE_ESTIMATES)
-    return dg.MaterializeResult(
-        value=frame,
-        metadata={
-            "sealed_at": seal.at.isoformat(),
-            "seal": seal.hash,
-            "history_pairs": len(history),
-            "history_reports": sorted({entry["report"] for entry in history}),
-            "regressions": [row["behavior"] for row in rows if row.get("regression")],
-            "gates_failed": [row["behavior"] for row in rows if row["gate"] in ("fail", "blocked")],
-            "forecast": dg.MetadataValue.md(
-                inline_image(forecast_plot(rows, f"Forecast for {candidate}"))
-            ),
-        },
-    )
+    frame = pl.DataFrame([row | {"sealed_at": sealed_at} for row in rows], schema=RATE_ESTIMATES)
+    facts = {
+        "sealed_at": sealed_at.isoformat(),
+        "history_pairs": len(history),
+        "history_reports": sorted({entry["report"] for entry in history}),
+        "regressions": [row["behavior"] for row in rows if row.get("regression")],
+        "gates_failed": [row["behavior"] for row in rows if row["gate"] in ("fail", "blocked")],
+        "forecast": dg.MetadataValue.md(
+            inline_image(forecast_plot(rows, f"Forecast for {candidate}"))
+        ),
+    }
+
+    def seal(made: Made) -> None:
+        record = ledger.append(lake.home, "forecast", candidate, body, made.seals, sealed_at)
+        facts["seal"] = record.hash
+
+    return written(context, lake, frame, facts, seal)

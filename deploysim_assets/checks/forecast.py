@@ -2,16 +2,13 @@
 before production spoke."""
 
 from collections.abc import Iterator
-from datetime import datetime
 
 import dagster as dg
 
-from deploysim_assets.assets.calibration_report import seal_of
+from deploysim_assets.assets.calibration_report import first_message_at, scored_forecast
 from deploysim_assets.assets.preregistration import Registration
 from deploysim_assets.checks.specs import partitioned_check
-from deploysim_assets.project import Project
 from deploysim_assets.releases import CANDIDATES
-from deploysim_assets.storage import ledger
 from deploysim_assets.storage.tables import Lake
 
 _STATES = ("graded", "refused", "filtered", "failed")
@@ -48,26 +45,21 @@ def grades_funnel(
     ],
 )
 def forecast_before_production(
-    context: dg.AssetCheckExecutionContext,
-    lake: dg.ResourceParam[Lake],
-    project: dg.ResourceParam[Project],
+    context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]
 ) -> Iterator[dg.AssetCheckResult]:
     """The seal of the forecast is older than the first production message. A forecast of the
     past is scored, but shows amber."""
     candidate = context.partition_key
-    seal: ledger.Record = seal_of(project, lake, candidate)
-    known = lake.stats("raw_logs", candidate)["first_message_at"]
-    first = datetime.fromisoformat(known) if known else None
+    record, prospective = scored_forecast(lake, candidate)
+    first = first_message_at(lake, candidate)
     metadata: dict[str, str | float] = {
-        "sealed_at": seal.at.isoformat(),
-        "first_message_at": known or "the logs carry no times",
+        "sealed_at": record.at.isoformat(),
+        "first_message_at": first.isoformat() if first else "the logs carry no times",
     }
     if first:
-        metadata["hours_ahead"] = (first - seal.at).total_seconds() / 3600
+        metadata["hours_ahead"] = (first - record.at).total_seconds() / 3600
     yield dg.AssetCheckResult(
-        passed=first is not None and seal.at < first,
-        severity=dg.AssetCheckSeverity.WARN,
-        metadata=metadata,
+        passed=prospective, severity=dg.AssetCheckSeverity.WARN, metadata=metadata
     )
 
 

@@ -7,7 +7,6 @@ import click
 
 from deploysim_assets.cli.audit_graders import graders
 from deploysim_assets.cli.running import clear_errors, with_operations
-from deploysim_assets.project import ProjectError
 
 if TYPE_CHECKING:
     from deploysim_assets.cli.operations import Operations
@@ -25,28 +24,43 @@ audit.add_command(graders)
 @click.option(
     "--public-key",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="Ed25519 key (PEM) that every record must be signed for.",
+    help="Ed25519 key (PEM) of who signed first; who they handed over to is in the ledger.",
 )
+@click.option("--json", "as_json", is_flag=True, help="Everything that was found, as JSON.")
 @with_operations
-def audit_ledger(operations: "Operations", public_key: Path | None) -> None:
-    """Verify the chain, every seal against the data it names, and the order of events; say the
-    first thing that does not hold.
+def audit_ledger(operations: "Operations", public_key: Path | None, as_json: bool) -> None:
+    """Walk from every record down to the log files, and name each thing that does not hold.
 
-    Ends with exit code 1 where something does not.
+    Ends with exit code 1 where something does not. Keep the head that it prints elsewhere: a home
+    that was set back as a whole is noticed only by who kept it.
     """
-    from deploysim_assets.cli.audit_ledger import LedgerAudit
+    from rich.console import Console
 
-    found = LedgerAudit(operations.project, operations.lake, public_key)
-    fault = next(found.faults(), None)
-    for note in found.notes():
-        click.echo(f"note: {note}")
-    if fault:
-        raise ProjectError(fault)
-    click.echo(
-        f"{len(found.records)} records hold: the chain, "
-        f"{'the signatures, ' if public_key else ''}every seal and its data, and the order of "
-        "events."
-    )
+    from deploysim_assets.cli.audit_ledger import audit_home
+
+    with Console(stderr=True).status("reading records, manifests, tables, journals and logs"):
+        found = audit_home(operations.project, operations.lake, public_key)
+    if as_json:
+        import orjson
+
+        click.echo(orjson.dumps(found.document(), option=orjson.OPT_INDENT_2).decode())
+    else:
+        for note in found.notes:
+            click.echo(f"note: {note}")
+        for fault in found.faults:
+            click.echo(f"fault: {fault}", err=True)
+        seen = f"{found.files:,} files ({found.bytes / 1e6:,.1f} MB)"
+        if found.holds:
+            signed = "the signatures, " if public_key else ""
+            click.echo(
+                f"{found.records} records hold: the chain, {signed}every seal down to the log "
+                f"files, {seen}, and the order of events."
+            )
+        click.echo(f"head: {found.records} {found.head}")
+    if not found.holds:
+        if not as_json:
+            click.echo(f"{len(found.faults)} things do not hold.", err=True)
+        raise click.exceptions.Exit(1)
 
 
 @audit.command("deid")

@@ -298,34 +298,37 @@ def forget(
     The ledger records keyed hashes and counts; later imports of the same rows drop them again.
     """
     from deploysim_assets.cli.forget import forget as take_out
-    from deploysim_assets.cli.forget import still_there
+    from deploysim_assets.storage.withdrawals import load_plan
 
     doomed = {"user": set(users), "conversation": set(conversations)}
-    for number, line in enumerate(
-        listed.read_text(encoding="utf-8").splitlines() if listed else (), 1
-    ):
+    lines = listed.read_text(encoding="utf-8").splitlines() if listed else ()
+    for number, line in enumerate(lines, 1):
         kind, _, name = line.strip().partition(" ")
         if line.strip() and (kind not in doomed or not name):
             raise ProjectError(f"{listed}, line {number}: neither `user ID` nor `conversation ID`")
         if name:
             doomed[kind].add(name.strip())
-    if not any(doomed.values()):
+    if not any(doomed.values()) and load_plan(operations.project.home) is None:
         raise ProjectError("nobody to forget; name one with --user-id, --conversation-id or --file")
-    done = take_out(
+    done, search = take_out(
         operations.project,
         operations.lake,
         operations.instance,
         doomed["user"],
         doomed["conversation"],
     )
-    for name, count in {**done.rows, **done.answers, **done.lines}.items():
+    for name, count in {**done.rows, **done.answers, **done.labels, **done.lines}.items():
         click.echo(f"{count:8,} from {name}")
     for path in done.remaining_files:
         click.echo(f"   still in {path}: not a file that deploysim writes; take them out there")
-    left = still_there(operations.project, operations.lake, doomed["user"], doomed["conversation"])
-    if left:
-        raise ProjectError(f"something is left: {left}")
-    click.echo("Nothing of them is left in the project.")
+    click.echo(
+        f"Searched {search.tables:,} tables by their columns, {search.files:,} files for the ids, "
+        f"and the journals for {search.phrases:,} of their own phrases."
+    )
+    if search.found:
+        raise ProjectError(f"something is left: {search.found}")
+    if not done.remaining_files:
+        click.echo("Nothing of them is left in the project.")
 
 
 main.add_command(audit)

@@ -17,7 +17,8 @@ from deploysim_assets.grading.panel import Panel
 from deploysim_assets.grading.screening import Screening
 from deploysim_assets.grading.stopping import Decide, Look, Stopping
 from deploysim_assets.project import EarlyStopping, Project
-from deploysim_assets.storage.journal import open_journal
+from deploysim_assets.storage.journal import Journal, open_journal
+from deploysim_assets.storage.tables import ANSWERS
 
 
 class TableWriter(Protocol):
@@ -28,6 +29,13 @@ class TableWriter(Protocol):
 
 def _stretch(stream: Stopping, look: Look, items: Callable[[], Iterator[Item]]) -> Iterator[Item]:
     return stream.between(look, items())
+
+
+def _write(graded: dict[str, Any], journal: Journal, out: TableWriter) -> None:
+    """The row, and beside it the answers that it was made from."""
+    out.add(graded)
+    for taken in journal.taken():
+        out.add({"prefix_id": graded["prefix_id"], **taken}, ANSWERS)
 
 
 def grade_table(
@@ -84,6 +92,7 @@ def grade_table(
             else:
                 asked = judge(items)
         statuses: Counter[str] = Counter()
+        journal.taken()
         for item in items():
             if stream is not None:
                 graded = stream.released(item, row(item, stream.look_of(item).skip))
@@ -94,7 +103,7 @@ def grade_table(
                     else row(item)
                 )
             statuses[graded["status"]] += 1
-            out.add(graded)
+            _write(graded, journal, out)
     counts: dict[str, Any] = {
         "prefixes": statuses.total(),
         **{status: statuses[status] for status in ("graded", "refused", "filtered", "failed")},

@@ -1,7 +1,7 @@
 """Everything deploysim.yaml says, as one frozen model."""
 
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from pydantic import Field, model_validator
 
@@ -138,6 +138,10 @@ class Project(Frozen):
             f"{self.home / CONFIG_FILE}: releases: no model version {model_version!r}; there "
             f"are: {known}"
         )
+
+    def part(self, *names: str) -> dict[str, Any]:
+        """Some settings as content, for the manifest of a table that goes by them."""
+        return self.model_dump(mode="json", by_alias=True, include=set(names))
 
     def predecessor(self, candidate: str) -> str:
         """The deployed model whose traffic the candidate replays; ProjectError for a release

@@ -18,8 +18,8 @@ from deploysim_assets.schema.findings import (
     OPEN_FINDINGS,
 )
 from deploysim_assets.schema.rates import RATE_ESTIMATES, REALIZED_RATES, REGISTRATIONS
-from deploysim_assets.schema.replies import COMPLETIONS, EVIDENCE, grades
-from deploysim_assets.schema.scores import CALIBRATION, DECOMPOSITION, SCORECARD
+from deploysim_assets.schema.replies import COMPLETIONS, EVIDENCE, TAKEN_ANSWERS, grades
+from deploysim_assets.schema.scores import CALIBRATION, DECOMPOSITION, OTHER_FORECASTS, SCORECARD
 
 __all__ = [
     "AWARENESS",
@@ -33,6 +33,7 @@ __all__ = [
     "MESSAGE",
     "NOVEL_BEHAVIORS",
     "OPEN_FINDINGS",
+    "OTHER_FORECASTS",
     "PREFIXES",
     "QUARANTINE",
     "RATE_ESTIMATES",
@@ -41,6 +42,7 @@ __all__ = [
     "REJECTS",
     "REPLY",
     "SCORECARD",
+    "TAKEN_ANSWERS",
     "TIME",
     "TOOL_CALL",
     "grades",

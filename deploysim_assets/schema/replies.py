@@ -20,6 +20,10 @@ COMPLETIONS = pl.Schema(
     }
 )
 
+TAKEN_ANSWERS = pl.Schema({"prefix_id": pl.String, "key": pl.String, "sha256": pl.String})
+"""Completions and grades, side table `answers`: the journalled answers that the row of a prefix was
+made from, by request key and by the digest of the answer."""
+
 EVIDENCE = pl.List(
     pl.Struct(
         {

@@ -1,0 +1,200 @@
+"""Taking rows, answers and lines out of the files of a home for good: each change is written down
+with the file's digest before and after, and only then carried out, so that a crash at any moment
+leaves a plan that can be replayed, and an audit can tell a withdrawal from a forgery."""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+import polars as pl
+
+from deploysim_assets.storage import disk
+from deploysim_assets.storage.journal import framed, lines
+from deploysim_assets.storage.journals import batch_files, journal_files
+from deploysim_assets.storage.tables import ANSWERS, Lake, scan_folder, write_part
+from deploysim_assets.storage.withdrawals import save_plan
+
+Write = Callable[[Path, Path], int]
+"""Writes what stays of the first file to the second, and returns how much does not."""
+
+
+class Doomed(NamedTuple):
+    """Whom to forget: ids as they stand in raw tables, and as keyed hashes; the request keys of
+    the answers that are about them alone."""
+
+    users: frozenset[str]
+    conversations: frozenset[str]
+    user_keys: frozenset[str]
+    conversation_keys: frozenset[str]
+    prefixes: frozenset[str] = frozenset()
+    answers: frozenset[str] = frozenset()
+
+    def rows(self, schema: pl.Schema) -> pl.Expr | None:
+        """True for the rows of a table that belong to the doomed; None for a table without a
+        column that tells."""
+        tell = {
+            "user_id": pl.col("user_id").is_in(list(self.users)),
+            "conversation_id": pl.col("conversation_id").is_in(list(self.conversations)),
+            "user_key": pl.col("user_key").is_in(list(self.user_keys)),
+            "conversation_key": pl.col("conversation_key").is_in(list(self.conversation_keys)),
+            "prefix_id": prefix_of("prefix_id").is_in(list(self.prefixes)),
+            "key": pl.col("key").is_in(list(self.answers)),
+        }
+        told = [expression for name, expression in tell.items() if name in schema]
+        return pl.any_horizontal(told).fill_null(value=False) if told else None
+
+    def lists(self, schema: pl.Schema) -> list[pl.Expr]:
+        """The columns that list prefixes, such as examples of a finding, without the doomed."""
+        listed = [name for name, dtype in schema.items() if dtype == pl.List(pl.String)]
+        doomed = pl.element().str.extract(PREFIX_ID).is_in(list(self.prefixes))
+        kept = ~doomed.fill_null(value=False)
+        return [pl.col(name).list.filter(kept) for name in listed]
+
+
+PREFIX_ID = r"([0-9a-f]{16,})"
+
+
+def prefix_of(column: str) -> pl.Expr:
+    """The prefix that a row is about: its id may have a population before it, or the number of a
+    repeat behind it."""
+    return pl.col(column).str.extract(PREFIX_ID)
+
+
+def doomed_by(
+    lake: Lake, users: Iterable[str], conversations: Iterable[str], identify: Callable[..., str]
+) -> Doomed:
+    """Everything of some users and conversations, from all versions of all tables and all journals.
+    `identify` makes the keyed hash of an id."""
+    named, found = frozenset(users), set(conversations)
+    for asset, _, folder in lake.tables():
+        frame = scan_folder(folder)
+        if asset == "raw_logs" and "user_id" in frame.collect_schema():
+            mine = frame.filter(pl.col("user_id").is_in(list(named))).select("conversation_id")
+            found |= set(mine.collect()["conversation_id"])
+    doomed = Doomed(
+        named,
+        frozenset(found),
+        frozenset(identify("user", one) for one in named),
+        frozenset(identify("conversation", one) for one in found),
+    )
+    prefixes: set[str] = set()
+    for asset, _, folder in lake.tables():
+        if asset == "deidentified_prefixes":
+            frame = scan_folder(folder)
+            telling = doomed._replace(prefixes=frozenset()).rows(frame.collect_schema())
+            if telling is not None:
+                prefixes |= set(frame.filter(telling).select("prefix_id").collect()["prefix_id"])
+    doomed = doomed._replace(prefixes=frozenset(prefixes))
+    return doomed._replace(answers=frozenset(_answers_about(lake, doomed)))
+
+
+def _answers_about(lake: Lake, doomed: Doomed) -> Iterator[str]:
+    """The answers that a journal says are about a doomed prefix, those that only rows of doomed
+    prefixes were made from, and those that nothing tells of whom they are."""
+    theirs, others = set[str](), set[str]()
+    for _, _, folder in lake.tables():
+        frame = scan_folder(folder)
+        columns = frame.collect_schema()
+        key = "key" if folder.name == ANSWERS else "request_key"
+        if key in columns and "prefix_id" in columns:
+            is_theirs = prefix_of("prefix_id").is_in(list(doomed.prefixes)).fill_null(value=False)
+            cited = frame.select(key, theirs=is_theirs).drop_nulls().unique().collect()
+            theirs |= set(cited.filter("theirs")[key])
+            others |= set(cited.filter(~pl.col("theirs"))[key])
+    yield from theirs - others
+    for path in journal_files(lake.home):
+        for body in lines(path):
+            answer = orjson.loads(body)
+            about, key = answer.get("about"), answer["key"]
+            if _prefix_in(about) in doomed.prefixes if about else key not in others:
+                yield key
+
+
+def _prefix_in(about: str) -> str:
+    return max(about.split("/"), key=len)
+
+
+class Removal:
+    """Carries out a plan, which names every file that it changes before it is changed."""
+
+    def __init__(self, lake: Lake, plan: dict[str, Any]) -> None:
+        self.lake, self.home, self.plan = lake, lake.home, plan
+        names = ("users", "conversations", "user_keys", "conversation_keys", "prefixes", "answers")
+        self.doomed = Doomed(*(frozenset(plan[name]) for name in names))
+
+    def rewrite(self, path: Path, write: Write) -> int:
+        """Put what stays of a file in its place, whole, under the permissions that it had; returns
+        how many rows or lines went."""
+        descriptor, name = tempfile.mkstemp(
+            prefix=f".{path.name}.", suffix=".partial", dir=path.parent
+        )
+        os.close(descriptor)
+        partial = Path(name)
+        try:
+            gone = write(path, partial)
+            if not gone:
+                return 0
+            partial.chmod(path.stat().st_mode & 0o777)
+            disk.force([partial])
+            file = path.relative_to(self.home).as_posix()
+            before = self.plan["files"].get(file, [None])[0] or disk.sha256(path)
+            self.plan["files"][file] = [before, disk.sha256(partial)]
+            self.plan["counts"][file] = gone
+            save_plan(self.home, self.plan)
+            partial.replace(path)
+            disk.force([path])
+        finally:
+            partial.unlink(missing_ok=True)
+        return gone
+
+    def tables(self) -> None:
+        """Take the rows out of every version of every table, side tables included."""
+        for _, _, folder in self.lake.tables():
+            for part in sorted(folder.glob("part-*.parquet")):
+                self.rewrite(part, self._without_rows)
+
+    def _without_rows(self, part: Path, partial: Path) -> int:
+        schema = pl.read_parquet_schema(part)
+        telling, lists = self.doomed.rows(pl.Schema(schema)), self.doomed.lists(pl.Schema(schema))
+        if telling is None and not lists:
+            return 0
+        frame = pl.read_parquet(part, hive_partitioning=False)
+        kept = frame.filter(~telling) if telling is not None else frame
+        kept = kept.with_columns(lists)
+        if kept.equals(frame):
+            return 0
+        write_part(kept, partial)
+        return max(frame.height - kept.height, 1)
+
+    def journals(self) -> None:
+        """Take the answers out of every journal, those set aside included, and their requests out
+        of the lists of batches, so that none comes back from the provider."""
+        for path in journal_files(self.home):
+            self.rewrite(path, self._without_answers)
+        for path in batch_files(self.home):
+            self.rewrite(path, self._without_requests)
+
+    def _without_answers(self, path: Path, partial: Path) -> int:
+        gone = 0
+        with partial.open("wb") as out:
+            for body in lines(path):
+                if orjson.loads(body)["key"] in self.doomed.answers:
+                    gone += 1
+                else:
+                    out.write(framed(body))
+        return gone
+
+    def _without_requests(self, path: Path, partial: Path) -> int:
+        gone = 0
+        with partial.open("wb") as out:
+            for body in lines(path):
+                row = orjson.loads(body)
+                asked: list[str] = row.get("requests", [])
+                kept = [key for key in asked if key not in self.doomed.answers]
+                gone += len(asked) - len(kept)
+                left = row | {"requests": kept} if len(kept) < len(asked) else row
+                out.write(framed(orjson.dumps(left)))
+        return gone
