@@ -40,12 +40,14 @@ _LANGCHAIN = {
 _TEXTS = frozenset({"text", "input_text", "output_text", "summary_text", "compaction"})
 _THOUGHTS = frozenset({"thinking", "reasoning", "reasoning_text", "redacted_thinking"})
 _CALLS = frozenset({"tool_use", "server_tool_use", "mcp_tool_use", "tool_call", "function_call",
-                    "server_tool_call", "custom_tool_call", "mcp_call"})  # fmt: skip
+                    "server_tool_call", "custom_tool_call", "mcp_call", "tool-call"})  # fmt: skip
 _RESULTS = frozenset({"tool_result", "mcp_tool_result", "tool_call_response",
                       "server_tool_call_response", "function_call_output",
-                      "custom_tool_call_output"})  # fmt: skip
+                      "custom_tool_call_output", "tool-result"})  # fmt: skip
 _SAYS = frozenset({"role", "content", "parts", "tool_calls", "function_call", "refusal", "audio",
                    "additional_kwargs"})  # fmt: skip
+_GIVEN = ("content", "output", "response", "result", "server_tool_call_response")
+_ANSWERS = ("call_id", "tool_use_id", "toolCallId", "id")
 _HOLDS = ("image_url", "image", "source", "input_audio", "audio", "file", "video", "document",
           "inlineData", "inline_data", "data", "content", "uri", "url", "file_id")  # fmt: skip
 _KIND = re.compile(r"[a-z][a-z0-9_./+-]{0,40}")
@@ -62,9 +64,13 @@ def messages(value: Any, role: str = "", where: str = "messages") -> list[Messag
         raise DialogError(f"{where}: Input should be a list of messages")
     if len(value) == 1 and isinstance(value[0], list):  # LangChain's batch of one
         value = value[0]
+    if sum(isinstance(item, str) for item in value) > 1:  # printed objects, or several prompts
+        raise DialogError(f"{where}: Input should be messages, not several texts")
     found: list[Message] = []
     alone = False
     for number, item in enumerate(value):
+        if _is_definition(item):
+            continue
         before, alone = alone, _is_item(item)
         for m in message(item, role, f"{where}.{number}"):
             if (before or alone) and found and found[-1].role == m.role == "assistant":
@@ -77,8 +83,29 @@ def messages(value: Any, role: str = "", where: str = "messages") -> list[Messag
 def _is_item(value: Any) -> bool:
     """Whether this is an output item of OpenAI's Responses, which tell one reply as several: a
     thought, its calls, its text."""
-    kind = value.get("type") if isinstance(value, dict) and "role" not in value else None
-    return isinstance(kind, str) and kind in _CALLS | _THOUGHTS
+    if not isinstance(value, dict) or "role" in value:
+        return False
+    kind = value.get("type")
+    if not isinstance(kind, str):
+        return "toolCallId" in value
+    if kind in _CALLS | _THOUGHTS or kind.endswith("_call"):
+        return True
+    return not (kind in ROLES or _is_result(kind) or _SAYS & value.keys())
+
+
+def _is_result(kind: str) -> bool:
+    return kind in _RESULTS or kind.endswith(("_tool_result", "_call_output"))
+
+
+def _is_definition(value: Any) -> bool:
+    """Whether this is the definition of a tool, which Langfuse lists among LangChain's messages."""
+    content = value.get("content") if isinstance(value, dict) else None
+    return (
+        isinstance(content, dict)
+        and content.get("type") == "function"
+        and isinstance(content.get("function"), dict)
+        and "parameters" in content["function"]
+    )
 
 
 def _join(reply: Message, more: Message) -> None:
@@ -96,7 +123,7 @@ def message(value: Any, role: str = "", where: str = "message") -> list[Message]
     if not isinstance(value, dict):
         raise DialogError(f"{where}: Input should be an object")
     value = _plain(value)
-    if _is_item(value) or ("role" not in value and str(value.get("type")) in _RESULTS):
+    if _is_item(value) or ("role" not in value and _is_result(str(value.get("type")))):
         draft = _Draft("assistant", where)
         draft.take(value, where)
         return draft.messages()
@@ -169,6 +196,8 @@ def _role(value: dict[str, Any], role: str, where: str) -> str:
         said = said.removesuffix("MessageChunk").lower() if said.endswith("Chunk") else said
         if said in ROLES:
             return ROLES[said]
+        if "additional_kwargs" in value and value.get("content") is not None:
+            return "tool"  # Langfuse names LangChain's results of tools by the tool
     if role and ("role" not in value or value["role"] is None):
         return role
     raise DialogError(f"{where}.role: Input should be system, user, assistant or tool")
@@ -190,6 +219,8 @@ class _Draft:
 
     def of(self, value: dict[str, Any]) -> list[Message]:
         self.name = _text(value.get("name")) or _text(value.get("function"))
+        if self.role == "tool" and value.get("role") not in ROLES:
+            self.name = self.name or _text(value.get("role"))
         self.at = value.get("at")
         self.finish = next(
             (value[k] for k in ("finish_reason", "stop_reason", "finishReason") if value.get(k)),
@@ -255,25 +286,26 @@ class _Draft:
             raise DialogError(f"{where}: Input should be a part of a message")
         kind = part.get("type")
         kind = kind if isinstance(kind, str) else _gemini_kind(part)
-        if kind in _THOUGHTS or (kind == "text" and part.get("thought") is True):
+        if kind in _THOUGHTS or part.get("thought") is True or kind.endswith("ReasoningContent"):
             self.thoughts += _thoughts(part)
         elif kind in _TEXTS:
             self.texts.append(_said(part, where))
         elif kind == "refusal":
             self.texts.append(str(part.get("refusal") or ""))
             self.finish = "refusal"
-        elif kind in _CALLS:
+        elif kind in _CALLS or ("toolName" in part and "result" not in kind):
             self.calls.append(_call(part, where))
-            if isinstance(part.get("result"), str):  # Inspect keeps what a server's tool gave
-                self._result(part.get("id"), None, part["result"], where)
-        elif kind in _RESULTS or kind.endswith("_tool_result"):
-            name = "call_id", "tool_use_id", "id"
-            held = next(
-                (part[k] for k in ("content", "output", "response", "result",
-                                   "server_tool_call_response") if k in part), None
-            )  # fmt: skip
-            identity = next((part[k] for k in name if part.get(k)), None)
-            self._result(identity, part.get("name"), held, where)
+            for name in ("result", "output"):  # what a server's tool gave, kept with its call
+                if isinstance(part.get(name), str):
+                    self._result(part.get("id"), None, part[name], where)
+        elif _is_result(kind):
+            held = next((part[k] for k in _GIVEN if k in part), None)
+            identity = next((part[k] for k in _ANSWERS if part.get(k)), None)
+            self._result(identity, part.get("name") or part.get("toolName"), held, where)
+        elif kind.endswith("_call"):  # a tool of the provider's own: a search, a computer
+            rest = {k: v for k, v in part.items() if k not in ("type", "id", "call_id", "status")}
+            self.calls.append(_call({"id": _text(part.get("call_id")) or _text(part.get("id")),
+                                     "name": kind, "arguments": rest}, where))  # fmt: skip
         elif isinstance(part.get("text"), str):
             self.texts.append(part["text"])
         else:
@@ -355,7 +387,7 @@ def _call(call: Any, where: str) -> ToolCall:
         raise DialogError(f"{where}: Input should be a call of a tool")
     inside = next((call[k] for k in ("function", "custom", "functionCall", "server_tool_call")
                    if isinstance(call.get(k), dict)), call)  # fmt: skip
-    name = inside.get("name") or call.get("name")
+    name = inside.get("name") or call.get("name") or call.get("toolName")
     if name is None and isinstance(call.get("function"), str):
         name = call["function"]
     held = next((inside[k] for k in ("arguments", "input", "args") if k in inside), None)
@@ -363,7 +395,7 @@ def _call(call: Any, where: str) -> ToolCall:
         held = call["arguments"]
     if not isinstance(name, str):
         raise DialogError(f"{where}.name: Input should be a text")
-    identity = call.get("call_id") or call.get("id")
+    identity = call.get("call_id") or call.get("toolCallId") or call.get("id")
     if identity is not None and not isinstance(identity, str):
         raise DialogError(f"{where}.id: Input should be a text")
     try:

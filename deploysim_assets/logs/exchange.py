@@ -12,8 +12,9 @@ from typing import Any
 from deploysim_assets.logs.conversation import Message, finish_reason
 from deploysim_assets.logs.dialog import ROLES, DialogError, message, messages, parsed
 
-_ASKED = ("input", "question", "query", "prompt", "text", "inputs")
+_ASKED = ("contents", "input", "question", "query", "prompt", "text", "inputs")
 _ANSWERED = ("output", "answer", "response", "completion", "text", "result", "outputs")
+_GEMINI: dict[int, str] = {1: "stop", 2: "length", 3: "content_filter", 4: "content_filter"}
 _SHAPES = frozenset({"messages", "contents", "choices", "candidates", "generations", "output",
                      "input", "role", "prompt", "prompts", "content", "lc", "message"})  # fmt: skip
 
@@ -122,7 +123,9 @@ def _first_choice(choices: list[Any], where: str) -> list[Message]:
     if held is None:
         held = {"role": "assistant", "content": choice.get("text")}
     found = message(held, "assistant", f"{where}.0")
-    said = choice.get("finish_reason") or choice.get("finishReason") or choice.get("stop_reason")
+    said = next((choice[k] for k in ("finish_reason", "finishReason", "stop_reason")
+                 if choice.get(k)), None)  # fmt: skip
+    said = _GEMINI.get(said, said) if isinstance(said, int) else said
     if found and found[-1].finish_reason is None:
         found[-1].finish_reason = finish_reason(said)
     return found

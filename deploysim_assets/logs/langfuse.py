@@ -64,17 +64,22 @@ def _calls_of(number: int, record: dict[str, Any]) -> list[Call]:
     else:
         trace = record
         inside = record.get("observations")
-        calls = [
-            o
-            for o in (inside if isinstance(inside, list) else [])
-            if isinstance(o, dict) and o.get("type") == "GENERATION"
-        ] or [record]
+        observed = inside if isinstance(inside, list) else []
+        calls = [o for o in observed if isinstance(o, dict) and o.get("type") == "GENERATION"]
+        # the trace's own, where it is longer: some agents log what is new only with each call
+        calls.append(record)
     session = text(record, "sessionId", "session_id")
     name = _trace_of(trace, record) or ""
     found = [checked(number, call, lambda n, c: _one(n, trace, c)) for call in calls]
     if not calls:
         return [Call(name, session, text(record, "userId", "user_id"), 0, None)]
-    return [call_of(name, session, item, text(record, "userId", "user_id")) for item in found]
+    user = text(record, "userId", "user_id")
+    made = [call_of(name, session, item, user) for item in found]
+    if len(made) > 1:
+        own = made.pop()
+        if "reason" not in own.body:
+            made.insert(0, own._replace(at=min(c.at for c in made) - 1))
+    return made
 
 
 def _calls(stream: BinaryIO) -> Iterator[tuple[int, Call | Reject]]:

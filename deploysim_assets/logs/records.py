@@ -113,8 +113,9 @@ def buffer(stream: BinaryIO) -> io.BufferedReader:
 
 
 _ARRAY = re.compile(rb"\[\s*(?:[\[{\]]|$)")
-_OUTSIDE = re.compile(rb'[^"{}\[\]\n]*+')
-_INSIDE = re.compile(rb'[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*+')
+_IN_TEXT = rb'[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*+'
+_INSIDE = re.compile(_IN_TEXT)
+_OUTSIDE = re.compile(rb'(?:[^"{}\[\]\n]++|"' + _IN_TEXT + rb'")*+')
 
 
 def _spans_lines(start: bytes) -> bool:
