@@ -1,8 +1,10 @@
 """`deploysim import`: logs of any known format into a release's log folder, or only a look at what
 they would give."""
 
-import fnmatch
+# pyright: reportUnknownVariableType=false, reportMissingTypeStubs=false
+
 import hashlib
+import re
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from deploysim_assets.logs.files import LogFile
 
 AUTO = "auto"
+_WILD = re.compile(r"[*?\[]")
+_REASONS = 20
 _SHOWN = 3
 _CHARACTERS = 600
 
@@ -110,11 +114,19 @@ def _target(home: Path, model_version: str | None, paths: list[str]) -> Path:
     places, imported again when their logs have grown, replace it."""
     if model_version is None:
         raise ProjectError("--model-version: missing; name the release whose logs these are")
+    from fsspec.utils import glob_translate
+
     source = load_project(home).release(model_version).logs
     places = [p if "://" in p else str(Path.cwd() / p) for p in paths]
     mark = hashlib.sha256("\0".join(sorted(places)).encode("utf-8", "surrogatepass")).hexdigest()
-    target = (home / source.path).parent / f"imported-{mark[:16]}.jsonl"
-    if source.format != "openai_chat" or not fnmatch.fnmatch(str(target), str(home / source.path)):
+    folder = home
+    for part in Path(source.path).parent.parts:
+        if _WILD.search(part):
+            break
+        folder /= part
+    target = folder / f"imported-{mark[:16]}.jsonl"
+    taken = re.match(glob_translate(str(home / source.path)), str(target))
+    if source.format != "openai_chat" or not taken:
         raise ProjectError(
             f"deploysim.yaml: releases: {model_version}: an import is written as openai_chat to "
             f"{target}, which logs.format "
@@ -142,8 +154,10 @@ def _write(name: str, files: "list[LogFile]", target: Path) -> "Imported":
 
 
 def _show_rejects(rejected: Counter[str]) -> None:
-    for reason, times in rejected.most_common():
+    for reason, times in rejected.most_common(_REASONS):
         click.echo(f"  {times:,} x {reason}")
+    if len(rejected) > _REASONS:
+        click.echo(f"  and {len(rejected) - _REASONS:,} other reasons")
 
 
 def _look(home: Path, name: str, files: "list[LogFile]") -> None:

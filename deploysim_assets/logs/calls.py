@@ -7,9 +7,7 @@ The calls of one may lie anywhere in the files, so they are sorted on disk first
 
 import itertools
 import sqlite3
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import orjson
@@ -75,28 +73,25 @@ class CallReader:
 
     def over(self, files: Iterable[Iterator[tuple[int, Call | Reject]]]) -> Iterator[Found]:
         """The conversations of several files, whose calls may belong together."""
-        with tempfile.TemporaryDirectory() as folder:  # created for its owner alone
-            disk = sqlite3.connect(Path(folder) / "calls.sqlite")
-            try:
-                disk.execute("pragma journal_mode=off")
-                disk.execute("pragma synchronous=off")
-                disk.execute(
-                    "create table call (trace, session, user, at integer, file integer, "
-                    "line integer, body blob)"
-                )
-                serial = itertools.count()
-                for number, calls in enumerate(files):
-                    for line, call in calls:
-                        if isinstance(call, Reject):
-                            yield Found(number, call)
-                        else:
-                            disk.execute(
-                                "insert into call values (?, ?, ?, ?, ?, ?, ?)",
-                                _stored(call, number, line, next(serial)),
-                            )
-                yield from self._sorted(disk)
-            finally:
-                disk.close()
+        disk = sqlite3.connect("")  # on disk, without a name: nothing is left when it is killed
+        try:
+            disk.execute(
+                "create table call (trace, session, user, at integer, file integer, "
+                "line integer, body blob)"
+            )
+            serial = itertools.count()
+            for number, calls in enumerate(files):
+                for line, call in calls:
+                    if isinstance(call, Reject):
+                        yield Found(number, call)
+                    else:
+                        disk.execute(
+                            "insert into call values (?, ?, ?, ?, ?, ?, ?)",
+                            _stored(call, number, line, next(serial)),
+                        )
+            yield from self._sorted(disk)
+        finally:
+            disk.close()
 
     def _sorted(self, disk: sqlite3.Connection) -> Iterator[Found]:
         disk.execute(
@@ -225,5 +220,6 @@ def _named(held: list[tuple[str, Found]], last: int = 1) -> Iterator[Found]:
     trace's."""
     for place, (label, found) in enumerate(held):
         if isinstance(found.item, Conversation) and place < len(held) - last:
-            found.item.conversation_id += f"/{label}"
+            name = f"{found.item.conversation_id}/{label}"
+            found.item.conversation_id = "" if label.startswith("\0") else name
         yield found

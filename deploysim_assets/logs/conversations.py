@@ -1,13 +1,15 @@
 """Log files -> the conversations table: reads, keeps rejects aside, refuses a partition from
 which nothing could be read."""
 
+import contextlib
+import fcntl
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, BinaryIO, NamedTuple, Protocol, TypeVar
 
 from deploysim_assets.logs.calls import CallReader
 from deploysim_assets.logs.conversation import Conversation, Reader, Reject
@@ -203,15 +205,30 @@ def import_into(
     the disk: an import that was killed is run again and gives the same file."""
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_suffix(".partial")
-    try:
-        with partial.open("wb") as out:
+    with partial.open("ab") as out, _alone(out, partial):
+        out.truncate(0)
+        try:
             found = import_files(
                 files, read, lambda item, file: out.write(line_of(item, file.name)), progress
             )
             out.flush()
             os.fsync(out.fileno())
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    partial.replace(target)
+        except BaseException:
+            partial.unlink()
+            raise
+        partial.replace(target)
     return found
+
+
+@contextlib.contextmanager
+def _alone(out: BinaryIO, path: Path) -> Generator[None]:
+    """The file for oneself; ProjectError where another import writes it, or has just done so."""
+    busy = ProjectError(f"{path}: another import is writing it; wait for it to end, then run again")
+    try:
+        fcntl.flock(out, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        mine = path.stat().st_ino == os.fstat(out.fileno()).st_ino
+    except OSError:
+        raise busy from None
+    if not mine:
+        raise busy
+    yield

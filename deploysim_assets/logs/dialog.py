@@ -185,7 +185,7 @@ def _plain(value: dict[str, Any]) -> dict[str, Any]:
         name = path[-1] if isinstance(path, list) and path else ""
         role = _LANGCHAIN.get(str(name).removesuffix("Chunk"), "")
         return {"role": role} | value["kwargs"] if role else value["kwargs"]
-    if isinstance(value.get("data"), dict) and value.get("type") in ROLES:
+    if isinstance(value.get("data"), dict) and str(value.get("type")) in ROLES:
         return {"role": value["type"]} | value["data"]
     return value
 

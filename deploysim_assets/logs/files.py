@@ -32,6 +32,9 @@ def is_damage(wrong: Exception) -> bool:
     return isinstance(wrong, _DAMAGE) or (type(wrong) is OSError and wrong.errno is None)  # bz2's
 
 
+_SECRET = re.compile(
+    r"(?i)(?<=[?&])(x-amz-[\w-]+|x-goog-[\w-]+|sig|signature|[\w-]*token|[\w-]*key[\w-]*)=[^&]*&?"
+)
 _SIGN_IN = re.compile(r"//[^/@]*@")
 _URL = re.compile(r"^[a-z][a-z0-9+.-]*://")
 
@@ -166,6 +169,7 @@ def log_files(folder: Path, pattern: str, home: Path | None = None) -> list[LogF
     store, path = cast(
         "tuple[Any, str]", url_to_fs(pattern if _URL.match(pattern) else str(folder / pattern))
     )
+    store.invalidate_cache()  # else a store that lists once never shows what came later
     found: dict[str, dict[str, Any]] = store.glob(path, detail=True)
     return [
         LogFile(store, path, int(facts["size"]), _name(store, path, home or folder))
@@ -175,11 +179,13 @@ def log_files(folder: Path, pattern: str, home: Path | None = None) -> list[LogF
 
 
 def _name(store: Any, path: str, home: Path) -> str:
+    # a name that is no UTF-8 could stand in no table
+    path = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     if _local(store):
         for below in (home.absolute(), home.resolve()):
             if Path(path).is_relative_to(below):
                 return Path(path).relative_to(below).as_posix()
-    return _SIGN_IN.sub("//", str(store.unstrip_protocol(path)))
+    return _SECRET.sub("", _SIGN_IN.sub("//", str(store.unstrip_protocol(path))))
 
 
 class Digest(NamedTuple):

@@ -12,6 +12,7 @@ import tracemalloc
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import polars as pl
 import pytest
 import zstandard
@@ -20,9 +21,10 @@ from hypothesis import strategies as st
 
 from deploysim_assets.benchmarks.fuzz_readers import fuzz
 from deploysim_assets.benchmarks.log_samples import SAMPLES
+from deploysim_assets.logs import files as files_room
 from deploysim_assets.logs import reader
 from deploysim_assets.logs.conversation import Conversation, Reject
-from deploysim_assets.logs.conversations import items, read_conversations
+from deploysim_assets.logs.conversations import import_into, items, read_conversations
 from deploysim_assets.logs.files import log_files
 from deploysim_assets.logs.records import LARGEST, Problem, json_records
 from deploysim_assets.project import ProjectError
@@ -341,3 +343,33 @@ def test_an_import_killed_at_any_point_is_run_again_to_the_same_table(tmp_path: 
     deploysim(tmp_path, *command[1:])
     assert target.read_bytes() == first
     assert len(first.splitlines()) == 4000
+
+
+def test_two_imports_of_the_same_logs_do_not_write_into_each_other(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(line("a"))
+    files, target = log_files(tmp_path, "a.jsonl"), tmp_path / "out" / "imported.jsonl"
+    import_into(target, files, reader("openai_chat"), lambda _: None)
+    first = target.read_bytes()
+
+    def second(_: int) -> None:
+        with pytest.raises(ProjectError, match="another import is writing it"):
+            import_into(target, files, reader("openai_chat"), lambda _: None)
+
+    import_into(target, files, reader("openai_chat"), second)
+    assert target.read_bytes() == first
+    assert [p.name for p in target.parent.iterdir()] == ["imported.jsonl"]
+
+
+def test_a_name_that_is_no_text_and_a_secret_in_a_url_stand_in_no_table(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    odd = os.fsencode(str(tmp_path / "in")) + b"/a\xff.json"
+    with open(odd, "wb") as out:  # noqa: PTH123 (a name in bytes)
+        out.write(b'{"conversations": [{"from": "human", "value": "Hi"}]}')
+    _, rows, _ = table(tmp_path / "in", "sharegpt")
+    assert rows[0]["log_file"] == "a\\xff.json"
+    assert rows[0]["conversation_id"] == "a\\xff.json:1"
+    store = fsspec.filesystem("memory")
+    name = files_room._name(
+        store, "/b/a.jsonl?day=1&X-Amz-Signature=abc&X-Amz-Credential=def", tmp_path
+    )
+    assert name == "memory:///b/a.jsonl?day=1&"
