@@ -12,6 +12,7 @@ from deploysim_assets.endpoint.ask import ask
 from deploysim_assets.endpoint.batches import BatchesPendingError
 from deploysim_assets.endpoint.budget import costs, open_account
 from deploysim_assets.endpoint.completions import completion_request, completion_row
+from deploysim_assets.endpoint.wire import about
 from deploysim_assets.grading.item import Item
 from deploysim_assets.grading.panel import Panel
 from deploysim_assets.grading.table import grade_table
@@ -61,7 +62,9 @@ class EndpointRun:
         with open_journal(self.journal) as journal:
 
             def requests() -> Iterator[dict[str, Any]]:
-                return (completion_request(p, asked_as, seed) for p in prefixes())
+                return (
+                    about(p["prefix_id"], completion_request(p, asked_as, seed)) for p in prefixes()
+                )
 
             try:
                 outcome = ask(
