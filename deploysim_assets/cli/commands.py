@@ -177,6 +177,7 @@ def import_logs(log_format: str, path: str, model_version: str) -> None:
 def _document(operations: "Operations", model: str) -> dict[str, Any]:
     from deploysim_assets.assets.grader_quality import current_quality
     from deploysim_assets.assets.preregistration import Registration
+    from deploysim_assets.assets.rate_estimates import reply_funnel
     from deploysim_assets.forecast.estimate import blocked
     from deploysim_assets.forecast.summary import summarize
     from deploysim_assets.report.document import release_report
@@ -217,18 +218,19 @@ def _document(operations: "Operations", model: str) -> dict[str, Any]:
         summarize(scored) if scored else {},
         registrations,
         quality,
+        reply_funnel(lake, model),
     )
 
 
 def _show(operations: "Operations", model: str) -> None:
-    from deploysim_assets.report.document import registered_again, table, verdict
+    from deploysim_assets.report.document import funnel_lines, registered_again, table, verdict
     from deploysim_assets.report.tables import console, rich_table
 
     document = _document(operations, model)
     out = console()
     out.print(rich_table(f"{model}: rates per 100,000 messages", *table(document)))
     out.print(verdict(document["summary"]))
-    for line in registered_again(document):
+    for line in (*funnel_lines(document), *registered_again(document)):
         out.print(line)
 
 

@@ -17,6 +17,7 @@ from deploysim_assets.grading.panel import Panel
 from deploysim_assets.grading.screening import Screening
 from deploysim_assets.grading.stopping import Decide, Look, Stopping
 from deploysim_assets.project import EarlyStopping, Project
+from deploysim_assets.schema import GRADE_STATES
 from deploysim_assets.storage.journal import Journal, open_journal
 from deploysim_assets.storage.tables import ANSWERS
 
@@ -38,9 +39,13 @@ def _write(graded: dict[str, Any], journal: Journal, out: TableWriter) -> None:
         out.add({"prefix_id": graded["prefix_id"], **taken}, ANSWERS)
 
 
+def _admitted(panel: Panel, found: Callable[[], Iterator[Item]]) -> Iterator[Item]:
+    return map(panel.admitted, found())
+
+
 def grade_table(
     panel: Panel,
-    items: Callable[[], Iterator[Item]],
+    found: Callable[[], Iterator[Item]],
     project: Project,
     journal_file: Path,
     model_version: str,
@@ -48,12 +53,13 @@ def grade_table(
     log: Callable[[str], None] | None = None,
     stopping: tuple[EarlyStopping, Decide] | None = None,
 ) -> dict[str, Any]:
-    """Grade all items and return the counts by state, of judge calls and of tokens. `items` is
+    """Grade all items and return the counts by state, of judge calls and of tokens. `found` is
     called again for every pass over them.
 
     With `stopping` the judge is asked in looks, and no more about what is decided; the counts then
     say what that saved.
     """
+    items = partial(_admitted, panel, found)
     with open_journal(journal_file) as journal:
         asked = Outcome()
 
@@ -106,7 +112,7 @@ def grade_table(
             _write(graded, journal, out)
     counts: dict[str, Any] = {
         "prefixes": statuses.total(),
-        **{status: statuses[status] for status in ("graded", "refused", "filtered", "failed")},
+        **{status: statuses[status] for status in GRADE_STATES},
         "judge_calls": asked.asked,
         "judge_calls_from_journal": asked.reused,
         "retries": asked.retries,

@@ -18,7 +18,18 @@ from deploysim_assets.schema.findings import (
     OPEN_FINDINGS,
 )
 from deploysim_assets.schema.rates import RATE_ESTIMATES, REALIZED_RATES, REGISTRATIONS
-from deploysim_assets.schema.replies import COMPLETIONS, EVIDENCE, TAKEN_ANSWERS, grades
+from deploysim_assets.schema.replies import (
+    COMPLETIONS,
+    EVIDENCE,
+    FINISH_REASONS,
+    GRADE_STATES,
+    REPLY_STATES,
+    TAKEN_ANSWERS,
+    UNANSWERED,
+    finish_reason,
+    grades,
+    reply_state,
+)
 from deploysim_assets.schema.scores import CALIBRATION, DECOMPOSITION, OTHER_FORECASTS, SCORECARD
 
 __all__ = [
@@ -29,7 +40,9 @@ __all__ = [
     "DECOMPOSITION",
     "ELICITATION",
     "EVIDENCE",
+    "FINISH_REASONS",
     "GRADER_QUALITY",
+    "GRADE_STATES",
     "MESSAGE",
     "NOVEL_BEHAVIORS",
     "OPEN_FINDINGS",
@@ -41,9 +54,13 @@ __all__ = [
     "REGISTRATIONS",
     "REJECTS",
     "REPLY",
+    "REPLY_STATES",
     "SCORECARD",
     "TAKEN_ANSWERS",
     "TIME",
     "TOOL_CALL",
+    "UNANSWERED",
+    "finish_reason",
     "grades",
+    "reply_state",
 ]
