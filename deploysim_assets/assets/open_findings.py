@@ -65,7 +65,10 @@ def open_findings(
         return (item for item in completed if item.prefix["prefix_id"] in chosen)
 
     def requests() -> Iterator[dict[str, Any]]:
-        return (explore_request(item, registered.panel.behaviors, judge) for item in items())
+        return (
+            explore_request(item, registered.panel.behaviors, judge, paid.secret)
+            for item in items()
+        )
 
     with open_journal(paid.journal) as journal:
         try:
@@ -83,7 +86,7 @@ def open_findings(
         keys = [
             (
                 item.prefix["prefix_id"],
-                request_key(explore_request(item, registered.panel.behaviors, judge)),
+                request_key(explore_request(item, registered.panel.behaviors, judge, paid.secret)),
             )
             for item in items()
         ]
