@@ -27,7 +27,7 @@ from deploysim_assets.jobs import jobs
 from deploysim_assets.project import CONFIG_FILE, Project
 from deploysim_assets.project.file import home_folder
 from deploysim_assets.releases import PROJECT
-from deploysim_assets.sql import sql_assets
+from deploysim_assets.sql import sql_assets, sql_checks
 from deploysim_assets.storage.tables import Lake
 
 
@@ -36,7 +36,8 @@ def definitions(project: Project) -> dg.Definitions:
     production = [raw_logs, deidentified_prefixes, production_grades, realized_rates]
     candidate = [preregistration, candidate_completions, grades, rate_estimates]
     score = [calibration_report, scorecard, novel_behaviors, grader_quality]
-    sql = sql_assets(self_replay=project.self_replay is not None)
+    replay = project.self_replay is not None
+    sql, tests = sql_assets(self_replay=replay), sql_checks(self_replay=replay)
     automation = dg.AutomationConditionSensorDefinition(
         "automation",
         target=dg.AssetSelection.all(),
@@ -49,7 +50,7 @@ def definitions(project: Project) -> dg.Definitions:
     base = project.home / "lake"
     return dg.Definitions(
         assets=[log_files, *production, *candidate, *score, *optional_assets(project), *sql],
-        asset_checks=[*CORPUS_CHECKS, *REPLY_CHECKS, *FORECAST_CHECKS, evidence_holds],
+        asset_checks=[*CORPUS_CHECKS, *REPLY_CHECKS, *FORECAST_CHECKS, *tests, evidence_holds],
         schedules=[EVIDENCE_SCHEDULE],
         sensors=[automation, new_logs_sensor(project), *batches],
         jobs=[*jobs(project), EVIDENCE_JOB],

@@ -173,6 +173,7 @@ def plan(
 @with_operations
 def status(operations: "Operations") -> None:
     """What there is of each release, and what can be done next."""
+    from deploysim_assets.checks.gate import waiting
     from deploysim_assets.cli.operations import next_step
     from deploysim_assets.report.tables import console, rich_table
 
@@ -187,6 +188,8 @@ def status(operations: "Operations") -> None:
         rows.append([model, release.predecessor or "-", *marks, next_step(operations, release)])
     header = ("release", "predecessor", "forecast", "realized", "scored", "next")
     console().print(rich_table(str(operations.project.home / CONFIG_FILE), header, rows))
+    for sentence in waiting(operations.project, operations.lake):
+        click.echo(sentence)
 
 
 @main.command()

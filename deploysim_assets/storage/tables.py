@@ -22,9 +22,17 @@ import polars as pl
 from deploysim_assets.project import ProjectError
 from deploysim_assets.storage import disk, ledger, manifests
 from deploysim_assets.storage.locks import adding, held_while_writing, is_free
-from deploysim_assets.storage.manifests import MANIFEST, UPGRADED_FORMAT, Input, Manifest, Run
+from deploysim_assets.storage.manifests import (
+    FORMAT,
+    MANIFEST,
+    MANIFEST_TYPE,
+    UPGRADED_FORMAT,
+    Input,
+    Manifest,
+    Run,
+)
 from deploysim_assets.storage.older_schemas import as_today
-from deploysim_assets.storage.statements import digest
+from deploysim_assets.storage.statements import digest, parsed
 from deploysim_assets.storage.withdrawals import Mark, open_mark
 
 ROWS_PER_FILE = 20_000
@@ -298,7 +306,8 @@ class Lake:
         seal: Callable[[Made], object] | None = None,
     ) -> Generator[Version]:
         """Write a version and make it current when the block ends without an error; an error
-        leaves the old one current.
+        leaves the old one current. Where the rows and columns are those of the current version,
+        that one stays, and nothing is sealed anew: `Version.name` is then its name.
 
         `seal` is called with the version on disk, before it is current: what it appends to the
         ledger names the manifest.
@@ -321,6 +330,11 @@ class Lake:
             with adding(self.home):
                 if self._mark is not None:
                     self._mark.still_holds(self.home)
+                same = self._current_if_same(asset, key, content, sealed=seal is not None)
+                if same is not None:
+                    shutil.rmtree(folder)
+                    version.name, version.folder = same, place / same
+                    return
                 disk.create(folder / MANIFEST, content)
                 (folder / WRITING).unlink()
                 path = folder.relative_to(self.home).as_posix()
@@ -333,6 +347,28 @@ class Lake:
             if not sealed:
                 shutil.rmtree(folder, ignore_errors=True)
             raise
+
+    def _current_if_same(
+        self, asset: str, key: str | None, content: bytes, *, sealed: bool
+    ) -> str | None:
+        """The current version, where it holds what a new one would, is as it was written, and is
+        in the ledger if it is to be sealed."""
+        try:
+            pointer = self.pointer(asset, key)
+            held = self._manifest(asset, key, pointer) if pointer else None
+        except ProjectError:
+            return None
+        if held is None or held.predicate["format"] != FORMAT:
+            return None
+        _, new = parsed(content, MANIFEST_TYPE)
+        if any(held.predicate[name] != new[name] for name in ("content", "schema")):
+            return None
+        found = disk.sha256_of_all(self.home / file for file in held.files)
+        if any(found[self.home / file] != digest for file, digest in held.files.items()):
+            return None
+        path = held.path.parent.relative_to(self.home).as_posix()
+        in_ledger = any(r.seals.get(path) == held.digest for r in ledger.read(self.home))
+        return held.version if in_ledger or not sealed else None
 
     def point_to(self, asset: str, key: str | None, version: str, manifest: str) -> None:
         """Make a version with a whole manifest the current one."""
