@@ -197,6 +197,33 @@ def registered_again(document: dict[str, Any]) -> list[str]:
     ]
 
 
+def evidence_lines(document: dict[str, Any]) -> list[str]:
+    """What the report rests on, who accepted what, and which other forecasts there were."""
+    said = [
+        "{by} accepted {behavior} ({gate}) at {at:%Y-%m-%d %H:%M} UTC: {reason}.".format(**one)
+        for one in document.get("acceptances", [])
+    ]
+    for other in document.get("other_forecasts", []):
+        errors = ", ".join(f"{b} {times(e)}" for b, e in other["errors"].items()) or "not scored"
+        said.append(
+            f"Another forecast, sealed {other['sealed_at']:%Y-%m-%d %H:%M} UTC "
+            f"({other['reason']}): {errors}."
+        )
+    evidence = document.get("evidence")
+    if evidence:
+        ledger, audit = evidence["ledger"], evidence["last_full_audit"]
+        head = (ledger["head"] or "")[:16]
+        said.append(f"Ledger: {ledger['records']} records, head {head}.")
+        said.append(
+            f"Last full audit: {audit['at'][:16].replace('T', ' ')} UTC, "
+            f"{'everything held' if audit['holds'] else '{} faults'.format(audit['faults'])}, "
+            f"head {audit['head'][:16]}."
+            if audit
+            else "No full audit yet: `deploysim audit ledger` walks down to the log files."
+        )
+    return said
+
+
 def cells(document: dict[str, Any]) -> list[list[str]]:
     """The report's table, one row per behavior, rates per 100,000 messages."""
     rows: list[list[str]] = []

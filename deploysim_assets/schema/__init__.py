@@ -33,6 +33,32 @@ from deploysim_assets.schema.replies import (
 from deploysim_assets.schema.scores import CALIBRATION, DECOMPOSITION, OTHER_FORECASTS, SCORECARD
 from deploysim_assets.schema.thinking import separated, split_thinking
 
+TABLES = {
+    "raw_logs": CONVERSATIONS,
+    "deidentified_prefixes": PREFIXES,
+    "preregistration": REGISTRATIONS,
+    "candidate_completions": COMPLETIONS,
+    "self_completions": COMPLETIONS,
+    "elicitation_completions": COMPLETIONS,
+    "grades": grades([]),
+    "production_grades": grades([]),
+    "self_grades": grades([]),
+    "elicitation_grades": grades([]),
+    "awareness_grades": grades([]),
+    "rate_estimates": RATE_ESTIMATES,
+    "realized_rates": REALIZED_RATES,
+    "calibration_report": CALIBRATION,
+    "scorecard": SCORECARD,
+    "error_decomposition": DECOMPOSITION,
+    "elicitation_profile": ELICITATION,
+    "grader_quality": GRADER_QUALITY,
+    "novel_behaviors": NOVEL_BEHAVIORS,
+    "evaluation_awareness": AWARENESS,
+    "open_findings": OPEN_FINDINGS,
+}
+"""The main table of each asset; of grades those columns that do not depend on the behaviors. Those
+of the SQL models are in dbt_like_sql/models.yml."""
+
 __all__ = [
     "AWARENESS",
     "CALIBRATION",
@@ -57,6 +83,7 @@ __all__ = [
     "REPLY",
     "REPLY_STATES",
     "SCORECARD",
+    "TABLES",
     "TAKEN_ANSWERS",
     "TIME",
     "TOOL_CALL",
