@@ -67,7 +67,7 @@ def open_findings(
     def requests() -> Iterator[dict[str, Any]]:
         return (explore_request(item, registered.panel.behaviors, judge) for item in items())
 
-    with open_journal(paid.journal) as journal:
+    with lake.asking(), open_journal(paid.journal) as journal:
         try:
             outcome = ask(
                 requests,

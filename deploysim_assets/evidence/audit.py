@@ -53,7 +53,7 @@ class HomeAudit:
     def whole(self) -> Audit:
         """The audit of the whole home."""
         faults = [*self.of_the_ledger(), *self.tables.faults(), *self.of_what_is_beside()]
-        return self._audit(faults, list(self._unreached_notes()))
+        return self._audit(faults, [*self._withdrawal_notes(), *self._unreached_notes()])
 
     def of_a_report(self, model: str) -> Audit:
         """What a report of a release prints and the seals above it; the tables were limited to
@@ -261,9 +261,19 @@ class HomeAudit:
 
     def _has_grown(self, file: str, states: Mapping[tuple[str, int], Manifest]) -> bool:
         """Whether a log still begins with what was read last: lines that came later are no harm."""
-        (sha, size), _ = max(states.items(), key=lambda item: item[1].made_at)
+        last, _ = max(states.items(), key=lambda item: item[1].made_at)
+        sha, size = self.seals.expected_state(file, *last)
         path = self.home / file
         return path.stat().st_size > size and disk.sha256_of_start(path, size) == sha
+
+    def _withdrawal_notes(self) -> Iterator[str]:
+        for record in self.seals.of_kind("forget"):
+            body = record.body
+            yield (
+                f"record {record.seq}: {sum(body['rows'].values()):,} rows, "
+                f"{sum(body['answers'].values()):,} journalled answers, {body['labels']:,} labels "
+                f"and {body['log_lines']:,} log lines withdrawn on {record.at:%Y-%m-%d}"
+            )
 
     def _unreached_notes(self) -> Iterator[str]:
         for place, version in self.tables.unreached():

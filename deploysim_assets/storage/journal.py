@@ -49,6 +49,22 @@ def lines(path: Path) -> Iterator[bytes]:
             yield line[9:-1]
 
 
+def torn(path: Path, end: int | None = None) -> bytes:
+    """What a crash left behind the whole lines of a journal (which end at a place that may be
+    known); ProjectError where whole lines follow a bad one, which is damage and not a crash."""
+    if end is None:
+        end = sum(len(line) + 10 for line in lines(path))
+    with path.open("rb") as file:
+        file.seek(end)
+        rest = file.read()
+    if rest.count(b"\n") > 1:
+        raise ProjectError(
+            f"{path}: damaged at byte {end}, with whole lines behind it; restore the file, or cut "
+            "it there"
+        )
+    return rest
+
+
 def framed(body: bytes) -> bytes:
     """A journal's line: a CRC-32 before the JSON."""
     return b"%08x %s\n" % (zlib.crc32(body), body)
@@ -79,15 +95,7 @@ class Journal:
             end = max(self._places.values(), default=0)
             file.seek(end)
             end += len(file.readline()) if self._places else 0
-            rest = file.read()
-        if rest:
-            if (
-                rest.count(b"\n") > 1
-            ):  # one torn line is a crash; whole lines behind a bad one are damage
-                raise ProjectError(
-                    f"{self._path}: damaged at byte {end}, with whole lines behind it; restore "
-                    "the file, or cut it there"
-                )
+        if torn(self._path, end):
             os.ftruncate(self._descriptor, end)
         return end
 

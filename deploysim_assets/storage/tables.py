@@ -21,7 +21,7 @@ import polars as pl
 
 from deploysim_assets.project import ProjectError
 from deploysim_assets.storage import disk, ledger, manifests
-from deploysim_assets.storage.locks import adding, held_while_writing, is_free
+from deploysim_assets.storage.locks import adding, asking, held_while_writing, is_free
 from deploysim_assets.storage.manifests import MANIFEST, UPGRADED_FORMAT, Input, Manifest, Run
 from deploysim_assets.storage.older_schemas import as_today
 from deploysim_assets.storage.statements import digest
@@ -147,6 +147,15 @@ class Lake:
             view._mark = open_mark(self.home)
         return view
 
+    @contextlib.contextmanager
+    def asking(self) -> Generator[None]:
+        """Held by a run while it asks about what it read through this view; ProjectError where
+        somebody withdrew since, whose answers would come back into a journal."""
+        with asking(self.home):
+            if self._mark is not None:
+                self._mark.still_holds(self.home)
+            yield
+
     def folder(self, asset: str, key: str | None) -> Path:
         """The folder of one asset and partition; None is an asset without partitions."""
         return self.base / asset / f"model_version={key}" if key else self.base / asset
@@ -271,6 +280,13 @@ class Lake:
             )
             yield asset, key, folder
 
+    def whole_tables(self) -> Iterator[tuple[str, str | None, Path]]:
+        """Every table of every version that is not just being written."""
+        for asset, key, folder in self.tables():
+            version = folder if folder.name.startswith("run=") else folder.parent
+            if not being_written(version):
+                yield asset, key, folder
+
     def places(self) -> Iterator[tuple[str, str | None, Path]]:
         """Every asset and partition that something was written for, with its folder."""
         for asset in sorted(p for p in self.base.glob("*") if p.is_dir()):
@@ -308,7 +324,7 @@ class Lake:
         if asset in _PRIVATE:
             self.base.mkdir(parents=True, exist_ok=True)
             (self.base / asset).mkdir(mode=0o700, exist_ok=True)
-        _clear_left_behind(place)
+        clear_left_behind(place)
         folder = place / f"run={run.id[:8]}-{uuid.uuid4().hex[:6]}"
         folder.mkdir(parents=True)
         version = Version(folder, schema)
@@ -385,10 +401,10 @@ class Lake:
 
 def being_written(folder: Path) -> bool:
     """Whether a version has no manifest because it is being written, or its writer was killed."""
-    return (folder / WRITING).exists()
+    return (folder / WRITING).exists() and not (folder / MANIFEST).exists()
 
 
-def _clear_left_behind(place: Path) -> None:
+def clear_left_behind(place: Path) -> None:
     """Remove what killed writers left of versions that never were whole."""
     for mark in place.glob(f"run=*/{WRITING}"):
         if not (mark.parent / MANIFEST).exists() and is_free(mark):
