@@ -3,7 +3,6 @@ of the project by a plan that is replayed until it is done, and shows that none 
 
 import contextlib
 import gzip
-import json
 import re
 import uuid
 from collections import Counter
@@ -21,7 +20,7 @@ from deploysim_assets.deidentify.keys import load_keys
 from deploysim_assets.grading.labels import sheets, without_prefixes
 from deploysim_assets.logs import reader
 from deploysim_assets.logs.conversation import Conversation
-from deploysim_assets.logs.files import DAMAGE, LogFile, log_files
+from deploysim_assets.logs.files import LogFile, log_files
 from deploysim_assets.project import Project, ProjectError, Release
 from deploysim_assets.storage import ledger
 from deploysim_assets.storage.forgetting import (
@@ -32,23 +31,13 @@ from deploysim_assets.storage.forgetting import (
     prefix_of,
     refuse_damaged_journals,
 )
-from deploysim_assets.storage.journal import lines
-from deploysim_assets.storage.journals import journal_files
 from deploysim_assets.storage.locks import alone, nobody_asks
+from deploysim_assets.storage.searching import answers_with, files_with_ids
 from deploysim_assets.storage.tables import Lake, scan_folder
 from deploysim_assets.storage.withdrawals import Withdrawals, drop_plan, load_plan, save_plan
 
 _NEEDLES = 2_000
 _PLAIN = re.compile(r'[^"\\\x00-\x1f]{24,}')
-_SHORTEST_ID = 6
-_WORDS = frozenset({"assistant", "developer", "function", "system"})
-"""A shorter id than that, or one of these words, stands in any file: it is looked for by columns
-and readers alone."""
-_TEXTS = (
-    ".jsonl", ".json", ".yaml", ".db", ".db-wal", ".log", ".csv", ".replaced", ".gz", ".zst",
-    ".partial",
-)  # fmt: skip
-_READ_AT_ONCE = 1 << 24
 _OPENERS: dict[str, Any] = {".jsonl": open, ".gz": gzip.open, ".zst": zstandard.open}
 
 
@@ -317,43 +306,10 @@ def still_there(project: Project, lake: Lake, doomed: Doomed, phrases: Iterable[
         for file in log_files(project.home, release.logs.path):
             if _is_ours(project, release, file) and (mine := _lines_of(file, release, doomed)):
                 found[file.name] = len(mine)
-    needles = _needles({*doomed.users, *doomed.conversations})
-    files = [p for p in sorted(project.home.rglob("*")) if p.is_file() and _searched(p)]
-    for path in files:
-        if hits := _hits(path, needles):
-            found[str(path.relative_to(project.home))] = hits
+    files, saying = files_with_ids(project.home, {*doomed.users, *doomed.conversations})
     own = _said_by_nobody_else(lake, list(phrases))
-    for path in journal_files(project.home) if own else ():
-        said = pl.Series([line.decode(errors="replace") for line in lines(path)], dtype=pl.String)
-        hits = int(said.str.contains_any(own).sum())
-        if hits:
-            found[str(path.relative_to(project.home))] = hits
-    return Search(tables, len(files), len(own), found)
-
-
-def _needles(ids: set[str]) -> list[bytes]:
-    """How ids stand in JSON, whether or not it spells what is not ASCII in escapes."""
-    written = {
-        json.dumps(name, ensure_ascii=escaped)
-        for name in ids
-        if len(name) >= _SHORTEST_ID and name not in _WORDS
-        for escaped in (True, False)
-    }
-    return [needle.encode() for needle in sorted(written)]
-
-
-def _hits(path: Path, needles: list[bytes]) -> int:
-    """How many of some words stand in a file, read piece by piece, decompressed by its ending."""
-    longest = max(map(len, needles), default=0)
-    hits, before = 0, b""
-    opened = _OPENERS.get(path.suffix, open)
-    with contextlib.suppress(*DAMAGE), opened(path, "rb") as file:
-        while needles and (block := file.read(_READ_AT_ONCE)):
-            piece = before + block
-            # one that stood wholly in what was kept was counted before
-            hits += sum(piece.count(needle) - before.count(needle) for needle in needles)
-            before = piece[-(longest - 1) :]
-    return hits
+    found |= saying | (answers_with(project.home, own) if own else {})
+    return Search(tables, files, len(own), found)
 
 
 def _batches(texts: Iterator[str], size: int) -> Iterator[list[str]]:
@@ -369,8 +325,3 @@ def _said_by_nobody_else(lake: Lake, phrases: list[str]) -> list[str]:
         hit = pl.Series(some).str.extract_many(phrases, overlapping=True).explode()
         shared |= set(hit.drop_nulls())
     return [phrase for phrase in phrases if phrase not in shared]
-
-
-def _searched(path: Path) -> bool:
-    """The plan names the doomed until all is done, and goes then."""
-    return path.suffix in _TEXTS and not path.name.startswith("withdrawal.plan")

@@ -23,7 +23,7 @@ from deploysim_assets.storage.ledger import Record
 from deploysim_assets.storage.manifests import Manifest
 from deploysim_assets.storage.statements import canonical
 from deploysim_assets.storage.tables import ANSWERS, Lake
-from deploysim_assets.storage.withdrawals import PLAN_FILE, WITHDRAWALS_FILE, Withdrawals
+from deploysim_assets.storage.withdrawals import PLAN_FILE, WITHDRAWALS_FILE, Withdrawals, under_way
 
 OF_A_REPORT = ("preregistration", "rate_estimates", "realized_rates", "calibration_report")
 """The tables that a report of a release prints."""
@@ -215,7 +215,7 @@ class HomeAudit:
                 )  # fmt: skip
 
     def _withdrawal_faults(self) -> Iterator[Fault]:
-        if (self.home / PLAN_FILE).exists():
+        if under_way(self.home):
             what = "a withdrawal was begun and is not carried out to its end"
             yield Fault(what, "run `deploysim forget`, which finishes it", file=PLAN_FILE)
         try:
@@ -231,7 +231,7 @@ class HomeAudit:
             if recorded - here:
                 missing = f"lacks {len(recorded - here)} {what} that withdrew"
                 yield Fault(missing, RESTORE, file=WITHDRAWALS_FILE)
-            if here - recorded and not (self.home / PLAN_FILE).exists():
+            if here - recorded and not under_way(self.home):
                 more = f"holds {len(here - recorded)} {what} that no record names"
                 yield Fault(more, f"{RESTORE}, the ledger too", file=WITHDRAWALS_FILE)
 

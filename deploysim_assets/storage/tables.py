@@ -139,6 +139,11 @@ class Lake:
         self._read: dict[tuple[str, str | None, str], Manifest] = {}
         self._mark: Mark | None = None
 
+    @classmethod
+    def of(cls, home: Path) -> Self:
+        """The tables of a home."""
+        return cls(home / "lake")
+
     def during(self, run: Run) -> Self:
         """The same tables for one making of one table: what is read is noted down for its
         manifest. ProjectError while a withdrawal is not carried out to its end."""
