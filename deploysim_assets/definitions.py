@@ -47,7 +47,7 @@ def definitions(project: Project) -> dg.Definitions:
         emit_backfills=False,
     )
     batches = [open_batches_sensor(project)] if project.uses_batches else []
-    base = project.home / "lake"
+    lake = Lake.of(project.home)
     return dg.Definitions(
         assets=[log_files, *production, *candidate, *score, *optional_assets(project), *sql],
         asset_checks=[*CORPUS_CHECKS, *REPLY_CHECKS, *FORECAST_CHECKS, *tests, evidence_holds],
@@ -55,9 +55,9 @@ def definitions(project: Project) -> dg.Definitions:
         sensors=[automation, new_logs_sensor(project), *batches],
         jobs=[*jobs(project), EVIDENCE_JOB],
         resources={
-            "lake": Lake(base),
+            "lake": lake,
             "project": project,
-            "io_manager": LakeIOManager(base=str(base)),
+            "io_manager": LakeIOManager(base=str(lake.base)),
         },
         # a step costs 0.1 s in process and 0.7 s in one of its own
         executor=dg.in_process_executor,

@@ -52,7 +52,9 @@ def finished_home(home: Path, conversations: int = 60, seed: int = 3) -> None:
 
     def deploysim(*arguments: str) -> None:
         script = Path(sys.executable).parent / "deploysim"
-        environment = os.environ | {"DEPLOYSIM_HOME": str(home)}
+        # PYTHONPATH: the command line of this checkout, not of another one that is installed
+        here = {"DEPLOYSIM_HOME": str(home), "PYTHONPATH": str(Path(__file__).parents[2])}
+        environment = os.environ | here
         environment.pop("DAGSTER_HOME", None)
         subprocess.run(  # noqa: S603
             [str(script), *arguments], env=environment, cwd=home, check=True, capture_output=True

@@ -65,7 +65,7 @@ class Operations:
             instance,
             tell,
         )
-        self.lake = Lake(project.home / "lake")
+        self.lake = Lake.of(project.home)
         close_dead_runs(instance)
 
     def run(

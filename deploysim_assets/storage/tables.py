@@ -21,7 +21,7 @@ import polars as pl
 
 from deploysim_assets.project import ProjectError
 from deploysim_assets.storage import disk, ledger, manifests
-from deploysim_assets.storage.locks import adding, held_while_writing, is_free
+from deploysim_assets.storage.locks import adding, asking, held_while_writing, is_free
 from deploysim_assets.storage.manifests import (
     FORMAT,
     MANIFEST,
@@ -147,6 +147,11 @@ class Lake:
         self._read: dict[tuple[str, str | None, str], Manifest] = {}
         self._mark: Mark | None = None
 
+    @classmethod
+    def of(cls, home: Path) -> Self:
+        """The tables of a home."""
+        return cls(home / "lake")
+
     def during(self, run: Run) -> Self:
         """The same tables for one making of one table: what is read is noted down for its
         manifest. ProjectError while a withdrawal is not carried out to its end."""
@@ -154,6 +159,15 @@ class Lake:
         with adding(self.home):  # waits for a withdrawal that is being carried out
             view._mark = open_mark(self.home)
         return view
+
+    @contextlib.contextmanager
+    def asking(self) -> Generator[None]:
+        """Held by a run while it asks about what it read through this view; ProjectError where
+        somebody withdrew since, whose answers would come back into a journal."""
+        with asking(self.home):
+            if self._mark is not None:
+                self._mark.still_holds(self.home)
+            yield
 
     def folder(self, asset: str, key: str | None) -> Path:
         """The folder of one asset and partition; None is an asset without partitions."""
@@ -267,6 +281,16 @@ class Lake:
         """The facts that were written beside a table version: counts of its funnel, never text."""
         return json.loads((self._resolve(asset, key, version) / STATS).read_text())
 
+    def written_rows(self, asset: str, key: str | None, version: str | None = None) -> int:
+        """How many rows the main table of a version was written with: what lies there less what
+        users have withdrawn since is the audit's business."""
+        folder = self._resolve(asset, key, version)
+        manifest = self.manifest(asset, key, folder.name)
+        assert manifest is not None, "a version that can be read has one"
+        main = f"{folder.relative_to(self.home).as_posix()}/part-"
+        files = (f for f in manifest.predicate["files"] if f["name"].startswith(main))
+        return sum(file["rows"] for file in files)
+
     def tables(self) -> Iterator[tuple[str, str | None, Path]]:
         """Every table of every version, side tables included: asset, partition key, folder of
         Parquet files."""
@@ -278,6 +302,13 @@ class Lake:
                 else None
             )
             yield asset, key, folder
+
+    def whole_tables(self) -> Iterator[tuple[str, str | None, Path]]:
+        """Every table of every version that is not just being written."""
+        for asset, key, folder in self.tables():
+            version = folder if folder.name.startswith("run=") else folder.parent
+            if not being_written(version):
+                yield asset, key, folder
 
     def places(self) -> Iterator[tuple[str, str | None, Path]]:
         """Every asset and partition that something was written for, with its folder."""
@@ -317,7 +348,7 @@ class Lake:
         if asset in _PRIVATE:
             self.base.mkdir(parents=True, exist_ok=True)
             (self.base / asset).mkdir(mode=0o700, exist_ok=True)
-        _clear_left_behind(place)
+        clear_left_behind(place)
         folder = place / f"run={run.id[:8]}-{uuid.uuid4().hex[:6]}"
         folder.mkdir(parents=True)
         version = Version(folder, schema)
@@ -421,10 +452,10 @@ class Lake:
 
 def being_written(folder: Path) -> bool:
     """Whether a version has no manifest because it is being written, or its writer was killed."""
-    return (folder / WRITING).exists()
+    return (folder / WRITING).exists() and not (folder / MANIFEST).exists()
 
 
-def _clear_left_behind(place: Path) -> None:
+def clear_left_behind(place: Path) -> None:
     """Remove what killed writers left of versions that never were whole."""
     for mark in place.glob(f"run=*/{WRITING}"):
         if not (mark.parent / MANIFEST).exists() and is_free(mark):
