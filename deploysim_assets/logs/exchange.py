@@ -10,7 +10,8 @@ contents, and LangChain's runs.
 from typing import Any
 
 from deploysim_assets.logs.conversation import Message, finish_reason
-from deploysim_assets.logs.dialog import ROLES, DialogError, message, messages, parsed
+from deploysim_assets.logs.dialog import ROLES, message, messages
+from deploysim_assets.logs.parts import DialogError, parsed
 
 _ASKED = ("contents", "input", "question", "query", "prompt", "text", "inputs")
 _ANSWERED = ("output", "answer", "response", "completion", "text", "result", "outputs")
