@@ -12,6 +12,8 @@ known shape is a DialogError, which says where and never what.
 from datetime import datetime
 from typing import Any
 
+from pydantic import ValidationError
+
 from deploysim_assets.logs.conversation import Message, ToolCall, finish_reason
 from deploysim_assets.logs.parts import (
     DialogError,
@@ -117,6 +119,12 @@ def message(value: Any, role: str = "", where: str = "message") -> list[Message]
         return [Message(role=role, content=value)]
     if not isinstance(value, dict):
         raise DialogError(f"{where}: Input should be an object")
+    content = value.get("content")
+    if isinstance(content, str) and value.keys() == {"role", "content"}:  # nearly all of chat
+        try:
+            return [Message(role=_role(value, role, where), content=content)]
+        except ValidationError as wrong:
+            raise DialogError(f"{where}.content: Input should be a text") from wrong
     value = _plain(value)
     if _is_item(value) or ("role" not in value and _is_result(str(value.get("type")))):
         draft = _Draft("assistant", where)
