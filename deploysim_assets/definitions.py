@@ -19,7 +19,9 @@ from deploysim_assets.assets.raw_logs import raw_logs
 from deploysim_assets.assets.realized_rates import realized_rates
 from deploysim_assets.assets.scorecard import scorecard
 from deploysim_assets.checks.corpus import CORPUS_CHECKS
+from deploysim_assets.checks.evidence import EVIDENCE_JOB, EVIDENCE_SCHEDULE, evidence_holds
 from deploysim_assets.checks.forecast import FORECAST_CHECKS
+from deploysim_assets.checks.replies import REPLY_CHECKS
 from deploysim_assets.io_manager import LakeIOManager
 from deploysim_assets.jobs import jobs
 from deploysim_assets.project import CONFIG_FILE, Project
@@ -47,9 +49,10 @@ def definitions(project: Project) -> dg.Definitions:
     base = project.home / "lake"
     return dg.Definitions(
         assets=[log_files, *production, *candidate, *score, *optional_assets(project), *sql],
-        asset_checks=[*CORPUS_CHECKS, *FORECAST_CHECKS],
+        asset_checks=[*CORPUS_CHECKS, *REPLY_CHECKS, *FORECAST_CHECKS, evidence_holds],
+        schedules=[EVIDENCE_SCHEDULE],
         sensors=[automation, new_logs_sensor(project), *batches],
-        jobs=jobs(project),
+        jobs=[*jobs(project), EVIDENCE_JOB],
         resources={
             "lake": Lake(base),
             "project": project,

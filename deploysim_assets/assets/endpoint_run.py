@@ -12,12 +12,13 @@ from deploysim_assets.endpoint.ask import ask
 from deploysim_assets.endpoint.batches import BatchesPendingError
 from deploysim_assets.endpoint.budget import costs, open_account
 from deploysim_assets.endpoint.completions import completion_request, completion_row
+from deploysim_assets.endpoint.wire import about
 from deploysim_assets.grading.item import Item
 from deploysim_assets.grading.panel import Panel
 from deploysim_assets.grading.table import grade_table
 from deploysim_assets.io_manager import table_result
 from deploysim_assets.project import Candidate, EarlyStopping, Project
-from deploysim_assets.schema import COMPLETIONS, TAKEN_ANSWERS
+from deploysim_assets.schema import COMPLETIONS, REPLY_STATES, TAKEN_ANSWERS
 from deploysim_assets.schema import grades as grades_schema
 from deploysim_assets.storage.journal import journal_file, open_journal
 from deploysim_assets.storage.tables import ANSWERS, Lake
@@ -61,7 +62,9 @@ class EndpointRun:
         with open_journal(self.journal) as journal:
 
             def requests() -> Iterator[dict[str, Any]]:
-                return (completion_request(p, asked_as, seed) for p in prefixes())
+                return (
+                    about(p["prefix_id"], completion_request(p, asked_as, seed)) for p in prefixes()
+                )
 
             try:
                 outcome = ask(
@@ -76,6 +79,7 @@ class EndpointRun:
                 self.context.log.info(str(pending))
                 return
             statuses: Counter[str] = Counter()
+            finishes: Counter[str] = Counter()
             journal.taken()
             with self.lake.new_version(self.asset, self.key, COMPLETIONS) as version:
                 version.side_table(ANSWERS, TAKEN_ANSWERS)
@@ -88,15 +92,14 @@ class EndpointRun:
                         outcome.failures,
                     )
                     statuses[row["status"]] += 1
+                    finishes[row.get("finish_reason") or "no answer"] += 1
                     version.add(row)
                     for taken in journal.taken():
                         version.add({"prefix_id": row["prefix_id"], **taken}, ANSWERS)
                 version.stats |= facts | {
                     "prefixes": statuses.total(),
-                    **{
-                        status: statuses[status]
-                        for status in ("completed", "refused", "filtered", "failed")
-                    },
+                    **{status: statuses[status] for status in REPLY_STATES},
+                    "finish_reasons": dict(sorted(finishes.items())),
                     "asked": outcome.asked,
                     "from_journal": outcome.reused,
                     "retries": outcome.retries,

@@ -15,7 +15,7 @@ from deploysim_assets.grading.features import features, rule_of
 from deploysim_assets.io_manager import finding, making, written
 from deploysim_assets.project import Project
 from deploysim_assets.releases import CANDIDATES, FROM_PREDECESSOR
-from deploysim_assets.schema import NOVEL_BEHAVIORS
+from deploysim_assets.schema import NOVEL_BEHAVIORS, reply_state, separated
 from deploysim_assets.storage.tables import Lake
 
 _EXAMPLES, _FEATURES = 10, 12
@@ -73,13 +73,15 @@ def unexplained_pairs(lake: Lake, registered: Registration) -> Iterator[_Pair]:
         "candidate_completions", candidate, columns=["prefix_id", "message", "status"]
     )
     for prefix, completion in zip(prefixes, completions, strict=True):
-        if completion["status"] == "completed" and prefix["prefix_id"] not in known:
+        live_reply = separated(prefix["production_completion"])
+        whole = completion["status"] == reply_state(live_reply) == "completed"
+        if whole and prefix["prefix_id"] not in known:
             yield _Pair(
                 prefix["prefix_id"],
                 prefix["user_key"],
                 prefix["messages"][-1]["content"] or "",
                 completion["message"],
-                prefix["production_completion"],
+                live_reply,
             )
 
 

@@ -13,7 +13,7 @@ from deploysim_assets.assets.registry_lines import adopt_line, registry_line
 from deploysim_assets.automation import ONCE
 from deploysim_assets.grading.panel import Panel
 from deploysim_assets.io_manager import making, written
-from deploysim_assets.project import Candidate, EarlyStopping, Project, ProjectError
+from deploysim_assets.project import Candidate, EarlyStopping, Grading, Project, ProjectError
 from deploysim_assets.releases import CANDIDATES, FROM_PREDECESSOR
 from deploysim_assets.schema import REGISTRATIONS
 from deploysim_assets.storage import ledger
@@ -41,6 +41,7 @@ class Registration(NamedTuple):
     seed: int
     challenging_prompts: dict[str, Any]
     early_stopping: EarlyStopping | None
+    grading: Grading
     record_hash: str
     registered_at: datetime
 
@@ -69,6 +70,7 @@ class Registration(NamedTuple):
             EarlyStopping.model_validate(body["early_stopping"])
             if body["early_stopping"]
             else None,
+            Grading.model_validate(body.get("grading", {})),
             record_hash,
             registered_at,
         )
@@ -160,6 +162,7 @@ def registration_body(
         "early_stopping": project.early_stopping.model_dump(mode="json")
         if project.early_stopping
         else None,
+        "grading": project.grading.model_dump(mode="json"),
         "challenging_prompts": challenging_prompts(project, candidate),
     }
     before = ledger.latest(project.home, "registration", candidate)
@@ -200,7 +203,9 @@ def preregistration(
     """Write behaviors, rubrics, grader identities, sampling design, prefix set, thresholds and
     estimator to the ledger."""
     candidate = context.partition_key
-    settings = project.part("sampling", "eligibility", "deidentification", "judge", "behaviors")
+    settings = project.part(
+        "sampling", "eligibility", "deidentification", "judge", "grading", "behaviors"
+    )
     lake = making(context, lake, settings | {"release": registry_line(project, candidate)})
     for model in (project.predecessor(candidate), candidate):
         adopt_line(project, lake, model)

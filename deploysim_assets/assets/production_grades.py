@@ -4,6 +4,7 @@ some registration needs."""
 from collections.abc import Iterator
 
 import dagster as dg
+import polars as pl
 
 from deploysim_assets.assets.endpoint_run import EndpointRun
 from deploysim_assets.assets.preregistration import Registration
@@ -14,6 +15,9 @@ from deploysim_assets.project import Project
 from deploysim_assets.releases import GRADED_FOR, MODELS
 from deploysim_assets.storage.tables import Lake
 
+NOT_TOLD = "not told"
+"""What production_grades counts replies as whose end the logs do not tell."""
+
 
 def needed_panels(project: Project, lake: Lake, model: str) -> list[Panel]:
     """The panels of the registrations of this model and of the candidates that replay it;
@@ -23,6 +27,18 @@ def needed_panels(project: Project, lake: Lake, model: str) -> list[Panel]:
     ]
     panels = {p.grading_id: p for c in rests_on for p in [Registration.load(lake, c).panel]}
     return list(panels.values()) or [Panel.of(project)]
+
+
+def finish_reasons(lake: Lake, model: str, version: str | None) -> dict[str, int]:
+    """How the deployed model's replies ended, by the logs; "not told" where these do not say."""
+    prefixes = lake.scan("deidentified_prefixes", model, version)
+    reply = pl.col("production_completion")
+    # tables of before this column have none
+    held = prefixes.collect_schema()["production_completion"]
+    known = "finish_reason" in held.to_schema() if isinstance(held, pl.Struct) else False
+    told = reply.struct.field("finish_reason") if known else pl.lit(None, pl.String)
+    counted = prefixes.group_by(told.fill_null(NOT_TOLD).alias("finish")).len().sort("finish")
+    return {str(finish): int(count) for finish, count in counted.collect().iter_rows()}
 
 
 @dg.asset(
@@ -48,5 +64,8 @@ def production_grades(
     yield from paid.grade(
         needed_panels(project, lake, model),
         lambda: paid.production_items(version),
-        {"prefixes_version": version},
+        {
+            "prefixes_version": version,
+            "finish_reasons": finish_reasons(lake, model, version),
+        },
     )

@@ -80,6 +80,7 @@ def raw_logs(
             consented=source.consent_basis is not None,
             withdrawn=withdrawn,
         )
+        version.log_files = counts["log_files"]
         version.stats |= {
             "fingerprint": fingerprint(files),
             "consent_basis": source.consent_basis,

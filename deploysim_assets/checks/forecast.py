@@ -9,9 +9,8 @@ from deploysim_assets.assets.calibration_report import first_message_at, scored_
 from deploysim_assets.assets.preregistration import Registration
 from deploysim_assets.checks.specs import partitioned_check
 from deploysim_assets.releases import CANDIDATES
+from deploysim_assets.schema import GRADE_STATES
 from deploysim_assets.storage.tables import Lake
-
-_STATES = ("graded", "refused", "filtered", "failed")
 
 
 @dg.multi_asset_check(
@@ -21,7 +20,7 @@ _STATES = ("graded", "refused", "filtered", "failed")
 def grades_funnel(
     context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]
 ) -> Iterator[dg.AssetCheckResult]:
-    """Registered prefixes = graded + refused + filtered + failed, in the counts and in the rows."""
+    """Registered prefixes = graded + those in each other state, in the counts and in the rows."""
     candidate = context.partition_key
     registered = Registration.load(lake, candidate)
     rows = lake.scan("grades", candidate).select("status").collect()["status"].value_counts()
@@ -30,9 +29,11 @@ def grades_funnel(
     prefixes = lake.stats(
         "deidentified_prefixes", registered.predecessor, registered.prefixes_version
     )["released"]
-    passed = sum(found.values()) == prefixes and all(found.get(s, 0) == stats[s] for s in _STATES)
+    passed = sum(found.values()) == prefixes and all(
+        found.get(s, 0) == stats[s] for s in GRADE_STATES
+    )
     yield dg.AssetCheckResult(
-        passed=passed, metadata={"prefixes": prefixes, **{s: found.get(s, 0) for s in _STATES}}
+        passed=passed, metadata={"prefixes": prefixes, **{s: found.get(s, 0) for s in GRADE_STATES}}
     )
 
 

@@ -2,17 +2,20 @@
 location's jobs and shows in the UI."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from deploysim_assets.cli.audit import audit
+from deploysim_assets.cli.batches import batches
 from deploysim_assets.cli.behaviors import behaviors
 from deploysim_assets.cli.import_logs import import_logs
+from deploysim_assets.cli.reporting import accept, report, show_report
 from deploysim_assets.cli.running import clear_errors, tell, with_operations
+from deploysim_assets.cli.trace import trace
+from deploysim_assets.cli.upkeep import gc, upgrade
 from deploysim_assets.project import CONFIG_FILE, ProjectError
 from deploysim_assets.project.file import home_folder
-from deploysim_assets.storage import ledger
 
 if TYPE_CHECKING:
     from deploysim_assets.cli.operations import Operations
@@ -100,7 +103,7 @@ def forecast(operations: "Operations", model: str, fresh: bool) -> None:
     What an interrupted run was answered is kept: run again to go on.
     """
     operations.forecast(model, fresh=fresh)
-    _show(operations, model)
+    show_report(operations, model)
 
 
 @main.command()
@@ -123,92 +126,7 @@ def backfill(operations: "Operations", models: tuple[str, ...]) -> None:
     them."""
     operations.backfill(models)
     for model in models:
-        _show(operations, model)
-
-
-def _document(operations: "Operations", model: str) -> dict[str, Any]:
-    from deploysim_assets.assets.grader_quality import current_quality
-    from deploysim_assets.assets.preregistration import Registration
-    from deploysim_assets.forecast.estimate import blocked
-    from deploysim_assets.forecast.summary import summarize
-    from deploysim_assets.report.document import release_report
-
-    operations.project.release(model)
-    lake = operations.lake
-    estimates, scored, realized = (
-        list(lake.rows(asset, model)) if lake.current(asset, model) else []
-        for asset in ("rate_estimates", "calibration_report", "realized_rates")
-    )
-    quality: dict[str, dict[str, Any]] = {}
-    if lake.current("preregistration", model):
-        registered = Registration.load(lake, model)
-        realized = [r for r in realized if r["grading_id"] == registered.panel.grading_id]
-        quality = current_quality(
-            lake, registered.panel.grader_ids(), model, registered.predecessor
-        )
-        for row in estimates:
-            row["gate"] = blocked(
-                row["gate"], quality.get(row["behavior"]), operations.project.min_precision
-            )
-    if not estimates and not realized:
-        raise ProjectError(
-            f"{model}: nothing to report yet; run `deploysim forecast {model}`, or `deploysim "
-            f"backfill {model}` once its logs are there"
-        )
-    records = [
-        record
-        for record in ledger.read(operations.project.home)
-        if record.kind == "registration" and record.model_version == model
-    ]
-    registrations = [record.body | {"at": record.at} for record in records]
-    return release_report(
-        model,
-        estimates,
-        realized,
-        scored,
-        summarize(scored) if scored else {},
-        registrations,
-        quality,
-    )
-
-
-def _show(operations: "Operations", model: str) -> None:
-    from deploysim_assets.report.document import registered_again, table, verdict
-    from deploysim_assets.report.tables import console, rich_table
-
-    document = _document(operations, model)
-    out = console()
-    out.print(rich_table(f"{model}: rates per 100,000 messages", *table(document)))
-    out.print(verdict(document["summary"]))
-    for line in registered_again(document):
-        out.print(line)
-
-
-@main.command()
-@click.argument("model")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json", "md"]),
-    default="table",
-    show_default=True,
-)
-@with_operations
-def report(operations: "Operations", model: str, form: str) -> None:
-    """The forecast of MODEL and, once production was graded, its score."""
-    if form == "table":
-        _show(operations, model)
-        return
-    import orjson
-
-    from deploysim_assets.report.document import markdown
-
-    document = _document(operations, model)
-    click.echo(
-        orjson.dumps(document, option=orjson.OPT_INDENT_2).decode()
-        if form == "json"
-        else markdown(document)
-    )
+        show_report(operations, model)
 
 
 @main.command()
@@ -332,5 +250,11 @@ def forget(
 
 
 main.add_command(audit)
+main.add_command(batches)
 main.add_command(behaviors)
 main.add_command(import_logs)
+main.add_command(trace)
+main.add_command(report)
+main.add_command(accept)
+main.add_command(upgrade)
+main.add_command(gc)

@@ -99,6 +99,12 @@ def _plan(project: Project, lake: Lake, users: set[str], conversations: set[str]
         "begun": datetime.now(UTC).isoformat(),
         **{name: sorted(values) for name, values in doomed._asdict().items()},
         "phrases": _phrases(lake, doomed),
+        "log_lines": {
+            file.name: sorted(mine)
+            for release in project.releases
+            for file in log_files(project.home, release.logs.path)
+            if _is_ours(project, release, file) and (mine := _lines_of(file, release, doomed))
+        },
         "files": {},
         "counts": {},
     }
@@ -200,13 +206,20 @@ def _clean_logs(project: Project, removal: Removal) -> list[str]:
     for release in project.releases:
         for file in log_files(project.home, release.logs.path):
             mine = _lines_of(file, release, removal.doomed)
-            path = Path(file.path)
-            ours = release.logs.format == "openai_chat" and path.suffix in _OPENERS
-            if mine and ours and path.is_relative_to(project.home):
-                removal.rewrite(path, lambda old, new, mine=mine: _without_lines(old, new, mine))
+            if mine and _is_ours(project, release, file):
+                removal.rewrite(
+                    Path(file.path), lambda old, new, mine=mine: _without_lines(old, new, mine)
+                )
             elif mine:
                 remaining.append(file.path)
     return remaining
+
+
+def _is_ours(project: Project, release: Release, file: LogFile) -> bool:
+    """Whether lines may be taken out of a log: it lies in the home and is written line by line."""
+    path = Path(file.path)
+    inside = path.is_relative_to(project.home) and path.suffix in _OPENERS
+    return release.logs.format == "openai_chat" and inside
 
 
 def _lines_of(file: LogFile, release: Release, doomed: Doomed) -> frozenset[int]:

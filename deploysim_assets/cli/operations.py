@@ -1,6 +1,7 @@
 """What the command line does, as runs of the code location's own jobs on its own instance: they
 show in the UI like any other."""
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,6 +20,9 @@ from deploysim_assets.endpoint.batches import any_open
 from deploysim_assets.project import Project, ProjectError, Release
 from deploysim_assets.storage.journal import journal_file, set_aside
 from deploysim_assets.storage.tables import Lake
+
+_OURS = re.compile(r"^(?:deploysim_assets\.)?(?:\w+\.)*(?:Project|Endpoint|Budget)Error: ")
+"""The names of our own errors, which Dagster writes before what they say."""
 
 _CORPUS = ("raw_logs", "deidentified_prefixes")
 _PRODUCTION = (
@@ -274,8 +278,7 @@ def _failure(result: dg.ExecuteInProcessResult) -> str:
             error = event.step_failure_data.error
             while error.cause:
                 error = error.cause
-            said = error.message.strip().removeprefix("deploysim_assets.project.")
-            return f"{event.step_key}: {said.removeprefix('ProjectError: ')}"
+            return f"{event.step_key}: {_OURS.sub('', error.message.strip())}"
     return "the run failed; see it in Dagster's UI"
 
 

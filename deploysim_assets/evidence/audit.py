@@ -280,5 +280,8 @@ class HomeAudit:
 
 
 def _differing(one: str, other: dict[str, Any]) -> list[str]:
-    found: dict[str, Any] = json.loads(one)
+    try:
+        found: dict[str, Any] = json.loads(one)
+    except ValueError:
+        return []
     return sorted(name for name in {*found, *other} if found.get(name) != other.get(name))

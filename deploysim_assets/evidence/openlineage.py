@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 NAMESPACE = "deploysim"
 _PRODUCER = "https://pypi.org/project/deploysim"
 _SETTINGS = ("OPENLINEAGE_URL", "OPENLINEAGE_CONFIG", "OPENLINEAGE__TRANSPORT")
-_PAUSE_SECONDS = 60.0
+_PAUSE_SECONDS = 600.0  # the client tries for half a minute before it gives up
 _log = logging.getLogger(__name__)
 
 
@@ -129,7 +129,7 @@ class _Receiver:
 
 def emit(manifest: Manifest) -> None:
     """Send the events of a version; a receiver that does not answer, or does not take them, is
-    logged once a minute and never fails a run."""
+    logged, left alone for ten minutes, and never fails a run."""
     if not receiver_is_named() or time.monotonic() < _Receiver.paused_until:
         return
     try:

@@ -30,6 +30,8 @@ class Seals:
         """Path of a version -> the digest of its manifest, and the newest record that says so."""
         self.collected: dict[str, str] = {}
         """Path of a version that gc removed -> the digest of its manifest."""
+        self.upgraded: dict[str, str] = {}
+        """Folder of a table -> the version that was current when the home was upgraded."""
         self._withdrawn: dict[str, list[Withdrawn]] = {}
         for record in records:
             for path, digest in record.seals.items():
@@ -39,6 +41,8 @@ class Seals:
                         self.newest[path.rpartition("/")[0]] = record
             for file, (before, after) in record.body.get("files", {}).items():
                 self._withdrawn.setdefault(file, []).append(Withdrawn(before, after))
+            if record.kind == ledger.UPGRADE:
+                self.upgraded |= record.body["current"]
             if record.kind == "gc":
                 self.collected |= record.body["versions"]
 

@@ -8,7 +8,7 @@ from deploysim_assets.evidence.findings import Fault
 from deploysim_assets.evidence.seals import RESTORE, Seals
 from deploysim_assets.project import ProjectError
 from deploysim_assets.storage import disk
-from deploysim_assets.storage.manifests import MANIFEST, Manifest
+from deploysim_assets.storage.manifests import MANIFEST, UPGRADED_FORMAT, Manifest
 from deploysim_assets.storage.tables import POINTER, WRITING, Lake, being_written
 
 PUBLISHED = frozenset(
@@ -87,7 +87,9 @@ class TableAudit:
                         yield _at(place, name, "was added by hand", "take it away", where)
         found = disk.sha256_of_all(wanted)
         for path, (place, manifest, digest) in wanted.items():
-            now, where = found[path], path.relative_to(manifest.path.parent).as_posix()
+            now, where = found[path], path.name
+            if path.is_relative_to(manifest.path.parent):
+                where = path.relative_to(manifest.path.parent).as_posix()
             if now is None:
                 yield _at(place, manifest.version, "is missing", RESTORE, where)
                 continue
@@ -139,7 +141,11 @@ class TableAudit:
             prefix = f"{self._relative(place.folder)}/"
             mine = [p for p in record.seals if p.startswith(prefix)]
             return mine[-1].rpartition("/")[2]
-        return max(whole, key=lambda name: (whole[name].made_at, name))
+        since = {n: m for n, m in whole.items() if m.predicate["format"] != UPGRADED_FORMAT}
+        upgraded = self.seals.upgraded.get(self._relative(place.folder))
+        if upgraded in whole and not since:
+            return upgraded
+        return max(since or whole, key=lambda name: (whole[name].made_at, name))
 
     def _stray_faults(self, place: Place) -> Iterator[Fault]:
         known = {POINTER, *self.versions[place]}
@@ -193,25 +199,31 @@ class TableAudit:
     def reached(self) -> set[str]:
         """Paths of all versions that some record vouches for, by itself or through what was made
         from them."""
+        held = (self.lake.manifest(*_names(p), p.rpartition("/")[2]) for p in self.seals.sealed)
+        return set(self.seals.sealed) | self.reached_from([m for m in held if m is not None])
+
+    def reached_from(self, starts: list[Manifest]) -> set[str]:
+        """Paths of some versions and of all that they were made from."""
         found: set[str] = set()
-        ahead = list(self.seals.sealed)
+        ahead = list(starts)
         while ahead:
-            path = ahead.pop()
+            manifest = ahead.pop()
+            path = self._relative(manifest.path.parent)
             if path in found:
                 continue
             found.add(path)
-            asset, partition = _names(path)
-            manifest = self.lake.manifest(asset, partition, path.rpartition("/")[2])
-            for given in manifest.inputs if manifest else []:
-                folder = self.lake.folder(given.asset, given.partition) / given.version
-                ahead.append(self._relative(folder))
+            held = (self.lake.manifest(i.asset, i.partition, i.version) for i in manifest.inputs)
+            ahead += [one for one in held if one is not None]
         return found
 
     def unreached(self) -> Iterator[tuple[Place, str]]:
         """Current versions that no record vouches for."""
         reached = self.reached()
         for place in self.places:
-            pointer = self.lake.pointer(place.asset, place.partition) or {}
+            try:
+                pointer = self.lake.pointer(place.asset, place.partition) or {}
+            except ProjectError:
+                continue  # a fault of its own
             version = pointer.get("version")
             if version and self._relative(place.folder / version) not in reached:
                 yield place, version

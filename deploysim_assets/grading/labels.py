@@ -138,9 +138,9 @@ def sheets(home: Path) -> list[Path]:
     return found
 
 
-def without_prefixes(path: Path, partial: Path, prefixes: Collection[str]) -> int:
+def without_prefixes(path: Path, partial: Path, prefixes: Collection[str]) -> int | None:
     """Write the rows of labels or of a sheet that are about none of some prefixes to `partial`;
-    returns how many are not among them."""
+    returns how many are not among them, None for none."""
     csv.field_size_limit(1 << 30)
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
@@ -150,4 +150,4 @@ def without_prefixes(path: Path, partial: Path, prefixes: Collection[str]) -> in
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(kept)
-    return len(rows) - len(kept)
+    return len(rows) - len(kept) or None

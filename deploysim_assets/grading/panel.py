@@ -13,7 +13,7 @@ from deploysim_assets.endpoint.wire import request_key
 from deploysim_assets.grading.item import Item
 from deploysim_assets.grading.judge import PROMPT_VERSION, document, judge_request, repair, verdicts
 from deploysim_assets.grading.rules import holds
-from deploysim_assets.project import Judge, Project
+from deploysim_assets.project import Judge, Project, Truncated
 from deploysim_assets.storage.journal import Journal
 
 _RULES_VERSION = "1"
@@ -29,11 +29,12 @@ class Panel(NamedTuple):
 
     behaviors: tuple[Behavior, ...]
     judge: Judge | None
+    truncated: Truncated = "missing"
 
     @classmethod
     def of(cls, project: Project) -> Self:
         """The panel that the project's files describe now."""
-        return cls(project.behaviors, project.judge)
+        return cls(project.behaviors, project.judge, project.grading.truncated)
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> Self:
@@ -42,6 +43,7 @@ class Panel(NamedTuple):
         return cls(
             tuple(Behavior.model_validate(b) for b in record["behaviors"]),
             Judge.model_validate(judge) if judge else None,
+            record.get("truncated", "missing"),
         )
 
     def record(self) -> dict[str, Any]:
@@ -58,7 +60,7 @@ class Panel(NamedTuple):
                 b.model_dump(mode="json", by_alias=True, exclude_none=True) for b in self.behaviors
             ],
             "judge": judge,
-        }
+        } | ({} if self.truncated == "missing" else {"truncated": self.truncated})
 
     def grader_ids(self) -> dict[str, str]:
         """The grader's identity per behavior. The judge sees all its behaviors at once, so each
@@ -78,11 +80,18 @@ class Panel(NamedTuple):
 
     @property
     def grading_id(self) -> str:
-        return _hash(self.grader_ids())
+        if self.truncated == "missing":
+            return _hash(self.grader_ids())
+        return _hash({"grader_ids": self.grader_ids(), "truncated": self.truncated})
 
     @property
     def names(self) -> list[str]:
         return [b.name for b in self.behaviors]
+
+    def admitted(self, item: Item) -> Item:
+        """The item as this panel takes it: with the reply that was cut, where it grades those."""
+        grades_cut = item.cut is not None and self.truncated == "grade"
+        return item._replace(reply=item.cut) if grades_cut else item
 
     def judged(self, item: Item, skip: AbstractSet[str] = frozenset()) -> list[Behavior]:
         """The behaviors that the judge is asked about for an item."""
@@ -110,6 +119,7 @@ class Panel(NamedTuple):
         self, item: Item, journal: Journal, skip: AbstractSet[str] = frozenset()
     ) -> Iterator[str]:
         """The keys of the journalled judge and screen requests for an item, repairs included."""
+        item = self.admitted(item)
         for first in (self._request(item, skip), *self.screen_requests([item])):
             request = first
             while request is not None and (key := request_key(request)) in journal:

@@ -17,6 +17,7 @@ from deploysim_assets.grading.panel import Panel
 from deploysim_assets.grading.screening import Screening
 from deploysim_assets.grading.stopping import Decide, Look, Stopping
 from deploysim_assets.project import EarlyStopping, Project
+from deploysim_assets.schema import GRADE_STATES
 from deploysim_assets.storage.journal import Journal, open_journal
 from deploysim_assets.storage.tables import ANSWERS
 
@@ -31,6 +32,10 @@ def _stretch(stream: Stopping, look: Look, items: Callable[[], Iterator[Item]]) 
     return stream.between(look, items())
 
 
+def _admitted(panel: Panel, found: Callable[[], Iterator[Item]]) -> Iterator[Item]:
+    return map(panel.admitted, found())
+
+
 def _write(graded: dict[str, Any], journal: Journal, out: TableWriter) -> None:
     """The row, and beside it the answers that it was made from."""
     out.add(graded)
@@ -40,7 +45,7 @@ def _write(graded: dict[str, Any], journal: Journal, out: TableWriter) -> None:
 
 def grade_table(
     panel: Panel,
-    items: Callable[[], Iterator[Item]],
+    found: Callable[[], Iterator[Item]],
     project: Project,
     journal_file: Path,
     model_version: str,
@@ -48,12 +53,13 @@ def grade_table(
     log: Callable[[str], None] | None = None,
     stopping: tuple[EarlyStopping, Decide] | None = None,
 ) -> dict[str, Any]:
-    """Grade all items and return the counts by state, of judge calls and of tokens. `items` is
+    """Grade all items and return the counts by state, of judge calls and of tokens. `found` is
     called again for every pass over them.
 
     With `stopping` the judge is asked in looks, and no more about what is decided; the counts then
     say what that saved.
     """
+    items = partial(_admitted, panel, found)
     with open_journal(journal_file) as journal:
         asked = Outcome()
 
@@ -106,7 +112,7 @@ def grade_table(
             _write(graded, journal, out)
     counts: dict[str, Any] = {
         "prefixes": statuses.total(),
-        **{status: statuses[status] for status in ("graded", "refused", "filtered", "failed")},
+        **{status: statuses[status] for status in GRADE_STATES},
         "judge_calls": asked.asked,
         "judge_calls_from_journal": asked.reused,
         "retries": asked.retries,

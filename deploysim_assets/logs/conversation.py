@@ -3,65 +3,9 @@ table."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Annotated, Any, BinaryIO, Literal, NamedTuple, Protocol
+from typing import Annotated, Any, BinaryIO, NamedTuple, Protocol
 
 from pydantic import AfterValidator, BaseModel, ValidationError
-
-FinishReason = Literal["stop", "length", "content_filter", "tool_calls", "refusal", "unknown"]
-
-_FINISH_REASONS: dict[str, FinishReason] = {
-    **dict.fromkeys(
-        (
-            "stop",
-            "end_turn",
-            "stop_sequence",
-            "complete",
-            "completed",
-            "finished",
-            "eos",
-            "eos_token",
-        ),
-        "stop",
-    ),
-    **dict.fromkeys(
-        (
-            "length",
-            "max_tokens",
-            "max_output_tokens",
-            "model_length",
-            "max_length",
-            "model_context_window_exceeded",
-        ),
-        "length",
-    ),
-    **dict.fromkeys(
-        (
-            "content_filter",
-            "content_filtered",
-            "guardrail_intervened",
-            "safety",
-            "recitation",
-            "prohibited_content",
-            "blocklist",
-            "spii",
-            "image_safety",
-        ),
-        "content_filter",
-    ),
-    **dict.fromkeys(("tool_calls", "tool_call", "tool_use", "function_call", "tool"), "tool_calls"),
-    "refusal": "refusal",
-}
-
-
-def finish_reason(said: Any) -> FinishReason | None:
-    """A provider's finish reason in one vocabulary; None where the log says nothing. The names are
-    those of OpenAI, Anthropic, Gemini, Bedrock and the OpenTelemetry conventions."""
-    if said is None or said == "":
-        return None
-    if not isinstance(said, str):
-        return "unknown"
-    plain = said.strip().lower().rpartition(".")[2].replace("-", "_")
-    return _FINISH_REASONS.get(plain, "unknown")
 
 
 def as_utc(time: datetime) -> datetime:
@@ -89,7 +33,7 @@ class Message(BaseModel):
     name: str | None = None
     reasoning: str | None = None
     at: Time | None = None
-    finish_reason: FinishReason | None = None
+    finish_reason: str | None = None
 
 
 class Conversation(BaseModel):

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from deploysim_assets.logs.conversation import Message, ToolCall, finish_reason
+from deploysim_assets.logs.conversation import Message, ToolCall
 from deploysim_assets.logs.parts import (
     DialogError,
     as_json_text,
@@ -26,6 +26,7 @@ from deploysim_assets.logs.parts import (
     thoughts_of,
     tool_call,
 )
+from deploysim_assets.schema import finish_reason
 
 ROLES = {
     **dict.fromkeys(("system", "developer"), "system"),

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from deploysim_assets.logs.archive import BROKEN, member
-from deploysim_assets.logs.conversation import Conversation, Reject, finish_reason
+from deploysim_assets.logs.conversation import Conversation, Reject
 from deploysim_assets.logs.dialog import messages
 from deploysim_assets.logs.exchange import answered
 from deploysim_assets.logs.parts import attached
@@ -28,6 +28,7 @@ from deploysim_assets.logs.records import (
     rest,
     text,
 )
+from deploysim_assets.schema import finish_reason
 
 _WHOLE = re.compile(r"samples/([^/]+)\.json")
 _CHUNKED = re.compile(r"samples/([^/]+)/sample\.json")

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from deploysim_assets.logs.calls import Call, CallReader, call_of, longest
-from deploysim_assets.logs.conversation import Conversation, Message, Reject, finish_reason
+from deploysim_assets.logs.conversation import Conversation, Message, Reject
 from deploysim_assets.logs.dialog import messages
 from deploysim_assets.logs.exchange import exchange
 from deploysim_assets.logs.parts import as_json_text, attached, parsed
 from deploysim_assets.logs.records import Problem, checked, held, json_records, text
 from deploysim_assets.logs.spans import Span, spans_of, tree, when
+from deploysim_assets.schema import finish_reason
 
 _MESSAGES = ("llm.input_messages", "llm.output_messages")
 

@@ -6,6 +6,24 @@ from pydantic import Field, model_validator
 
 from deploysim_assets.behaviors import Frozen, Rule
 
+Truncated = Literal["missing", "grade"]
+"""What becomes of a reply that was cut: it counts as missing, or is graded like a whole one."""
+
+
+class Grading(Frozen):
+    """Which replies are graded, and from which share of empty and cut ones on nobody should trust
+    the rest: a warning above `warn_share`, an error and blocked gates above `error_share`."""
+
+    truncated: Truncated = "missing"
+    warn_share: float = Field(default=0.01, ge=0, le=1)
+    error_share: float = Field(default=0.10, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _warns_first(self) -> Self:
+        if self.warn_share > self.error_share:
+            raise ValueError("warn_share lies above error_share; a warning comes first")
+        return self
+
 
 class Screen(Frozen):
     """A cheap first stage that clears what the judge need not see: a smaller model at the judge's

@@ -9,7 +9,7 @@ from deploysim_assets.behaviors import Behavior, Frozen
 from deploysim_assets.project.deidentification import Deidentification
 from deploysim_assets.project.endpoint import Endpoint, Price
 from deploysim_assets.project.errors import ProjectError
-from deploysim_assets.project.grading import EarlyStopping, Judge
+from deploysim_assets.project.grading import EarlyStopping, Grading, Judge
 from deploysim_assets.project.measures import Awareness, Elicitation, Exploration, SelfReplay
 from deploysim_assets.project.releases import Release
 from deploysim_assets.project.sampling import Eligibility, Sampling
@@ -31,6 +31,7 @@ class Project(Frozen):
     releases: tuple[Release, ...] = Field(min_length=1)
     endpoint: Endpoint
     judge: Judge | None = None
+    grading: Grading = Grading()
     prices: dict[str, Price] = Field(default_factory=dict)
     behaviors: tuple[Behavior, ...] = Field(min_length=1)
     sampling: Sampling = Sampling()

@@ -22,8 +22,16 @@ MESSAGE = pl.Struct(
 """`finish_reason` is why the model stopped there: stop, length, content_filter, tool_calls,
 refusal, unknown (the log's reason is none of these), or null where the log gives none."""
 
-REPLY = pl.Struct({"content": pl.String, "reasoning": pl.String, "tool_calls": pl.List(TOOL_CALL)})
-"""What a model answered: the one message that follows a user turn."""
+REPLY = pl.Struct(
+    {
+        "content": pl.String,
+        "reasoning": pl.String,
+        "tool_calls": pl.List(TOOL_CALL),
+        "finish_reason": pl.String,
+    }
+)
+"""What a model answered: the one message that follows a user turn. `finish_reason` is one of
+schema.FINISH_REASONS, null where the source has none: whether the reply was cut is unknown."""
 
 CONVERSATIONS = pl.Schema(
     {

@@ -4,6 +4,7 @@ that is not there yet, replace one whole, read, hash and list."""
 import contextlib
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Generator, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -52,6 +53,11 @@ def replace(path: Path, content: bytes, mode: int | None = None) -> None:
     with _whole(path, content, mode) as partial:
         partial.replace(path)
     _forced(path.parent)
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder with all that is in it; one that is gone already is no error."""
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def force(paths: Iterable[Path]) -> None:

@@ -5,6 +5,7 @@ leaves a plan that can be replayed, and an audit can tell a withdrawal from a fo
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,8 +18,9 @@ from deploysim_assets.storage.journals import batch_files, journal_files
 from deploysim_assets.storage.tables import ANSWERS, Lake, scan_folder, write_part
 from deploysim_assets.storage.withdrawals import save_plan
 
-Write = Callable[[Path, Path], int]
-"""Writes what stays of the first file to the second, and returns how much does not."""
+Write = Callable[[Path, Path], int | None]
+"""Writes what stays of the first file to the second, and returns how many rows or lines do not;
+None where nothing changes."""
 
 
 class Doomed(NamedTuple):
@@ -117,6 +119,11 @@ def _prefix_in(about: str) -> str:
     return max(about.split("/"), key=len)
 
 
+def _passed(numbers: pl.Series, gone: list[int]) -> pl.Series:
+    """How many of the (sorted) lines that go stand before each line."""
+    return pl.Series(gone, dtype=pl.Int64).search_sorted(numbers).cast(pl.Int64)
+
+
 class Removal:
     """Carries out a plan, which names every file that it changes before it is changed."""
 
@@ -124,31 +131,33 @@ class Removal:
         self.lake, self.home, self.plan = lake, lake.home, plan
         names = ("users", "conversations", "user_keys", "conversation_keys", "prefixes", "answers")
         self.doomed = Doomed(*(frozenset(plan[name]) for name in names))
+        self._log_lines: dict[str, list[int]] = plan["log_lines"]
 
-    def rewrite(self, path: Path, write: Write) -> int:
-        """Put what stays of a file in its place, whole, under the permissions that it had; returns
-        how many rows or lines went."""
+    def rewrite(self, path: Path, write: Write) -> None:
+        """Put what stays of a file in its place, whole, under the permissions that it had. A file
+        that this plan has changed already is left alone."""
+        file = path.relative_to(self.home).as_posix()
+        known = self.plan["files"].get(file)
+        if known is not None and disk.sha256(path) == known[1]:
+            return
         descriptor, name = tempfile.mkstemp(
             prefix=f".{path.name}.", suffix=".partial", dir=path.parent
         )
         os.close(descriptor)
-        partial = Path(name)
+        kept = Path(name)
         try:
-            gone = write(path, partial)
-            if not gone:
-                return 0
-            partial.chmod(path.stat().st_mode & 0o777)
-            disk.force([partial])
-            file = path.relative_to(self.home).as_posix()
-            before = self.plan["files"].get(file, [None])[0] or disk.sha256(path)
-            self.plan["files"][file] = [before, disk.sha256(partial)]
+            gone = write(path, kept)
+            if gone is None:
+                return
+            kept.chmod(path.stat().st_mode & 0o777)
+            disk.force([kept])
+            self.plan["files"][file] = [disk.sha256(path), disk.sha256(kept)]
             self.plan["counts"][file] = gone
             save_plan(self.home, self.plan)
-            partial.replace(path)
+            kept.replace(path)
             disk.force([path])
         finally:
-            partial.unlink(missing_ok=True)
-        return gone
+            kept.unlink(missing_ok=True)
 
     def tables(self) -> None:
         """Take the rows out of every version of every table, side tables included."""
@@ -156,18 +165,34 @@ class Removal:
             for part in sorted(folder.glob("part-*.parquet")):
                 self.rewrite(part, self._without_rows)
 
-    def _without_rows(self, part: Path, partial: Path) -> int:
-        schema = pl.read_parquet_schema(part)
-        telling, lists = self.doomed.rows(pl.Schema(schema)), self.doomed.lists(pl.Schema(schema))
-        if telling is None and not lists:
-            return 0
+    def _without_rows(self, part: Path, target: Path) -> int | None:
+        schema = pl.Schema(pl.read_parquet_schema(part))
+        telling, lists = self.doomed.rows(schema), self.doomed.lists(schema)
+        moved = self._moved_lines(schema)
+        if telling is None and not lists and not moved:
+            return None
         frame = pl.read_parquet(part, hive_partitioning=False)
         kept = frame.filter(~telling) if telling is not None else frame
-        kept = kept.with_columns(lists)
+        kept = kept.with_columns(*lists, *moved)
         if kept.equals(frame):
-            return 0
-        write_part(kept, partial)
-        return max(frame.height - kept.height, 1)
+            return None
+        write_part(kept, target)
+        return frame.height - kept.height
+
+    def _moved_lines(self, schema: pl.Schema) -> list[pl.Expr]:
+        """Line numbers in logs as they are once the lines of the doomed are gone, so that a trace
+        still ends at the right one."""
+        expressions: list[pl.Expr] = []
+        for file, line in (("log_file", "log_line"), ("file", "line")):
+            if file in schema and line in schema and self._log_lines:
+                gone_before = pl.lit(0, pl.Int64)
+                for name, gone in self._log_lines.items():
+                    passed = pl.col(line).map_batches(
+                        partial(_passed, gone=gone), return_dtype=pl.Int64
+                    )
+                    gone_before += pl.when(pl.col(file) == name).then(passed).otherwise(0)
+                expressions.append((pl.col(line) - gone_before).alias(line))
+        return expressions
 
     def journals(self) -> None:
         """Take the answers out of every journal, those set aside included, and their requests out
@@ -177,19 +202,19 @@ class Removal:
         for path in batch_files(self.home):
             self.rewrite(path, self._without_requests)
 
-    def _without_answers(self, path: Path, partial: Path) -> int:
+    def _without_answers(self, path: Path, target: Path) -> int | None:
         gone = 0
-        with partial.open("wb") as out:
+        with target.open("wb") as out:
             for body in lines(path):
                 if orjson.loads(body)["key"] in self.doomed.answers:
                     gone += 1
                 else:
                     out.write(framed(body))
-        return gone
+        return gone or None
 
-    def _without_requests(self, path: Path, partial: Path) -> int:
+    def _without_requests(self, path: Path, target: Path) -> int | None:
         gone = 0
-        with partial.open("wb") as out:
+        with target.open("wb") as out:
             for body in lines(path):
                 row = orjson.loads(body)
                 asked: list[str] = row.get("requests", [])
@@ -197,4 +222,4 @@ class Removal:
                 gone += len(asked) - len(kept)
                 left = row | {"requests": kept} if len(kept) < len(asked) else row
                 out.write(framed(orjson.dumps(left)))
-        return gone
+        return gone or None

@@ -44,9 +44,13 @@ def lines(path: Path) -> Iterator[bytes]:
     """The JSON of a journal's whole lines, up to the first that is torn."""
     with path.open("rb") as file:
         for line in file:
-            if not line.endswith(b"\n") or f"{zlib.crc32(line[9:-1]):08x}".encode() != line[:8]:
+            if not _whole(line):
                 return
             yield line[9:-1]
+
+
+def _whole(line: bytes) -> bool:
+    return line.endswith(b"\n") and f"{zlib.crc32(line[9:-1]):08x}".encode() == line[:8]
 
 
 def framed(body: bytes) -> bytes:
@@ -66,7 +70,7 @@ class Journal:
         self._path = path
         self._descriptor = descriptor
         self._places: dict[bytes, int] = {}
-        self._siblings = [(sibling, _index(sibling)) for sibling in siblings]
+        self._siblings = [(sibling, _sibling_index(sibling)) for sibling in siblings]
         self._taken: list[dict[str, str]] | None = None
         self._unsynced = 0
         self._synced_at = time.monotonic()
@@ -81,13 +85,7 @@ class Journal:
             end += len(file.readline()) if self._places else 0
             rest = file.read()
         if rest:
-            if (
-                rest.count(b"\n") > 1
-            ):  # one torn line is a crash; whole lines behind a bad one are damage
-                raise ProjectError(
-                    f"{self._path}: damaged at byte {end}, with whole lines behind it; restore "
-                    "the file, or cut it there"
-                )
+            _refuse_damage(self._path, end, rest)
             os.ftruncate(self._descriptor, end)
         return end
 
@@ -97,15 +95,15 @@ class Journal:
             for path, index in self._siblings:
                 if place in index:
                     with path.open("rb") as file:
-                        found = _checked(_body(file.fileno(), index[place]), key)
+                        found = _checked(_body(file.fileno(), path, index[place]), path, key)
                         self.put(found | {"copied": True})
                     break
         return place in self._places
 
     def get(self, key: str) -> dict[str, Any]:
         """The journalled answer of a request; KeyError where there is none."""
-        body = _body(self._descriptor, self._places[_place_of(key)])
-        answer = _checked(body, key)
+        body = _body(self._descriptor, self._path, self._places[_place_of(key)])
+        answer = _checked(body, self._path, key)
         if self._taken is not None:
             self._taken.append({"key": key, "sha256": hashlib.sha256(body).hexdigest()})
         return answer
@@ -156,19 +154,53 @@ def _index(path: Path) -> dict[bytes, int]:
     return places
 
 
-def _body(descriptor: int, start: int) -> bytes:
-    """The JSON of the line that starts at a place."""
+def _sibling_index(path: Path) -> dict[bytes, int]:
+    """The index of another partition's journal. What lies behind damage in it would be asked, and
+    paid, for again; a torn end is a line that its process is writing."""
+    places = _index(path)
+    with path.open("rb") as file:
+        end = max(places.values(), default=0)
+        file.seek(end)
+        end += len(file.readline()) if places else 0
+        line = file.readline()
+        if line and not _whole(line):
+            _refuse_damage(path, end, line + file.read())
+    return places
+
+
+def _refuse_damage(path: Path, end: int, rest: bytes) -> None:
+    # one torn line is a crash; whole lines behind a bad one are damage
+    if rest.count(b"\n") > 1:
+        raise ProjectError(
+            f"{path}: damaged at byte {end}, with whole lines behind it; restore the file, or cut "
+            "it there"
+        )
+
+
+def _body(descriptor: int, path: Path, start: int) -> bytes:
+    """The JSON of the line that starts at a place; ProjectError where no whole line does."""
     size = _GUESSED_LINE
-    while b"\n" not in (found := os.pread(descriptor, size, start)):
+    while b"\n" not in (found := os.pread(descriptor, size, start)) and len(found) == size:
         size *= 8
-    return found[9 : found.index(b"\n")]
+    line = found[: found.find(b"\n") + 1]
+    if not _whole(line):
+        raise _rewritten(path, start)
+    return line[9:-1]
 
 
-def _checked(body: bytes, key: str) -> dict[str, Any]:
+def _checked(body: bytes, path: Path, key: str) -> dict[str, Any]:
     answer: dict[str, Any] = orjson.loads(body)
     if answer["key"] != key:
-        raise KeyError(key)
+        raise _rewritten(path)
     return answer
+
+
+def _rewritten(path: Path, at: int | None = None) -> ProjectError:
+    where = "" if at is None else f" at byte {at}"
+    return ProjectError(
+        f"{path}: damaged{where}, or rewritten by another process; run again, and where that does "
+        "not help restore the file"
+    )
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ were upgraded stand before them in `ledger.jsonl` and verify by the rules of the
 
 import base64
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -126,24 +126,30 @@ def read(home: Path) -> list[Record]:
     return held[1]
 
 
-def _each(home: Path) -> Iterator[Record | ProjectError]:
-    """Every record of the home as it lies there, or why one cannot be read."""
-    old = home / LEDGER_FILE
-    if old.exists():
-        for number, line in enumerate(old.read_bytes().splitlines(), 1):
-            try:
-                yield _old_record(line, old, number)
-            except ProjectError as wrong:
-                yield wrong
+def _files(home: Path) -> Iterator[tuple[Path, bytes]]:
     for path, *_ in _marks(home):
-        if path == old:
+        try:
+            yield path, path.read_bytes()
+        except OSError:
+            yield path, b""
+
+
+def _each(files: Iterable[tuple[Path, bytes]]) -> Iterator[Record | ProjectError]:
+    """Every record as it lies there, or why one cannot be read."""
+    for path, content in files:
+        if path.name == LEDGER_FILE:
+            for number, line in enumerate(content.splitlines(), 1):
+                try:
+                    yield _old_record(line, path, number)
+                except ProjectError as wrong:
+                    yield wrong
             continue
         try:
-            record = _record(path.read_bytes(), path)
-        except (ProjectError, OSError) as wrong:
-            yield wrong if isinstance(wrong, ProjectError) else ProjectError(f"{path}: {wrong}")
+            record = _record(content, path)
+        except ProjectError as wrong:
+            yield wrong
             continue
-        named = path == record_path(home, record.seq)
+        named = path.name == record_path(path, record.seq).name
         yield (
             record
             if named
@@ -152,11 +158,18 @@ def _each(home: Path) -> Iterator[Record | ProjectError]:
 
 
 def examine(home: Path) -> tuple[list[Record], list[ProjectError]]:
-    """The records that can be read, and every break of the chain, not only the first."""
+    """The records of a home that can be read, and every break of the chain, not only the first."""
+    return examine_files(_files(home))
+
+
+def examine_files(
+    files: Iterable[tuple[Path, bytes]],
+) -> tuple[list[Record], list[ProjectError]]:
+    """The same of ledger files wherever they lie, oldest first."""
     records: list[Record] = []
     faults: list[ProjectError] = []
     previous, seq = _GENESIS, 1
-    for found in _each(home):
+    for found in _each(files):
         if isinstance(found, ProjectError):
             faults.append(found)
             continue

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
+from pydantic import BaseModel, Field, ValidationError
 
 from deploysim_assets.storage.statements import parsed, statement
 
@@ -42,6 +43,48 @@ class Input(NamedTuple):
     partition: str | None
     version: str
     manifest: str
+
+
+class _Named(BaseModel):
+    name: str
+    bytes: int
+    rows: int | None
+
+
+class _Log(BaseModel):
+    file: str
+    sha256: str
+    bytes: int
+
+
+class _Head(BaseModel):
+    records: int
+    hash: str
+
+
+class _Made(BaseModel):
+    id: str
+    launched_by: str
+    at: datetime
+
+
+class _Said(BaseModel):
+    """What every manifest must say, so that those who read it need not ask again."""
+
+    format: int
+    asset: str
+    partition: str | None
+    version: str
+    content: str
+    files: list[_Named]
+    inputs: list[Input]
+    log_files: list[_Log]
+    ledger: _Head | None
+    run: _Made
+    settings: dict[str, Any]
+    code: dict[str, Any]
+    libraries: dict[str, Any]
+    schema_: dict[str, dict[str, Any]] = Field(alias="schema")
 
 
 class Manifest(NamedTuple):
@@ -157,9 +200,7 @@ def read(path: Path) -> Manifest:
     content = path.read_bytes()
     try:
         files, said = parsed(content, MANIFEST_TYPE)
-        needed = ("asset", "partition", "version", "inputs", "run", "format")
-        if not all(name in said for name in needed):
-            raise ValueError("not whole")
-    except orjson.JSONDecodeError as wrong:
+        _Said.model_validate(said)
+    except (orjson.JSONDecodeError, ValidationError) as wrong:
         raise ValueError("not whole") from wrong
     return Manifest(path, hashlib.sha256(content).hexdigest(), files, said)

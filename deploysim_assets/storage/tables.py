@@ -22,7 +22,8 @@ import polars as pl
 from deploysim_assets.project import ProjectError
 from deploysim_assets.storage import disk, ledger, manifests
 from deploysim_assets.storage.locks import adding, held_while_writing, is_free
-from deploysim_assets.storage.manifests import MANIFEST, Input, Manifest, Run
+from deploysim_assets.storage.manifests import MANIFEST, UPGRADED_FORMAT, Input, Manifest, Run
+from deploysim_assets.storage.older_schemas import as_today
 from deploysim_assets.storage.statements import digest
 from deploysim_assets.storage.withdrawals import Mark, open_mark
 
@@ -220,7 +221,11 @@ class Lake:
     ) -> pl.LazyFrame:
         """The current version of a table (or the one named) as a LazyFrame; ProjectError where it
         was never written."""
-        return scan_folder(self._resolve(asset, key, version) / table)
+        folder = self._resolve(asset, key, version)
+        frame = scan_folder(folder / table)
+        held = self.manifest(asset, key, folder.name)
+        old = held is not None and held.predicate["format"] == UPGRADED_FORMAT and not table
+        return as_today(asset, frame) if old else frame
 
     def glob(self, asset: str, key: str | None, version: str | None = None) -> str:
         """The Parquet files of a table version, as DuckDB takes them."""

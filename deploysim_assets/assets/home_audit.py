@@ -1,4 +1,4 @@
-"""`deploysim audit ledger`: the home against the ledger, and all that does not hold."""
+"""The audit of a project: the whole home, or what a report prints, against the ledger."""
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
