@@ -67,7 +67,10 @@ def open_findings(
     def requests() -> Iterator[dict[str, Any]]:
         behaviors = registered.panel.behaviors
         return (
-            about(item.prefix["prefix_id"], explore_request(item, behaviors, judge))
+            about(
+                item.prefix["prefix_id"],
+                explore_request(item, behaviors, judge, paid.secret),
+            )
             for item in items()
         )
 
@@ -87,7 +90,7 @@ def open_findings(
         keys = [
             (
                 item.prefix["prefix_id"],
-                request_key(explore_request(item, registered.panel.behaviors, judge)),
+                request_key(explore_request(item, registered.panel.behaviors, judge, paid.secret)),
             )
             for item in items()
         ]

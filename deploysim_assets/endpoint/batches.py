@@ -24,7 +24,7 @@ from deploysim_assets.endpoint.budget import Account, estimated_tokens, with_usa
 from deploysim_assets.endpoint.client import FollowUp, Outcome, ask_all
 from deploysim_assets.endpoint.errors import EndpointError
 from deploysim_assets.endpoint.refusals import Refusal, filtered, masked
-from deploysim_assets.endpoint.wire import PATHS, request_key, sent_body, subject_of
+from deploysim_assets.endpoint.wire import PATHS, request_key, same_subject, sent_body, subject_of
 from deploysim_assets.project import Endpoint
 from deploysim_assets.storage.journal import Journal, open_journal
 
@@ -234,7 +234,7 @@ def _unanswered(
         body: dict[str, Any] | None = first
         while body is not None and (key := request_key(body)) in journal:
             yield None
-            body = follow_up(body, journal.get(key))
+            body = same_subject(first, follow_up(body, journal.get(key)))
         if body is not None and (key := request_key(body)) not in seen:
             seen.add(key)
             yield body
