@@ -9,7 +9,8 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr
 
 from deploysim_assets.logs.conversation import Conversation, Reject
-from deploysim_assets.logs.dialog import as_json_text, attached, messages
+from deploysim_assets.logs.dialog import messages
+from deploysim_assets.logs.parts import as_json_text, attached
 from deploysim_assets.logs.records import Problem, convert, extra_fields, json_lines, loaded
 
 
