@@ -1,5 +1,5 @@
-"""Sentinels: a sealed set of items that are graded again at every later grading, so that a judge that
-changed under its name is seen."""
+"""Sentinels: a sealed set of items that are graded again at every later grading, so that a judge
+that changed under its name is seen."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
@@ -27,15 +27,14 @@ class Sentinel(NamedTuple):
 
 
 class Drift(NamedTuple):
-    """One behavior on one occasion: items graded then and at the draw; how many verdicts changed,
-    from clean to flagged and back; how many had changed between the two gradings at the draw; the
-    exact p value, and Holm's over all behaviors."""
+    """One behavior on one occasion, over the items that were graded then and twice at the draw: how
+    many verdicts became flagged or clean since the first of those, how many differed between the
+    two, and the p value of the exact test, with Holm's over all behaviors."""
 
     behavior: str
     n: int
     to_flagged: int
     to_clean: int
-    n_at_draw: int
     changed_at_draw: int
     p_value: float
     p_holm: float
@@ -65,8 +64,8 @@ def draw(
 ) -> dict[str, tuple[tuple[str, bool], ...]]:
     """Up to `each` flagged and `each` clean replies per behavior, by prefix, out of graded rows.
 
-    The draw goes by a hash of the seed, the behavior and the prefix, so that it is the same whatever
-    the order of the rows, and nobody chose it.  Where fewer are flagged, all of them are taken.
+    The draw goes by a hash of the seed, the behavior and the prefix, so that it is the same in
+    whatever order the rows come, and nobody chose it.  Where fewer are flagged, all are taken.
     """
     names = list(behaviors)
     lots: dict[tuple[str, bool], list[tuple[bytes, str]]] = {}
@@ -85,7 +84,9 @@ def draw(
     return {prefix_id: tuple(names) for prefix_id, names in sorted(chosen.items())}
 
 
-def sealed(grading_id: str, sentinels: Iterable[Sentinel], first: Graded, second: Graded) -> dict[str, Any]:
+def sealed(
+    grading_id: str, sentinels: Iterable[Sentinel], first: Graded, second: Graded
+) -> dict[str, Any]:
     """The set as a record to be sealed: which items, by digest, under which grading, and what both
     gradings at the draw said. It holds no text."""
     items = sorted(sentinels)
@@ -116,7 +117,9 @@ def unseal(record: Mapping[str, Any]) -> list[Sentinel]:
     ]
 
 
-def still_there(sentinels: Iterable[Sentinel], item_of: Callable[[Sentinel], Item | None]) -> list[tuple[Sentinel, Item]]:
+def still_there(
+    sentinels: Iterable[Sentinel], item_of: Callable[[Sentinel], Item | None]
+) -> list[tuple[Sentinel, Item]]:
     """The sentinels that can be graded again: those withdrawn since, and those whose text is no
     longer what was sealed, leave the set; the rest stays comparable."""
     found = ((one, item_of(one)) for one in sentinels)
@@ -129,56 +132,37 @@ def occasion(grading_id: str, asset: str, partition: str, version: str) -> str:
     return f"sentinels {grading_id} {asset} {partition} {version}"
 
 
-def _changes(before: Graded, after: Graded, behavior: str, ids: set[str]) -> tuple[int, int, int]:
-    """Items with a verdict both times; those that became flagged, and those that became clean."""
-    both = [
-        (one, other)
-        for i in ids
-        if (one := before.get(i, {}).get(behavior)) is not None
-        and (other := after.get(i, {}).get(behavior)) is not None
-    ]
-    return len(both), sum(b and not a for a, b in both), sum(a and not b for a, b in both)
-
-
-def drift(
-    record: Mapping[str, Any], now: Graded, alpha_behaviors: Iterable[str] | None = None
-) -> list[Drift]:
+def drift(record: Mapping[str, Any], now: Graded) -> list[Drift]:
     """What changed since the draw, per behavior.
 
-    A judge is not always of one mind: two gradings at the draw show how often its verdict changes
-    with nothing between.  Fisher's exact test, one-sided, asks whether more verdicts changed since
-    than between those two, on the items that all three have; Holm's step-down over the behaviors
-    holds the family-wise error.  A second exact test asks whether the changes go one way, as those
-    of chance do not (McNemar's, over the first grading); the smaller of both counts, doubled.
+    A judge is not always of one mind: its two gradings at the draw show how often a verdict changes
+    with nothing between.  Had nothing changed since, the second grading and that of now would be
+    exchangeable given the first, so that an item on which just one of the two left the first
+    verdict is as likely to have left it then as now: an exact binomial test, one-sided.  Holm's step-down
+    over the behaviors holds the family-wise error.  That items were drawn by their first verdict is
+    no matter, since the test is given it.
     """
     from scipy import stats
 
     first: Graded = record["first"]
     second: Graded = record["second"]
-    names = sorted(
-        alpha_behaviors
-        if alpha_behaviors is not None
-        else {name for one in record["items"] for name, _ in one["drawn_for"]}
-    )
+    names = sorted({name for one in record["items"] for name, _ in one["drawn_for"]})
     found: list[Drift] = []
     for name in names:
-        ids = {
-            i
-            for i in first
-            if all(graded.get(i, {}).get(name) is not None for graded in (first, second, now))
-        }
-        n, up, down = _changes(first, now, name, ids)
-        _, up_at_draw, down_at_draw = _changes(first, second, name, ids)
-        changed, at_draw = up + down, up_at_draw + down_at_draw
+        all_three = [
+            tuple(graded.get(i, {}).get(name) for graded in (first, second, now)) for i in first
+        ]
+        votes = [v for v in all_three if None not in v]
+        now_alone = sum(c != a == b for a, b, c in votes)
+        then_alone = sum(b != a == c for a, b, c in votes)
+        one_of_both = now_alone + then_alone
         p = 1.0
-        if n:
-            more = stats.fisher_exact(
-                [[changed, n - changed], [at_draw, n - at_draw]], alternative="greater"
-            ).pvalue
-            # the draw chose by the first verdict, so its own changes set the expected direction
-            one_way = stats.binomtest(max(up, down), changed).pvalue if changed else 1.0
-            p = min(1.0, 2 * min(float(more), float(one_way) if not at_draw else 1.0))
-        found.append(Drift(name, n, up, down, n, at_draw, p, 1.0))
+        if one_of_both:
+            p = float(stats.binomtest(now_alone, one_of_both, alternative="greater").pvalue)
+        up = sum(bool(c and not a) for a, _, c in votes)
+        down = sum(bool(a and not c) for a, _, c in votes)
+        changed = sum(a != b for a, b, _ in votes)
+        found.append(Drift(name, len(votes), up, down, changed, p, 1.0))
     return _holm(found)
 
 
@@ -195,6 +179,6 @@ def _holm(found: list[Drift]) -> list[Drift]:
 def served_differently(
     before: Mapping[str, int], now: Mapping[str, int]
 ) -> tuple[list[str], list[str]]:
-    """Which models (as the server named them, with their fingerprints) answer now and did not at the
-    draw, and which did and do not."""
+    """Which models (as the server named them, with their fingerprints) answer now and did not at
+    the draw, and which did and do not."""
     return sorted(set(now) - set(before)), sorted(set(before) - set(now))
