@@ -30,7 +30,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
             patch.delenv(name)
         for name, value in KEYS.items():
             patch.setenv(name, value)
-        finished_home(home, conversations=40)
+        finished_home(home, conversations=40, forgotten=False)
     return home
 
 
