@@ -120,6 +120,7 @@ def lay_out(home: Path) -> Victim:
         {
             "conversation_id": f"unread-{i}",
             "user_id": user,
+            **({"started_at": "2026-11-20T10:00:00Z"} if i < 4 else {}),  # else rejected
             "messages": [
                 {"role": "user", "content": said},
                 {"role": "assistant", "content": "Yes."},
@@ -128,6 +129,7 @@ def lay_out(home: Path) -> Victim:
         for i, (user, said) in enumerate([("user-0", "Hello"), (victim.user, SECRET)] * 3)
     ]
     text = "".join(json.dumps(one) + "\n" for one in logged).encode()
+    text += b'{"user_id": ' + json.dumps(victim.user).encode() + b', "messages": [{"cut\n'
     logs = (home / LOG).parent
     (logs / "more.jsonl.gz").write_bytes(gzip.compress(text))
     (logs / "more.jsonl.zst").write_bytes(zstandard.compress(text))

@@ -21,6 +21,7 @@ from deploysim_assets.grading.labels import sheets, without_prefixes
 from deploysim_assets.logs import reader
 from deploysim_assets.logs.conversation import Conversation
 from deploysim_assets.logs.files import LogFile, log_files
+from deploysim_assets.logs.openai_chat import lines_about
 from deploysim_assets.project import Project, ProjectError, Release
 from deploysim_assets.storage import ledger
 from deploysim_assets.storage.forgetting import (
@@ -244,6 +245,8 @@ def _is_ours(project: Project, release: Release, file: LogFile) -> bool:
 
 def _lines_of(file: LogFile, release: Release, doomed: Doomed) -> frozenset[int]:
     with file.open() as stream:
+        if release.logs.format == "openai_chat":
+            return frozenset(lines_about(stream, doomed.users, doomed.conversations))
         return frozenset(
             item.line
             for item in reader(release.logs.format)(stream)

@@ -1,9 +1,11 @@
 """The `openai_chat` format: JSON lines, one conversation each, messages as the chat API writes
 them."""
 
-from collections.abc import Iterator
+import json
+import re
+from collections.abc import Collection, Iterator
 from datetime import datetime
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr
@@ -48,6 +50,27 @@ def read(stream: BinaryIO) -> Iterator[Conversation | Reject]:
     """Each line of a JSONL file as a conversation, or as a reject with its line number and
     reason. Blank lines are passed over."""
     return convert(json_lines(stream), _Line, _conversation)
+
+
+def lines_about(
+    stream: BinaryIO, users: Collection[str], conversations: Collection[str]
+) -> Iterator[int]:
+    """Numbers of the lines that are of some users or conversations, those included that `read`
+    rejects: a line that is no whole JSON is theirs where it names one."""
+    ids = "|".join(re.escape(json.dumps(one)) for one in sorted({*users, *conversations}))
+    named = re.compile(ids.encode())
+    for number, raw in json_lines(stream):
+        try:
+            line = orjson.loads(raw)
+        except ValueError:
+            if ids and named.search(raw):
+                yield number
+            continue
+        if isinstance(line, dict):
+            found = cast("dict[str, Any]", line)
+            user, conversation = (str(found.get(n)) for n in ("user_id", "conversation_id"))
+            if user in users or conversation in conversations:
+                yield number
 
 
 def line_of(conversation: Conversation) -> bytes:
