@@ -16,7 +16,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from zstandard import ZstdError
+from zstandard import ZstdDecompressor, ZstdError
 
 DAMAGE = (EOFError, OSError, zlib.error, ZstdError, zipfile.BadZipFile, lzma.LZMAError)
 """What reading a file raises that was cut short or overwritten."""
@@ -55,7 +55,13 @@ class LogFile(NamedTuple):
             if compression is None:
                 yield stream
                 return
-            with compr[compression](stream, mode="rb") as inside:
+            # fsspec's reader of zstd ends at the first frame, and a log that grew has many
+            unpacked = (
+                ZstdDecompressor().stream_reader(stream, read_across_frames=True)
+                if compression == "zstd"
+                else compr[compression](stream, mode="rb")
+            )
+            with unpacked as inside:
                 yield io.BufferedReader(inside, _CHUNK)
 
 
