@@ -27,6 +27,7 @@ from deploysim_assets.jobs import jobs
 from deploysim_assets.project import CONFIG_FILE, Project
 from deploysim_assets.project.file import home_folder
 from deploysim_assets.releases import PROJECT
+from deploysim_assets.runs import executor
 from deploysim_assets.sql import sql_assets
 from deploysim_assets.storage.tables import Lake
 
@@ -58,8 +59,7 @@ def definitions(project: Project) -> dg.Definitions:
             "project": project,
             "io_manager": LakeIOManager(base=str(base)),
         },
-        # a step costs 0.1 s in process and 0.7 s in one of its own
-        executor=dg.in_process_executor,
+        executor=executor(project),
     )
 
 

@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import dagster as dg
 
-from deploysim_assets.automation import close_dead_runs
 from deploysim_assets.logs.files import fingerprint
 from deploysim_assets.logs.files import log_files as files_of
 from deploysim_assets.project import Project
 from deploysim_assets.releases import MODELS
+from deploysim_assets.runs import close_dead_runs
 
 log_files = dg.AssetSpec(
     "log_files",
@@ -74,7 +74,8 @@ def new_logs_sensor(project: Project) -> dg.SensorDefinition:
         description="Looks for production logs that came or grew, and reports them as log_files.",
     )
     def new_logs(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-        close_dead_runs(context.instance)
+        # automation waits for runs in progress, so one that died without a word must be closed
+        close_dead_runs(context.instance, project.home)
         seen: dict[str, str] = json.loads(context.cursor or "{}")
         changed = observations(project, seen)
         if not changed:

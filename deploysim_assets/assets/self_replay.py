@@ -17,6 +17,7 @@ from deploysim_assets.automation import CHEAP, FOLLOW_GRADABLE
 from deploysim_assets.io_manager import making
 from deploysim_assets.project import Candidate, Project
 from deploysim_assets.releases import GRADED_FOR, MODELS
+from deploysim_assets.runs import ENDPOINT, JUDGE
 from deploysim_assets.storage.tables import Lake
 
 
@@ -37,6 +38,7 @@ def _asked_as(project: Project, lake: Lake, model: str) -> tuple[Candidate, int]
     kinds={"openai"},
     tags={"paid": "true"},
     output_required=False,  # while batches are with the provider a run ends well and makes nothing
+    pool=ENDPOINT,
 )
 def self_completions(
     context: dg.AssetExecutionContext,
@@ -76,6 +78,7 @@ def self_completions(
     kinds={"openai"},
     tags={"paid": "true"},
     output_required=False,
+    pool=JUDGE,
 )
 def self_grades(
     context: dg.AssetExecutionContext,
