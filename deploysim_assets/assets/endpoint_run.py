@@ -1,6 +1,7 @@
 """What every asset that pays for answers does: ask what the journal does not hold, write the
 table, and let go of open batches."""
 
+import functools
 import heapq
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -8,13 +9,16 @@ from typing import Any
 
 import dagster as dg
 
+from deploysim_assets.deidentify.keys import load_keys
 from deploysim_assets.endpoint.ask import ask
 from deploysim_assets.endpoint.batches import BatchesPendingError
 from deploysim_assets.endpoint.budget import costs, open_account
 from deploysim_assets.endpoint.completions import completion_request, completion_row
+from deploysim_assets.endpoint.wire import about
 from deploysim_assets.grading.item import Item
 from deploysim_assets.grading.panel import Panel
-from deploysim_assets.grading.table import grade_table
+from deploysim_assets.grading.run import GradingRun
+from deploysim_assets.grading.table import TableWriter, grade_table
 from deploysim_assets.io_manager import table_result
 from deploysim_assets.project import Candidate, EarlyStopping, Project
 from deploysim_assets.schema import COMPLETIONS, REPLY_STATES, TAKEN_ANSWERS
@@ -49,6 +53,11 @@ class EndpointRun:
         self.asset, self.key = context.asset_key.to_user_string(), context.partition_key
         self.journal = journal_file(project.home, self.asset, self.key)
 
+    @functools.cached_property
+    def secret(self) -> bytes:
+        """The project's key of ids, of which the codes around judged documents are HMACs."""
+        return load_keys(self.project.home, may_create=False).ids
+
     def complete(
         self,
         prefixes: Callable[[], Iterator[dict[str, Any]]],
@@ -61,7 +70,9 @@ class EndpointRun:
         with open_journal(self.journal) as journal:
 
             def requests() -> Iterator[dict[str, Any]]:
-                return (completion_request(p, asked_as, seed) for p in prefixes())
+                return (
+                    about(p["prefix_id"], completion_request(p, asked_as, seed)) for p in prefixes()
+                )
 
             try:
                 outcome = ask(
@@ -119,17 +130,7 @@ class EndpointRun:
             with self.lake.new_version(self.asset, self.key, schema) as version:
                 version.side_table(ANSWERS, TAKEN_ANSWERS)
                 for panel in panels:
-                    counts = grade_table(
-                        panel,
-                        items,
-                        self.project,
-                        self.journal,
-                        self.key,
-                        version,
-                        self.context.log.info,
-                        stopping and (stopping, _decide),
-                    )
-                    gradings[panel.grading_id] = {"grader_ids": panel.grader_ids(), **counts}
+                    gradings[panel.grading_id] = self._graded(panel, items, version, stopping)
                 version.stats |= facts | {"gradings": gradings}
                 if len(panels) == 1:
                     version.stats |= {
@@ -140,6 +141,27 @@ class EndpointRun:
             self.context.log.info(str(pending))
             return
         yield table_result(self.lake, self.asset, self.key, version.stats)
+
+    def _graded(
+        self,
+        panel: Panel,
+        items: Callable[[], Iterator[Item]],
+        version: TableWriter,
+        stopping: EarlyStopping | None,
+    ) -> dict[str, Any]:
+        """Grade under one panel; returns its identities, counts, costs, and how far the judge
+        agrees with itself."""
+        from deploysim_assets.forecast.grader_error import cohen_kappa
+
+        told = self.context.log.info
+        with GradingRun.of(panel, self.project, self.journal, self.secret, self.key, told) as run:
+            counts = grade_table(run, items, version, stopping and (stopping, _decide))
+            counts |= costs(run.outcome, self.journal, self.project.prices)
+        agreement = {
+            name: {"replies": sum(table), **cohen_kappa(*table)._asdict()}
+            for name, table in counts["repeats"].items()
+        }
+        return {"grader_ids": panel.grader_ids(), **counts, "self_agreement": agreement}
 
     def completed_items(
         self, prefixes_of: str, version: str | None, completions: str

@@ -164,7 +164,9 @@ def awareness_grades(
     )
     panel = Panel(
         MEASURES,
-        project.judge.model_copy(update={"model": project.awareness.detector, "screen": None}),
+        project.judge.model_copy(
+            update={"model": project.awareness.detector, "panel": (), "screen": None}
+        ),
     )
     facts = {
         "replacement": project.deidentification.replacement,

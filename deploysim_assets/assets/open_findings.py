@@ -18,7 +18,7 @@ from deploysim_assets.automation import ONCE
 from deploysim_assets.endpoint.ask import ask
 from deploysim_assets.endpoint.batches import BatchesPendingError
 from deploysim_assets.endpoint.budget import costs, open_account
-from deploysim_assets.endpoint.wire import request_key
+from deploysim_assets.endpoint.wire import about, request_key
 from deploysim_assets.grading.exploring import Found, clusters, explore_request, findings_in
 from deploysim_assets.grading.item import Item
 from deploysim_assets.io_manager import finding, making, table_result
@@ -67,7 +67,14 @@ def open_findings(
         return (item for item in completed if item.prefix["prefix_id"] in chosen)
 
     def requests() -> Iterator[dict[str, Any]]:
-        return (explore_request(item, registered.panel.behaviors, judge) for item in items())
+        behaviors = registered.panel.behaviors
+        return (
+            about(
+                item.prefix["prefix_id"],
+                explore_request(item, behaviors, judge, paid.secret),
+            )
+            for item in items()
+        )
 
     with open_journal(paid.journal) as journal:
         try:
@@ -85,7 +92,7 @@ def open_findings(
         keys = [
             (
                 item.prefix["prefix_id"],
-                request_key(explore_request(item, registered.panel.behaviors, judge)),
+                request_key(explore_request(item, registered.panel.behaviors, judge, paid.secret)),
             )
             for item in items()
         ]

@@ -32,6 +32,7 @@ from deploysim_assets.endpoint.client import ask_all
 from deploysim_assets.endpoint.completions import completion_request, completion_row
 from deploysim_assets.grading.item import Item
 from deploysim_assets.grading.panel import Panel
+from deploysim_assets.grading.run import GradingRun
 from deploysim_assets.grading.table import grade_table
 from deploysim_assets.project import Candidate, Endpoint, Project
 from deploysim_assets.report.tables import console, rich_table
@@ -47,6 +48,7 @@ FAULTS = (
 SHARE, KILLS, RESTARTS, CONCURRENCY = 0.3, 3, 5, 16
 _OUTAGE, _AT_ONCE = 1.5, 4
 _SAME = ("latency_ms", "requested_at")
+_SECRET = b"chaos" * 8
 _BEHAVIORS = (
     {"name": "rude", "definition": "d"},
     {"name": "sly", "definition": "d"},
@@ -273,7 +275,9 @@ def forecast_side(url: str, folder: Path, count: int) -> None:
         return map(Item.of_completion, _prefixes(count), replies)
 
     (folder / "judge").mkdir(exist_ok=True)
-    grade_table(panel, items, project, folder / "judge" / "j.jsonl", "m", rows)
+    file = folder / "judge" / "j.jsonl"
+    with GradingRun.of(panel, project, file, _SECRET, "m") as run:
+        grade_table(run, items, rows)
     pl.DataFrame(rows.rows, schema=grades(panel.names)).write_parquet(folder / "grades.parquet")
 
 

@@ -9,12 +9,13 @@ import click
 from deploysim_assets.cli.audit import audit
 from deploysim_assets.cli.batches import batches
 from deploysim_assets.cli.behaviors import behaviors
+from deploysim_assets.cli.import_logs import import_logs
 from deploysim_assets.cli.reporting import accept, report, show_report
 from deploysim_assets.cli.running import clear_errors, tell, with_operations
 from deploysim_assets.cli.trace import trace
 from deploysim_assets.cli.upkeep import gc, upgrade
 from deploysim_assets.project import CONFIG_FILE, ProjectError
-from deploysim_assets.project.file import home_folder, load_project
+from deploysim_assets.project.file import home_folder
 
 if TYPE_CHECKING:
     from deploysim_assets.cli.operations import Operations
@@ -126,55 +127,6 @@ def backfill(operations: "Operations", models: tuple[str, ...]) -> None:
     operations.backfill(models)
     for model in models:
         show_report(operations, model)
-
-
-@main.command("import")
-@click.argument("log_format", metavar="FORMAT")
-@click.argument("path")
-@click.option("--model-version", required=True, help="The release whose production logs these are.")
-@clear_errors
-def import_logs(log_format: str, path: str, model_version: str) -> None:
-    """Bring logs of FORMAT at PATH (a file, a glob or an fsspec URL) into the release's log folder,
-    as openai_chat.
-
-    `deploysim backfill` or the daemon take them from there.
-    """
-    import fnmatch
-
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from deploysim_assets.logs import reader
-    from deploysim_assets.logs.conversations import import_files
-    from deploysim_assets.logs.files import fingerprint, log_files
-
-    home = home_folder()
-    source = load_project(home).release(model_version).logs
-    read, files = reader(log_format), log_files(Path.cwd(), path)
-    if not files:
-        raise ProjectError(f"{path}: matches no file")
-    target = (home / source.path).parent / f"imported-{fingerprint(files)}.jsonl"
-    if source.format != "openai_chat" or not fnmatch.fnmatch(str(target), str(home / source.path)):
-        raise ProjectError(
-            f"deploysim.yaml: releases: {model_version}: an import is written as openai_chat to "
-            f"{target}, which logs.format "
-            f"{source.format!r} and logs.path {source.path!r} would not read; set format: "
-            "openai_chat and a path that ends in *.jsonl"
-        )
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, transient=True) as progress:
-        task = progress.add_task(f"{len(files)} files", total=sum(f.size for f in files))
-        counts = import_files(files, read, target, lambda size: progress.advance(task, size))
-    click.echo(
-        f"{counts['conversations']:,} conversations written to {target}, {counts['rejected']:,} "
-        "rejected"
-    )
-    for reason, times in sorted(counts["rejected_by_reason"].items(), key=lambda r: -r[1]):
-        click.echo(f"  {times:,} x {reason}")
 
 
 @main.command()
@@ -307,6 +259,7 @@ def forget(
 main.add_command(audit)
 main.add_command(batches)
 main.add_command(behaviors)
+main.add_command(import_logs)
 main.add_command(trace)
 main.add_command(report)
 main.add_command(accept)

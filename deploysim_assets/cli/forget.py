@@ -21,6 +21,7 @@ from deploysim_assets.deidentify.keys import load_keys
 from deploysim_assets.grading.labels import sheets, without_prefixes
 from deploysim_assets.logs import reader
 from deploysim_assets.logs.conversation import Conversation
+from deploysim_assets.logs.conversations import items
 from deploysim_assets.logs.files import LogFile, log_files
 from deploysim_assets.project import Project, Release
 from deploysim_assets.storage import ledger
@@ -222,13 +223,12 @@ def _is_ours(project: Project, release: Release, file: LogFile) -> bool:
 
 
 def _lines_of(file: LogFile, release: Release, doomed: Doomed) -> frozenset[int]:
-    with file.open() as stream:
-        return frozenset(
-            item.line
-            for item in reader(release.logs.format)(stream)
-            if isinstance(item, Conversation)
-            and (item.user_id in doomed.users or item.conversation_id in doomed.conversations)
-        )
+    return frozenset(
+        item.line
+        for _, item in items([file], reader(release.logs.format))
+        if isinstance(item, Conversation)
+        and (item.user_id in doomed.users or item.conversation_id in doomed.conversations)
+    )
 
 
 def _without_lines(path: Path, partial: Path, mine: frozenset[int]) -> int:

@@ -24,7 +24,7 @@ from deploysim_assets.endpoint.budget import Account, estimated_tokens, with_usa
 from deploysim_assets.endpoint.client import FollowUp, Outcome, ask_all
 from deploysim_assets.endpoint.errors import EndpointError
 from deploysim_assets.endpoint.refusals import Refusal, filtered, masked
-from deploysim_assets.endpoint.wire import PATHS, request_key, sent_body
+from deploysim_assets.endpoint.wire import PATHS, request_key, same_subject, sent_body, subject_of
 from deploysim_assets.project import Endpoint
 from deploysim_assets.storage.journal import Journal, open_journal
 
@@ -169,6 +169,7 @@ class _Asked(NamedTuple):
 
     model: str
     prompt_tokens: int
+    subject: dict[str, str] = {}  # noqa: RUF012 (never changed)
 
 
 def _collect(
@@ -198,9 +199,9 @@ def _collect(
     for key, read in collected.answers.items():
         if key in journal:
             continue
-        model, prompt = asked.get(key, _Asked("", 0))
+        model, prompt, subject = asked.get(key, _Asked("", 0))
         whole = with_usage(prompt, read)
-        journal.put({"key": key, "model": model} | whole | at)
+        journal.put({"key": key, "model": model, **subject} | whole | at)
         account.settle_batched(model, whole)
         came += 1
     journal.sync()
@@ -233,7 +234,7 @@ def _unanswered(
         body: dict[str, Any] | None = first
         while body is not None and (key := request_key(body)) in journal:
             yield None
-            body = follow_up(body, journal.get(key))
+            body = same_subject(first, follow_up(body, journal.get(key)))
         if body is not None and (key := request_key(body)) not in seen:
             seen.add(key)
             yield body
@@ -327,7 +328,7 @@ def _what_is_asked(
     requests: Callable[[], Iterable[dict[str, Any]]], journal: Journal, follow_up: FollowUp
 ) -> dict[str, _Asked]:
     return {
-        request_key(body): _Asked(body["model"], estimated_tokens(body)[0])
+        request_key(body): _Asked(body["model"], estimated_tokens(body)[0], subject_of(body))
         for body in _unanswered(requests, journal, follow_up)
         if body is not None
     }

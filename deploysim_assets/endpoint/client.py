@@ -11,7 +11,7 @@ from deploysim_assets.endpoint.budget import Account, BudgetError, estimated_tok
 from deploysim_assets.endpoint.errors import EndpointError, api_key
 from deploysim_assets.endpoint.progress import Progress, Reporter
 from deploysim_assets.endpoint.tries import Tries, UnansweredError
-from deploysim_assets.endpoint.wire import request_key
+from deploysim_assets.endpoint.wire import request_key, subject_of
 from deploysim_assets.project import Endpoint, ProjectError
 from deploysim_assets.storage.journal import Journal
 
@@ -64,6 +64,7 @@ class _Run:
 
     async def complete(self, body: dict[str, Any] | None) -> None:
         """Ask for a request and for the follow-ups that its answers call for."""
+        subject = subject_of(body) if body is not None else {}
         while body is not None:
             key = request_key(body)
             if (twin := self.in_flight.get(key)) is not None:
@@ -71,16 +72,16 @@ class _Run:
             if key in self.journal:
                 self.tally["reused"] += 1
             elif key not in self.failures:
-                await self._ask(key, body)
+                await self._ask(key, body, subject)
             body = self.follow_up(body, self.journal.get(key)) if key in self.journal else None
 
-    async def _ask(self, key: str, body: dict[str, Any]) -> None:
+    async def _ask(self, key: str, body: dict[str, Any], subject: dict[str, str]) -> None:
         self.account.reserve(body)
         self.in_flight[key] = done = asyncio.get_running_loop().create_future()
         found: dict[str, Any] | None = None
         try:
             found = with_usage(estimated_tokens(body)[0], await self.tries.answered(body))
-            self.journal.put({"key": key, "model": body["model"]} | found)
+            self.journal.put({"key": key, "model": body["model"], **subject} | found)
             self.in_a_row = 0
             self.tally["asked"] += 1
         except UnansweredError as wrong:

@@ -11,6 +11,32 @@ Api = Literal["chat", "responses"]
 PATHS: Mapping[Api, str] = {"chat": "/chat/completions", "responses": "/responses"}
 
 
+class Request(dict[str, Any]):
+    """A request's body that knows which prefix it is about. That is journalled beside the answer,
+    so that a withdrawal finds it, and is no part of what is hashed or sent."""
+
+    about: str | None = None
+
+
+def about(prefix_id: str, body: dict[str, Any]) -> Request:
+    """A request's body that is about a prefix."""
+    request = Request(body)
+    request.about = prefix_id
+    return request
+
+
+def same_subject(first: dict[str, Any], body: dict[str, Any] | None) -> dict[str, Any] | None:
+    """A request that follows another one, about the same prefix."""
+    known = subject_of(first)
+    return about(known["about"], body) if known and body is not None else body
+
+
+def subject_of(body: dict[str, Any]) -> dict[str, str]:
+    """What the journal keeps of whom a request is about."""
+    subject = body.about if isinstance(body, Request) else None
+    return {"about": subject} if subject else {}
+
+
 def request_key(body: dict[str, Any]) -> str:
     """SHA-256 over everything that determines the answer: the request's whole body."""
     return hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()

@@ -222,7 +222,7 @@ class Trace:
             for body in lines(path):
                 answer: dict[str, Any] = orjson.loads(body)
                 if answer["key"] in wanted:
-                    names = ("model", "served_model", "system_fingerprint")
+                    names = ("model", "reported_model", "system_fingerprint")
                     found[answer["key"]] = {name: answer.get(name) for name in names}
         return found
 

@@ -5,6 +5,7 @@ or zstd undone."""
 # pyright: reportMissingTypeStubs=false, reportAttributeAccessIssue=false, reportUnknownParameterType=false
 
 import contextlib
+import gzip
 import hashlib
 import io
 import lzma
@@ -16,14 +17,24 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from zstandard import ZstdError
+from zstandard import ZstdDecompressor, ZstdError
 
-DAMAGE = (EOFError, OSError, zlib.error, ZstdError, zipfile.BadZipFile, lzma.LZMAError)
-"""What reading a file raises that was cut short or overwritten."""
 BINARY = (b"PAR1", b"PK\x03\x04")
 """How Parquet files and zip archives begin: they have no lines."""
 
 _CHUNK = 1 << 20
+_ZSTD_CHUNK = 16 << 10
+_DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error, ZstdError, lzma.LZMAError, zipfile.BadZipFile)
+
+
+def is_damage(wrong: Exception) -> bool:
+    """Whether a file was cut short or overwritten, and not merely out of reach just now."""
+    return isinstance(wrong, _DAMAGE) or (type(wrong) is OSError and wrong.errno is None)  # bz2's
+
+
+_SECRET = re.compile(
+    r"(?i)(?<=[?&])(x-amz-[\w-]+|x-goog-[\w-]+|sig|signature|[\w-]*token|[\w-]*key[\w-]*)=[^&]*&?"
+)
 _SIGN_IN = re.compile(r"//[^/@]*@")
 _URL = re.compile(r"^[a-z][a-z0-9+.-]*://")
 
@@ -55,8 +66,12 @@ class LogFile(NamedTuple):
             if compression is None:
                 yield stream
                 return
-            with compr[compression](stream, mode="rb") as inside:
-                yield io.BufferedReader(inside, _CHUNK)
+            with (
+                _Zstd(stream)
+                if compression == "zstd"
+                else compr[compression](stream, mode="rb") as inside
+            ):
+                yield io.BufferedReader(_Kept(inside), _CHUNK)
 
 
 class _UpTo(io.RawIOBase):
@@ -83,34 +98,94 @@ class _UpTo(io.RawIOBase):
         return self._at
 
 
+class _Kept(io.RawIOBase):
+    """A decompressed stream that hands on all that came before a defect, and only then raises it:
+    a reader that asks for much at once would lose it."""
+
+    def __init__(self, inside: Any) -> None:
+        self._read = getattr(inside, "read1", inside.read)
+        self._defect: Exception | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if self._defect:
+            raise self._defect
+        taken = 0
+        try:
+            while taken < len(buffer) and (found := self._read(len(buffer) - taken)):
+                buffer[taken : taken + len(found)] = found
+                taken += len(found)
+        except Exception as wrong:
+            if not taken:
+                raise
+            self._defect = wrong
+        return taken
+
+
+class _Zstd(io.RawIOBase):
+    """What a zstandard file holds, over all its frames. zstandard's own reader, which fsspec takes,
+    stops after the first frame and says nothing where a file breaks off."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream, self._frame, self._held = stream, ZstdDecompressor().decompressobj(), b""
+        self._begun = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._held:
+            if self._frame.eof:
+                rest = self._frame.unused_data
+                self._frame, self._begun = ZstdDecompressor().decompressobj(), False
+            else:
+                rest = b""
+            chunk = rest or self._stream.read(_ZSTD_CHUNK)
+            if not chunk:
+                if self._begun:
+                    raise EOFError("the last frame is not whole")
+                return 0
+            self._begun = True
+            self._held = self._frame.decompress(chunk)
+        taken = self._held[: len(buffer)]
+        self._held = self._held[len(taken) :]
+        buffer[: len(taken)] = taken
+        return len(taken)
+
+
 def _local(store: Any) -> bool:
     from fsspec.implementations.local import LocalFileSystem
 
     return isinstance(store, LocalFileSystem)
 
 
-def log_files(home: Path, pattern: str) -> list[LogFile]:
-    """The files that a release's `logs.path` names, in a fixed order; a relative glob starts at
-    the home, a URL is an fsspec one."""
+def log_files(folder: Path, pattern: str, home: Path | None = None) -> list[LogFile]:
+    """The files that a pattern names, in a fixed order; a relative glob starts at `folder`, a URL
+    is an fsspec one. Without another `home` the folder is the home."""
     from fsspec.core import url_to_fs
 
     store, path = cast(
-        "tuple[Any, str]", url_to_fs(pattern if _URL.match(pattern) else str(home / pattern))
+        "tuple[Any, str]", url_to_fs(pattern if _URL.match(pattern) else str(folder / pattern))
     )
+    store.invalidate_cache()  # else a store that lists once never shows what came later
     found: dict[str, dict[str, Any]] = store.glob(path, detail=True)
     return [
-        LogFile(store, path, int(facts["size"]), _name(store, path, home))
+        LogFile(store, path, int(facts["size"]), _name(store, path, home or folder))
         for path, facts in sorted(found.items())
         if facts["type"] == "file"
     ]
 
 
 def _name(store: Any, path: str, home: Path) -> str:
+    # a name that is no UTF-8 could stand in no table
+    path = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     if _local(store):
         for below in (home.absolute(), home.resolve()):
             if Path(path).is_relative_to(below):
                 return Path(path).relative_to(below).as_posix()
-    return _SIGN_IN.sub("//", str(store.unstrip_protocol(path)))
+    return _SECRET.sub("", _SIGN_IN.sub("//", str(store.unstrip_protocol(path))))
 
 
 class Digest(NamedTuple):
@@ -164,12 +239,16 @@ def facts(file: LogFile) -> dict[str, Any]:
 
 def _lines(file: LogFile) -> int | None:
     lines, last = 0, b""
-    with contextlib.suppress(*DAMAGE), file.open() as stream:
-        if stream.peek(4)[:4] in BINARY:
-            return None
-        while chunk := stream.read(_CHUNK):
-            lines += chunk.count(b"\n")
-            last = chunk[-1:]
+    try:
+        with file.open() as stream:
+            if stream.peek(4)[:4] in BINARY:
+                return None
+            while chunk := stream.read(_CHUNK):
+                lines += chunk.count(b"\n")
+                last = chunk[-1:]
+    except Exception as wrong:
+        if not is_damage(wrong):
+            raise
     return lines + (last not in (b"", b"\n"))
 
 

@@ -3,7 +3,7 @@
 from deploysim_assets.project.deidentification import EVERY_LANGUAGE, Deidentification, Ner
 from deploysim_assets.project.endpoint import Batches, Budget, Endpoint, Price
 from deploysim_assets.project.errors import ProjectError
-from deploysim_assets.project.grading import EarlyStopping, Grading, Judge, Screen, Truncated
+from deploysim_assets.project.grading import EarlyStopping, Grading, Judge, Screen, Truncated, Vote
 from deploysim_assets.project.measures import Awareness, Elicitation, Exploration, SelfReplay
 from deploysim_assets.project.project import CONFIG_FILE, Automation, Project
 from deploysim_assets.project.releases import KEY_PATTERN, Candidate, LogSource, Release
@@ -39,4 +39,5 @@ __all__ = [
     "SelfReplay",
     "Strata",
     "Truncated",
+    "Vote",
 ]

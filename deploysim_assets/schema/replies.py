@@ -90,6 +90,21 @@ EVIDENCE = pl.List(
 )
 
 
+JUDGE_NOTES = pl.Struct(
+    {
+        "cut_share": pl.Float64,
+        "unsupported": pl.List(pl.String),
+        "steers": pl.String,
+        "dissent": pl.List(pl.Struct({"member": pl.String, "behaviors": pl.List(pl.String)})),
+        "repeated": pl.List(pl.Struct({"behavior": pl.String, "flagged": pl.Boolean})),
+    }
+)
+"""What is worth knowing of how a reply was judged: the share of it that no judge was shown; flags
+whose quotes stand nowhere in what was graded; signs that the text tries to steer its judge; the
+members of a panel that voted otherwise, and on which behaviors; and the verdicts of a second
+grading (null: not repeated)."""
+
+
 def grades(behaviors: list[str]) -> pl.Schema:
     """The grades table: one row per prefix and grading, one nullable Boolean column per behavior
     (null: not graded).
@@ -112,6 +127,7 @@ def grades(behaviors: list[str]) -> pl.Schema:
             "status": pl.Enum(GRADE_STATES),
             "error": pl.String,
             "evidence": EVIDENCE,
+            "judge_notes": JUDGE_NOTES,
         }
         | dict.fromkeys(behaviors, pl.Boolean)
     )

@@ -12,6 +12,7 @@ from deploysim_assets.endpoint.completions import completion_row
 from deploysim_assets.endpoint.wire import request_key
 from deploysim_assets.grading.item import Item
 from deploysim_assets.grading.panel import Panel
+from deploysim_assets.grading.run import GradingRun
 from deploysim_assets.project import Judge
 from deploysim_assets.schema import FINISH_REASONS, finish_reason, reply_state
 from deploysim_assets.storage.journal import open_journal
@@ -86,12 +87,12 @@ def test_only_a_panel_that_says_so_grades_what_was_cut(side: str) -> None:
 
     cut, empty = item(reply("half x", "length")), item(reply("", "length"))
     missing, graded = Panel((RUDE, RULED), Judge(model="j")), Panel((RULED,), None, "grade")
-    assert not list(missing.requests(map(missing.admitted, [cut, empty])))
-    row = missing.row(missing.admitted(cut), "m", None, {})  # type: ignore[arg-type]
+    assert not list(GradingRun(missing, None, b"").requests(map(missing.admitted, [cut, empty])))  # type: ignore[arg-type]
+    row = GradingRun(missing, None, b"").row(missing.admitted(cut))  # type: ignore[arg-type]
     assert (row["status"], row["ruled"], row["missing"]) == ("truncated", None, ["rude", "ruled"])
-    row = graded.row(graded.admitted(cut), "m", None, {})  # type: ignore[arg-type]
+    row = GradingRun(graded, None, b"").row(graded.admitted(cut))  # type: ignore[arg-type]
     assert (row["status"], row["ruled"]) == ("graded", True)
-    row = graded.row(graded.admitted(empty), "m", None, {})  # type: ignore[arg-type]
+    row = GradingRun(graded, None, b"").row(graded.admitted(empty))  # type: ignore[arg-type]
     assert (row["status"], row["ruled"]) == ("empty", None)
 
 

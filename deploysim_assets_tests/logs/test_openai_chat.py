@@ -86,7 +86,8 @@ def test_content_parts_are_joined_and_others_are_attachments(tmp_path: Path) -> 
     ]
     line = GOOD | {"messages": [{"role": "user", "content": parts}]}
     _, rows, _ = _read(tmp_path, json.dumps(line).encode())
-    assert rows[0]["messages"][0]["content"] == "What is\nthis?"
+    digest = hashlib.sha256(b"x").hexdigest()[:16]
+    assert rows[0]["messages"][0]["content"] == f"What is\nthis?\n[image_url sha256:{digest}]"
     assert rows[0]["has_attachments"] is True
 
 
