@@ -187,7 +187,7 @@ def test_a_killed_run_goes_on_and_two_at_once_take_turns(tmp_path: Path, executo
                 60,
                 "the UI to show the death",
             )
-            assert "unexpectedly" in _said(_runs(port, runIds=[run["runId"]])[0])
+            assert "marked as failed from outside" in _said(_runs(port, runIds=[run["runId"]])[0])
             assert lake(home).current("production_grades", "aurora-1") is None
 
             # run again from the UI, and a forecast beside it that needs the same grades
