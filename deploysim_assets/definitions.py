@@ -26,7 +26,9 @@ from deploysim_assets.io_manager import LakeIOManager
 from deploysim_assets.jobs import jobs
 from deploysim_assets.project import CONFIG_FILE, Project
 from deploysim_assets.project.file import home_folder
-from deploysim_assets.releases import PROJECT
+from deploysim_assets.releases import PROJECT, WRONG
+from deploysim_assets.reloading import registry_sensor
+from deploysim_assets.runs import executor
 from deploysim_assets.sql import sql_assets, sql_checks
 from deploysim_assets.storage.tables import Lake
 
@@ -52,15 +54,14 @@ def definitions(project: Project) -> dg.Definitions:
         assets=[log_files, *production, *candidate, *score, *optional_assets(project), *sql],
         asset_checks=[*CORPUS_CHECKS, *REPLY_CHECKS, *FORECAST_CHECKS, *tests, evidence_holds],
         schedules=[EVIDENCE_SCHEDULE],
-        sensors=[automation, new_logs_sensor(project), *batches],
+        sensors=[automation, new_logs_sensor(project), registry_sensor(project, WRONG), *batches],
         jobs=[*jobs(project), EVIDENCE_JOB],
         resources={
             "lake": lake,
             "project": project,
             "io_manager": LakeIOManager(base=str(lake.base)),
         },
-        # a step costs 0.1 s in process and 0.7 s in one of its own
-        executor=dg.in_process_executor,
+        executor=executor(project),
     )
 
 

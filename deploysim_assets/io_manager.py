@@ -8,6 +8,7 @@ import dagster as dg
 import polars as pl
 
 from deploysim_assets.evidence.openlineage import emit
+from deploysim_assets.runs import hold_partition
 from deploysim_assets.storage import ledger
 from deploysim_assets.storage.manifests import Run, user
 from deploysim_assets.storage.tables import Lake, Made
@@ -18,7 +19,11 @@ LAUNCHED_BY = "deploysim/launched_by"
 
 def making(context: dg.AssetExecutionContext, lake: Lake, settings: Mapping[str, Any]) -> Lake:
     """The tables as one run of an asset reads and writes them: what it reads, the `settings` of the
-    project's files that it goes by, and who launched it go into the manifest of what it writes."""
+    project's files that it goes by, and who launched it go into the manifest of what it writes.
+
+    The partition is this run's alone until the step ends; a second run waits here for the first.
+    """
+    hold_partition(context, lake.home)
     tags = context.run.tags
     launched_by = tags.get(LAUNCHED_BY) or tags.get("user") or user()
     if "dagster/from_automation_condition" in tags:

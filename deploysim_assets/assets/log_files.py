@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 import dagster as dg
 
-from deploysim_assets.automation import close_dead_runs
 from deploysim_assets.checks.gate import waiting
 from deploysim_assets.logs.files import fingerprint
 from deploysim_assets.logs.files import log_files as files_of
 from deploysim_assets.project import Project
 from deploysim_assets.releases import MODELS
+from deploysim_assets.runs import close_dead_runs
 from deploysim_assets.storage.tables import Lake
 
 log_files = dg.AssetSpec(
@@ -78,7 +78,8 @@ def new_logs_sensor(project: Project) -> dg.SensorDefinition:
     def new_logs(
         context: dg.SensorEvaluationContext, lake: dg.ResourceParam[Lake]
     ) -> dg.SensorResult | dg.SkipReason:
-        close_dead_runs(context.instance)
+        # automation waits for runs in progress, so one that died without a word must be closed
+        close_dead_runs(context.instance, project.home)
         seen: dict[str, str] = json.loads(context.cursor or "{}")
         changed = observations(project, seen)
         held_up = list(waiting(project, lake))

@@ -14,6 +14,7 @@ from deploysim_assets.grading.panel import Panel
 from deploysim_assets.io_manager import making
 from deploysim_assets.project import Project
 from deploysim_assets.releases import GRADED_FOR, MODELS
+from deploysim_assets.runs import JUDGE
 from deploysim_assets.storage.tables import Lake
 
 NOT_TOLD = "not told"
@@ -50,6 +51,7 @@ def finish_reasons(lake: Lake, model: str, version: str | None) -> dict[str, int
     kinds={"openai"},
     tags={"paid": "true"},
     output_required=False,  # while batches are with the provider a run ends well and makes nothing
+    pool=JUDGE,
 )
 def production_grades(
     context: dg.AssetExecutionContext,

@@ -3,6 +3,7 @@ show in the UI like any other."""
 
 import re
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,10 +20,11 @@ from deploysim_assets.assets.preregistration import (
     needs_a_reason,
     registration_body,
 )
-from deploysim_assets.automation import close_dead_runs, process_tags
 from deploysim_assets.endpoint.batches import any_open
 from deploysim_assets.project import Project, ProjectError, Release
+from deploysim_assets.runs import RELEASING, close_dead_runs
 from deploysim_assets.storage.journal import journal_file, set_aside
+from deploysim_assets.storage.leases import run_lease
 from deploysim_assets.storage.tables import Lake
 
 _OURS = re.compile(r"^(?:deploysim_assets\.)?(?:\w+\.)*(?:Project|Endpoint|Budget)Error: ")
@@ -66,7 +68,7 @@ class Operations:
             tell,
         )
         self.lake = Lake.of(project.home)
-        close_dead_runs(instance)
+        close_dead_runs(instance, project.home)
 
     def run(
         self,
@@ -104,17 +106,23 @@ class Operations:
         assets: Sequence[str],
         config: dict[str, Any] | None = None,
     ) -> None:
-        result = self.definitions.resolve_job_def(job).execute_in_process(
-            run_config={
-                "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
-                "ops": config or {},
-            },
-            instance=self.instance,
-            partition_key=model,
-            asset_selection=[dg.AssetKey(a) for a in assets],
-            tags=dict(process_tags()),
-            raise_on_error=False,
-        )
+        run_id = str(uuid.uuid4())
+        with run_lease(self.project.home, run_id):
+            result = (
+                self.definitions.resolve_job_def(job)
+                .with_hooks(set(RELEASING))
+                .execute_in_process(
+                    run_config={
+                        "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+                        "ops": config or {},
+                    },
+                    instance=self.instance,
+                    partition_key=model,
+                    asset_selection=[dg.AssetKey(a) for a in assets],
+                    run_id=run_id,
+                    raise_on_error=False,
+                )
+            )
         if not result.success:
             raise ProjectError(_failure(result))
 

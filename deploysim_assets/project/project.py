@@ -12,6 +12,7 @@ from deploysim_assets.project.errors import ProjectError
 from deploysim_assets.project.grading import EarlyStopping, Grading, Judge
 from deploysim_assets.project.measures import Awareness, Elicitation, Exploration, SelfReplay
 from deploysim_assets.project.releases import Release
+from deploysim_assets.project.running import Running
 from deploysim_assets.project.sampling import Eligibility, Sampling
 
 CONFIG_FILE = "deploysim.yaml"
@@ -38,6 +39,7 @@ class Project(Frozen):
     eligibility: Eligibility = Eligibility()
     deidentification: Deidentification = Deidentification()
     automation: Automation = Automation()
+    dagster: Running = Running()
     self_replay: SelfReplay | None = None
     early_stopping: EarlyStopping | None = None
     elicitation: Elicitation | None = None
