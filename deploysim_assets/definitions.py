@@ -18,6 +18,7 @@ from deploysim_assets.assets.rate_estimates import rate_estimates
 from deploysim_assets.assets.raw_logs import raw_logs
 from deploysim_assets.assets.realized_rates import realized_rates
 from deploysim_assets.assets.scorecard import scorecard
+from deploysim_assets.catalog import explained
 from deploysim_assets.checks.corpus import CORPUS_CHECKS
 from deploysim_assets.checks.evidence import EVIDENCE_JOB, EVIDENCE_SCHEDULE, evidence_holds
 from deploysim_assets.checks.forecast import FORECAST_CHECKS
@@ -47,8 +48,9 @@ def definitions(project: Project) -> dg.Definitions:
     )
     batches = [open_batches_sensor(project)] if project.uses_batches else []
     base = project.home / "lake"
+    assets = [log_files, *production, *candidate, *score, *optional_assets(project), *sql]
     return dg.Definitions(
-        assets=[log_files, *production, *candidate, *score, *optional_assets(project), *sql],
+        assets=explained(project, assets),
         asset_checks=[*CORPUS_CHECKS, *REPLY_CHECKS, *FORECAST_CHECKS, evidence_holds],
         schedules=[EVIDENCE_SCHEDULE],
         sensors=[automation, new_logs_sensor(project), *batches],

@@ -18,6 +18,7 @@ from deploysim_assets.checks.specs import partitioned_check
 from deploysim_assets.io_manager import making, table_result
 from deploysim_assets.project import Project
 from deploysim_assets.releases import CANDIDATES, FROM_PREDECESSOR, MODELS
+from deploysim_assets.schema.meanings import Meaning
 from deploysim_assets.storage.tables import Lake
 
 _PACKAGED = Path(__file__).parent / "dbt_like_sql"
@@ -41,6 +42,7 @@ class Column(BaseModel):
     model_config = ConfigDict(extra="forbid")
     name: str
     description: str
+    unit: str = ""
     tests: list[Literal["not_null"] | Test] = []
     upstream: list[str] = Field(default=[], alias="from")
 
@@ -57,9 +59,13 @@ class Model(BaseModel):
     columns: list[Column]
 
     @property
-    def sql(self) -> str:
+    def file(self) -> Path:
         folder = "staging" if self.materialized == "view" else "marts"
-        return (FOLDER / folder / f"{self.name}.sql").read_text()
+        return FOLDER / folder / f"{self.name}.sql"
+
+    @property
+    def sql(self) -> str:
+        return self.file.read_text()
 
     @property
     def tables(self) -> list[str]:
@@ -67,6 +73,10 @@ class Model(BaseModel):
         (`x as (`) is neither."""
         own = re.findall(r"^(?:with )?([a-z_]+) as \($", self.sql, re.MULTILINE)
         return sorted(set(re.findall(r"\b(?:from|join)\s+([a-z_]+)", self.sql)) - set(own))
+
+    def meanings(self) -> dict[str, Meaning]:
+        """What each column means."""
+        return {c.name: Meaning(c.description, c.unit) for c in self.columns}
 
     def data_tests(self) -> dict[str, str]:
         """Test name -> a condition that every row must meet."""
@@ -168,11 +178,6 @@ def _asset(model: Model) -> dg.AssetsDefinition:
         for t in reads
     ]
     tests = [*model.data_tests(), "unique"] if model.unique else [*model.data_tests()]
-    lineage = {
-        c.name: [dg.TableColumnDep(*u.split(".")) for u in c.upstream]
-        for c in model.columns
-        if c.upstream
-    }
 
     @dg.asset(
         name=model.name,
@@ -181,9 +186,9 @@ def _asset(model: Model) -> dg.AssetsDefinition:
         automation_condition=ONCE if candidates else CHEAP,
         group_name="self_replay"
         if "self_grades" in reads
-        else "forecast"
+        else "candidate_side"
         if candidates
-        else "production",
+        else "production_side",
         kinds={"duckdb", "sql"},
         description=f"{model.description}\n\n```sql\n{model.sql}```",
         check_specs=[partitioned_check(t, model.name, partitions, blocking=True) for t in tests],
@@ -209,8 +214,7 @@ def _asset(model: Model) -> dg.AssetsDefinition:
             dg.AssetCheckResult(check_name=t, passed=n == 0, metadata={"failing_rows": n})
             for t, n in broken.items()
         ]
-        facts = {"dagster/column_lineage": dg.TableColumnLineage(lineage)}
-        return table_result(lake, model.name, key, facts, results)
+        return table_result(lake, model.name, key, {}, results, model.meanings())
 
     return run
 

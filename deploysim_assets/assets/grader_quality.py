@@ -117,7 +117,7 @@ def current_quality(
     }
 
 
-@dg.asset(deps=["grades", "production_grades"], group_name="score")
+@dg.asset(deps=["grades", "production_grades"], group_name="graders")
 def grader_quality(
     context: dg.AssetExecutionContext,
     lake: dg.ResourceParam[Lake],

@@ -16,7 +16,7 @@ from deploysim_assets.releases import MODELS
 log_files = dg.AssetSpec(
     "log_files",
     partitions_def=MODELS,
-    group_name="production",
+    group_name="production_side",
     description=(
         "Log files of a release as `logs.path` of deploysim.yaml names them. External: observed, "
         "never written."

@@ -192,7 +192,7 @@ def registration_body(
     partitions_def=CANDIDATES,
     deps=[dg.AssetDep("deidentified_prefixes", partition_mapping=FROM_PREDECESSOR)],
     automation_condition=ONCE,
-    group_name="forecast",
+    group_name="candidate_side",
 )
 def preregistration(
     context: dg.AssetExecutionContext,

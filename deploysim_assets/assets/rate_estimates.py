@@ -254,7 +254,7 @@ def _earlier_forecast(lake: Lake, model: str) -> list[dict[str, Any]]:
         ),
     ],
     automation_condition=ONCE,
-    group_name="forecast",
+    group_name="candidate_side",
 )
 def rate_estimates(
     context: dg.AssetExecutionContext,

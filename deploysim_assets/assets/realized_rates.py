@@ -16,7 +16,7 @@ from deploysim_assets.storage.tables import Lake, Made
     partitions_def=MODELS,
     deps=["production_rate_counts", "production_flag_clusters"],
     automation_condition=CHEAP,
-    group_name="production",
+    group_name="production_side",
 )
 def realized_rates(
     context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]
