@@ -30,6 +30,14 @@ def making(context: dg.AssetExecutionContext, lake: Lake, settings: Mapping[str,
     return lake.during(Run(context.run.run_id, launched_by, settings))
 
 
+def markdown(label: str, parts: Sequence[str]) -> dict[str, Any]:
+    """Texts that the UI shows at once, under a label each: `plot`, `plot 2`, ..."""
+    return {
+        label if i == 1 else f"{label} {i}": dg.MetadataValue.md(part)
+        for i, part in enumerate(parts, 1)
+    }
+
+
 def column_schema(types: Mapping[str, Any], said: Mapping[str, Meaning]) -> dg.TableSchema:
     """The columns of a table with types, descriptions and, as tags, units."""
     return dg.TableSchema(

@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from deploysim_assets.automation import CHEAP, ONCE
+from deploysim_assets.checks.meanings import sql_test
 from deploysim_assets.checks.specs import partitioned_check
 from deploysim_assets.io_manager import making, table_result
 from deploysim_assets.project import Project
@@ -177,7 +178,9 @@ def _asset(model: Model) -> dg.AssetsDefinition:
         )
         for t in reads
     ]
-    tests = [*model.data_tests(), "unique"] if model.unique else [*model.data_tests()]
+    tests = {t: f"`{holds}` in every row" for t, holds in model.data_tests().items()}
+    if model.unique:
+        tests["unique"] = f"No two rows have the same {', '.join(model.unique)}"
 
     @dg.asset(
         name=model.name,
@@ -191,7 +194,12 @@ def _asset(model: Model) -> dg.AssetsDefinition:
         else "production_side",
         kinds={"duckdb", "sql"},
         description=f"{model.description}\n\n```sql\n{model.sql}```",
-        check_specs=[partitioned_check(t, model.name, partitions, blocking=True) for t in tests],
+        check_specs=[
+            partitioned_check(
+                t, model.name, partitions, blocking=True, said=sql_test(model.name, holds)
+            )
+            for t, holds in tests.items()
+        ],
     )
     def run(  # pyright: ignore[reportUnknownParameterType] (with check results beside the table Dagster refuses a type parameter)
         context: dg.AssetExecutionContext,

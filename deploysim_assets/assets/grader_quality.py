@@ -123,8 +123,12 @@ def grader_quality(
     lake: dg.ResourceParam[Lake],
     project: dg.ResourceParam[Project],
 ) -> dg.MaterializeResult[None]:
-    """Precision, recall, agreement and confirmed rate of each grader by people's labels
-    (statistics.md, section 3)."""
+    """How far people agree with each grader: precision, recall, agreement beyond chance, and the
+    flag rate that people confirm, each with its 95% interval.
+
+    Made from the labels that `deploysim graders import` brought in; run the job `graders` after
+    that. A gate whose grader is mostly wrong is blocked, whatever its rate.
+    """
     lake = making(context, lake, {})
     rows = quality_rows(lake, list(labels(project.home)))
     metadata = {

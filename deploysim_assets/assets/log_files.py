@@ -18,8 +18,8 @@ log_files = dg.AssetSpec(
     partitions_def=MODELS,
     group_name="production_side",
     description=(
-        "Log files of a release as `logs.path` of deploysim.yaml names them. External: observed, "
-        "never written."
+        "Production logs of a release, where `logs.path` of deploysim.yaml says they lie. Written "
+        "by the product and only observed here: the sensor `new_logs` reports what came or grew."
     ),
 )
 

@@ -200,8 +200,12 @@ def preregistration(
     lake: dg.ResourceParam[Lake],
     project: dg.ResourceParam[Project],
 ) -> dg.MaterializeResult[None]:
-    """Write behaviors, rubrics, grader identities, sampling design, prefix set, thresholds and
-    estimator to the ledger."""
+    """What is promised before the first completion: behaviors, rubrics, grader identities,
+    sampling design, prefix set, thresholds and estimator, written to the ledger.
+
+    All later tables of the candidate rest on it. To change it, register again with a reason:
+    `deploysim register <release> --reason ...`, or `reason` in the launchpad.
+    """
     candidate = context.partition_key
     settings = project.part(
         "sampling", "eligibility", "deidentification", "judge", "grading", "behaviors"

@@ -411,6 +411,11 @@ GRADES = ("grades", "production_grades", "self_grades", "elicitation_grades", "a
 """The tables with one column per behavior beside the named ones."""
 
 
+def described(table: str) -> set[str]:
+    """The columns that are described for this table alone."""
+    return set(_GRADES if table in GRADES else _BY_TABLE[table])
+
+
 def meanings(table: str, columns: Iterable[str]) -> dict[str, Meaning]:
     """What the columns of an asset's table (of `asset.side` for a side table) mean; KeyError for a
     column that nobody described."""
