@@ -33,10 +33,6 @@ def jobs(project: Project):
         **optional_groups(project),
     }
     return [
-        *(dg.define_asset_job(n, chosen, description=_SAID[n]) for n, chosen in selections.items()),
-        dg.define_asset_job(
-            "check_corpora",
-            pick.checks_for_assets("raw_logs", "deidentified_prefixes"),
-            description="Only the data-quality checks of a release's conversations and prefixes.",
-        ),
+        dg.define_asset_job(name, chosen, description=_SAID[name])
+        for name, chosen in selections.items()
     ]

@@ -23,6 +23,14 @@ class Automation(Frozen):
     poll_seconds: int = Field(default=30, ge=1)
 
 
+class Freshness(Frozen):
+    """After how many days the UI warns: of a deployed release whose logs stopped growing, and of a
+    forecast that does not know its predecessor's newer prefixes. Unset, it never does."""
+
+    logs_days: float | None = Field(default=None, gt=0)
+    forecast_days: float | None = Field(default=None, gt=0)
+
+
 Owner = Annotated[
     str, StringConstraints(pattern=r"^(team:[A-Za-z0-9_.-]+|[^@\s:]+@[^@\s]+\.[A-Za-z]{2,})$")
 ]
@@ -51,6 +59,7 @@ class Project(Frozen):
     exploration: Exploration | None = None
     challenging_prompts: str | None = None
     owners: tuple[Owner, ...] = ()
+    freshness: Freshness = Freshness()
     min_precision: float = Field(default=0.3, ge=0, le=1)
     novelty_rate: float = Field(default=0.05, gt=0, lt=1)
 
