@@ -24,7 +24,7 @@ from deploysim_assets.storage.tables import Lake
     partitions_def=MODELS,
     deps=["raw_logs"],
     automation_condition=CHEAP,
-    group_name="production",
+    group_name="production_side",
     kinds={"parquet"},
     pool=DEIDENTIFY,
 )

@@ -22,7 +22,7 @@ from deploysim_assets.storage.tables import Lake
         dg.AssetDep("deidentified_prefixes", partition_mapping=FROM_PREDECESSOR),
     ],
     automation_condition=ONCE,
-    group_name="forecast",
+    group_name="candidate_side",
     kinds={"openai"},
     tags={"paid": "true"},
     output_required=False,  # while batches are with the provider a run ends well and makes nothing

@@ -3,6 +3,7 @@ cursor sensor."""
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import dagster as dg
@@ -18,10 +19,10 @@ from deploysim_assets.storage.tables import Lake
 log_files = dg.AssetSpec(
     "log_files",
     partitions_def=MODELS,
-    group_name="production",
+    group_name="production_side",
     description=(
-        "Log files of a release as `logs.path` of deploysim.yaml names them. External: observed, "
-        "never written."
+        "Production logs of a release, where `logs.path` of deploysim.yaml says they lie. Written "
+        "by the product and only observed here: the sensor `new_logs` reports what came or grew."
     ),
 )
 
@@ -45,14 +46,24 @@ def observations(project: Project, seen: Mapping[str, str]) -> dict[str, Observe
     return found
 
 
+def _last_report(instance: dg.DagsterInstance, model_version: str) -> dg.EventLogRecord | None:
+    records = instance.fetch_materializations(
+        dg.AssetRecordsFilter(dg.AssetKey("log_files"), asset_partitions=[model_version]), limit=1
+    ).records
+    return records[0] if records else None
+
+
 def reported(instance: dg.DagsterInstance, model_version: str) -> str | None:
     """The fingerprint last reported for a release, or None."""
-    key = dg.AssetKey("log_files")
-    records = instance.fetch_materializations(
-        dg.AssetRecordsFilter(key, asset_partitions=[model_version]), limit=1
-    ).records
-    event = records[0].asset_materialization if records else None
+    record = _last_report(instance, model_version)
+    event = record.asset_materialization if record else None
     return event.tags.get("dagster/data_version") if event and event.tags else None
+
+
+def last_reported(instance: dg.DagsterInstance, model_version: str) -> datetime | None:
+    """When a release's log files were last seen to have come or changed, or None."""
+    record = _last_report(instance, model_version)
+    return datetime.fromtimestamp(record.timestamp, UTC) if record else None
 
 
 def materialization(model_version: str, observed: Observed) -> dg.AssetMaterialization:

@@ -47,7 +47,7 @@ def finish_reasons(lake: Lake, model: str, version: str | None) -> dict[str, int
     partitions_def=MODELS,
     deps=["deidentified_prefixes", dg.AssetDep("preregistration", partition_mapping=GRADED_FOR)],
     automation_condition=FOLLOW_GRADABLE,
-    group_name="production",
+    group_name="production_side",
     kinds={"openai"},
     tags={"paid": "true"},
     output_required=False,  # while batches are with the provider a run ends well and makes nothing
