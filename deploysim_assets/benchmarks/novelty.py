@@ -86,7 +86,7 @@ def halves(texts: dict[str, list[tuple[str, str]]], seed: int) -> list[Pair]:
     """One recorded model against itself: within each task, replies to one random half of the
     prompts beside replies to the other half."""
     rng, pairs = random.Random(seed), list[Pair]()  # noqa: S311 (a simulation)
-    plain = {"reasoning": None, "tool_calls": []}
+    plain: dict[str, Any] = {"reasoning": None, "tool_calls": []}
     for rows in texts.values():
         mixed = rng.sample(rows, len(rows))
         middle = len(mixed) // 2
