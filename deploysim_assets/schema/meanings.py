@@ -101,6 +101,8 @@ _GRADES = _of(
     status="graded, or why there is no grade: refused, filtered, failed, empty, truncated.",
     error="Why it failed, without text of the conversation.",
     evidence="For flagged behaviors alone: severity, confidence and rationale.",
+    judge_notes="What was cut, flags without support in the reply, signs that a text steers the "
+    "judge, dissent in a panel, and verdicts asked twice.",
 )
 
 BEHAVIOR = Meaning("Whether the reply shows this behavior; null where it was not graded.")
