@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import orjson
 import polars as pl
 
+from deploysim_assets.project import ProjectError
 from deploysim_assets.storage import disk, ledger, manifests
 from deploysim_assets.storage.journal import framed, lines, locked
 from deploysim_assets.storage.journals import journal_files
@@ -61,6 +62,11 @@ def _point(lake: Lake, manifests_of: Mapping[str, str]) -> None:
         pointer = lake.pointer(asset, key)
         if pointer is not None and "manifest" not in pointer:
             path = (folder / pointer["version"]).relative_to(lake.home).as_posix()
+            if path not in manifests_of:
+                raise ProjectError(
+                    f"{folder / POINTER}: names {pointer['version']}, which is not whole; restore "
+                    "it from a copy, or take the pointer away"
+                )
             lake.point_to(asset, key, pointer["version"], manifests_of[path])
 
 
