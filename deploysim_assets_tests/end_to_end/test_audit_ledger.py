@@ -2,7 +2,6 @@
 what `deploysim audit ledger` says of them. Single changes of any kind are in test_evidence.py."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -154,20 +153,3 @@ def test_completions_older_than_the_registration_are_named(home: Path) -> None:
     found = said(home)
     assert "before the registration at" in found
     assert "was changed after it was written" in found
-
-
-def test_a_forecast_sealed_after_production_began_is_no_headline(home: Path) -> None:
-    os.utime(home / "logs/aurora-2/traffic.jsonl")
-    rows = [json.loads(r) for r in (home / "logs/aurora-2/traffic.jsonl").read_text().splitlines()]
-    for row in rows:
-        row["started_at"] = "2020-01-01T00:00:00+00:00"
-    (home / "logs/aurora-2/traffic.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
-    with synthetic_endpoint(2) as base_url:
-        config = yaml.safe_load((home / "deploysim.yaml").read_text())
-        config["endpoint"]["base_url"] = base_url
-        (home / "deploysim.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-        key = {"DEPLOYSIM_SIGNING_KEY": str(home / "key.pem")}
-        deploysim(home, "backfill", "aurora-2", check=False, **key)
-    document = report(home, "aurora-2")
-    print(json.dumps(document)[:3000])
-    assert document["backtest"]

@@ -2,7 +2,6 @@
 
 import json
 import multiprocessing
-import os
 import resource
 from collections.abc import Callable, Generator
 from multiprocessing.connection import Connection
@@ -46,7 +45,7 @@ def home(tmp_path: Path) -> Path:
     said = [json.dumps(one, ensure_ascii=bool(i % 2)) for i, one in enumerate(logged)]
     said.insert(3, '{"cut')
     (tmp_path / "logs" / "a.jsonl").write_text("\n".join(said) + "\n", encoding="utf-8")
-    identify = load_keys(tmp_path).identify
+    identify = load_keys(tmp_path, may_create=True).identify
     rows = [
         {"conversation_id": f"c{i}", "user_id": user, "log_file": "logs/a.jsonl",
          "log_line": i + 1 + (i >= 3)}
@@ -241,5 +240,5 @@ def test_a_full_disk_stops_with_a_sentence_and_a_later_try_goes_on(
     assert "cannot be written" in said
     withdraw(home, *(() if (home / "withdrawal.plan.json").exists() else ("u1",)))
     assert "u1" not in _users(home)
-    assert os.listdir(home / "logs") == ["a.jsonl"]
+    assert [path.name for path in (home / "logs").iterdir()] == ["a.jsonl"]
     assert sum(r.kind == "forget" for r in ledger.read(home)) == 1
