@@ -222,6 +222,13 @@ class Lake:
         except (FileNotFoundError, NotADirectoryError, ValueError):
             return None
 
+    def manifest_bytes(self, path: str) -> bytes | None:
+        """The manifest of a version by its path relative to the home, as it lies there."""
+        try:
+            return disk.read(self.home / path / MANIFEST)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
     def _resolve(self, asset: str, key: str | None, version: str | None) -> Path:
         name = version or self.current(asset, key)
         folder = self.folder(asset, key) / (name or "")
