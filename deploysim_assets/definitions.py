@@ -29,7 +29,7 @@ from deploysim_assets.project.file import home_folder
 from deploysim_assets.releases import PROJECT, WRONG
 from deploysim_assets.reloading import registry_sensor
 from deploysim_assets.runs import executor
-from deploysim_assets.sql import sql_assets
+from deploysim_assets.sql import sql_assets, sql_checks
 from deploysim_assets.storage.tables import Lake
 
 
@@ -38,7 +38,8 @@ def definitions(project: Project) -> dg.Definitions:
     production = [raw_logs, deidentified_prefixes, production_grades, realized_rates]
     candidate = [preregistration, candidate_completions, grades, rate_estimates]
     score = [calibration_report, scorecard, novel_behaviors, grader_quality]
-    sql = sql_assets(self_replay=project.self_replay is not None)
+    replay = project.self_replay is not None
+    sql, tests = sql_assets(self_replay=replay), sql_checks(self_replay=replay)
     automation = dg.AutomationConditionSensorDefinition(
         "automation",
         target=dg.AssetSelection.all(),
@@ -48,17 +49,17 @@ def definitions(project: Project) -> dg.Definitions:
         emit_backfills=False,
     )
     batches = [open_batches_sensor(project)] if project.uses_batches else []
-    base = project.home / "lake"
+    lake = Lake.of(project.home)
     return dg.Definitions(
         assets=[log_files, *production, *candidate, *score, *optional_assets(project), *sql],
-        asset_checks=[*CORPUS_CHECKS, *REPLY_CHECKS, *FORECAST_CHECKS, evidence_holds],
+        asset_checks=[*CORPUS_CHECKS, *REPLY_CHECKS, *FORECAST_CHECKS, *tests, evidence_holds],
         schedules=[EVIDENCE_SCHEDULE],
         sensors=[automation, new_logs_sensor(project), registry_sensor(project, WRONG), *batches],
         jobs=[*jobs(project), EVIDENCE_JOB],
         resources={
-            "lake": Lake(base),
+            "lake": lake,
             "project": project,
-            "io_manager": LakeIOManager(base=str(base)),
+            "io_manager": LakeIOManager(base=str(lake.base)),
         },
         executor=executor(project),
     )

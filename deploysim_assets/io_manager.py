@@ -56,9 +56,11 @@ def table_result(
     its funnel, and a data version that is equal for equal content."""
     manifest = lake.manifest(asset, key)
     assert manifest is not None, "the table was just written"
-    emit(manifest)
+    unchanged = lake.run is not None and manifest.predicate["run"]["id"] != lake.run.id
+    if not unchanged:
+        emit(manifest)
     return dg.MaterializeResult(
-        metadata={**table_metadata(lake, asset, key), **facts},
+        metadata={**table_metadata(lake, asset, key), **facts, "unchanged": unchanged},
         data_version=dg.DataVersion(manifest.predicate["content"]),
         check_results=checks,
     )

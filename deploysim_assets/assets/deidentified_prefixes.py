@@ -10,6 +10,7 @@ import polars as pl
 from deploysim_assets.assets.registry_lines import registry_line
 from deploysim_assets.assets.withheld_text import text_withheld
 from deploysim_assets.automation import CHEAP
+from deploysim_assets.checks.gate import require_checked
 from deploysim_assets.io_manager import making, table_result
 from deploysim_assets.logs.sampling import Sampler
 from deploysim_assets.project import Project, ProjectError
@@ -38,6 +39,7 @@ def deidentified_prefixes(
     from deploysim_assets.deidentify.prefixes import Drawn, deidentified
 
     model = context.partition_key
+    require_checked(context, lake, project, "raw_logs", model)
     settings = project.part("sampling", "eligibility", "deidentification")
     lake = making(context, lake, settings | {"release": registry_line(project, model)})
     policy = project.deidentification

@@ -67,7 +67,7 @@ class EndpointRun:
     ) -> Iterator[dg.MaterializeResult[None]]:
         """Ask a model for its reply to every prefix and write one row per prefix. Yields nothing
         while batches are open."""
-        with open_journal(self.journal) as journal:
+        with self.lake.asking(), open_journal(self.journal) as journal:
 
             def requests() -> Iterator[dict[str, Any]]:
                 return (
@@ -127,7 +127,10 @@ class EndpointRun:
         gradings: dict[str, Any] = {}
         schema = grades_schema(sorted({name for panel in panels for name in panel.names}))
         try:
-            with self.lake.new_version(self.asset, self.key, schema) as version:
+            with (
+                self.lake.asking(),
+                self.lake.new_version(self.asset, self.key, schema) as version,
+            ):
                 version.side_table(ANSWERS, TAKEN_ANSWERS)
                 for panel in panels:
                     gradings[panel.grading_id] = self._graded(panel, items, version, stopping)

@@ -4,7 +4,7 @@ the taxonomy does not name."""
 import json
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dagster as dg
 import polars as pl
@@ -12,15 +12,21 @@ import polars as pl
 from deploysim_assets.assets.preregistration import Registration
 from deploysim_assets.automation import ONCE
 from deploysim_assets.grading.features import features, rule_of
+from deploysim_assets.grading.form import in_words, rank
 from deploysim_assets.io_manager import finding, making, written
 from deploysim_assets.project import Project
 from deploysim_assets.releases import CANDIDATES, FROM_PREDECESSOR
 from deploysim_assets.schema import NOVEL_BEHAVIORS, reply_state, separated
 from deploysim_assets.storage.tables import Lake
 
+if TYPE_CHECKING:
+    from deploysim_assets.forecast.novelty import Finding
+
 _EXAMPLES, _FEATURES = 10, 12
+_WRITTEN = ("phrase: ", "opening: ", "ending: ", "tag: ", "latex: ", "code: ")
 _LEAST_USERS = 5
-"""A phrase is shown only where so many users got it: what one user got may be about that user."""
+"""What holds words of a reply is shown only where so many users got it: what one user got may be
+about that user."""
 
 
 BOTH_REPLIES = [
@@ -92,29 +98,28 @@ def novel_rows(
     from deploysim_assets.forecast.novelty import as_row, findings
 
     candidate_only: dict[str, list[str]] = defaultdict(list)
-    live_only: dict[str, int] = defaultdict(int)
+    live_only: dict[str, list[str]] = defaultdict(list)
     users: dict[str, set[str]] = defaultdict(set)
     compared = 0
     for pair in unexplained_pairs(lake, registered):
         compared += 1
         new, old = features(pair.candidate, pair.last_user), features(pair.live, pair.last_user)
         for feature in new ^ old:
-            if feature in new:
-                candidate_only[feature].append(pair.prefix_id)
-            else:
-                live_only[feature] += 1
+            (candidate_only if feature in new else live_only)[feature].append(pair.prefix_id)
             if len(users[feature]) < _LEAST_USERS:
                 users[feature].add(pair.user_key)
     private = {
         feature
         for feature, who in users.items()
-        if feature.startswith("phrase: ") and len(who) < _LEAST_USERS
+        if feature.startswith(_WRITTEN) and len(who) < _LEAST_USERS
     }
     for feature in private:
         candidate_only.pop(feature, None)
         live_only.pop(feature, None)
     rows: list[dict[str, Any]] = []
-    for number, found in enumerate(findings(candidate_only, live_only, rate), 1):
+    for number, found in enumerate(
+        findings(candidate_only, live_only, compared, rate, rank=rank), 1
+    ):
         shown, examples = (
             list(found.features[:_FEATURES]),
             list(found.candidate_only[:_EXAMPLES]),
@@ -125,9 +130,23 @@ def novel_rows(
             **as_row(found, compared),
         }
         rows.append(
-            row | {"features": shown, "examples": examples, "proposal": proposal(found.features)}
+            row
+            | {"says": says(found, compared), "features": shown, "examples": examples}
+            | {"proposal": proposal(found.features)}
         )
     return rows, compared
+
+
+def says(found: "Finding", compared: int) -> str:
+    """What a finding is, in words."""
+    kinds = dict.fromkeys(in_words(feature) for feature in found.features)
+    what, *others = list(kinds)[:3]
+    more = f" (with it: {'; '.join(others)})" if others else ""
+    often = "more often" if found.more else "less often"
+    return (
+        f"{what}, {often}: {len(found.candidate_only)} replies of the candidate alone, "
+        f"{found.live_only} of the live model alone, of {compared}{more}"
+    )
 
 
 def proposal(found: tuple[str, ...]) -> str | None:

@@ -76,7 +76,7 @@ def open_findings(
             for item in items()
         )
 
-    with open_journal(paid.journal) as journal:
+    with lake.asking(), open_journal(paid.journal) as journal:
         try:
             outcome = ask(
                 requests,

@@ -9,6 +9,7 @@ import polars as pl
 from deploysim_assets.assets.endpoint_run import EndpointRun
 from deploysim_assets.assets.preregistration import Registration
 from deploysim_assets.automation import FOLLOW_GRADABLE
+from deploysim_assets.checks.gate import require_checked
 from deploysim_assets.grading.panel import Panel
 from deploysim_assets.io_manager import making
 from deploysim_assets.project import Project
@@ -59,6 +60,7 @@ def production_grades(
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Grade the production replies to the sampled prefixes; what an earlier run graded comes
     from the journal."""
+    require_checked(context, lake, project, "deidentified_prefixes", context.partition_key)
     lake = making(context, lake, project.part("endpoint", "judge"))
     model = context.partition_key
     version = lake.current("deidentified_prefixes", model)

@@ -234,6 +234,20 @@ def estimates(
     return with_multiplicity(rows)
 
 
+def sealed_before(lake: Lake, candidate: str, rows: list[dict[str, Any]]) -> datetime | None:
+    """When the current forecast was sealed, if it says the same: then it stays the forecast, and
+    nothing is sealed anew."""
+    if not lake.current("rate_estimates", candidate):
+        return None
+    current = lake.scan("rate_estimates", candidate).collect()
+    now = pl.DataFrame(rows, schema=RATE_ESTIMATES).drop("sealed_at")
+    return (
+        current["sealed_at"][0]
+        if current.height and current.drop("sealed_at").equals(now)
+        else None
+    )
+
+
 def _earlier_forecast(lake: Lake, model: str) -> list[dict[str, Any]]:
     return list(lake.rows("rate_estimates", model)) if lake.current("rate_estimates", model) else []
 
@@ -278,7 +292,7 @@ def rate_estimates(
     graded = lake.stats("grades", candidate)
     if not any(row["n"] for row in rows):
         raise ProjectError(nothing_graded(candidate, graded))
-    sealed_at = datetime.now(UTC)
+    sealed_at = sealed_before(lake, candidate, rows) or datetime.now(UTC)
     body = {
         "registration": registered.record_hash,
         "history": history,

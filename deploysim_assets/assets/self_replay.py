@@ -14,6 +14,7 @@ from deploysim_assets.assets.endpoint_run import EndpointRun, lowest_prefixes
 from deploysim_assets.assets.preregistration import Registration
 from deploysim_assets.assets.production_grades import needed_panels
 from deploysim_assets.automation import CHEAP, FOLLOW_GRADABLE
+from deploysim_assets.checks.gate import require_checked
 from deploysim_assets.io_manager import making
 from deploysim_assets.project import Candidate, Project
 from deploysim_assets.releases import GRADED_FOR, MODELS
@@ -48,6 +49,7 @@ def self_completions(
     """Ask the deployed model for its reply to some of its own prefixes. Follows new logs; its
     journal holds what was answered before."""
     assert project.self_replay is not None
+    require_checked(context, lake, project, "deidentified_prefixes", context.partition_key)
     lake = making(context, lake, project.part("endpoint", "self_replay"))
     model = context.partition_key
     version = lake.current("deidentified_prefixes", model)

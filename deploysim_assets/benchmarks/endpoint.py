@@ -56,6 +56,7 @@ class _LeanServer(asyncio.Protocol):
 
     latency, allowed = 0.0, 0
     taken: ClassVar[deque[float]] = deque()
+    good = _GOOD
     served = refused = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -85,11 +86,17 @@ class _LeanServer(asyncio.Protocol):
             return _THROTTLED
         cls.taken.append(now)
         cls.served += 1
-        return _GOOD
+        return cls.good
 
 
 def _serve(pipe: Connection, latency: float, allowed: int) -> None:
     _LeanServer.latency, _LeanServer.allowed = latency, allowed
+    answers_with(_GOOD, pipe)
+
+
+def answers_with(response: bytes, pipe: Connection) -> None:
+    """Serve one response to everything until the pipe says stop; sends the port through it."""
+    _LeanServer.good = response
 
     async def run() -> None:
         server = await asyncio.get_running_loop().create_server(_LeanServer, "127.0.0.1", 0)

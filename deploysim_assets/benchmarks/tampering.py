@@ -42,7 +42,9 @@ class Change(NamedTuple):
     named: tuple[str, ...]
 
 
-def finished_home(home: Path, conversations: int = 60, seed: int = 3) -> None:
+def finished_home(
+    home: Path, conversations: int = 60, seed: int = 3, *, forgotten: bool = True
+) -> None:
     """A home with everything that an audit walks over, made through the command line."""
     import subprocess
 
@@ -52,7 +54,9 @@ def finished_home(home: Path, conversations: int = 60, seed: int = 3) -> None:
 
     def deploysim(*arguments: str) -> None:
         script = Path(sys.executable).parent / "deploysim"
-        environment = os.environ | {"DEPLOYSIM_HOME": str(home)}
+        # PYTHONPATH: the command line of this checkout, not of another one that is installed
+        here = {"DEPLOYSIM_HOME": str(home), "PYTHONPATH": str(Path(__file__).parents[2])}
+        environment = os.environ | here
         environment.pop("DAGSTER_HOME", None)
         subprocess.run(  # noqa: S603
             [str(script), *arguments], env=environment, cwd=home, check=True, capture_output=True
@@ -70,8 +74,9 @@ def finished_home(home: Path, conversations: int = 60, seed: int = 3) -> None:
         deploysim("forecast", "aurora-2")
         ship(home, "aurora-2", conversations, seed, datetime.now(UTC), timedelta(microseconds=50))
         deploysim("backfill", "aurora-2")
-        logged = json.loads((home / "logs/aurora-1/traffic.jsonl").read_text().splitlines()[0])
-        deploysim("forget", "--user-id", logged["user_id"])
+        if forgotten:
+            logged = json.loads((home / "logs/aurora-1/traffic.jsonl").read_text().splitlines()[0])
+            deploysim("forget", "--user-id", logged["user_id"])
         late = home / "logs" / "aurora-2" / "late.jsonl"
         lines_of = (home / "logs/aurora-2/traffic.jsonl").read_text().splitlines()
         more = [json.loads(line) for line in lines_of[:5]]

@@ -4,6 +4,7 @@ before production spoke."""
 from collections.abc import Iterator
 
 import dagster as dg
+import polars as pl
 
 from deploysim_assets.assets.calibration_report import first_message_at, scored_forecast
 from deploysim_assets.assets.preregistration import Registration
@@ -23,17 +24,16 @@ def grades_funnel(
     """Registered prefixes = graded + those in each other state, in the counts and in the rows."""
     candidate = context.partition_key
     registered = Registration.load(lake, candidate)
-    rows = lake.scan("grades", candidate).select("status").collect()["status"].value_counts()
-    found = {str(status): int(count) for status, count in rows.iter_rows()}
     stats = lake.stats("grades", candidate)
-    prefixes = lake.stats(
-        "deidentified_prefixes", registered.predecessor, registered.prefixes_version
-    )["released"]
-    passed = sum(found.values()) == prefixes and all(
-        found.get(s, 0) == stats[s] for s in GRADE_STATES
-    )
+    found = {state: stats[state] for state in GRADE_STATES}
+    where = "deidentified_prefixes", registered.predecessor, registered.prefixes_version
+    prefixes = lake.written_rows(*where)
+    # users may have withdrawn between the registration and the grading
+    left = int(lake.scan(*where).select(pl.len()).collect().item())
+    total = sum(found.values())
+    passed = left <= total <= prefixes and lake.written_rows("grades", candidate) == total
     yield dg.AssetCheckResult(
-        passed=passed, metadata={"prefixes": prefixes, **{s: found.get(s, 0) for s in GRADE_STATES}}
+        passed=passed, metadata={"prefixes": prefixes, "withdrawn": prefixes - left, **found}
     )
 
 

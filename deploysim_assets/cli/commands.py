@@ -174,6 +174,7 @@ def plan(
 def status(operations: "Operations") -> None:
     """What there is of each release, and what can be done next."""
     from deploysim_assets.assets.registry_lines import refused_lines
+    from deploysim_assets.checks.gate import waiting
     from deploysim_assets.cli.operations import next_step
     from deploysim_assets.reloading import not_loaded_yet
     from deploysim_assets.report.tables import console, rich_table
@@ -192,6 +193,7 @@ def status(operations: "Operations") -> None:
     for sentence in (
         *refused_lines(operations.project, operations.project.home),
         *filter(None, [not_loaded_yet(operations.project)]),
+        *waiting(operations.project, operations.lake),
     ):
         click.echo(sentence)
 

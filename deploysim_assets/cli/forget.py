@@ -2,8 +2,6 @@
 of the project by a plan that is replayed until it is done, and shows that none is left."""
 
 import contextlib
-import gzip
-import json
 import re
 import uuid
 from collections import Counter
@@ -15,7 +13,6 @@ from typing import Any, NamedTuple
 
 import dagster as dg
 import polars as pl
-import zstandard
 
 from deploysim_assets.deidentify.keys import load_keys
 from deploysim_assets.grading.labels import sheets, without_prefixes
@@ -23,18 +20,30 @@ from deploysim_assets.logs import reader
 from deploysim_assets.logs.conversation import Conversation
 from deploysim_assets.logs.conversations import items
 from deploysim_assets.logs.files import LogFile, log_files
-from deploysim_assets.project import Project, Release
+from deploysim_assets.logs.openai_chat import lines_about
+from deploysim_assets.project import Project, ProjectError, Release
 from deploysim_assets.storage import ledger
-from deploysim_assets.storage.forgetting import Doomed, Removal, doomed_by, prefix_of
-from deploysim_assets.storage.journal import lines, locked
-from deploysim_assets.storage.journals import journal_files
-from deploysim_assets.storage.locks import alone
+from deploysim_assets.storage.forgetting import (
+    Doomed,
+    Removal,
+    clear_partials,
+    doomed_by,
+    prefix_of,
+    refuse_damaged_journals,
+)
+from deploysim_assets.storage.locks import alone, nobody_asks
+from deploysim_assets.storage.searching import (
+    answers_with,
+    compressed,
+    decompressed,
+    files_with_ids,
+)
 from deploysim_assets.storage.tables import Lake, scan_folder
 from deploysim_assets.storage.withdrawals import Withdrawals, drop_plan, load_plan, save_plan
 
 _NEEDLES = 2_000
 _PLAIN = re.compile(r'[^"\\\x00-\x1f]{24,}')
-_OPENERS: dict[str, Any] = {".jsonl": open, ".gz": gzip.open, ".zst": zstandard.open}
+_LOG_ENDINGS = (".jsonl", ".gz", ".zst")
 
 
 class Forgotten(NamedTuple):
@@ -67,10 +76,16 @@ def forget(
     record keyed hashes, counts and digests in the ledger; a withdrawal that was begun before is
     finished first.
 
-    Later imports drop the same rows again.  ProjectError where a run is writing a journal, or
-    another command is changing the home.
+    Later imports drop the same rows again.  ProjectError where a run is asking a model, another
+    command is changing the home, or what was withdrawn could not be recorded: nothing is changed
+    then.
     """
-    with alone(project.home, "forget again"), _all_journals_locked(project.home):
+    _refuse_unreadable(users | conversations)
+    home = project.home
+    with _clear_writing(home), alone(home, "forget again"), nobody_asks(home, "forget again"):
+        ledger.refuse_append(project.home, "forget")
+        refuse_damaged_journals(project.home)
+        clear_partials(project.home)
         begun = load_plan(project.home)
         if begun is not None:
             done = _finish(project, lake, instance, begun)
@@ -82,13 +97,20 @@ def forget(
 
 
 @contextlib.contextmanager
-def _all_journals_locked(home: Path) -> Generator[None]:
-    """No run asks anything meanwhile: each holds its own journal."""
-    with contextlib.ExitStack() as held:
-        for path in journal_files(home):
-            if path.suffix == ".jsonl":
-                held.enter_context(locked(path))
+def _clear_writing(home: Path) -> Generator[None]:
+    try:
         yield
+    except OSError as wrong:
+        raise ProjectError(
+            f"{wrong.filename or home}: cannot be written ({wrong.strerror}); what was done is "
+            "written down: mend that, and `deploysim forget` goes on"
+        ) from wrong
+
+
+def _refuse_unreadable(ids: set[str]) -> None:
+    for name in ids:
+        if not name.strip() or any("\ud800" <= sign <= "\udfff" for sign in name):
+            raise ProjectError(f"{name!r}: empty, or not UTF-8: no log holds such an id")
 
 
 def _plan(project: Project, lake: Lake, users: set[str], conversations: set[str]) -> dict[str, Any]:
@@ -106,7 +128,6 @@ def _plan(project: Project, lake: Lake, users: set[str], conversations: set[str]
             if _is_ours(project, release, file) and (mine := _lines_of(file, release, doomed))
         },
         "files": {},
-        "counts": {},
     }
 
 
@@ -123,7 +144,7 @@ def _phrases(lake: Lake, doomed: Doomed) -> list[str]:
 
 def _texts(lake: Lake, only: pl.Expr) -> Iterator[str]:
     """What is said in prefixes and completions, whichever version."""
-    for asset, _, folder in lake.tables():
+    for asset, _, folder in lake.whole_tables():
         frame = scan_folder(folder)
         columns = frame.collect_schema()
         if "prefix_id" not in columns:
@@ -158,7 +179,7 @@ def _finish(
     for path in sheets(project.home):
         removal.rewrite(path, lambda old, new: without_prefixes(old, new, doomed.prefixes))
     remaining = _clean_logs(project, removal)
-    done = _counted(plan, remaining)
+    done = _counted(removal.gone(), remaining)
     if not any(r.body.get("plan") == plan["id"] for r in ledger.read(project.home)):
         hashes = {name: plan[name] for name in ("user_keys", "conversation_keys")}
         body = {
@@ -169,7 +190,7 @@ def _finish(
             "answers": done.answers,
             "labels": sum(done.labels.values()),
             "log_lines": sum(done.lines.values()),
-            "files": plan["files"],
+            "files": removal.changed(),
         }
         ledger.append(project.home, "forget", "", body)
     search = still_there(project, lake, doomed, plan["phrases"])
@@ -178,9 +199,9 @@ def _finish(
     return done, search
 
 
-def _counted(plan: dict[str, Any], remaining: list[str]) -> Forgotten:
+def _counted(counts: dict[str, int], remaining: list[str]) -> Forgotten:
     kinds: dict[str, dict[str, int]] = {"lake": {}, "journal": {}, "csv": {}, "logs": {}}
-    for file, gone in sorted(plan["counts"].items()):
+    for file, gone in counts.items():
         top = file.partition("/")[0]
         kind = top if top in ("lake", "journal") else "csv" if file.endswith(".csv") else "logs"
         kinds[kind][file] = gone
@@ -208,7 +229,9 @@ def _clean_logs(project: Project, removal: Removal) -> list[str]:
             mine = _lines_of(file, release, removal.doomed)
             if mine and _is_ours(project, release, file):
                 removal.rewrite(
-                    Path(file.path), lambda old, new, mine=mine: _without_lines(old, new, mine)
+                    Path(file.path),
+                    lambda old, new, mine=mine: _without_lines(old, new, mine),
+                    removal.read_states(file.name),
                 )
             elif mine:
                 remaining.append(file.path)
@@ -216,13 +239,18 @@ def _clean_logs(project: Project, removal: Removal) -> list[str]:
 
 
 def _is_ours(project: Project, release: Release, file: LogFile) -> bool:
-    """Whether lines may be taken out of a log: it lies in the home and is written line by line."""
-    path = Path(file.path)
-    inside = path.is_relative_to(project.home) and path.suffix in _OPENERS
+    """Whether lines may be taken out of a log: it lies in the home (a link does not) and is
+    written line by line."""
+    path, home = Path(file.path), project.home
+    inside = path.is_relative_to(home) and path.suffix in _LOG_ENDINGS
+    inside = inside and path.resolve() == home.resolve() / path.relative_to(home)
     return release.logs.format == "openai_chat" and inside
 
 
 def _lines_of(file: LogFile, release: Release, doomed: Doomed) -> frozenset[int]:
+    if release.logs.format == "openai_chat":
+        with file.open() as stream:
+            return frozenset(lines_about(stream, doomed.users, doomed.conversations))
     return frozenset(
         item.line
         for _, item in items([file], reader(release.logs.format))
@@ -232,9 +260,10 @@ def _lines_of(file: LogFile, release: Release, doomed: Doomed) -> frozenset[int]
 
 
 def _without_lines(path: Path, partial: Path, mine: frozenset[int]) -> int:
-    opened = _OPENERS[path.suffix]
-    with opened(path, "rb") as old, opened(partial, "wb") as new:
-        new.writelines(line for number, line in enumerate(old, 1) if number not in mine)
+    with decompressed(path) as old, compressed(partial, path.suffix) as new:
+        for number, line in enumerate(old, 1):
+            if number not in mine:
+                new.write(line)
     return len(mine)
 
 
@@ -270,7 +299,7 @@ def still_there(project: Project, lake: Lake, doomed: Doomed, phrases: Iterable[
     by the words of the doomed that nobody else said."""
     found: dict[str, int] = {}
     tables = 0
-    for asset, key, folder in lake.tables():
+    for asset, key, folder in lake.whole_tables():
         frame = scan_folder(folder)
         schema = frame.collect_schema()
         telling, tables = doomed.rows(schema), tables + 1
@@ -281,20 +310,14 @@ def still_there(project: Project, lake: Lake, doomed: Doomed, phrases: Iterable[
         )
         if left:
             found[f"{asset}[{key}]"] = left
-    needles = [json.dumps(name)[1:-1].encode() for name in (*doomed.users, *doomed.conversations)]
-    files = [p for p in sorted(project.home.rglob("*")) if p.is_file() and _searched(p)]
-    for path in files:
-        content = path.read_bytes()
-        hits = sum(content.count(b'"' + needle + b'"') for needle in needles)
-        if hits:
-            found[str(path.relative_to(project.home))] = hits
+    for release in project.releases:
+        for file in log_files(project.home, release.logs.path):
+            if _is_ours(project, release, file) and (mine := _lines_of(file, release, doomed)):
+                found[file.name] = len(mine)
+    files, saying = files_with_ids(project.home, {*doomed.users, *doomed.conversations})
     own = _said_by_nobody_else(lake, list(phrases))
-    for path in journal_files(project.home) if own else ():
-        said = pl.Series([line.decode(errors="replace") for line in lines(path)], dtype=pl.String)
-        hits = int(said.str.contains_any(own).sum())
-        if hits:
-            found[str(path.relative_to(project.home))] = hits
-    return Search(tables, len(files), len(own), found)
+    found |= saying | (answers_with(project.home, own) if own else {})
+    return Search(tables, files, len(own), found)
 
 
 def _batches(texts: Iterator[str], size: int) -> Iterator[list[str]]:
@@ -310,10 +333,3 @@ def _said_by_nobody_else(lake: Lake, phrases: list[str]) -> list[str]:
         hit = pl.Series(some).str.extract_many(phrases, overlapping=True).explode()
         shared |= set(hit.drop_nulls())
     return [phrase for phrase in phrases if phrase not in shared]
-
-
-def _searched(path: Path) -> bool:
-    """The plan names the doomed until all is done, and goes then."""
-    return path.suffix in (".jsonl", ".json", ".yaml", ".db", ".log", ".csv", ".replaced") and (
-        not path.name.startswith("withdrawal.plan")
-    )

@@ -3,6 +3,7 @@ they would give."""
 
 # pyright: reportUnknownVariableType=false, reportMissingTypeStubs=false
 
+import glob
 import hashlib
 import re
 from collections import Counter
@@ -48,8 +49,8 @@ _CHARACTERS = 600
 def import_logs(
     arguments: tuple[str, ...], log_format: str | None, model_version: str | None, *, dry_run: bool
 ) -> None:
-    """Bring logs of FORMAT at PATH (files, globs or fsspec URLs) into the release's log folder, as
-    openai_chat.
+    """Bring logs of FORMAT at PATH (files, folders, globs or fsspec URLs) into the release's log
+    folder, as openai_chat.
 
     `deploysim backfill` or the daemon take them from there. An import that was interrupted is run
     again: it gives the same file.
@@ -102,7 +103,9 @@ def _files(home: Path, paths: list[str]) -> "list[LogFile]":
 
     files: list[LogFile] = []
     for path in paths:
-        found = log_files(Path.cwd(), path, home)
+        place = Path.cwd() / path
+        pattern = glob.escape(path) if "://" not in path and place.exists() else path
+        found = log_files(Path.cwd(), f"{pattern}/**" if place.is_dir() else pattern, home)
         if not found:
             raise ProjectError(f"{path}: matches no file")
         files += found
@@ -125,7 +128,8 @@ def _target(home: Path, model_version: str | None, paths: list[str]) -> Path:
             break
         folder /= part
     target = folder / f"imported-{mark[:16]}.jsonl"
-    taken = re.match(glob_translate(str(home / source.path)), str(target))
+    found_as = target if Path(source.path).is_absolute() else target.relative_to(home)
+    taken = re.match(glob_translate(source.path), found_as.as_posix())
     if source.format != "openai_chat" or not taken:
         raise ProjectError(
             f"deploysim.yaml: releases: {model_version}: an import is written as openai_chat to "

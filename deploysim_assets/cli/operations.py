@@ -15,7 +15,11 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 
 from deploysim_assets.assets.log_files import materialization, observations, reported
 from deploysim_assets.assets.open_batches import endpoint_of, with_open_batches
-from deploysim_assets.assets.preregistration import Registration
+from deploysim_assets.assets.preregistration import (
+    Registration,
+    needs_a_reason,
+    registration_body,
+)
 from deploysim_assets.endpoint.batches import any_open
 from deploysim_assets.project import Project, ProjectError, Release
 from deploysim_assets.runs import RELEASING, close_dead_runs
@@ -63,7 +67,7 @@ class Operations:
             instance,
             tell,
         )
-        self.lake = Lake(project.home / "lake")
+        self.lake = Lake.of(project.home)
         close_dead_runs(instance, project.home)
 
     def run(
@@ -203,12 +207,15 @@ class Operations:
             self.run("elicitation", candidate, _ELICITATION)
 
     def register(self, candidate: str, reason: str) -> None:
-        """Register the candidate on its predecessor's traffic as it is now; ProjectError where
-        it was registered and no reason is given."""
+        """Register the candidate on its predecessor's traffic as it is now; ProjectError where it
+        was registered, something has changed since, and no reason is given."""
         predecessor = self.project.predecessor(candidate)
         self.report_log_files(predecessor)
         if not self._corpus_is_current(predecessor):
             self.run("production", predecessor, _CORPUS)
+        changes = registration_body(self.project, self.lake, candidate)["changes"]
+        if changes and not reason.strip():
+            raise ProjectError(needs_a_reason(candidate, changes))
         self.run(
             "forecast",
             candidate,

@@ -8,7 +8,8 @@ from typing import Any, Protocol
 import orjson
 
 from deploysim_assets.project import Budget, Price, Project, ProjectError
-from deploysim_assets.storage.journal import BATCHES, lines
+from deploysim_assets.storage.journal import lines
+from deploysim_assets.storage.journals import journal_files
 
 _BYTES_PER_TOKEN = 4
 _GUESSED_COMPLETION = 500
@@ -149,14 +150,7 @@ def open_account(project: Project) -> Account:
     budget = project.endpoint.budget
     if budget is None:
         return Account(project.prices)
-    folder = project.home / "journal"
-    files = [
-        p
-        for kind in ("*.jsonl", "*.replaced")
-        for p in folder.rglob(kind)
-        if not p.name.endswith(BATCHES)
-    ]
-    tokens, money = spent(files, project.prices, counted)
+    tokens, money = spent(journal_files(project.home), project.prices, counted)
     return Account(project.prices, budget, spent_tokens=tokens, spent_money=money)
 
 

@@ -23,7 +23,7 @@ from deploysim_assets.storage.ledger import Record
 from deploysim_assets.storage.manifests import Manifest
 from deploysim_assets.storage.statements import canonical
 from deploysim_assets.storage.tables import ANSWERS, Lake
-from deploysim_assets.storage.withdrawals import PLAN_FILE, WITHDRAWALS_FILE, Withdrawals
+from deploysim_assets.storage.withdrawals import PLAN_FILE, WITHDRAWALS_FILE, Withdrawals, under_way
 
 OF_A_REPORT = ("preregistration", "rate_estimates", "realized_rates", "calibration_report")
 """The tables that a report of a release prints."""
@@ -53,7 +53,7 @@ class HomeAudit:
     def whole(self) -> Audit:
         """The audit of the whole home."""
         faults = [*self.of_the_ledger(), *self.tables.faults(), *self.of_what_is_beside()]
-        return self._audit(faults, list(self._unreached_notes()))
+        return self._audit(faults, [*self._withdrawal_notes(), *self._unreached_notes()])
 
     def of_a_report(self, model: str) -> Audit:
         """What a report of a release prints and the seals above it; the tables were limited to
@@ -215,7 +215,7 @@ class HomeAudit:
                 )  # fmt: skip
 
     def _withdrawal_faults(self) -> Iterator[Fault]:
-        if (self.home / PLAN_FILE).exists():
+        if under_way(self.home):
             what = "a withdrawal was begun and is not carried out to its end"
             yield Fault(what, "run `deploysim forget`, which finishes it", file=PLAN_FILE)
         try:
@@ -231,7 +231,7 @@ class HomeAudit:
             if recorded - here:
                 missing = f"lacks {len(recorded - here)} {what} that withdrew"
                 yield Fault(missing, RESTORE, file=WITHDRAWALS_FILE)
-            if here - recorded and not (self.home / PLAN_FILE).exists():
+            if here - recorded and not under_way(self.home):
                 more = f"holds {len(here - recorded)} {what} that no record names"
                 yield Fault(more, f"{RESTORE}, the ledger too", file=WITHDRAWALS_FILE)
 
@@ -261,9 +261,19 @@ class HomeAudit:
 
     def _has_grown(self, file: str, states: Mapping[tuple[str, int], Manifest]) -> bool:
         """Whether a log still begins with what was read last: lines that came later are no harm."""
-        (sha, size), _ = max(states.items(), key=lambda item: item[1].made_at)
+        last, _ = max(states.items(), key=lambda item: item[1].made_at)
+        sha, size = self.seals.expected_state(file, *last)
         path = self.home / file
         return path.stat().st_size > size and disk.sha256_of_start(path, size) == sha
+
+    def _withdrawal_notes(self) -> Iterator[str]:
+        for record in self.seals.of_kind("forget"):
+            body = record.body
+            yield (
+                f"record {record.seq}: {sum(body['rows'].values()):,} rows, "
+                f"{sum(body['answers'].values()):,} journalled answers, {body['labels']:,} labels "
+                f"and {body['log_lines']:,} log lines withdrawn on {record.at:%Y-%m-%d}"
+            )
 
     def _unreached_notes(self) -> Iterator[str]:
         for place, version in self.tables.unreached():

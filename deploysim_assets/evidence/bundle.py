@@ -16,7 +16,7 @@ import polars as pl
 from deploysim_assets.evidence.findings import Fault
 from deploysim_assets.evidence.seals import RESTORE, Seals, order_faults, signature_faults
 from deploysim_assets.project import ProjectError
-from deploysim_assets.storage import ledger
+from deploysim_assets.storage import disk, ledger
 from deploysim_assets.storage.manifests import MANIFEST_TYPE
 from deploysim_assets.storage.statements import parsed
 from deploysim_assets.storage.tables import Lake
@@ -47,14 +47,15 @@ def write_bundle(
     manifests = dict(_reached(lake, model, Seals(records)))
     files: dict[str, bytes] = {}
     for path in (r.path for r in records):
-        files[path.relative_to(lake.home).as_posix()] = path.read_bytes()
+        files[path.relative_to(lake.home).as_posix()] = disk.read(path)
     tables = 0
     for path, content in manifests.items():
         files[f"{path}/_MANIFEST.json"] = content
         asset = path.split("/")[1]
         if asset in TABLES:
-            for file in sorted((lake.home / path).glob("part-*.parquet")):
-                files[file.relative_to(lake.home).as_posix()] = file.read_bytes()
+            parts = (f for f in disk.names(lake.home / path) if f.suffix == ".parquet")
+            for file in parts:
+                files[file.relative_to(lake.home).as_posix()] = disk.read(file)
                 tables += 1
     files[_REPORT] = orjson.dumps(report, option=orjson.OPT_INDENT_2)
     keys = ledger.signing_keys(records)
@@ -94,7 +95,7 @@ def _reached(lake: Lake, model: str, seals: Seals) -> Iterator[tuple[str, bytes]
         if path in seen or not file.exists():
             continue
         seen.add(path)
-        content = file.read_bytes()
+        content = disk.read(file)
         yield path, content
         _, said = parsed(content, MANIFEST_TYPE)
         for given in said["inputs"]:

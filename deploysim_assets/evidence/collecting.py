@@ -3,7 +3,7 @@
 from deploysim_assets.evidence.seals import Seals
 from deploysim_assets.evidence.tables import TableAudit
 from deploysim_assets.storage import ledger
-from deploysim_assets.storage.disk import remove, sha256
+from deploysim_assets.storage.disk import files, remove, sha256
 from deploysim_assets.storage.locks import alone
 from deploysim_assets.storage.manifests import MANIFEST
 from deploysim_assets.storage.tables import Lake
@@ -23,8 +23,7 @@ def collectable(lake: Lake) -> dict[str, int]:
         for name, manifest in versions.items():
             path = (place.folder / name).relative_to(lake.home).as_posix()
             if manifest is not None and path not in keep:
-                files = (p for p in (place.folder / name).rglob("*") if p.is_file())
-                found[path] = sum(p.stat().st_size for p in files)
+                found[path] = sum(p.stat().st_size for p in files(place.folder / name))
     return found
 
 

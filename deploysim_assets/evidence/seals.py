@@ -12,10 +12,12 @@ RESTORE = "restore it from a copy"
 
 
 class Withdrawn(NamedTuple):
-    """What a withdrawal made of a file: the digest that it had before, and has since."""
+    """What a withdrawal made of a file: the digest that it had before, has since, and its bytes
+    since."""
 
     before: str
     after: str
+    bytes: int
 
 
 class Seals:
@@ -39,8 +41,8 @@ class Seals:
                     self.sealed[path] = digest, record
                     if record.kind not in ("registration", ledger.UPGRADE):
                         self.newest[path.rpartition("/")[0]] = record
-            for file, (before, after) in record.body.get("files", {}).items():
-                self._withdrawn.setdefault(file, []).append(Withdrawn(before, after))
+            for file, changes in record.body.get("files", {}).items():
+                self._withdrawn.setdefault(file, []).extend(Withdrawn(*one) for one in changes)
             if record.kind == ledger.UPGRADE:
                 self.upgraded |= record.body["current"]
             if record.kind == "gc":
@@ -57,10 +59,14 @@ class Seals:
     def expected(self, file: str, digest: str) -> str:
         """The digest that a file has today, if it had `digest` when it was written and only
         withdrawals that the ledger records have changed it since."""
+        return self.expected_state(file, digest, 0)[0]
+
+    def expected_state(self, file: str, digest: str, size: int) -> tuple[str, int]:
+        """The same of a digest with the number of bytes that it is over."""
         for change in self._withdrawn.get(file, []):
             if change.before == digest:
-                digest = change.after
-        return digest
+                digest, size = change.after, change.bytes
+        return digest, size
 
     def was_withdrawn_from(self, file: str) -> bool:
         """Whether a withdrawal took rows or lines out of a file."""

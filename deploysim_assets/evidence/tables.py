@@ -81,7 +81,7 @@ class TableAudit:
                 for file, digest in manifest.files.items():
                     wanted[self.lake.home / file] = place, manifest, digest
                 named = {self.lake.home / file for file in manifest.files}
-                for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+                for path in disk.files(folder):
                     if path not in named and path.name not in (MANIFEST, WRITING):
                         where = path.relative_to(folder).as_posix()
                         yield _at(place, name, "was added by hand", "take it away", where)
@@ -149,7 +149,7 @@ class TableAudit:
 
     def _stray_faults(self, place: Place) -> Iterator[Fault]:
         known = {POINTER, *self.versions[place]}
-        for path in sorted(place.folder.iterdir()):
+        for path in disk.names(place.folder):
             partition = place.partition is None and path.name.startswith("model_version=")
             if path.name not in known and not partition:
                 yield _at(place, None, "does not belong here", "take it away", path.name)

@@ -12,7 +12,8 @@ from typing import Any, BinaryIO
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StrictBool, StrictStr
 
 from deploysim_assets.logs.conversation import Conversation, Reject
-from deploysim_assets.logs.dialog import attached, messages, parsed
+from deploysim_assets.logs.dialog import messages
+from deploysim_assets.logs.parts import attached, parsed
 from deploysim_assets.logs.records import (
     buffer,
     convert,

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, NamedTuple
 import orjson
 
 from deploysim_assets.logs.conversation import Conversation, Message, Reject
-from deploysim_assets.logs.dialog import as_json_text
+from deploysim_assets.logs.parts import as_json_text
 
 
 class Call(NamedTuple):

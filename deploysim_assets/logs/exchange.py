@@ -10,7 +10,8 @@ contents, and LangChain's runs.
 from typing import Any
 
 from deploysim_assets.logs.conversation import Message
-from deploysim_assets.logs.dialog import ROLES, DialogError, message, messages, parsed
+from deploysim_assets.logs.dialog import ROLES, message, messages
+from deploysim_assets.logs.parts import DialogError, parsed
 from deploysim_assets.schema import finish_reason
 
 _ASKED = ("contents", "input", "question", "query", "prompt", "text", "inputs")
@@ -159,6 +160,6 @@ def _responses(value: dict[str, Any], where: str) -> list[Message]:
     if found and found[-1].finish_reason is None and status is not None:
         calls = found[-1].tool_calls and "tool_calls"
         found[-1].finish_reason = finish_reason(
-            said or (calls or "stop" if status == "completed" else "unknown")
+            said or (calls or "stop" if status == "completed" else status)
         )
     return found

@@ -5,6 +5,7 @@ or zstd undone."""
 # pyright: reportMissingTypeStubs=false, reportAttributeAccessIssue=false, reportUnknownParameterType=false
 
 import contextlib
+import glob
 import gzip
 import hashlib
 import io
@@ -167,7 +168,10 @@ def log_files(folder: Path, pattern: str, home: Path | None = None) -> list[LogF
     from fsspec.core import url_to_fs
 
     store, path = cast(
-        "tuple[Any, str]", url_to_fs(pattern if _URL.match(pattern) else str(folder / pattern))
+        "tuple[Any, str]",
+        url_to_fs(
+            pattern if _URL.match(pattern) else str(Path(glob.escape(str(folder))) / pattern)
+        ),
     )
     store.invalidate_cache()  # else a store that lists once never shows what came later
     found: dict[str, dict[str, Any]] = store.glob(path, detail=True)

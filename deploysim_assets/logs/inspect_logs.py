@@ -11,8 +11,9 @@ from typing import Any, BinaryIO
 
 from deploysim_assets.logs.archive import BROKEN, member
 from deploysim_assets.logs.conversation import Conversation, Reject
-from deploysim_assets.logs.dialog import attached, messages
+from deploysim_assets.logs.dialog import messages
 from deploysim_assets.logs.exchange import answered
+from deploysim_assets.logs.parts import attached
 from deploysim_assets.logs.records import (
     DAMAGED,
     INVALID,

@@ -12,8 +12,8 @@ from typing import Any, BinaryIO
 
 from deploysim_assets.logs.calls import Call, CallReader, call_of, longest
 from deploysim_assets.logs.conversation import Conversation, Reject
-from deploysim_assets.logs.dialog import as_json_text, attached, parsed
 from deploysim_assets.logs.exchange import exchange
+from deploysim_assets.logs.parts import as_json_text, attached, parsed
 from deploysim_assets.logs.records import (
     buffer,
     checked,

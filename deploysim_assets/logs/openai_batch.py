@@ -9,8 +9,8 @@ from typing import Any, BinaryIO
 
 from deploysim_assets.logs.calls import Call, CallReader, Found, Row, Trace
 from deploysim_assets.logs.conversation import Conversation, Reject
-from deploysim_assets.logs.dialog import DialogError, attached
 from deploysim_assets.logs.exchange import answered, asked
+from deploysim_assets.logs.parts import DialogError, attached
 from deploysim_assets.logs.records import checked, held, json_records, text
 
 _UNASKED = "an answer without its request; put the batch's input file beside its output"

@@ -9,8 +9,9 @@ from typing import Any, BinaryIO
 
 from deploysim_assets.logs.calls import Call, CallReader, call_of, longest
 from deploysim_assets.logs.conversation import Conversation, Message, Reject
-from deploysim_assets.logs.dialog import as_json_text, attached, messages, parsed
+from deploysim_assets.logs.dialog import messages
 from deploysim_assets.logs.exchange import exchange
+from deploysim_assets.logs.parts import as_json_text, attached, parsed
 from deploysim_assets.logs.records import Problem, checked, held, json_records, text
 from deploysim_assets.logs.spans import Span, spans_of, tree, when
 from deploysim_assets.schema import finish_reason

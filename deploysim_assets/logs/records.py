@@ -14,8 +14,8 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from deploysim_assets.logs.conversation import Conversation, Reject, rejected
-from deploysim_assets.logs.dialog import DialogError, as_json_text
 from deploysim_assets.logs.files import is_damage
+from deploysim_assets.logs.parts import DialogError, as_json_text
 
 LARGEST = 64 * 1024 * 1024
 """Bytes of the longest record that is taken."""
@@ -283,12 +283,30 @@ def parquet_rows(stream: BinaryIO, needed: str) -> Iterator[tuple[int, Any]]:
             return
         if batch is None:
             return
-        for row in range(batch.num_rows):
+        for row in _rows(batch):
             number += 1
-            try:
-                yield number, batch.slice(row, 1).to_pylist()[0]
-            except (pa.ArrowException, ValueError, OverflowError):
-                yield number, Problem("a value out of range, or no text in UTF-8")
+            yield number, row
+
+
+def _rows(batch: Any) -> Iterator[Any]:
+    """The rows of a batch; where one holds what Python cannot, one by one."""
+    import pyarrow as pa
+
+    defects = (pa.ArrowException, ValueError, OverflowError)
+    bad = [Problem("a value out of range, or no text in UTF-8")]
+
+    def taken(part: Any) -> list[Any] | None:
+        try:
+            return part.to_pylist()
+        except defects:
+            return None
+
+    whole = taken(batch)
+    if whole is not None:
+        yield from whole
+        return
+    for place in range(batch.num_rows):
+        yield from taken(batch.slice(place, 1)) or bad
 
 
 def is_parquet(stream: io.BufferedReader) -> bool:

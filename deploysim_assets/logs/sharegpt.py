@@ -9,7 +9,8 @@ from typing import Any, BinaryIO
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StrictBool, StrictStr
 
 from deploysim_assets.logs.conversation import Conversation, Message, Reject, ToolCall
-from deploysim_assets.logs.dialog import ROLES, DialogError, as_json_text, attached, message, parsed
+from deploysim_assets.logs.dialog import ROLES, message
+from deploysim_assets.logs.parts import DialogError, as_json_text, attached, parsed
 from deploysim_assets.logs.records import convert, extra_fields, held, json_records
 
 

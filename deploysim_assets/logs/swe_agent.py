@@ -9,7 +9,8 @@ from typing import Any, BinaryIO
 from pydantic import BaseModel, ConfigDict, Field
 
 from deploysim_assets.logs.conversation import Conversation, Message, Reject
-from deploysim_assets.logs.dialog import attached, message
+from deploysim_assets.logs.dialog import message
+from deploysim_assets.logs.parts import attached
 from deploysim_assets.logs.records import convert, held, json_records, rest, text
 
 _SAID_ELSEWHERE = ("history", "trajectory", "replay_config")

@@ -7,7 +7,8 @@ from typing import Any, BinaryIO
 from pydantic import BaseModel, ConfigDict, Field
 
 from deploysim_assets.logs.conversation import Conversation, Reject
-from deploysim_assets.logs.dialog import attached, messages
+from deploysim_assets.logs.dialog import messages
+from deploysim_assets.logs.parts import attached
 from deploysim_assets.logs.records import convert, extra_fields, json_records
 
 

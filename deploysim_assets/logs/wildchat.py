@@ -8,7 +8,8 @@ from typing import Any, BinaryIO
 from pydantic import BaseModel, ConfigDict, Field, StrictStr
 
 from deploysim_assets.logs.conversation import Conversation, Message, Reject
-from deploysim_assets.logs.dialog import attached, message
+from deploysim_assets.logs.dialog import message
+from deploysim_assets.logs.parts import attached
 from deploysim_assets.logs.records import convert, extra_fields, held, parquet_rows, text
 
 

@@ -55,6 +55,21 @@ def replace(path: Path, content: bytes, mode: int | None = None) -> None:
     _forced(path.parent)
 
 
+def read(path: Path) -> bytes:
+    """An object's bytes; FileNotFoundError where there is none."""
+    return path.read_bytes()
+
+
+def files(folder: Path) -> list[Path]:
+    """All files below a folder, in a fixed order."""
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def names(folder: Path) -> list[Path]:
+    """What lies directly in a folder, in a fixed order."""
+    return sorted(folder.iterdir())
+
+
 def remove(folder: Path) -> None:
     """Remove a folder with all that is in it; one that is gone already is no error."""
     shutil.rmtree(folder, ignore_errors=True)

@@ -53,6 +53,18 @@ def _whole(line: bytes) -> bool:
     return line.endswith(b"\n") and f"{zlib.crc32(line[9:-1]):08x}".encode() == line[:8]
 
 
+def torn(path: Path, end: int | None = None) -> bytes:
+    """What a crash left behind the whole lines of a journal (which end at a place that may be
+    known); ProjectError where whole lines follow a bad one, which is damage and not a crash."""
+    if end is None:
+        end = sum(len(line) + 10 for line in lines(path))
+    with path.open("rb") as file:
+        file.seek(end)
+        rest = file.read()
+    _refuse_damage(path, end, rest)
+    return rest
+
+
 def framed(body: bytes) -> bytes:
     """A journal's line: a CRC-32 before the JSON."""
     return b"%08x %s\n" % (zlib.crc32(body), body)
@@ -83,9 +95,7 @@ class Journal:
             end = max(self._places.values(), default=0)
             file.seek(end)
             end += len(file.readline()) if self._places else 0
-            rest = file.read()
-        if rest:
-            _refuse_damage(self._path, end, rest)
+        if torn(self._path, end):
             os.ftruncate(self._descriptor, end)
         return end
 

@@ -204,8 +204,15 @@ def signing_keys(records: list[Record]) -> list[tuple[int, str]]:
     return [(r.seq, r.body["public_key"]) for r in records if r.kind == KEY]
 
 
-def _may_append(home: Path, kind: str, records: list[Record]) -> None:
-    """ProjectError where a record of this kind must not be written now."""
+def refuse_append(home: Path, kind: str) -> None:
+    """ProjectError where a record of this kind must not be written now: the ledger does not hold,
+    is an older one, or is signed by another key than the environment names."""
+    _signer(home, kind, read(home))
+
+
+def _signer(home: Path, kind: str, records: list[Record]) -> str | None:
+    """The public key (PEM) of who will sign the next record, None for nobody; ProjectError where a
+    record of this kind must not be written now."""
     old = (home / LEDGER_FILE).exists() and not any(r.kind == UPGRADE for r in records)
     if old and kind != UPGRADE:
         raise ProjectError(
@@ -220,8 +227,7 @@ def _may_append(home: Path, kind: str, records: list[Record]) -> None:
             f"{home / LEDGER}: its records are signed, but {held}; name the key that signed the "
             "last record, or go over to another with `deploysim audit rotate-key`"
         )
-    if named and not known and kind != KEY:
-        append(home, KEY, "", {"public_key": named})
+    return named
 
 
 def append(
@@ -240,7 +246,10 @@ def append(
     subjects = dict(seals or {f"{kind}/{model_version}" if model_version else kind: digest(body)})
     while True:
         records = read(home)
-        _may_append(home, kind, records)
+        signer = _signer(home, kind, records)
+        if signer and not signing_keys(records) and kind != KEY:
+            append(home, KEY, "", {"public_key": signer})
+            continue
         predicate = {
             "seq": len(records) + 1,
             "at": (at or datetime.now(UTC)).isoformat(),

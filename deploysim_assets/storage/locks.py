@@ -10,6 +10,7 @@ from pathlib import Path
 from deploysim_assets.project import ProjectError
 
 LOCKS = "locks"
+_ASKING = "a run is asking a model; wait for it to end, or stop it, then"
 
 
 @contextlib.contextmanager
@@ -30,6 +31,21 @@ def _flock(path: Path, operation: int, busy: str) -> Generator[None]:
 def adding(home: Path) -> Generator[None]:
     """Held while a table version becomes current; waits for who has the home alone."""
     with _flock(home / LOCKS / "home", fcntl.LOCK_SH, ""):
+        yield
+
+
+@contextlib.contextmanager
+def asking(home: Path) -> Generator[None]:
+    """Held while a run asks a model and writes answers down; waits for who takes answers out."""
+    with _flock(home / LOCKS / "asking", fcntl.LOCK_SH, ""):
+        yield
+
+
+@contextlib.contextmanager
+def nobody_asks(home: Path, what: str) -> Generator[None]:
+    """No run writes an answer down meanwhile; ProjectError where one is asking."""
+    busy = f"{home}: {_ASKING} {what}"
+    with _flock(home / LOCKS / "asking", fcntl.LOCK_EX | fcntl.LOCK_NB, busy):
         yield
 
 

@@ -21,10 +21,18 @@ import polars as pl
 
 from deploysim_assets.project import ProjectError
 from deploysim_assets.storage import disk, ledger, manifests
-from deploysim_assets.storage.locks import adding, held_while_writing, is_free
-from deploysim_assets.storage.manifests import MANIFEST, UPGRADED_FORMAT, Input, Manifest, Run
+from deploysim_assets.storage.locks import adding, asking, held_while_writing, is_free
+from deploysim_assets.storage.manifests import (
+    FORMAT,
+    MANIFEST,
+    MANIFEST_TYPE,
+    UPGRADED_FORMAT,
+    Input,
+    Manifest,
+    Run,
+)
 from deploysim_assets.storage.older_schemas import as_today
-from deploysim_assets.storage.statements import digest
+from deploysim_assets.storage.statements import digest, parsed
 from deploysim_assets.storage.withdrawals import Mark, open_mark
 
 ROWS_PER_FILE = 20_000
@@ -139,6 +147,11 @@ class Lake:
         self._read: dict[tuple[str, str | None, str], Manifest] = {}
         self._mark: Mark | None = None
 
+    @classmethod
+    def of(cls, home: Path) -> Self:
+        """The tables of a home."""
+        return cls(home / "lake")
+
     def during(self, run: Run) -> Self:
         """The same tables for one making of one table: what is read is noted down for its
         manifest. ProjectError while a withdrawal is not carried out to its end."""
@@ -146,6 +159,15 @@ class Lake:
         with adding(self.home):  # waits for a withdrawal that is being carried out
             view._mark = open_mark(self.home)
         return view
+
+    @contextlib.contextmanager
+    def asking(self) -> Generator[None]:
+        """Held by a run while it asks about what it read through this view; ProjectError where
+        somebody withdrew since, whose answers would come back into a journal."""
+        with asking(self.home):
+            if self._mark is not None:
+                self._mark.still_holds(self.home)
+            yield
 
     def folder(self, asset: str, key: str | None) -> Path:
         """The folder of one asset and partition; None is an asset without partitions."""
@@ -259,6 +281,16 @@ class Lake:
         """The facts that were written beside a table version: counts of its funnel, never text."""
         return json.loads((self._resolve(asset, key, version) / STATS).read_text())
 
+    def written_rows(self, asset: str, key: str | None, version: str | None = None) -> int:
+        """How many rows the main table of a version was written with: what lies there less what
+        users have withdrawn since is the audit's business."""
+        folder = self._resolve(asset, key, version)
+        manifest = self.manifest(asset, key, folder.name)
+        assert manifest is not None, "a version that can be read has one"
+        main = f"{folder.relative_to(self.home).as_posix()}/part-"
+        files = (f for f in manifest.predicate["files"] if f["name"].startswith(main))
+        return sum(file["rows"] for file in files)
+
     def tables(self) -> Iterator[tuple[str, str | None, Path]]:
         """Every table of every version, side tables included: asset, partition key, folder of
         Parquet files."""
@@ -270,6 +302,13 @@ class Lake:
                 else None
             )
             yield asset, key, folder
+
+    def whole_tables(self) -> Iterator[tuple[str, str | None, Path]]:
+        """Every table of every version that is not just being written."""
+        for asset, key, folder in self.tables():
+            version = folder if folder.name.startswith("run=") else folder.parent
+            if not being_written(version):
+                yield asset, key, folder
 
     def places(self) -> Iterator[tuple[str, str | None, Path]]:
         """Every asset and partition that something was written for, with its folder."""
@@ -298,7 +337,8 @@ class Lake:
         seal: Callable[[Made], object] | None = None,
     ) -> Generator[Version]:
         """Write a version and make it current when the block ends without an error; an error
-        leaves the old one current.
+        leaves the old one current. Where the rows and columns are those of the current version,
+        that one stays, and nothing is sealed anew: `Version.name` is then its name.
 
         `seal` is called with the version on disk, before it is current: what it appends to the
         ledger names the manifest.
@@ -308,7 +348,7 @@ class Lake:
         if asset in _PRIVATE:
             self.base.mkdir(parents=True, exist_ok=True)
             (self.base / asset).mkdir(mode=0o700, exist_ok=True)
-        _clear_left_behind(place)
+        clear_left_behind(place)
         folder = place / f"run={run.id[:8]}-{uuid.uuid4().hex[:6]}"
         folder.mkdir(parents=True)
         version = Version(folder, schema)
@@ -321,6 +361,11 @@ class Lake:
             with adding(self.home):
                 if self._mark is not None:
                     self._mark.still_holds(self.home)
+                same = self._current_if_same(asset, key, content, sealed=seal is not None)
+                if same is not None:
+                    shutil.rmtree(folder)
+                    version.name, version.folder = same, place / same
+                    return
                 disk.create(folder / MANIFEST, content)
                 (folder / WRITING).unlink()
                 path = folder.relative_to(self.home).as_posix()
@@ -333,6 +378,28 @@ class Lake:
             if not sealed:
                 shutil.rmtree(folder, ignore_errors=True)
             raise
+
+    def _current_if_same(
+        self, asset: str, key: str | None, content: bytes, *, sealed: bool
+    ) -> str | None:
+        """The current version, where it holds what a new one would, is as it was written, and is
+        in the ledger if it is to be sealed."""
+        try:
+            pointer = self.pointer(asset, key)
+            held = self._manifest(asset, key, pointer) if pointer else None
+        except ProjectError:
+            return None
+        if held is None or held.predicate["format"] != FORMAT:
+            return None
+        _, new = parsed(content, MANIFEST_TYPE)
+        if any(held.predicate[name] != new[name] for name in ("content", "schema")):
+            return None
+        found = disk.sha256_of_all(self.home / file for file in held.files)
+        if any(found[self.home / file] != digest for file, digest in held.files.items()):
+            return None
+        path = held.path.parent.relative_to(self.home).as_posix()
+        in_ledger = any(r.seals.get(path) == held.digest for r in ledger.read(self.home))
+        return held.version if in_ledger or not sealed else None
 
     def point_to(self, asset: str, key: str | None, version: str, manifest: str) -> None:
         """Make a version with a whole manifest the current one."""
@@ -385,10 +452,10 @@ class Lake:
 
 def being_written(folder: Path) -> bool:
     """Whether a version has no manifest because it is being written, or its writer was killed."""
-    return (folder / WRITING).exists()
+    return (folder / WRITING).exists() and not (folder / MANIFEST).exists()
 
 
-def _clear_left_behind(place: Path) -> None:
+def clear_left_behind(place: Path) -> None:
     """Remove what killed writers left of versions that never were whole."""
     for mark in place.glob(f"run=*/{WRITING}"):
         if not (mark.parent / MANIFEST).exists() and is_free(mark):

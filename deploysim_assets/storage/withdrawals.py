@@ -46,7 +46,7 @@ class Mark(NamedTuple):
 
     def still_holds(self, home: Path) -> None:
         """ProjectError where somebody withdrew since: what the run has read may hold their rows."""
-        if _mark(home) != self:
+        if under_way(home) or _mark(home) != self:
             raise ProjectError(
                 "users withdrew while this ran, so what it made was thrown away; materialize it "
                 "again (what was paid for is in the journal)"
@@ -60,12 +60,17 @@ def _mark(home: Path) -> Mark:
 
 def open_mark(home: Path) -> Mark:
     """The state of the withdrawals now; ProjectError while one is not carried out to its end."""
-    if (home / PLAN_FILE).exists():
+    if under_way(home):
         raise ProjectError(
             f"{home / PLAN_FILE}: a withdrawal is not carried out to its end; `deploysim forget` "
             "finishes it, and nothing is read or written before"
         )
     return _mark(home)
+
+
+def under_way(home: Path) -> bool:
+    """Whether a withdrawal was begun and is not carried out to its end."""
+    return (home / PLAN_FILE).exists()
 
 
 def save_plan(home: Path, plan: dict[str, Any]) -> None:
@@ -79,8 +84,15 @@ def load_plan(home: Path) -> dict[str, Any] | None:
         return json.loads((home / PLAN_FILE).read_bytes())
     except FileNotFoundError:
         return None
+    except ValueError:
+        raise ProjectError(
+            f"{home / PLAN_FILE}: damaged, so that nobody can tell what was to be removed; take it "
+            "away, and forget the same users and conversations again"
+        ) from None
 
 
 def drop_plan(home: Path) -> None:
-    """Take the plan away: everything in it is done and in the ledger."""
-    (home / PLAN_FILE).unlink()
+    """Take the plan away, with what a kill left of it: everything in it is done and recorded."""
+    for left in home.glob(f".{PLAN_FILE}.*.partial"):
+        left.unlink()
+    (home / PLAN_FILE).unlink(missing_ok=True)

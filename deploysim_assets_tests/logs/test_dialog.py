@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploysim_assets.logs.conversation import Message
-from deploysim_assets.logs.dialog import DialogError, attached, messages, placeholder
+from deploysim_assets.logs.dialog import messages
 from deploysim_assets.logs.exchange import answered, asked, exchange
+from deploysim_assets.logs.parts import DialogError, attached, placeholder
 
 
 def told(found: list[Message]) -> list[tuple[Any, ...]]:

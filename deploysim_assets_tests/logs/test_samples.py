@@ -196,6 +196,20 @@ def test_import_takes_both_spellings_and_auto(tmp_path: Path) -> None:
     assert "two formats" in two.stderr
 
 
+def test_import_takes_folders_and_names_that_look_like_patterns(tmp_path: Path) -> None:
+    home = tmp_path / "a [home]"
+    home.mkdir()
+    deploysim(home, "init")
+    written(home / "in" / "deeper", "sharegpt")
+    (home / "in" / "deeper" / "dump.json").rename(home / "in" / "deeper" / "dump [1].json")
+    for path in ("in", "in/deeper/dump [1].json"):
+        done = deploysim(home, "import", path, "--model-version", "model-1")
+        assert "2 conversations written" in done.stdout
+    _, rejects = read(home / "logs" / "model-1", "openai_chat")
+    assert rejects == []
+    assert len(log_files(home, "logs/model-1/*.jsonl")) == 2
+
+
 def test_a_dry_run_shows_what_would_come_and_no_identifier(tmp_path: Path) -> None:
     turns = [{"from": "human", "value": "Write to jane@corp.example.net \x1b[31m"},
              {"from": "gpt", "value": "Sent to jane@corp.example.net."}]  # fmt: skip
