@@ -194,6 +194,7 @@ def status(operations: "Operations") -> None:
         *waiting(operations.project, operations.lake),
         *refused_lines(operations.project, operations.project.home),
         *filter(None, [not_loaded_yet(operations.project)]),
+        *waiting(operations.project, operations.lake),
     ):
         click.echo(sentence)
 
