@@ -47,7 +47,11 @@ def post(alert: Alert) -> None:
     url, style = os.environ.get(URL, ""), os.environ.get(STYLE) or "json"
     if style not in _STYLES:
         raise ProjectError(f"{STYLE}: is {style!r}; it is one of {', '.join(_STYLES)}")
-    if urlsplit(url).scheme not in ("http", "https"):
+    try:
+        known = urlsplit(url).scheme in ("http", "https")
+    except ValueError:
+        known = False
+    if not known:
         raise ProjectError(f"{URL}: not an http(s) address; correct it, or take it out")
     request = urllib.request.Request(  # noqa: S310 (the scheme was looked at)
         url, json.dumps(alert.body(style)).encode(), {"content-type": "application/json"}
@@ -174,23 +178,27 @@ def _failed_runs(context: dg.SensorEvaluationContext) -> Found:
     seen: dict[str, Any] = json.loads(context.cursor or "{}")
     at, told = seen.get("at", 0.0), dict[str, float](seen.get("told", {}))
     if context.cursor is None:
-        yield json.dumps({"at": time.time(), "told": {}}), None
+        now = time.time()
+        yield json.dumps({"since": now, "at": now, "told": {}}), None
         return
+    since = seen["since"]
+    after = max(since, at - _OUT_OF_ORDER)
     records = context.instance.get_run_records(
         dg.RunsFilter(
             statuses=[dg.DagsterRunStatus.FAILURE],
-            updated_after=datetime.fromtimestamp(at - _OUT_OF_ORDER, UTC),
+            updated_after=datetime.fromtimestamp(after, UTC),
         )
     )
     ended = sorted(
         ((r.end_time or 0.0, r.dagster_run) for r in records), key=lambda e: (e[0], e[1].run_id)
     )
     # a run's record is touched again by whoever tags it, long after its end
-    fresh = [e for e in ended if e[0] > at - _OUT_OF_ORDER and e[1].run_id not in told]
+    fresh = [e for e in ended if e[0] > after and e[1].run_id not in told]
     for end, run in fresh[:_PER_TICK]:
         at = max(at, end)
         told = {i: e for i, e in (told | {run.run_id: end}).items() if e > at - _OUT_OF_ORDER}
-        yield json.dumps({"at": at, "told": told}), run_failure(context.instance, run)
+        cursor = {"since": since, "at": at, "told": told}
+        yield json.dumps(cursor), run_failure(context.instance, run)
 
 
 def _forecasts(context: dg.SensorEvaluationContext) -> Found:
