@@ -235,7 +235,9 @@ def _tests(model: Model) -> dg.AssetChecksDefinition:
         context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]
     ) -> Iterator[dg.AssetCheckResult]:
         frame = lake.scan(model.name, context.partition_key).collect()
-        for test, rows in failing_rows(model, frame).items():
+        broken = failing_rows(model, frame)
+        lake.keep_verdict(model.name, context.partition_key, {t: n == 0 for t, n in broken.items()})
+        for test, rows in broken.items():
             yield dg.AssetCheckResult(
                 check_name=test, passed=rows == 0, metadata={"failing_rows": rows}
             )

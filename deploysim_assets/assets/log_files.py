@@ -2,7 +2,7 @@
 cursor sensor."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -35,10 +35,15 @@ class Observed(NamedTuple):
     bytes: int
 
 
-def observations(project: Project, seen: Mapping[str, str]) -> dict[str, Observed]:
-    """Releases whose log files came or changed since `seen` (model version -> fingerprint)."""
+def observations(
+    project: Project, seen: Mapping[str, str], models: Collection[str] | None = None
+) -> dict[str, Observed]:
+    """Releases (of `models`, or all) whose log files came or changed since `seen` (model version ->
+    fingerprint)."""
     found: dict[str, Observed] = {}
     for release in project.releases:
+        if models is not None and release.model_version not in models:
+            continue
         files = files_of(project.home, release.logs.path)
         mark = fingerprint(files)
         if files and seen.get(release.model_version) != mark:

@@ -11,7 +11,6 @@ from deploysim_assets.checks.specs import partitioned_check
 from deploysim_assets.logs.sampling import CHARACTERS
 from deploysim_assets.project import LogSource, Project
 from deploysim_assets.releases import MODELS
-from deploysim_assets.storage import verdicts
 from deploysim_assets.storage.tables import Lake
 
 RAW_LOGS = [
@@ -274,11 +273,9 @@ _SUITES = {"raw_logs": raw_logs_results, "deidentified_prefixes": prefixes_resul
 
 def checked(project: Project, lake: Lake, asset: str, model: str) -> list[dg.AssetCheckResult]:
     """Run the suite of a corpus on its current version, and keep what the blocking ones said."""
-    manifest = lake.manifest(asset, model)
     results = list(_SUITES[asset](project, lake, model))
     blocking = {r.check_name or "": r.passed for r in results if r.check_name not in _WARNINGS}
-    if manifest is not None:
-        verdicts.save(lake.home, manifest, blocking)
+    lake.keep_verdict(asset, model, blocking)
     return results
 
 
