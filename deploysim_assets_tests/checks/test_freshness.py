@@ -75,10 +75,10 @@ for schedule in freshness_schedules(PROJECT):
     context = dg.build_schedule_context(
         scheduled_execution_time=datetime.now(UTC), repository_def=defs.get_repository_def())
     ticked = schedule.evaluate_tick(context)
-    asked[schedule.name] = [r.partition_key for r in ticked.run_requests]
+    asked[schedule.name] = [r.tags["dagster/partition"] for r in ticked.run_requests]
 with dg.DagsterInstance.ephemeral() as instance:
     done = defs.resolve_job_def("check_logs_keep_coming").execute_in_process(
-        instance=instance, partition_key="aurora-1", raise_on_error=False)
+        instance=instance, tags={"dagster/partition": "aurora-1"}, raise_on_error=False)
     found = [e.asset_check_evaluation_data for e in done.all_events
              if e.event_type_value == "ASSET_CHECK_EVALUATION"]
 print(json.dumps({"asked": asked, "success": done.success,
