@@ -21,7 +21,6 @@ from deploysim_assets.assets.realized_rates import realized_rates
 from deploysim_assets.assets.scorecard import scorecard
 from deploysim_assets.catalog import explained
 from deploysim_assets.checks.every import checks, schedules
-from deploysim_assets.checks.evidence import EVIDENCE_JOB
 from deploysim_assets.io_manager import LakeIOManager
 from deploysim_assets.jobs import jobs
 from deploysim_assets.project import CONFIG_FILE, Project
@@ -58,7 +57,7 @@ def definitions(project: Project) -> dg.Definitions:
         asset_checks=[*checks(project), *tests],
         schedules=schedules(project),
         sensors=[automation, new_logs_sensor(project), registry, *batches, *alert_sensors(project)],
-        jobs=[*jobs(project), EVIDENCE_JOB],
+        jobs=jobs(project),
         resources={
             "lake": lake,
             "project": project,
