@@ -5,6 +5,9 @@ rules, behind one gate pass."""
 # pyright: reportUnknownParameterType=false, reportMissingParameterType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 import logging
+import re
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import re2
@@ -23,13 +26,18 @@ from presidio_analyzer.predefined_recognizers.generic.iban_patterns import regex
 
 from deploysim_assets.deidentify.encoded import EncodedText
 from deploysim_assets.deidentify.phones import REGIONS, FastPhoneRecognizer
-from deploysim_assets.deidentify.rules import SPLIT_TYPES, DetectionError, Span, rule_spans
+from deploysim_assets.deidentify.hidden_text import hidden_texts
+from deploysim_assets.deidentify.id_rules import ID_RULES
+from deploysim_assets.deidentify.keyed_values import keyed_spans
+from deploysim_assets.deidentify.rules import CONTACT_RULES, SPLIT_TYPES, DetectionError, Span
+from deploysim_assets.deidentify.secret_rules import SECRET_RULES
 from deploysim_assets.deidentify.scan_copy import ScanCopy, joined_lines, scan_copy
 
 FLAGS = (
     regex.IGNORECASE | regex.MULTILINE | regex.DOTALL | regex.ASCII
 )  # ASCII: else CJK text has no boundary next to an identifier
 THRESHOLD = 0.35
+MAX_SECONDS = 10.0
 
 
 class AnyDomainEmail(EmailRecognizer):
@@ -95,9 +103,59 @@ def recognizers() -> list[EntityRecognizer]:
     return found
 
 
+RULES = (*CONTACT_RULES, *SECRET_RULES, *ID_RULES)
+"""In the order in which they are tried."""
+_NO_ONES = re.compile(
+    r"(?:127\.|0\.0\.0\.0|255\.255\.|192\.0\.[02]\.|198\.51\.100\.|203\.0\.113\.|2001:db8:|::1?$)",
+    re.IGNORECASE,
+)
+"""Loopback, masks and the ranges kept for documentation."""
+_CELLS = (",", ";", "\t", "|")
+_SHORTEST_CARD = 13
+_NUMBERS = frozenset({"CREDIT_CARD", "PHONE_NUMBER", "US_SSN", "NATIONAL_ID"})
+
+
+def rule_spans(encoded: EncodedText) -> Iterator[Span]:
+    """What all rules find in a text; a rule whose keywords it does not hold is not tried."""
+    lower = encoded.data.lower()
+    for rule in RULES:
+        if not rule.keywords or any(word in lower for word in rule.keywords):
+            yield from rule.spans(encoded)
+
+
+def _is_none(span: Span, text: str) -> bool:
+    """Whether a find is no identifier by what it is or what stands around it."""
+    found = text[span.start : span.end]
+    match span.type:
+        case "EMAIL_ADDRESS" if "@" in found:
+            mailbox, _, domain = found.rpartition("@")
+            return not re.search(r"\w", mailbox) or bool(re.fullmatch(r"\d+(?:\.\d+){0,2}", domain))
+        case "IP_ADDRESS":
+            return _NO_ONES.match(found) is not None
+        case "CREDIT_CARD" if found.isdigit() and len(found) < _SHORTEST_CARD:
+            return True
+        case kind if kind in _NUMBERS and found.isalnum():  # what follows the point of a float
+            return bool(re.search(r"[0-9]\.$", text[max(0, span.start - 2) : span.start]))
+        case _:
+            return False
+
+
 _RUNS_ON = {"API_KEY": 6, "JWT": 6, "PHONE_NUMBER": 3}
 """Types whose first line often passes for a whole one, and the length that its rest on the next
 line has at least."""
+
+
+class Clock:
+    """The CPU time that one text may take, so that what no pattern's own limit stops ends in
+    quarantine, too. Of this thread: another's load does not count."""
+
+    def __init__(self) -> None:
+        self._until = time.thread_time() + MAX_SECONDS
+
+    def check(self) -> None:
+        """TimeoutError once it is used up."""
+        if time.thread_time() > self._until:
+            raise TimeoutError
 
 
 class _TimeOuts(logging.Handler):
@@ -133,14 +191,32 @@ class PatternDetector:
         """All entities of a text, overlapping ones included; DetectionError where a pattern
         timed out."""
         copy = scan_copy(text)
+        clock = Clock()
         try:
             encoded = EncodedText(copy.text)
-            found = {*self.presidio_spans(encoded, bare_numbers=False), *rule_spans(encoded)}
+            found = set(self._scan(encoded, clock))
+            for hidden in hidden_texts(encoded):
+                inside = scan_copy(hidden.text)
+                known = next(self._scan(EncodedText(inside.text), clock), None)
+                if known:
+                    found.add(Span(hidden.start, hidden.end, "ENCODED"))
             places = {Span(*copy.original(s.start, s.end), s.type) for s in found}
             places |= self._across_lines(copy, places)
+            clock.check()
         except TimeoutError:
             raise DetectionError("time_out") from None
         return sorted(places)
+
+    def _scan(self, encoded: EncodedText, clock: Clock) -> Iterator[Span]:
+        for part in (
+            self.presidio_spans(encoded, bare_numbers=False),
+            rule_spans(encoded),
+            keyed_spans(encoded),
+        ):
+            for span in part:
+                clock.check()
+                if not _is_none(span, encoded.text):
+                    yield span
 
     def presidio_spans(self, encoded: EncodedText, *, bare_numbers: bool = True) -> list[Span]:
         """What presidio's recognizers find in a text, each run only where its gate lets it match
@@ -179,8 +255,13 @@ class PatternDetector:
         encoded, spans = EncodedText(joined.text), set[Span]()
         for s in rule_spans(encoded):
             seam = joined.seam_within(s.start, s.end) if s.type in SPLIT_TYPES else None
-            if seam is None:
+            if seam is None or _is_none(s, joined.text):
                 continue
+            if (
+                joined.text[s.start - 1 : s.start] in _CELLS
+                or joined.text[s.end : s.end + 1] in _CELLS
+            ):
+                continue  # a table: its numbers do not run on
             start, end = joined.original(s.start, s.end)
             whole = any(f.type == s.type and start < f.end and f.start < end for f in found)
             tail = joined.text[seam : s.end]

@@ -1,0 +1,76 @@
+"""Texts inside texts: runs of base64 or hex that decode to words, one level deep."""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportMissingTypeStubs=false
+
+import base64
+import binascii
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import re2
+
+from deploysim_assets.deidentify.encoded import EncodedText
+
+_BASE64 = re2.compile(r"[A-Za-z0-9+/_-]{12,}={0,2}")
+_HEX = re2.compile(r"(?:0x)?(?:[0-9a-fA-F]{2}[ :]?){7,}[0-9a-fA-F]{2}|(?:\\x[0-9a-fA-F]{2}){8,}")
+_PRINTED = frozenset(range(0x20, 0x7F)) | {9, 10, 13}
+_LONGEST = 64_000
+
+
+class Hidden(NamedTuple):
+    """A decoded text and the part of the text that holds it."""
+
+    start: int
+    end: int
+    text: str
+
+
+def hidden_texts(encoded: EncodedText) -> Iterator[Hidden]:
+    """What runs of base64 and hex decode to, where that is text."""
+    for pattern, decode in ((_BASE64, _from_base64), (_HEX, _from_hex)):
+        for hit in pattern.finditer(encoded.data):
+            run = hit.group()
+            head = decode(run[:16])
+            if head is None or not _PRINTED.issuperset(head[:3]) and head[0] < 0xC2:
+                continue  # a hash, a number, a word
+            data = decode(run[:_LONGEST])
+            if data and (text := _as_text(data)):
+                yield Hidden(encoded.index(hit.start()), encoded.index(hit.end()), text)
+
+
+def _from_base64(run: bytes) -> bytes | None:
+    run = run.rstrip(b"=").translate(bytes.maketrans(b"-_", b"+/"))
+    if len(run) % 4 == 1:
+        run = run[:-1]
+    if not run[:4].isdigit() and run.islower() and run.isalpha():
+        return None  # a word
+    try:
+        return base64.b64decode(run + b"=" * (-len(run) % 4))
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _from_hex(run: bytes) -> bytes | None:
+    if run.isdigit() and len(run) < 16:
+        return None
+    digits = run.removeprefix(b"0x").replace(b"\\x", b"").translate(None, b" :")
+    try:
+        return bytes.fromhex(digits.decode())
+    except ValueError:
+        return None
+
+
+def _as_text(data: bytes) -> str | None:
+    if data[0] < 0x20 and data[0] not in _PRINTED:
+        return None
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return None
+    if text.isascii():
+        return text if _PRINTED.issuperset(data) else None
+    return (
+        text
+        if sum(c.isalnum() or c.isspace() or c in "@.:-+,/" for c in text) >= 0.9 * len(text)
+        else None
+    )
