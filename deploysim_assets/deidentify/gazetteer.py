@@ -7,7 +7,9 @@ from collections.abc import Iterator
 
 import regex
 
+from deploysim_assets.deidentify.dates import age_spans, date_spans
 from deploysim_assets.deidentify.names import first_names, last_names
+from deploysim_assets.deidentify.people import TITLED, grown
 from deploysim_assets.deidentify.rules import Span
 
 _WORD = r"\p{Lu}[\p{Ll}\p{M}'’]+(?:-\p{Lu}\p{Ll}+)?"
@@ -20,10 +22,6 @@ _TOLD = regex.compile(
     r"(?i:\b(?:my name is|i am called|call me|mein name ist|ich heiße|je m'appelle|mon nom "
     r"est|me llamo|mi nombre es|mi chiamo|meu nome é))"
     rf"\s+({_NAME}|\p{{Ll}}{{3,}})"
-)
-_TITLED = regex.compile(
-    r"\b(?:Mr|Mrs|Ms|Miss|Dr|Prof|Sir|Herr|Frau|Mme|Mlle|Monsieur|Madame|Señora?|Sra?|Signora?)\.? "
-    rf"({_NAME})"
 )
 _GREETED = regex.compile(
     r"(?i:\b(?:dear|hi|hello|hey|i'm|i am|this "
@@ -72,7 +70,10 @@ class GazetteerDetector:
     def spans(self, text: str, language: str | None = None) -> list[Span]:
         """PERSON and ADDRESS spans; TimeoutError where a pattern took too long."""
         found = {
-            *self._people(text),
+            *(grown(text, span) for span in self._people(text)),
+            *(Span(m.start(), m.end(), "PERSON") for m in TITLED.finditer(text, timeout=_TIMEOUT)),
+            *date_spans(text),
+            *age_spans(text),
             *(
                 Span(m.start(), m.end(), "ADDRESS")
                 for m in _STREETS.finditer(text, timeout=_TIMEOUT)
@@ -90,7 +91,7 @@ class GazetteerDetector:
                 start += len(words.pop(0)) + 1
             if any(word.casefold() in known for word in words):
                 yield Span(start, match.end(), "PERSON")
-        for pattern in (_TOLD, _TITLED, _HAN, _CYRILLIC):
+        for pattern in (_TOLD, _HAN, _CYRILLIC):
             for match in pattern.finditer(text, timeout=_TIMEOUT):
                 group = next(i for i, part in enumerate(match.groups(), 1) if part)
                 if (

@@ -1,6 +1,12 @@
 """deploysim.yaml -> frozen models: releases, log sources, graders, endpoints, policies."""
 
-from deploysim_assets.project.deidentification import EVERY_LANGUAGE, Deidentification, Ner
+from deploysim_assets.project.deidentification import (
+    EVERY_LANGUAGE,
+    UNNAMED_LANGUAGE,
+    Deidentification,
+    Ner,
+    packaged_ner,
+)
 from deploysim_assets.project.endpoint import Batches, Budget, Endpoint, Price
 from deploysim_assets.project.errors import ProjectError
 from deploysim_assets.project.grading import EarlyStopping, Judge, Screen
@@ -13,6 +19,7 @@ __all__ = [
     "CONFIG_FILE",
     "EVERY_LANGUAGE",
     "KEY_PATTERN",
+    "UNNAMED_LANGUAGE",
     "Automation",
     "Awareness",
     "Batches",
@@ -35,4 +42,5 @@ __all__ = [
     "Screen",
     "SelfReplay",
     "Strata",
+    "packaged_ner",
 ]

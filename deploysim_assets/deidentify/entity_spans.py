@@ -1,0 +1,78 @@
+"""What a model found, mended: whole words, whole names, whole addresses, and nothing that is
+plainly something else."""
+
+import regex
+
+from deploysim_assets.deidentify.people import STOP, grown
+from deploysim_assets.deidentify.rules import Span
+
+_LETTER = regex.compile(r"\p{L}")
+_PLAIN = frozenset("PERSON ORGANIZATION LOCATION GROUP".split())
+_ARTICLE = regex.compile(r"(?i)(?:the|a|an|his|her|their|our|my|this)\s+")
+_RELATIVE = frozenset(
+    """
+    today tomorrow yesterday tonight now currently recently daily weekly monthly yearly annual annually day days night nights
+    morning evening afternoon week weeks month months year years hour hours minute minutes second seconds decade century
+    weekend once moment summer winter spring autumn fall
+    """.split()
+)
+_MORE = r"(?:[ ,]{1,2}|,?\s*\n ?,? ?)"
+_UNIT = r"(?i:(?:apt|apartment|suite|ste|unit|box|p\.?o\.? box|floor|fl|room|rm|flat|no|nr|building|bldg)\b\.?) ?#?[0-9A-Za-z]{1,6}"
+_AFTER_PLACE = regex.compile(
+    rf"(?:{_MORE}(?:{_UNIT}|[A-Z]{{2}}\b(?=[ ,.\n]|$)|[0-9]{{4,6}}(?:-[0-9]{{3,4}})?(?![\w/])|[A-Z]{{1,2}}[0-9]{{1,2}}[A-Z]? ?[0-9][A-Z]{{2}}\b))+"
+)
+_NUMBER_AFTER = regex.compile(r"[ ,]{1,2}[0-9]{1,4}[a-zA-Z]?(?![\w/%.:-]|\.[0-9])")
+_NUMBER_BEFORE = regex.compile(r"(?<![\w./$€£:-])(?:[0-9]{1,5}[a-zA-Z]?[ ,/-]{1,2}){1,2}$")
+
+
+def mended(text: str, spans: list[Span]) -> list[Span]:
+    """The spans of a model, grown and cleared; those of one type that touch made one."""
+    out: list[Span] = []
+    for span in sorted(spans):
+        if span.type in _PLAIN:
+            span = _whole_words(text, span)  # noqa: PLW2901
+        found = text[span.start : span.end]
+        if span.type in _PLAIN and (
+            not _LETTER.search(found) or found.lower().strip(".'’\"") in STOP or len(found) < 2
+        ):
+            continue
+        if span.type == "PERSON":
+            out.append(grown(text, span))
+        elif span.type == "LOCATION":
+            out.append(_place(text, span))
+        elif span.type == "DATE":
+            if found.lower() not in _RELATIVE:
+                out.append(span)
+        else:
+            out.append(span)
+    return out
+
+
+def _whole_words(text: str, span: Span) -> Span:
+    start, end = span.start, span.end
+    if article := _ARTICLE.match(text, start, end):
+        start = article.end()
+    while start > 0 and text[start - 1].isalnum() and text[start].isalnum():
+        start -= 1
+    while end < len(text) and text[end].isalnum() and text[end - 1].isalnum():
+        end += 1
+    while end > start and text[end - 1] in ' ,;:!?\n"“”([{':
+        end -= 1
+    return Span(start, max(end, start), span.type)
+
+
+def _place(text: str, span: Span) -> Span:
+    """A place with its house number before, its unit, state and postal code after it."""
+    start, end = span.start, span.end
+    if before := _NUMBER_BEFORE.search(text, max(0, start - 16), start):
+        start = before.start()
+    if start == span.start and (number := _NUMBER_AFTER.match(text, end)):
+        street = regex.search(
+            r"(?i)(?:str|straße|gatan|gata|vej|weg|laan|utca|ulica|ul|via|rue|calle|rua|avenida|plaza)",
+            text[span.start : end],
+        )
+        if street:
+            end = number.end()
+    if after := _AFTER_PLACE.match(text, end):
+        end = after.end()
+    return Span(start, end, "ADDRESS" if (start, end) != (span.start, span.end) else "LOCATION")

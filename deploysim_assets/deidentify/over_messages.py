@@ -1,0 +1,85 @@
+"""Identifiers that somebody gives in two messages: the first half at the end of one, the rest at
+the start of the next."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from deploysim_assets.deidentify.encoded import EncodedText
+from deploysim_assets.deidentify.leaves import Leaf
+from deploysim_assets.deidentify.rules import SPLIT_TYPES, Span, luhn
+
+_REACH = 80
+_PART = re.compile(r"[+(]?[\w@](?:[\w@.+\-/()]|[ \u00a0](?=[\d]))*[-@.]?")
+
+
+def split_spans(
+    messages: Sequence[Mapping[str, Any]], leaves: Sequence[Leaf], of_message: Sequence[int]
+) -> dict[int, list[Span]]:
+    """For the texts, by their number, the parts of identifiers that run on in the next message of
+    the same speaker, or in the next one."""
+    whole = {
+        m: i
+        for i, (leaf, m) in enumerate(zip(leaves, of_message, strict=True))
+        if not leaf.is_key and leaf.type is None and messages[m]["content"] == leaf.text
+    }
+    found: dict[int, list[Span]] = {}
+    last_of: dict[str, int] = {}
+    for m in range(len(messages)):
+        if m not in whole:
+            continue
+        role = messages[m]["role"]
+        for before in {last_of.get(role), m - 1 if m - 1 in whole else None} - {None}:
+            first, second = whole[before], whole[m]  # pyright: ignore[reportArgumentType]
+            for a, b in _joined(leaves[first].text, leaves[second].text):
+                found.setdefault(first, []).append(a)
+                found.setdefault(second, []).append(b)
+        last_of[role] = m
+    return found
+
+
+def _joined(one: str, two: str) -> list[tuple[Span, Span]]:
+    """The two parts of what neither text holds alone."""
+    tail, head = one[-_REACH:], two[:_REACH]
+    if not (any(c.isdigit() or c in "@_-" for c in tail) or "@" in head):
+        return []
+    lasts = [m for m in _PART.finditer(tail) if _may_be_part(m.group())][-2:]
+    firsts = [m for m in _PART.finditer(head) if _may_be_part(m.group())][:2]
+    offset = len(one) - len(tail)
+    out: list[tuple[Span, Span]] = []
+    for last in lasts:
+        for first in firsts:
+            for between in ("", " "):
+                whole = last.group() + between + first.group()
+                kind = _type(whole, len(last.group()), len(last.group()) + len(between))
+                if kind:
+                    out.append(
+                        (
+                            Span(offset + last.start(), offset + last.end(), kind),
+                            Span(first.start(), first.end(), kind),
+                        )
+                    )
+                    return out
+    return out
+
+
+def _may_be_part(word: str) -> bool:
+    return any(c.isdigit() for c in word) or "@" in word or "_" in word or len(word) >= 16
+
+
+def _type(whole: str, cut: int, resumed: int) -> str | None:
+    """The type of an identifier that is made of both parts and of nothing else."""
+    from deploysim_assets.deidentify.patterns import rule_spans
+
+    for span in rule_spans(EncodedText(whole)):
+        if span.type not in SPLIT_TYPES or not (span.start < cut and span.end > resumed):
+            continue
+        length = span.end - span.start
+        if length < 0.8 * len(whole.strip()):
+            continue
+        if span.type == "CREDIT_CARD" and not luhn(whole[span.start : span.end]):
+            continue
+        if span.type == "EMAIL_ADDRESS" and "@" not in whole:
+            continue
+        return span.type
+    return None
