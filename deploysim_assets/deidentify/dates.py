@@ -107,9 +107,20 @@ def shifted(text: str, days: int) -> str | None:
     for m in matches:
         then = _parts(m)
         assert then is not None
-        out += text[at : m.start()] + _written(m, then + timedelta(days=days))
+        before = _DAY_BEFORE.sub(
+            lambda d, then=then: str((_of_day(then, int(d.group())) + timedelta(days=days)).day),
+            text[at : m.start()],
+        )
+        out += before + _written(m, then + timedelta(days=days))
         at = m.end()
     return out + text[at:]
+
+
+_DAY_BEFORE = re.compile(r"(?<![\w./])[0-3]?[0-9](?=(?:,|,? and|,? or| to| –|–|-) )")
+
+
+def _of_day(then: date, day: int) -> date:
+    return then.replace(day=min(max(day, 1), calendar.monthrange(then.year, then.month)[1]))
 
 
 def _written(m: re.Match[str], then: date) -> str:

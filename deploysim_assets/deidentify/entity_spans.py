@@ -76,3 +76,55 @@ def _place(text: str, span: Span) -> Span:
     if after := _AFTER_PLACE.match(text, end):
         end = after.end()
     return Span(start, end, "ADDRESS" if (start, end) != (span.start, span.end) else "LOCATION")
+
+
+_BETWEEN = {
+    "LOCATION": regex.compile(r", | \(|,?[ ]*\n[>?| \t]*"),
+    "ADDRESS": regex.compile(r", |,?[ ]*\n[>?| \t,]*| "),
+    "DATE": regex.compile(r"(?: and|, and| or| to| until|,| -| –|–|-)? ?(?:on |of )?"),
+    "ORGANIZATION": regex.compile(r" (?:of|for|and|de|du) (?:the )?| \(|['’] "),
+}
+_DAYS_BEFORE = regex.compile(r"(?<![\w./])(?:[0-3]?[0-9](?:,|,? and|,? or| to| –|–|-) ?)+$")
+_PART_OF_DAY = regex.compile(
+    r"(?i)(?:(?:early |late )?(?:morning|afternoon|evening|night|day) of |(?:between|around|about|over|approximately|some|mid-?|early|late) )$"
+)
+_TIME = regex.compile(
+    r"(?i)(?<![\w.:])(?:[01]?[0-9]|2[0-3])[.:][0-5][0-9](?:[.:][0-5][0-9])? ?(?:[ap]\.?m\b\.?|hours|hrs|h\b|uhr)"
+)
+
+
+def joined(text: str, spans: list[Span]) -> list[Span]:
+    """Dates with the days listed before them; spans of one type that only a comma, an `and` or a
+    preposition parts made one."""
+    spans = [*spans, *(Span(m.start(), m.end(), "DATE") for m in _TIME.finditer(text))]
+    out: list[Span] = []
+    for span in sorted(spans):
+        if span.type == "DATE":
+            span = _date(text, span)  # noqa: PLW2901
+        last = out[-1] if out else None
+        if last and span.start < last.end and _family(span) == _family(last):
+            out[-1] = Span(last.start, max(last.end, span.end), last.type)
+        elif (
+            last
+            and _family(span) == _family(last)
+            and span.type in _BETWEEN
+            and span.start >= last.end
+            and _BETWEEN[span.type].fullmatch(text, last.end, span.start)
+        ):
+            out[-1] = Span(last.start, span.end, last.type)
+        else:
+            out.append(span)
+    return out
+
+
+def _family(span: Span) -> str:
+    return "LOCATION" if span.type == "ADDRESS" else span.type
+
+
+def _date(text: str, span: Span) -> Span:
+    start = span.start
+    if before := _DAYS_BEFORE.search(text, max(0, start - 30), start):
+        start = before.start()
+    if before := _PART_OF_DAY.search(text, max(0, start - 24), start):
+        start = before.start()
+    return Span(start, span.end, "DATE")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import regex
 
+from deploysim_assets.deidentify.addresses import address_spans
 from deploysim_assets.deidentify.dates import age_spans, date_spans
 from deploysim_assets.deidentify.names import first_names, last_names
 from deploysim_assets.deidentify.people import TITLED, grown
@@ -31,15 +32,6 @@ _HAN = regex.compile(
     r"(?:我叫|我是|名字是|名字叫)(\p{Han}{2,4}?)(?=[，。！？,.\s的]|$)|(\p{Han}{1,3})(?=先生|女士|小姐|老师)|([\p{Han}\p{Katakana}ー]{2,5})(?=さん|様)"
 )
 _CYRILLIC = regex.compile(r"(?i:меня зовут|мене звати)\s+(\p{Lu}\p{Ll}+(?: \p{Lu}\p{Ll}+){0,2})")
-_STREETS = regex.compile(
-    r"\b\d{1,5} (?:\p{Lu}[\p{L}.'’-]+ "
-    r"){1,3}(?:Street|St|Avenue|Ave|Road|Rd|Lane|Ln|Drive|Boulevard|Blvd|Court|Ct|Way|Square|Terrace)\b"
-    r"|\b\p{Lu}[\p{L}-]*(?:straße|strasse|str\.|weg|platz|allee|gasse) \d{1,4}[a-z]?\b"
-    r"|\b\d{1,4},? (?:rue|avenue|boulevard|place|impasse) (?:(?:de|du|des|la|le|les) "
-    r"|l'|d')*\p{Lu}[\p{L}'’-]+(?: \p{Lu}[\p{L}'’-]+)*"
-    r"|\b(?:Calle|Avenida|Plaza|Via|Viale|Rua) (?:(?:de|del|della|la|do|da) "
-    r")*\p{Lu}[\p{L}'’-]+(?: \p{Lu}[\p{L}'’-]+)*,? \d{1,4}\b"
-)
 _WORDS_TOO = frozenset(
     """
     april art august autumn bill chase christian dawn drew faith france frank georgia grace grant
@@ -74,10 +66,7 @@ class GazetteerDetector:
             *(Span(m.start(), m.end(), "PERSON") for m in TITLED.finditer(text, timeout=_TIMEOUT)),
             *date_spans(text),
             *age_spans(text),
-            *(
-                Span(m.start(), m.end(), "ADDRESS")
-                for m in _STREETS.finditer(text, timeout=_TIMEOUT)
-            ),
+            *address_spans(text),
         }
         return sorted(found)
 

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from deploysim_assets.deidentify.codes import code_spans
-from deploysim_assets.deidentify.entity_spans import mended
+from deploysim_assets.deidentify.addresses import country_spans
+from deploysim_assets.deidentify.entity_spans import joined, mended
 from deploysim_assets.deidentify.letter_case import as_written
+from deploysim_assets.deidentify.organizations import initial_spans, organization_spans
 from deploysim_assets.deidentify.rules import DetectionError, Span
 from deploysim_assets.deidentify.scan_copy import ScanCopy, scan_copy
 from deploysim_assets.project import EVERY_LANGUAGE, UNNAMED_LANGUAGE, Ner, ProjectError
@@ -147,7 +149,14 @@ class NerDetector:
                 for start, end, label in found
                 if label in LABELS and end > start
             ]
-            spans = [*mended(copy.text, spans), *code_spans(copy.text)]
+            spans = [
+                *mended(copy.text, spans),
+                *code_spans(copy.text),
+                *organization_spans(copy.text),
+                *initial_spans(copy.text),
+                *country_spans(copy.text),
+            ]
+            spans = joined(copy.text, spans)
             yield sorted({Span(*copy.original(s.start, s.end), s.type) for s in spans})
 
 

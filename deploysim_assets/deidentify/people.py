@@ -17,6 +17,7 @@ TITLES = (
 )
 _PARTICLE = r"(?:de|del|della|delle|di|da|das|do|dos|du|van|von|der|den|ten|ter|zu|la|le|el|al|bin|ibn|ben|bint|abu|af|av|y|e|O')"
 _UPPER_WORD = r"\p{Lu}[\p{L}\p{M}]*(?:['’\-\u2011]\p{L}[\p{L}\p{M}]*)*"
+_LONG_WORD = r"\p{Lu}[\p{L}\p{M}’'\-\u2011]+"
 _INITIALS = r"(?:\p{Lu}\.[ \u00a0]?-?)+(?:\p{Lu}\b)?"
 _BEFORE = regex.compile(
     rf"(?:(?:(?i:\b(?:{TITLES}))\.?|{_INITIALS}|{_UPPER_WORD}|(?<=\p{{L}} ){_PARTICLE})[ \u00a0]+)+$"
@@ -27,7 +28,7 @@ _AFTER = regex.compile(
 )
 _TITLE = regex.compile(rf"(?i:(?:{TITLES})\b\.?[ \u00a0]*)+")
 TITLED = regex.compile(
-    rf"\b(?:{TITLES})\b\.?[ \u00a0]+(?:(?:{_INITIALS}[ \u00a0]?|{_PARTICLE}[ \u00a0]+)*{_UPPER_WORD}|{_INITIALS})"
+    rf"\b(?:{TITLES})\b\.?[ \u00a0]+(?:(?:{_INITIALS}[ \u00a0]?|{_PARTICLE}[ \u00a0]+)*{_LONG_WORD}|{_INITIALS}|\p{{Lu}}\b)"
     rf"(?:(?:-|[ \u00a0]+(?:{_PARTICLE}[ \u00a0]+){{0,3}}){_UPPER_WORD}|[ \u00a0]+\p{{Lu}}\.(?=[ \u00a0]\p{{Lu}}))*"
 )
 STOP = frozenset(

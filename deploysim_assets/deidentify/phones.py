@@ -58,6 +58,12 @@ _NO_PHONE = re.compile(
     re.DOTALL,
 )
 """Dates, IP addresses, the groups of a card or an account, ranges of years, decimals."""
+_OUTRIGHT = re.compile(
+    r"[+＋][1-9][\d ().\-]{8,}|001[ .\-]\d{3}[ .\-]\d{3}[ .\-]\d{4}|\(\d{2,4}\)[ ]?\d{3,4}-\d{3,4}|\d{3}-\d{3}-\d{4}(?!\d)"
+)
+_CALLED = re.compile(
+    r"(?i)(?:\bcall|phone|\btel|\bfax|mobile|\bcell|whatsapp|answering at|text me|reach (?:me|you|us))[^\d\n]*$"
+)
 _LONGEST_RUN = 48
 """Beyond it a run is a table of numbers, in which the rules still look for what says so itself."""
 _LATIN = re.compile(r"[A-Za-z]")
@@ -67,7 +73,7 @@ _CUE = re.compile(
 _ANY_CUE = re2.compile(_CUE.pattern)
 _CUE_REACH, _SHORTEST_CUED = 40, 5
 _CUE_AFTER = re.compile(
-    r"[ ,]{0,3}\(?(?:office|fax|mobile|cell|home|work|phone|tel)\b", re.IGNORECASE
+    r"[ ,\\-]{0,3}\(?(?:office|fax|mobile|cell|home|work|phone|tel)\b", re.IGNORECASE
 )
 
 
@@ -93,6 +99,13 @@ class _Matcher(PhoneNumberMatcher):
             if not international and len(digits) < _SHORTEST[self.preferred_region]:
                 return None
         return super()._parse_and_verify(candidate, offset)
+
+
+def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
+    while end > start and not text[end - 1].isdigit():
+        end -= 1
+    extension = re.compile(r" ?x ?[0-9]{2,6}").match(text, end)
+    return start, extension.end() if extension else end
 
 
 class _Hit(NamedTuple):
@@ -145,7 +158,11 @@ class FastPhoneRecognizer(PhoneRecognizer):
                 continue
             start, end = encoded.index(run.start()), encoded.index(run.end())
             if self._is_likely(text, start, end, cues):
-                results += self._in_run(text, start, end)
+                found = self._in_run(text, start, end)
+                whole = _Hit(*_trimmed(text, start, end), None)
+                if not found and self._says_so(text, whole.start, whole.end, cues):
+                    found = [self._get_recognizer_result(whole, text, None, None)]
+                results += found
         return EntityRecognizer.remove_duplicates(results)
 
     @staticmethod
@@ -167,6 +184,18 @@ class FastPhoneRecognizer(PhoneRecognizer):
             (",", "[")
         )
         return spoken and sum(c.isdigit() for c in text[start:end]) >= 7
+
+    @staticmethod
+    def _says_so(text: str, start: int, end: int, cues: bool) -> bool:
+        """Whether a number that no region's plan holds is still given as one."""
+        digits = sum(c.isdigit() for c in text[start:end])
+        if not 6 <= digits <= 18:
+            return False
+        return bool(
+            _OUTRIGHT.match(text, start, end)
+            or _CUE_AFTER.match(text, end)
+            or (cues and _CALLED.search(text, max(0, start - 30), start))
+        )
 
     def _in_run(self, text: str, start: int, end: int) -> list[RecognizerResult]:
         results = []

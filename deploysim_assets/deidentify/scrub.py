@@ -42,6 +42,7 @@ _CERTAIN, _WHOLE = 10, 20
 _AGAIN = frozenset({"LOCATION", "ORGANIZATION", "CODE", "ADDRESS", "NATIONAL_ID", "ACCOUNT", "SECRET", "API_KEY", "US_SSN", "HANDLE", "LICENSE_PLATE"})  # fmt: skip
 """What is also replaced wherever the same words stand again in the conversation."""
 _SHORTEST_AGAIN = 4
+_ROUNDS = 3
 
 
 class Quarantined(Exception):
@@ -144,8 +145,9 @@ class Scrubber:
             raise Quarantined("unsupported_language")
         try:
             leaves, of_message = self._leaves(messages)
-            changes = self._changes(leaves, of_message, messages, scope, language, user)
-            cleaned, entities = self._replaced(messages, leaves, changes)
+            treatment = self._treatment(scope, user)
+            changes = self._changes(leaves, of_message, messages, language, treatment)
+            cleaned, entities = self._replaced(messages, leaves, changes, treatment)
         except DetectionError as wrong:
             raise Quarantined(str(wrong)) from wrong
         return Scrubbed(cleaned, entities)
@@ -157,7 +159,11 @@ class Scrubber:
             "content": text,
         }
         self.scrub([message], "text", language)
-        found = self._changes([Leaf(text)], [0], [message], "text", language, None)
+        leaves, of_message = self._leaves([message])
+        if len(leaves) != 1 or leaves[0].text != text:
+            raise ValueError("one plain text, not JSON")
+        treatment = self._treatment("text", None)
+        found = self._changes(leaves, of_message, [message], language, treatment)
         return [c for c in found[0] if c.new != text[c.start : c.end]]
 
     @staticmethod
@@ -202,26 +208,27 @@ class Scrubber:
             for span in self._found(detector, leaf.text, language)
         ]
 
+    def _treatment(self, scope: str, user: str | None) -> Treatment:
+        return Treatment(
+            self._policy,
+            keyed_draw(self._key, scope),
+            keyed_draw(self._key, user or scope),
+            Placeholders() if self._policy.replacement == "placeholders" else None,
+        )
+
     def _changes(
         self,
         leaves: list[Leaf],
         of_message: list[int],
         messages: Sequence[Mapping[str, Any]],
-        scope: str,
         language: str | None,
-        user: str | None,
+        treatment: Treatment,
     ) -> list[list[Change]]:
         """For each text what is replaced in it."""
         spans = [self._spans(leaf, language, up_to=self.level) for leaf in leaves]
         for i, found in split_spans(messages, leaves, of_message).items():
             spans[i] = spans[i] + found
         self._add_mentions(leaves, spans)
-        treatment = Treatment(
-            self._policy,
-            keyed_draw(self._key, scope),
-            keyed_draw(self._key, user or scope),
-            Placeholders() if self._policy.replacement == "placeholders" else None,
-        )
         out: list[list[Change]] = []
         for leaf, found in zip(leaves, spans, strict=True):
             if len(found) > 2 * MAX_ENTITIES:
@@ -264,7 +271,11 @@ class Scrubber:
                 spans[i] = spans[i] + more
 
     def _replaced(
-        self, messages: Sequence[Mapping[str, Any]], leaves: list[Leaf], changes: list[list[Change]]
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        leaves: list[Leaf],
+        changes: list[list[Change]],
+        treatment: Treatment,
     ) -> tuple[list[dict[str, Any]], list[Counter[str]]]:
         at = iter(zip(leaves, changes, strict=True))
         entities: list[Counter[str]] = []
@@ -275,22 +286,37 @@ class Scrubber:
 
             def put(_: Leaf, counter: Counter[str] = counter) -> str:
                 leaf, todo = next(at)
-                new, issued = _applied(leaf.text, todo)
+                new = _applied(leaf.text, todo)
                 counter.update(c.type for c in todo if c.new != leaf.text[c.start : c.end])
-                if new != leaf.text:
-                    self._check(new, leaf, issued)
-                return new
+                return self._rid(new, leaf, todo, treatment) if new != leaf.text else new
 
             done = rewritten(message, put)
             cleaned.append(_call_ids(done, ids))
             entities.append(counter)
         return cleaned, entities
 
-    def _check(self, new: str, leaf: Leaf, issued: list[tuple[int, int]]) -> None:
-        """Scan the output with lists and patterns: the model has had its say, and finds other
-        things once the words around them change."""
+    def _rid(self, new: str, leaf: Leaf, todo: list[Change], treatment: Treatment) -> str:
+        """The output rid of what lists and cues find in it that nothing issued: other words around
+        a name make another find. What a pattern finds there quarantines. The model is not asked
+        again: it has had its say, and a surrogate is a name to it."""
+        issued = _issued(todo)
+        for _ in range(_ROUNDS):
+            rest = self._residual(new, leaf, issued)
+            if not rest:
+                return new
+            more = [
+                Change(s.start, s.end, s.type, treatment.of(s.type, new[s.start : s.end]))
+                for s in rest
+            ]
+            kept = [Change(a, b, "", new[a:b]) for a, b in issued]
+            both = sorted([*kept, *more])
+            new, issued = _applied(new, both), _issued(both)
+        raise DetectionError("residual")
+
+    def _residual(self, new: str, leaf: Leaf, issued: list[tuple[int, int]]) -> list[Span]:
         if leaf.type:
-            return
+            return []
+        rest: list[Span] = []
         for detector in self._detectors:
             if detector.level > (0 if leaf.is_key else 1):
                 continue
@@ -299,8 +325,13 @@ class Scrubber:
             except TimeoutError:
                 raise DetectionError("time_out") from None
             for hit in found:
-                if self._policy.action(hit.type) != "keep" and not _is_issued(hit, issued, new):
+                if self._policy.action(hit.type) == "keep" or _is_issued(hit, issued, new):
+                    continue
+                if hit.type not in _UNCERTAIN:
                     raise DetectionError("residual")
+                rest.append(hit)
+        taken = [Span(a, b, "EMAIL_ADDRESS") for a, b in issued]
+        return [s for s in _disjoint(Leaf(new), [*taken, *rest]) if (s.start, s.end) not in issued]
 
 
 def _is_for_model(leaf: Leaf, detector: Detector) -> bool:
@@ -350,22 +381,24 @@ def _disjoint(leaf: Leaf, found: Iterable[Span]) -> list[Span]:
     return sorted(taken)
 
 
-def _applied(text: str, todo: list[Change]) -> tuple[str, list[tuple[int, int]]]:
-    """The text with its changes, and where in it they stand."""
-    if not todo:
-        return text, []
+def _applied(text: str, todo: Iterable[Change]) -> str:
     out: list[str] = []
-    issued: list[tuple[int, int]] = []
-    at = length = 0
+    at = 0
     for change in todo:
-        before = text[at : change.start]
-        out += [before, change.new]
-        length += len(before)
-        issued.append((length, length + len(change.new)))
-        length += len(change.new)
+        out += [text[at : change.start], change.new]
         at = change.end
-    out.append(text[at:])
-    return "".join(out), issued
+    return "".join([*out, text[at:]])
+
+
+def _issued(todo: Iterable[Change]) -> list[tuple[int, int]]:
+    """Where the changes stand in the output."""
+    issued: list[tuple[int, int]] = []
+    grown = 0
+    for change in todo:
+        start = change.start + grown
+        issued.append((start, start + len(change.new)))
+        grown += len(change.new) - (change.end - change.start)
+    return issued
 
 
 def _is_issued(hit: Span, issued: list[tuple[int, int]], text: str) -> bool:

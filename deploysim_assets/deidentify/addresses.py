@@ -1,0 +1,102 @@
+"""Postal addresses, over several lines: a unit, a box or a house number in front, the street, then
+town, state and country up to the postal code; and the names of countries."""
+
+from collections.abc import Iterator
+from functools import cache
+
+import regex
+
+from deploysim_assets.deidentify.rules import Span
+
+_UNIT = r"(?i:\b(?:apt|apartment|suite|ste|unit|p\.? ?o\.? ?box|post ?box|post ?fach|flat)\b\.?) ?#?[0-9]{1,6}[A-Za-z]?\b(?: (?i:box) [0-9]{1,6}\b)?"
+_BREAK = r"(?:[ ]*\n[>?| \t,]*|,[ ]?\n?[ ]?|[ ]{1,2})"
+_WORDS = r"[\p{L}'’.\-]{2,}(?: [\p{L}'’.\-]{1,}){0,4}"
+_POSTAL = r"(?:[0-9]{4,6}(?:-[0-9]{3,4})?(?![\w/-])|[A-Z]{1,2}[0-9][0-9A-Z]? ?[0-9][A-Z]{2}\b|[A-Z]{2}[ -][0-9]{4,5}\b)"
+_STREET_BEFORE = regex.compile(
+    r"(?:[0-9]{1,5}[A-Za-z]?[ ,/-]{1,2}){0,2}(?:[\p{L}'’.\-]{1,}[ ]){1,6}(?:[0-9]{1,5}[a-zA-Z]?)?[ ]*(?:,|\n[>?| \t]*|[ ])[ ]*$"
+)
+_NUMBERS_BEFORE = regex.compile(r"(?<![\w./$€£:-])(?:[0-9]{1,5}[A-Za-z]?[ ,/-]{1,2}){1,2}$")
+_UNITS = regex.compile(_UNIT)
+_TAIL = regex.compile(
+    rf"(?:{_BREAK}{_WORDS}){{0,3}}?{_BREAK}(?:{_WORDS}{_BREAK})?{_POSTAL}(?:{_BREAK}[\p{{Lu}}]{{2}}\b)?"
+)
+_TOWN = regex.compile(
+    rf"(?:[ ]*\n[>?| \t,]*|,[ ])(?:\p{{Lu}}[\p{{L}}'’.\-]*)(?:[ ](?:\p{{Lu}}[\p{{L}}'’.\-]*|d[eou]l?|la|nad|sur|upon|am)){{0,3}}"
+)
+_STREET_WORD = r"(?:Street|St|Avenue|Ave|Road|Rd|Lane|Ln|Drive|Dr|Boulevard|Blvd|Court|Ct|Way|Square|Sq|Terrace|Place|Pl|Close|Crescent|Parkway|Pkwy|Highway|Hwy|Circle|Cir|Trail|Row|Walk|Quay|Grove|Gardens|Hill)"
+_STREETS = regex.compile(
+    rf"(?i)\b[0-9]{{1,5}}[a-z]? (?:[0-9]{{1,5}} )?(?:[\p{{L}}0-9.'’-]+ ){{1,3}}{_STREET_WORD}\b\.?(?![\p{{L}}-])"
+    r"|\b\p{L}{3,}(?:straße|strasse|str\.?|weg|platz|allee|gasse|gatan|gata|vej|veien|vegen|gade|laan|straat|plein|utca|katu|tie) [0-9]{1,5}[a-z]?\b"
+    r"|\b(?:rue|avenue|boulevard|place|impasse|chemin|calle|avenida|av|plaza|paseo|via|viale|corso|piazza|rua|travessa|ul|ulica|ulice|al|os)\.? (?:[\p{L}.'’-]+ ){0,4}[\p{L}.'’-]+,? [0-9]{1,5}[a-z]?\b"
+    r"|\b[0-9]{1,5}(?:[ ,]+[0-9]{1,4})?,? (?:rue|avenue|boulevard|place|impasse|chemin|calle|avenida|via|viale|rua|ul\.?) (?:[\p{L}.'’-]+ ){0,4}[\p{L}.'’-]+"
+)
+_HOUSE = regex.compile(
+    r"(?<![\w./$€£:%-])(?:[0-9]{1,4} )?\p{Lu}[\p{L}'’.\-]+(?:[ ]\p{L}[\p{L}'’.\-]*){0,3} [0-9]{1,4}[a-z]?(?=,? ?\n|, \p{Lu})"
+)
+_PLACE_CUE = regex.compile(
+    r"(?i:\b(?:lives?|living|live|located|resid(?:es|ing|ent)|office is|address(?: is|:)?|moved?|deliver(?:ed)?|sent?|send|ship|taxi|arrived|meet)\b)"
+    r"[^\n.!?]{0,24}?(?i:\b(?:at|in|to|from|is|:)) ?$"
+)
+_TIMEOUT = 2.0
+
+
+def address_spans(text: str) -> Iterator[Span]:
+    """Addresses with what belongs to them on the lines around."""
+    if not any(c.isdigit() for c in text):
+        return
+    for m in _UNITS.finditer(text, timeout=_TIMEOUT):
+        start = m.start()
+        line = max(text.rfind("\n", 0, start) + 1, start - 60)
+        if start == line or not text[line:start].strip(" >?|,"):
+            line = max(text.rfind("\n", 0, max(line - 1, 0)) + 1, start - 70)
+        if before := _STREET_BEFORE.search(text, line, start, timeout=_TIMEOUT):
+            if any(c.isdigit() for c in before.group()):
+                start = before.start()
+                digits = regex.search(r"[0-9]", before.group())
+                if digits and not before.group()[: digits.start()].istitle():
+                    start += digits.start()
+        yield _with_tail(text, start, m.end())
+    for pattern in (_STREETS, _HOUSE):
+        for m in pattern.finditer(text, timeout=_TIMEOUT):
+            if pattern is _HOUSE and not (
+                _TAIL.match(text, m.end(), timeout=_TIMEOUT)
+                or _PLACE_CUE.search(text, max(0, m.start() - 50), m.start(), timeout=_TIMEOUT)
+            ):
+                continue
+            start = m.start()
+            if before := _NUMBERS_BEFORE.search(text, max(0, start - 14), start):
+                start = before.start()
+            yield _with_tail(text, start, m.end())
+
+
+def _with_tail(text: str, start: int, end: int) -> Span:
+    if unit := regex.compile(rf"{_BREAK}{_UNIT}").match(text, end):
+        end = unit.end()
+    if tail := _TAIL.match(text, end, min(len(text), end + 110), timeout=_TIMEOUT):
+        return Span(start, tail.end(), "ADDRESS")
+    if town := _TOWN.match(text, end, min(len(text), end + 60), timeout=_TIMEOUT):
+        end = town.end()
+    return Span(start, end, "ADDRESS")
+
+
+@cache
+def _countries() -> regex.Pattern[str]:
+    """Faker's countries; those whose name is a person's or a thing's, too, are left to the model."""
+    from faker.providers.address.en import Provider
+
+    twice = {"Georgia", "Jordan", "Chad", "Guinea", "Jersey", "Turkey", "Mali", "Cuba"} - {
+        "Turkey",
+        "Cuba",
+        "Mali",
+    }
+    plain = {regex.sub(r" \(.*\)", "", c) for c in Provider.countries} - twice
+    plain |= {"Russia", "South Korea", "North Korea", "Vietnam", "Syria", "Iran", "Bolivia", "Venezuela", "Tanzania", "Laos", "Moldova", "Taiwan",
+              "Macedonia", "Ivory Coast", "Libya", "USA", "Chechnya", "Kurdistan", "Scotland", "Wales", "England", "Northern Ireland", "Kosovo"}  # fmt: skip
+    names = sorted(plain | {c.upper() for c in plain}, key=len, reverse=True)
+    return regex.compile(rf"(?<![\w-])(?:{'|'.join(map(regex.escape, names))})(?![\w-])")
+
+
+def country_spans(text: str) -> Iterator[Span]:
+    """Countries by name."""
+    for m in _countries().finditer(text, timeout=_TIMEOUT):
+        yield Span(m.start(), m.end(), "LOCATION")
