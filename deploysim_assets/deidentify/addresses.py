@@ -79,21 +79,47 @@ def _with_tail(text: str, start: int, end: int) -> Span:
     return Span(start, end, "ADDRESS")
 
 
+_TWICE = frozenset({"Georgia", "Jordan", "Chad", "Guinea", "Jersey"})
+_ALSO = (
+    "Russia|South Korea|North Korea|Korea|Vietnam|Syria|Iran|Bolivia|Venezuela|Tanzania|Laos|Moldova|Taiwan|Macedonia|"
+    "Ivory Coast|Libya|USA|Chechnya|Kurdistan|Scotland|Wales|England|Northern Ireland|Kosovo|Great Britain|Palestine"
+)
+_WIDE = (
+    "United States|North|South|East|West|Southeast|Northeast|Southwest|Northwest|Midwest|US|U.S.|U.S|U.S.A.|America|United States of America|UK|U.K.|Britain|EU|Europe|Asia|Africa|North America|South America|"
+    "Latin America|Central America|Australia|Antarctica|Antarctic|Arctic|Middle East|Earth|Georgia|Jordan|Chad|Guinea|Holland|Czechia|"
+    "Alabama|Alaska|Arizona|Arkansas|California|Colorado|Connecticut|Delaware|Florida|Hawaii|Idaho|Illinois|Indiana|"
+    "Iowa|Kansas|Kentucky|Louisiana|Maine|Maryland|Massachusetts|Michigan|Minnesota|Mississippi|Missouri|Montana|"
+    "Nebraska|Nevada|New Hampshire|New Jersey|New Mexico|New York|North Carolina|North Dakota|Ohio|Oklahoma|Oregon|"
+    "Pennsylvania|Rhode Island|South Carolina|South Dakota|Tennessee|Texas|Utah|Vermont|Virginia|Washington|"
+    "West Virginia|Wisconsin|Wyoming|DC|D.C.|Soviet Union|USSR|World|Pacific|Atlantic|Mars|Moon"
+)
+
+
 @cache
-def _countries() -> regex.Pattern[str]:
-    """Faker's countries; those whose name is a person's or a thing's, too, are left to the model."""
+def country_names() -> frozenset[str]:
+    """Faker's countries, without those that are people's names as well."""
     from faker.providers.address.en import Provider
 
-    twice = {"Georgia", "Jordan", "Chad", "Guinea", "Jersey", "Turkey", "Mali", "Cuba"} - {
-        "Turkey",
-        "Cuba",
-        "Mali",
-    }
-    plain = {regex.sub(r" \(.*\)", "", c) for c in Provider.countries} - twice
-    plain |= {"Russia", "South Korea", "North Korea", "Vietnam", "Syria", "Iran", "Bolivia", "Venezuela", "Tanzania", "Laos", "Moldova", "Taiwan",
-              "Macedonia", "Ivory Coast", "Libya", "USA", "Chechnya", "Kurdistan", "Scotland", "Wales", "England", "Northern Ireland", "Kosovo"}  # fmt: skip
-    names = sorted(plain | {c.upper() for c in plain}, key=len, reverse=True)
-    return regex.compile(rf"(?<![\w-])(?:{'|'.join(map(regex.escape, names))})(?![\w-])")
+    plain = {regex.sub(r" \(.*\)", "", country) for country in Provider.countries}
+    return frozenset(plain | set(_ALSO.split("|"))) - _TWICE
+
+
+@cache
+def _wide() -> frozenset[str]:
+    return frozenset(n.casefold() for n in (*country_names(), *_WIDE.split("|")))
+
+
+def is_wide(place: str) -> bool:
+    """Whether a place is a country, a continent or a state of the USA, which tell of no one person
+    (HIPAA's Safe Harbor asks for what is smaller than a state)."""
+    return regex.sub(r"(?i)^the |['’]s?$", "", place).strip(" ,").casefold() in _wide()
+
+
+@cache
+def _countries() -> regex.Pattern[str]:
+    names = country_names()
+    written = sorted(names | {c.upper() for c in names}, key=len, reverse=True)
+    return regex.compile(rf"(?<![\w-])(?:{'|'.join(map(regex.escape, written))})(?![\w-])")
 
 
 def country_spans(text: str) -> Iterator[Span]:

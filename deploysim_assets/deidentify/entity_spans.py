@@ -3,10 +3,11 @@ plainly something else."""
 
 import regex
 
+from deploysim_assets.deidentify.addresses import is_wide
+from deploysim_assets.deidentify.names import first_names, last_names
 from deploysim_assets.deidentify.people import STOP, grown
 from deploysim_assets.deidentify.rules import Span
 
-_LETTER = regex.compile(r"\p{L}")
 _PLAIN = frozenset("PERSON ORGANIZATION LOCATION GROUP".split())
 _ARTICLE = regex.compile(r"(?i)(?:the|a|an|his|her|their|our|my|this)\s+")
 _RELATIVE = frozenset(
@@ -32,9 +33,7 @@ def mended(text: str, spans: list[Span]) -> list[Span]:
         if span.type in _PLAIN:
             span = _whole_words(text, span)  # noqa: PLW2901
         found = text[span.start : span.end]
-        if span.type in _PLAIN and (
-            not _LETTER.search(found) or found.lower().strip(".'’\"") in STOP or len(found) < 2
-        ):
+        if span.type in _PLAIN and not _is_name(text, span, found):
             continue
         if span.type == "PERSON":
             out.append(grown(text, span))
@@ -46,6 +45,42 @@ def mended(text: str, spans: list[Span]) -> list[Span]:
         else:
             out.append(span)
     return out
+
+
+_GROUPS = frozenset(
+    """
+    jew jews jewish slavs nazi nazis muslim muslims christian christians catholic catholics hindu hindus arab arabs latino latinos
+    hispanic hispanics asian asians african africans american americans mexican mexicans russian russians irish gypsies roma
+    democrat democrats republican republicans gay lesbian black blacks white whites karen boomer
+    """.split()
+)
+"""Groups that a small model takes for persons."""
+
+
+def _is_name(text: str, span: Span, found: str) -> bool:
+    """Whether a find can be a name: it has a capital, is no common word, and a single word at the
+    start of a sentence has more to show than the capital every first word has."""
+    plain = found.strip(".'’\"").casefold()
+    if (
+        len(found) < 2
+        or plain in STOP
+        or not any(c.isupper() or c.isalpha() and not c.islower() for c in found)
+    ):
+        return False
+    if "://" in found or found[0] in "@#/\\<":
+        return False
+    if span.type == "PERSON" and plain in _GROUPS:
+        return False
+    opens = (
+        span.start == 0
+        or text[: span.start].rstrip(" \"“'(*-•>").endswith((".", "!", "?", ":", "\n"))
+        or not text[: span.start].strip()
+    )
+    if " " in found or not opens or not found.isalpha() or found.isupper():
+        return True
+    if plain in first_names() or plain in last_names():
+        return True
+    return span.type == "PERSON" or is_wide(found)
 
 
 def _whole_words(text: str, span: Span) -> Span:
@@ -64,8 +99,11 @@ def _whole_words(text: str, span: Span) -> Span:
 def _place(text: str, span: Span) -> Span:
     """A place with its house number before, its unit, state and postal code after it."""
     start, end = span.start, span.end
+    if is_wide(text[start:end]) or text[start:end].isupper():
+        return span
     if before := _NUMBER_BEFORE.search(text, max(0, start - 16), start):
-        start = before.start()
+        if not regex.fullmatch(r"(?:19|20)[0-9]{2}\W*", before.group()):
+            start = before.start()
     if start == span.start and (number := _NUMBER_AFTER.match(text, end)):
         street = regex.search(
             r"(?i)(?:str|straße|gatan|gata|vej|weg|laan|utca|ulica|ul|via|rue|calle|rua|avenida|plaza)",

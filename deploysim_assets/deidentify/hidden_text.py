@@ -12,7 +12,9 @@ import re2
 from deploysim_assets.deidentify.encoded import EncodedText
 
 _BASE64 = re2.compile(r"[A-Za-z0-9+/_-]{12,}={0,2}")
-_HEX = re2.compile(r"(?:0x)?(?:[0-9a-fA-F]{2}[ :]?){7,}[0-9a-fA-F]{2}|(?:\\x[0-9a-fA-F]{2}){8,}")
+_HEX = re2.compile(
+    r"(?:0x)?(?:[0-9a-fA-F]{2}){8,}|[0-9a-fA-F]{2}(?:[ :][0-9a-fA-F]{2}){7,}|(?:\\x[0-9a-fA-F]{2}){8,}"
+)
 _PRINTED = frozenset(range(0x20, 0x7F)) | {9, 10, 13}
 _LONGEST = 64_000
 
@@ -25,17 +27,23 @@ class Hidden(NamedTuple):
     text: str
 
 
-def hidden_texts(encoded: EncodedText) -> Iterator[Hidden]:
-    """What runs of base64 and hex decode to, where that is text."""
-    for pattern, decode in ((_BASE64, _from_base64), (_HEX, _from_hex)):
-        for hit in pattern.finditer(encoded.data):
+def hidden_texts(encoded: EncodedText, bare: EncodedText) -> Iterator[Hidden]:
+    """What runs of base64 and hex decode to, where that is text; `bare` is the text without floats
+    and hashes, in which base64 is looked for."""
+    for pattern, decode, where in (
+        (_BASE64, _from_base64, bare),
+        (_HEX, _from_hex, encoded),
+    ):
+        for hit in pattern.finditer(where.data):
             run = hit.group()
+            if run.isdigit() and len(run) < 20:
+                continue
             head = decode(run[:16])
             if head is None or not _PRINTED.issuperset(head[:3]) and head[0] < 0xC2:
                 continue  # a hash, a number, a word
             data = decode(run[:_LONGEST])
             if data and (text := _as_text(data)):
-                yield Hidden(encoded.index(hit.start()), encoded.index(hit.end()), text)
+                yield Hidden(where.index(hit.start()), where.index(hit.end()), text)
 
 
 def _from_base64(run: bytes) -> bytes | None:
@@ -51,8 +59,6 @@ def _from_base64(run: bytes) -> bytes | None:
 
 
 def _from_hex(run: bytes) -> bytes | None:
-    if run.isdigit() and len(run) < 16:
-        return None
     digits = run.removeprefix(b"0x").replace(b"\\x", b"").translate(None, b" :")
     try:
         return bytes.fromhex(digits.decode())

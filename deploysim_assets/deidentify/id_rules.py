@@ -8,6 +8,9 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import re2
+import regex
+
 from deploysim_assets.deidentify.rules import NOT_IN_WORD, Rule, luhn, rule
 
 
@@ -154,6 +157,10 @@ _PLATFORMS = (
     r"twitch|steam|psn|xbox|linkedin|handle|user ?name|screen ?name|nickname|gamertag|login|follow|dm me|add me|ping me|reach me|find me|tag me|"
     r"微信|推特|ユーザー名|ник"
 )
+_PAIR = (
+    r"(?:^|[^0-9.,;\s\[+-][ :=(\n]{0,2})"
+    r"([+-]?[0-9]{1,2}\.[0-9]{4,}\s?°?\s?[NSns]?\s?[,;/ ]\s?[+-]?[0-9]{1,3}\.[0-9]{4,}\s?°?(?:\s?[EWew]\b)?)"
+)
 _ALONE: Any = {
     "before": r"(?<![0-9A-Za-z.])(?<![,;:=\[\t|] ?)",
     "after": r"(?![0-9A-Za-z])(?! ?[,;\]\t|])",
@@ -161,63 +168,72 @@ _ALONE: Any = {
 """A number that only a checksum tells from others is none of an array or a table."""
 
 ID_RULES: tuple[Rule, ...] = (
+    rule("NATIONAL_ID", r"[0-9]{1,2}\.[0-9]{3}\.[0-9]{3}-[0-9Kk]", **NOT_IN_WORD, digits=True),  # Chile
     rule(
         "NATIONAL_ID",
         rf"(?:\b(?:{_ACRONYMS})\b|(?i:{_IDS})){_GAP}{_NUMBER}",
         lambda found: _has_digits(5)(found) and not re.match(r"[0-9]{4}[ -][0-9]{1,4}(?:\.|$)", found),
         after=r"(?![0-9])",
         part=1,
+        digits=True,
     ),
     rule(  # United Kingdom
         "NATIONAL_ID",
         r"[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z](?: ?[0-9]{2}){3} ?[A-D]",
         **NOT_IN_WORD,
+        digits=True,
     ),
-    rule("NATIONAL_ID", r"[0-9]{3}[ -][0-9]{3}[ -][0-9]{4}", _is_nhs, **NOT_IN_WORD),
-    rule("NATIONAL_ID", r"[1-79][0-9]{2}[ -][0-9]{3}[ -][0-9]{3}", luhn, **NOT_IN_WORD),  # Canada
-    rule("NATIONAL_ID", r"[2-9][0-9]{3}[ -][0-9]{4}[ -][0-9]{4}", _is_aadhaar, **NOT_IN_WORD),
+    rule("NATIONAL_ID", r"[0-9]{3}[ -][0-9]{3}[ -][0-9]{4}", _is_nhs, **NOT_IN_WORD, digits=True),
+    rule("NATIONAL_ID", r"[1-79][0-9]{2}[ -][0-9]{3}[ -][0-9]{3}", luhn, **NOT_IN_WORD, digits=True),  # Canada
+    rule("NATIONAL_ID", r"[2-9][0-9]{3}[ -][0-9]{4}[ -][0-9]{4}", _is_aadhaar, **NOT_IN_WORD, digits=True),
     rule("NATIONAL_ID", r"[A-Z]{3}[ABCFGHLJPT][A-Z][0-9]{4}[A-Z]", **NOT_IN_WORD),  # India, tax
-    rule("NATIONAL_ID", r"(?:[0-9]{8}|[XYZ][0-9]{7})[ -]?[A-HJ-NP-TV-Z]", _is_dni, **NOT_IN_WORD),
+    rule("NATIONAL_ID", r"(?:[0-9]{8}|[XYZ][0-9]{7})[ -]?[A-HJ-NP-TV-Z]", _is_dni, **NOT_IN_WORD, digits=True),
     rule(  # Italy
         "NATIONAL_ID",
         r"(?i:[A-Z]{6}[0-9]{2}[A-EHLMPR-T][0-9]{2}[A-Z][0-9]{3}[A-Z])",
         **NOT_IN_WORD,
+        digits=True,
     ),
     rule(
         "NATIONAL_ID",
         r"[12] ?[0-9]{2} ?(?:0[1-9]|1[0-2]|[2-9][0-9]) ?(?:[0-9]{2}|2[AB]) ?[0-9]{3} ?[0-9]{3} ?[0-9]{2}",
         _is_nir,
         **NOT_IN_WORD,
+        digits=True,
     ),
-    rule("NATIONAL_ID", r"[0-9]{3}\.[0-9]{3}\.[0-9]{3}-[0-9]{2}", **NOT_IN_WORD),  # Brazil
-    rule("NATIONAL_ID", r"[0-9]{11}", _is_cpf, **_ALONE),
+    rule("NATIONAL_ID", r"[0-9]{3}\.[0-9]{3}\.[0-9]{3}-[0-9]{2}", **NOT_IN_WORD, digits=True),  # Brazil
+    rule("NATIONAL_ID", r"[0-9]{11}", _is_cpf, **_ALONE, digits=True),
     rule(  # Mexico
         "NATIONAL_ID",
         rf"[A-Z][AEIOUX][A-Z]{{2}}[0-9]{{2}}{_MONTH}{_DAY}[HMX][A-Z]{{5}}[A-Z0-9][0-9]",
         **NOT_IN_WORD,
+        digits=True,
     ),
     rule(
         "NATIONAL_ID",
         rf"[1-9][0-9]{{5}}(?:19|20)[0-9]{{2}}{_MONTH}{_DAY}[0-9]{{3}}[0-9Xx]",
         _is_chinese,
         **NOT_IN_WORD,
+        digits=True,
     ),
-    rule("NATIONAL_ID", rf"[0-9]{{2}}{_MONTH}{_DAY}-[1-8][0-9]{{6}}", **NOT_IN_WORD),  # Korea
+    rule("NATIONAL_ID", rf"[0-9]{{2}}{_MONTH}{_DAY}-[1-8][0-9]{{6}}", **NOT_IN_WORD, digits=True),  # Korea
     rule(
         "NATIONAL_ID",
         rf"(?:19|20)?[0-9]{{2}}{_MONTH}(?:{_DAY}|[6-9][0-9])[-+][0-9]{{4}}",
         _is_swedish,
         **NOT_IN_WORD,
+        digits=True,
     ),
     rule(  # Finland
         "NATIONAL_ID",
         rf"{_DAY}{_MONTH}[0-9]{{2}}[-+A-FU-Y][0-9]{{3}}[0-9A-FHJ-NPR-Y]",
         **NOT_IN_WORD,
+        digits=True,
     ),
-    rule("NATIONAL_ID", rf"[0-9]{{2}}[0-3][0-9]{_DAY}[0-9]{{5}}", _is_pesel, **_ALONE),
-    rule("NATIONAL_ID", r"756\.[0-9]{4}\.[0-9]{4}\.[0-9]{2}", **NOT_IN_WORD),  # Switzerland
-    rule("NATIONAL_ID", r"[STFGM][0-9]{7}[A-Z]", **NOT_IN_WORD),  # Singapore
-    rule("NATIONAL_ID", r"[0-9]{3}-[0-9]{3}-[0-9]{3} [0-9]{2}", **NOT_IN_WORD),  # Russia
+    rule("NATIONAL_ID", rf"[0-9]{{2}}[0-3][0-9]{_DAY}[0-9]{{5}}", _is_pesel, **_ALONE, digits=True),
+    rule("NATIONAL_ID", r"756\.[0-9]{4}\.[0-9]{4}\.[0-9]{2}", **NOT_IN_WORD, digits=True),  # Switzerland
+    rule("NATIONAL_ID", r"[STFGM][0-9]{7}[A-Z]", **NOT_IN_WORD, digits=True),  # Singapore
+    rule("NATIONAL_ID", r"[0-9]{3}-[0-9]{3}-[0-9]{3} [0-9]{2}", **NOT_IN_WORD, digits=True),  # Russia
     rule(
         "LICENSE_PLATE",
         rf"(?i:(?:^|[^A-Za-z])(?:{_PLATE})s?){_GAP}([A-Za-zÄÖÜА-Я京沪粤浙苏0-9][\-·A-Za-zÄÖÜА-Я0-9]{{0,4}}(?:[ \-·][A-Za-z0-9]{{1,5}}){{0,3}}[A-Z0-9]{{0,12}})",
@@ -271,6 +287,7 @@ ID_RULES: tuple[Rule, ...] = (
         _is_handle,
         after=r"(?![\p{L}0-9_(/@])",
         part=1,
+        keywords="@",
     ),
     rule(
         "HANDLE",
@@ -286,18 +303,18 @@ ID_RULES: tuple[Rule, ...] = (
         before=r"(?<![\p{L}0-9_.@/\n$(\[{])(?<!(?:^|\n)[ \t]*)",
         after=r"(?![\p{L}0-9_(/@.=])",
         part=1,
+        keywords="@",
     ),
     rule(
         "COORDINATES",
         r"(?i:\b(?:lat(?:itude)?|lng|lon(?:g(?:itude)?)?)\b[\"'\\]{0,3}\s?[:=]?\s?)([+-]?[0-9]{1,3}\.[0-9]{3,})",
         part=1,
     ),
-    rule(
+    Rule(
         "COORDINATES",
-        r"([+-]?[0-9]{1,2}\.[0-9]{4,}\s?°?\s?[NSns]?\s?[,;/ ]\s?[+-]?[0-9]{1,3}\.[0-9]{4,}\s?°?(?:\s?[EWew]\b)?)",
+        re2.compile(_PAIR),
+        regex.compile(_PAIR + r"(?!\s?[,;]?\s?[+-]?[0-9]|[0-9.])"),
         _are_coordinates,
-        before=r"(?<![0-9.,][ ]?)(?<!\[)",
-        after=r"(?!\s?[,;]?\s?[+-]?[0-9]|[0-9.])",
         part=1,
     ),
     rule(

@@ -11,6 +11,7 @@ import re2
 
 from deploysim_assets.deidentify.encoded import EncodedText
 from deploysim_assets.deidentify.names import first_names, last_names
+from deploysim_assets.deidentify.people import AMBIGUOUS
 from deploysim_assets.deidentify.rules import Span
 from deploysim_assets.deidentify.secret_rules import is_filled_in
 
@@ -153,10 +154,8 @@ def is_name(value: str, *, certain: bool) -> bool:
         return False
     folded = [w.casefold().rstrip(".") for w in words]
     if len(folded) == 1:
-        return folded[0] in first_names()
-    return folded[0] in first_names() or (
-        len(folded) == 2 and folded[1] in last_names() and folded[1] in first_names()
-    )
+        return folded[0] in first_names() - AMBIGUOUS
+    return folded[0] in first_names() or folded[-1] in last_names() - AMBIGUOUS
 
 
 def type_of_value(

@@ -4,23 +4,26 @@ with a capital, and names of a text without any capitals with theirs."""
 import re
 from functools import cache
 
+from deploysim_assets.deidentify.addresses import country_names
+from deploysim_assets.deidentify.names import first_names, last_names
+from deploysim_assets.deidentify.people import AMBIGUOUS
+
 _SHOUTED = re.compile(r"(?<![\w'])[^\W\d_]{4,}(?!\w)")
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 _LINE = re.compile(r"[^\n]+")
 
 
 @cache
-def _common() -> frozenset[str]:
-    """Words that are no names, from Faker's English word list and spaCy's stop words."""
+def _names() -> frozenset[str]:
+    """Names and countries in lower case that are no English words."""
     from faker.providers.lorem.en_US import Provider
     from spacy.lang.en.stop_words import STOP_WORDS
 
-    more = """
-    yes ok okay hi hello hey thanks please called named name met saw went shouted wrote told asked lives live moved office
-    sent send letter card credit account number phone email mail address street avenue road house city town company im dont
-    cant ive thats whats id you're i'm don't can't i've that's what's it's isn't doesn't didn't couldn't wouldn't won't good
-    """
-    return frozenset(Provider.word_list) | frozenset(STOP_WORDS) | frozenset(more.split())
+    words = frozenset(Provider.word_list) | frozenset(STOP_WORDS) | AMBIGUOUS
+    places = frozenset(
+        w.lower() for name in country_names() for w in name.split() if w[0].isupper()
+    )
+    return (first_names() | last_names() | places) - words
 
 
 def as_written(text: str) -> str:
@@ -40,7 +43,7 @@ def _keeping_length(before: str, after: str) -> str:
 
 def _named(word: re.Match[str]) -> str:
     found = word.group()
-    return found if found in _common() else found[0].upper() + found[1:]
+    return found[0].upper() + found[1:] if found in _names() else found
 
 
 def _calmed(word: re.Match[str]) -> str:

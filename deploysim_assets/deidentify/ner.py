@@ -141,16 +141,15 @@ class NerDetector:
         """`spans` of many texts of one language, in order."""
         recognize = self._model(language)
         copies: list[ScanCopy] = [scan_copy(text) for text in texts]
-        for copy, found in zip(
-            copies, recognize([as_written(c.text) for c in copies]), strict=True
-        ):
+        written = [as_written(c.text) for c in copies]
+        for copy, read, found in zip(copies, written, recognize(written), strict=True):
             spans = [
                 Span(start, end, LABELS[label])
                 for start, end, label in found
                 if label in LABELS and end > start
             ]
             spans = [
-                *mended(copy.text, spans),
+                *mended(read, spans),
                 *code_spans(copy.text),
                 *organization_spans(copy.text),
                 *initial_spans(copy.text),

@@ -10,7 +10,7 @@ from deploysim_assets.deidentify.leaves import Leaf
 from deploysim_assets.deidentify.rules import SPLIT_TYPES, Span, luhn
 
 _REACH = 80
-_PART = re.compile(r"[+(]?[\w@](?:[\w@.+\-/()]|[ \u00a0](?=[\d]))*[-@.]?")
+_PART = re.compile(r"[+(]?[\w@](?:[\w@.+\-/()]|(?<=\d)[ \u00a0](?=\d))*[-@.]?")
 
 
 def split_spans(
@@ -43,14 +43,19 @@ def _joined(one: str, two: str) -> list[tuple[Span, Span]]:
     tail, head = one[-_REACH:], two[:_REACH]
     if not (any(c.isdigit() or c in "@_-" for c in tail) or "@" in head):
         return []
-    lasts = [m for m in _PART.finditer(tail) if _may_be_part(m.group())][-2:]
-    firsts = [m for m in _PART.finditer(head) if _may_be_part(m.group())][:2]
+    parts, following = list(_PART.finditer(tail)), list(_PART.finditer(head))
+    if not parts or not following:
+        return []
+    domain = "@" in parts[-1].group() and following[0].start() < 2
+    firsts = [m for m in following if _may_be_part(m.group()) or (domain and m is following[0])][:2]
+    mailbox = bool(firsts) and "@" in firsts[0].group() and firsts[0].start() < 2
+    lasts = [m for m in parts if _may_be_part(m.group()) or (mailbox and m is parts[-1])][-2:]
     offset = len(one) - len(tail)
     out: list[tuple[Span, Span]] = []
     for last in lasts:
         for first in firsts:
             for between in ("", " "):
-                whole = last.group() + between + first.group()
+                whole = (last.group() + between + first.group()).replace("\u00a0", " ")
                 kind = _type(whole, len(last.group()), len(last.group()) + len(between))
                 if kind:
                     out.append(

@@ -115,12 +115,41 @@ _SHORTEST_CARD = 13
 _NUMBERS = frozenset({"CREDIT_CARD", "PHONE_NUMBER", "US_SSN", "NATIONAL_ID"})
 
 
-def rule_spans(encoded: EncodedText) -> Iterator[Span]:
-    """What all rules find in a text; a rule whose keywords it does not hold is not tried."""
+_CLOSE_DIGITS = re2.compile(r"[0-9](?:[^0-9\n]{0,4}[0-9]){4}")
+
+
+_ANY_KEYWORD = re2.compile(
+    "|".join(sorted({re.escape(w.decode()) for rule in RULES for w in rule.keywords}))
+)
+_NO_IDENTIFIER = re.compile(
+    r"(?<![\w.])[+-]?\d{1,20}\.\d{5,}(?:[eE][+-]?\d+)?(?![\w.°])"
+    r"|(?<![0-9A-Za-z])(?:[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|[0-9a-f]{32,128})(?![0-9A-Za-z])"
+    r"|(?<!\d)(?:19|20)\d\d-[01]\d-[0-3]\d[T ][0-2]\d:[0-5]\d(?::[0-5]\d(?:[.,]\d+)?)?(?:Z|[+-]\d\d:?\d\d)?"
+)
+"""Floats, hashes, UUIDs and timestamps."""
+
+
+def without_numbers(encoded: EncodedText) -> EncodedText:
+    """The text with blanks for the numbers that are nobody's, which every recognizer of numbers
+    would look at otherwise."""
+    if not _CLOSE_DIGITS.search(encoded.data):
+        return encoded
+    bare = _NO_IDENTIFIER.sub(lambda m: " " * len(m.group()), encoded.text)
+    return encoded if bare == encoded.text else EncodedText(bare)
+
+
+def rule_spans(encoded: EncodedText, bare: EncodedText | None = None) -> Iterator[Span]:
+    """What all rules find in a text; a rule whose keywords it does not hold is not tried, and
+    rules of numbers look at `bare`."""
+    bare = bare or encoded
     lower = encoded.data.lower()
+    digits = _CLOSE_DIGITS.search(bare.data) is not None
+    told = _ANY_KEYWORD.search(lower) is not None
     for rule in RULES:
+        if (rule.digits and not digits) or (rule.keywords and not told):
+            continue
         if not rule.keywords or any(word in lower for word in rule.keywords):
-            yield from rule.spans(encoded)
+            yield from rule.spans(bare if rule.digits else encoded)
 
 
 def _is_none(span: Span, text: str) -> bool:
@@ -140,7 +169,7 @@ def _is_none(span: Span, text: str) -> bool:
             return False
 
 
-_RUNS_ON = {"API_KEY": 6, "JWT": 6, "PHONE_NUMBER": 3}
+_RUNS_ON = {"API_KEY": 6, "JWT": 6, "PHONE_NUMBER": 3, "NATIONAL_ID": 2}
 """Types whose first line often passes for a whole one, and the length that its rest on the next
 line has at least."""
 
@@ -195,7 +224,7 @@ class PatternDetector:
         try:
             encoded = EncodedText(copy.text)
             found = set(self._scan(encoded, clock))
-            for hidden in hidden_texts(encoded):
+            for hidden in hidden_texts(encoded, without_numbers(encoded)):
                 inside = scan_copy(hidden.text)
                 known = next(self._scan(EncodedText(inside.text), clock), None)
                 if known:
@@ -208,9 +237,10 @@ class PatternDetector:
         return sorted(places)
 
     def _scan(self, encoded: EncodedText, clock: Clock) -> Iterator[Span]:
+        bare = without_numbers(encoded)
         for part in (
-            self.presidio_spans(encoded, bare_numbers=False),
-            rule_spans(encoded),
+            self.presidio_spans(bare, bare_numbers=False),
+            rule_spans(encoded, bare),
             keyed_spans(encoded),
         ):
             for span in part:
@@ -253,7 +283,7 @@ class PatternDetector:
         if joined is None:
             return set()
         encoded, spans = EncodedText(joined.text), set[Span]()
-        for s in rule_spans(encoded):
+        for s in rule_spans(encoded, without_numbers(encoded)):
             seam = joined.seam_within(s.start, s.end) if s.type in SPLIT_TYPES else None
             if seam is None or _is_none(s, joined.text):
                 continue

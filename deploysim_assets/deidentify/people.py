@@ -44,10 +44,14 @@ STOP = frozenset(
     """.split()
 )
 """Words with a capital that are no part of a name."""
-_WORDS_TOO = frozenset(
+AMBIGUOUS = frozenset(
     "art august autumn bill chase christian dawn drew faith frank grace grant guy hope hunter iris ivy jack joy june king lance "
-    "long man major march mark may mercy miles penny rich rob rose ruby sandy sky young summer sue will law love".split()
+    "long man major march mark may mercy miles penny rich rob rose ruby sandy sky young summer sue will law love see say low le so hall best bush cook day fox green hill house lord moss park price reed rice short small stone street sweet wall ward wise wood young black white brown bond case cross church field "
+    "flowers glass gold good head key knight little may moon more noble paul pope power queen read self sharp silver "
+    "snow son star sun swift way well wells west winter east north south english french german welsh major mercer an do "
+    "van den ten man bin ben di da de max min win won".split()
 )
+"""Names that are words as well: in lower case they prove nothing."""
 _WORD = re.compile(r"[^\W\d_]+(?:['’\-][^\W\d_]+)*")
 
 
@@ -137,11 +141,11 @@ def forms(names: Iterable[str]) -> re.Pattern[str] | None:
             }
             if (
                 len(folded) > 3
-                and folded not in _WORDS_TOO
+                and folded not in AMBIGUOUS
                 and (folded in first_names() or folded in last_names())
             ):
                 written.add(folded)
-            if folded in _WORDS_TOO and len(words) == 1:
+            if folded in AMBIGUOUS and len(words) == 1:
                 continue
             parts |= {rf"(?<!\w){re.escape(w)}(?!\w)" for w in written}
     return re.compile("|".join(sorted(parts, key=len, reverse=True))) if parts else None

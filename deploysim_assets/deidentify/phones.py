@@ -151,11 +151,13 @@ class FastPhoneRecognizer(PhoneRecognizer):
 
     def _likely(self, encoded: EncodedText) -> list[RecognizerResult]:
         text, results = encoded.text, []
-        cues = _ANY_CUE.search(encoded.data) is not None
+        cues: bool | None = None
         for run in _RUN.finditer(encoded.data):
             size = run.end() - run.start()
             if size < _SHORTEST_CUED or size > _LONGEST_RUN:
                 continue
+            if cues is None:
+                cues = _ANY_CUE.search(encoded.data) is not None
             start, end = encoded.index(run.start()), encoded.index(run.end())
             if self._is_likely(text, start, end, cues):
                 found = self._in_run(text, start, end)

@@ -41,6 +41,8 @@ class Rule(NamedTuple):
     """The group that is the identifier, where a cue stands before it."""
     keywords: tuple[bytes, ...] = ()
     """In lower case; a text that holds none of them is not searched."""
+    digits: bool = False
+    """Whether what it finds holds five digits close together."""
 
     def spans(self, encoded: EncodedText) -> Iterator[Span]:
         """The rule's finds, those of `pattern.finditer`; a time-out raises TimeoutError, so that
@@ -129,6 +131,9 @@ def _iban_pattern() -> str:
     return rf"(?i:{'|'.join(parts)})"
 
 
+_W = "[A-Za-z0-9_]"
+_EDGE = rf"(?:(?<!{_W})(?={_W})|(?<={_W})(?!{_W}))"
+"""RE2's word boundary, which is one next to Chinese letters, too."""
 _GROUP = re.compile(r"(?<!\\)\((?!\?)")
 
 
@@ -142,6 +147,7 @@ def rule(
     lead: str = "",
     part: int = 0,
     keywords: str = "",
+    digits: bool = False,
 ) -> Rule:
     """A rule whose pattern has one group at most, `part`. RE2 knows no look-around, so `before`
     and `after` are left to the second look, as is all from the group on where a cue stands before
@@ -150,11 +156,12 @@ def rule(
     return Rule(
         kind,
         re2.compile(lead + (cue or core)),
-        regex.compile(before + core + after),
+        regex.compile((before + core + after).replace(r"\b", _EDGE)),
         holds,
         lead,
         part=part,
         keywords=tuple(word.encode() for word in keywords.split()),
+        digits=digits,
     )
 
 
@@ -171,11 +178,13 @@ CONTACT_RULES = (
         re2.compile(_DOMAIN),
         regex.compile(rf"(?<=({_MAILBOX}+)){_DOMAIN}"),
         back=True,
+        keywords=(b"@",),
     ),
     rule(
         "EMAIL_ADDRESS",
         r"(?i)[a-z0-9._+-]{1,64} ?[\[({] ?at ?[\])}] ?[a-z0-9-]{1,64}(?:(?: ?[\[({] ?dot ?[\])}] "
         r"?|\.)[a-z0-9-]{1,64})+",
+        keywords="at] at) at} at ] at ) at }",
     ),
     rule(
         "CREDIT_CARD",
@@ -185,40 +194,53 @@ CONTACT_RULES = (
         before=r"(?<![0-9a-fA-F]|[0-9]\.)",
         after=r"(?![0-9a-fA-F])",
     ),
-    rule("IBAN_CODE", _iban_pattern(), _is_iban, before=r"(?<![0-9A-Za-z])", after="(?![0-9])"),
+    rule(
+        "IBAN_CODE",
+        _iban_pattern(),
+        _is_iban,
+        before=r"(?<![0-9A-Za-z])",
+        after="(?![0-9])",
+        digits=True,
+    ),
     rule(
         "IP_ADDRESS",
         rf"(?:{_OCTET}\.){{3}}{_OCTET}",
         before=r"(?<![0-9.])",
         after=r"(?![0-9])(?!\.[0-9])",
+        digits=True,
     ),
     rule(
         "IP_ADDRESS",
         r"(?:[0-9A-Fa-f]{1,4}:){7}[0-9A-Fa-f]{1,4}",
         before=r"(?<![0-9A-Fa-f:])",
         after=r"(?![0-9A-Fa-f:])",
+        digits=True,
     ),
     rule(
         "US_SSN",
         r"[0-8][0-9]{2}(?:-[0-9]{2}-|\.[0-9]{2}\.| [0-9]{2} )[0-9]{4}",
         _is_ssn,
         **NOT_IN_NUMBER,
+        digits=True,
     ),
     rule(
         "US_SSN",
         r"(?i)(?:ssn|social security(?: number)?)[^0-9\n]{0,12}[0-9]{9}",
         after="(?![0-9])",
+        digits=True,
     ),
     rule(
         "PHONE_NUMBER",
         r"\+[1-9](?:[ ().\-/]{0,2}[0-9]){7,14}",
         before=r"(?<![0-9A-Za-z])",
         after="(?![0-9])",
+        digits=True,
     ),
     rule(
         "PHONE_NUMBER",
         r"\(?[2-9][0-9]{2}\)?[\- .]{1,2}[2-9][0-9]{2}[\- .][0-9]{4}",
         **NOT_IN_NUMBER,
+        digits=True,
     ),
 )
 """In the order in which they are tried."""
@@ -233,6 +255,7 @@ SPLIT_TYPES = frozenset(
         "US_SSN",
         "PHONE_NUMBER",
         "IP_ADDRESS",
+        "NATIONAL_ID",
     }
 )
 """What is also looked for across a line break."""

@@ -79,7 +79,7 @@ SECRET_RULES = (
         **NOT_IN_WORD,
         keywords="_v1_ dapi hvs. hvb. hvr. atatt3 gsk_ xai- tvly- pplx- nvapi- figd_ r8_ lin_ ntn_ "
         "secret_ sbp_ whsec_ pscale_ rnd_ sq0 eaac eaaa phc_ phx_ key- re_ napi_ fo1_ vercel_ tskey- "
-        "jina_ fw_ csk- age-secret ac sk",
+        "jina_ fw_ csk- age-secret",
     ),
     rule(
         "API_KEY",
@@ -142,8 +142,8 @@ SECRET_RULES = (
             _is_password(found.rstrip(".!?")) or (found.rstrip(".").isdigit() and len(found) <= 12)
         ),
         part=1,
-        keywords="password passwort passcode passphrase contrase mot senha wachtwoord pin otp code "
-        "secret key token",
+        keywords="password passwort passcode passphrase contrase passe senha wachtwoord pin: otp access api one-time "
+        "verification secret",
     ),
     rule(
         "SECRET",

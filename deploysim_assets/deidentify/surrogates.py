@@ -10,6 +10,7 @@ from collections.abc import Callable
 from hashlib import sha256
 
 from deploysim_assets.deidentify.names import last_names, other_name, other_place, script_of
+from deploysim_assets.deidentify.addresses import is_wide
 from deploysim_assets.deidentify.dates import other_date, shifted, year_of
 from deploysim_assets.deidentify.people import without_title
 from deploysim_assets.deidentify.rules import IBAN_LENGTHS, iban, luhn
@@ -265,18 +266,13 @@ class Treatment:
         self._policy, self._draw, self._placeholders = policy, draw, placeholders
         weeks = draw_of_user("OFFSET", "") % 104 - 52
         self._offset = 7 * (weeks if weeks < 0 else weeks + 1)  # weekdays stay true
-        self._public = (
-            frozenset(name.casefold() for name in policy.public_organizations)
-            if policy.profile == "chat"
-            else frozenset[str]()
-        )
+        self._public = frozenset(name.casefold() for name in policy.public_organizations)
 
     def of(self, entity_type: str, text: str) -> str:
         """What stands in the place of an entity; the text itself where it is kept."""
         action = self._policy.action(entity_type)
         if action == "keep" or (
-            entity_type == "ORGANIZATION"
-            and re.sub(r"(?i)^the |['’]s$", "", text).strip(" .,").casefold() in self._public
+            self._policy.profile == "chat" and self._is_public(entity_type, text)
         ):
             return text
         if action == "shift":
@@ -291,6 +287,17 @@ class Treatment:
             bare = without_title(text)
             return make_surrogate("PERSON", bare, self._draw) if bare else "N."
         return make_surrogate(entity_type, text, self._draw)
+
+    def _is_public(self, entity_type: str, text: str) -> bool:
+        """Whether an organization or a place is everybody's: one of the list, an acronym, a
+        country."""
+        if entity_type == "LOCATION":
+            return all(is_wide(part) for part in re.split(r", | and ", text)) or (
+                text.isupper() and len(text) <= 3
+            )
+        name = re.sub(r"(?i)^the |['’]s$", "", text).strip(" .,")
+        acronym = name.isupper() and len(name) <= 5
+        return entity_type == "ORGANIZATION" and (acronym or name.casefold() in self._public)
 
     def _shifted(self, entity_type: str, text: str) -> str:
         moved = shifted(text, self._offset)
