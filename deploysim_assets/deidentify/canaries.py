@@ -88,7 +88,7 @@ def _phone(rng: random.Random) -> str:
 def _ip(rng: random.Random) -> str:
     if rng.random() < 0.3:
         return ":".join(f"{rng.randint(0x1000, 0xFFFF):x}" for _ in range(8))
-    return ".".join(str(rng.randint(11, 250)) for _ in range(4))
+    return ".".join(str(rng.randint(11, 126)) for _ in range(4))
 
 
 def _ssn(rng: random.Random) -> str:

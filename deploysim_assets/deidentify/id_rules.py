@@ -128,7 +128,7 @@ def _are_coordinates(found: str) -> bool:
 
 _DAY = "(?:0[1-9]|[12][0-9]|3[01])"
 _MONTH = "(?:0[1-9]|1[0-2])"
-_GAP = r"(?:[^\w\n]|(?i:no|nr|num|number|n°|nummer|numéro|número|numero|is|was|are|of|ist|est|es|é|id|card|my|the|value|de|del|della|of|是|为|は|號|号|番号|번호)[^\w\n]){0,6}"
+_GAP = r"(?:[^\w]|(?i:no|nr|num|number|n°|nummer|numéro|número|numero|is|was|are|of|ist|est|es|é|id|card|my|the|value|de|del|della|of|是|为|は|號|号|番号|번호)[^\w\n]){0,6}"
 """Between a cue and its number: signs and small words."""
 _NUMBER = r"([A-Za-z]{0,4}[0-9](?:[ .\-/]?[0-9A-Za-z]){4,22})"
 _IDS = (

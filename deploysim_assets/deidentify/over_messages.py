@@ -10,7 +10,9 @@ from deploysim_assets.deidentify.leaves import Leaf
 from deploysim_assets.deidentify.rules import SPLIT_TYPES, Span, luhn
 
 _REACH = 80
-_PART = re.compile(r"[+(]?[\w@](?:[\w@.+\-/()]|(?<=\d)[ \u00a0](?=\d))*[-@.]?")
+_PART = re.compile(
+    r"[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{1,4})+|[+(]?[\w@](?:[\w@.+\-/()]|(?<=\d)[ \u00a0](?=\d))*[-@.]?"
+)
 
 
 def split_spans(
