@@ -353,5 +353,5 @@ HIDDEN: dict[str, Callable[[str], list[dict[str, Any]]]] = {
     "variation_selectors": lambda value: _turns(f"see {chr(0xFE0F).join(value)} there"),
 }
 """Hiding place -> messages that hold a value there."""
-SPLIT = ("EMAIL_ADDRESS", "CREDIT_CARD", "IBAN_CODE", "US_SSN")
-"""Types whose halves prove each other."""
+SPLIT = ("CREDIT_CARD", "IBAN_CODE", "US_SSN")
+"""Types whose halves prove each other; the first half of a mailbox is a word like any."""

@@ -10,6 +10,7 @@ from deploysim_assets.deidentify.leaves import Leaf
 from deploysim_assets.deidentify.rules import SPLIT_TYPES, Span, luhn
 
 _REACH = 80
+_CUT_DOMAIN = re.compile(r"@[\w-]*$|@[\w.-]*[.-]$")
 _PART = re.compile(
     r"[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{1,4})+|[+(]?[\w@](?:[\w@.+\-/()]|(?<=\d)[ \u00a0](?=\d))*[-@.]?"
 )
@@ -48,10 +49,9 @@ def _joined(one: str, two: str) -> list[tuple[Span, Span]]:
     parts, following = list(_PART.finditer(tail)), list(_PART.finditer(head))
     if not parts or not following:
         return []
-    domain = "@" in parts[-1].group() and following[0].start() < 2
+    domain = _CUT_DOMAIN.search(parts[-1].group()) is not None and following[0].start() < 2
     firsts = [m for m in following if _may_be_part(m.group()) or (domain and m is following[0])][:2]
-    mailbox = bool(firsts) and "@" in firsts[0].group() and firsts[0].start() < 2
-    lasts = [m for m in parts if _may_be_part(m.group()) or (mailbox and m is parts[-1])][-2:]
+    lasts = [m for m in parts if _may_be_part(m.group())][-2:]
     offset = len(one) - len(tail)
     out: list[tuple[Span, Span]] = []
     for last in lasts:
@@ -86,7 +86,7 @@ def _type(whole: str, cut: int, resumed: int) -> str | None:
             continue
         if span.type == "CREDIT_CARD" and not luhn(whole[span.start : span.end]):
             continue
-        if span.type == "EMAIL_ADDRESS" and "@" not in whole:
+        if span.type == "EMAIL_ADDRESS" and not _CUT_DOMAIN.search(whole[:cut]):
             continue
         return span.type
     return None

@@ -52,6 +52,7 @@ AMBIGUOUS = frozenset(
     "van den ten man bin ben di da de max min win won".split()
 )
 """Names that are words as well: in lower case they prove nothing."""
+_FIRST_UNPARTED = 0x2E80
 _WORD = re.compile(r"[^\W\d_]+(?:['’\-][^\W\d_]+)*")
 
 
@@ -66,9 +67,9 @@ def grown(text: str, span: Span) -> Span:
         end -= 1
     if text[max(end - 2, start) : end] in ("'s", "’s"):
         end -= 2
-    while start > 0 and text[start - 1].isalpha():
+    while start > 0 and _runs_on(text[start - 1]):
         start -= 1
-    while end < len(text) and text[end].isalpha() and end - start < 120:
+    while end < len(text) and _runs_on(text[end]) and end - start < 120:
         end += 1
     if before := _BEFORE.search(text, max(0, start - 60), start, timeout=1.0):
         at = before.start()
@@ -93,6 +94,11 @@ def grown(text: str, span: Span) -> Span:
             end -= 1
         break
     return Span(start, end, "PERSON")
+
+
+def _runs_on(character: str) -> bool:
+    """Whether a letter is one of a word that blanks part from the next (no Chinese or Japanese)."""
+    return character.isalpha() and ord(character) < _FIRST_UNPARTED
 
 
 def _belongs(text: str, at: int, word: str) -> bool:

@@ -2,7 +2,7 @@
 be cleared."""
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from deploysim_assets.deidentify.detectors import Detector, detectors
@@ -39,6 +39,8 @@ _UNCERTAIN = {
 }
 """Below a pattern: where both claim a place, the higher one is replaced there."""
 _CERTAIN, _WHOLE = 10, 20
+_ISSUED = ""
+"""The type of what stands in an output because it was put there."""
 _AGAIN = frozenset({"LOCATION", "ORGANIZATION", "CODE", "ADDRESS", "NATIONAL_ID", "ACCOUNT", "SECRET", "API_KEY", "US_SSN", "HANDLE", "LICENSE_PLATE"})  # fmt: skip
 """What is also replaced wherever the same words stand again in the conversation."""
 _SHORTEST_AGAIN = 4
@@ -327,10 +329,11 @@ class Scrubber:
             for hit in found:
                 if self._policy.action(hit.type) == "keep" or _is_issued(hit, issued, new):
                     continue
-                if hit.type not in _UNCERTAIN:
+                touches = any(a < hit.end and hit.start < b for a, b in issued)
+                if hit.type not in _UNCERTAIN and not touches:
                     raise DetectionError("residual")
                 rest.append(hit)
-        taken = [Span(a, b, "EMAIL_ADDRESS") for a, b in issued]
+        taken = [Span(a, b, _ISSUED) for a, b in issued if a < b]
         return [s for s in _disjoint(Leaf(new), [*taken, *rest]) if (s.start, s.end) not in issued]
 
 
@@ -347,6 +350,10 @@ def _places(words: str, kind: str, text: str) -> Iterable[Span]:
         at = text.find(words, end)
 
 
+def _rank(span: Span) -> int:
+    return _WHOLE if span.type == _ISSUED else _UNCERTAIN.get(span.type, _CERTAIN)
+
+
 def _disjoint(leaf: Leaf, found: Iterable[Span]) -> list[Span]:
     """Spans that do not overlap and cover all that was found: the certain and the long first, of
     the others what is left and holds a letter or a digit."""
@@ -354,7 +361,7 @@ def _disjoint(leaf: Leaf, found: Iterable[Span]) -> list[Span]:
         return [Span(0, len(leaf.text), leaf.type)]
     ranked = sorted(
         set(found),
-        key=lambda s: (-_UNCERTAIN.get(s.type, _CERTAIN), s.start - s.end, s.start, s.type),
+        key=lambda s: (-_rank(s), s.start - s.end, s.start, s.type),
     )
     taken: list[Span] = []
     covered = bytearray(len(leaf.text))
