@@ -21,20 +21,26 @@ _TAIL = regex.compile(
     rf"(?:{_BREAK}{_WORDS}){{0,3}}?{_BREAK}(?:{_WORDS}{_BREAK})?{_POSTAL}(?:{_BREAK}[\p{{Lu}}]{{2}}\b)?"
 )
 _TOWN = regex.compile(
-    rf"(?:[ ]*\n[>?| \t,]*|,[ ])(?:\p{{Lu}}[\p{{L}}'’.\-]*)(?:[ ](?:\p{{Lu}}[\p{{L}}'’.\-]*|d[eou]l?|la|nad|sur|upon|am)){{0,3}}"
+    r"(?:[ ]*\n[>?| \t,]*|,[ ])(?:\p{Lu}[\p{L}'’.\-]*)(?:[ ](?:\p{Lu}[\p{L}'’.\-]*"
+    r"|d[eou]l?|la|nad|sur|upon|am)){0,3}"
 )
 _STREET_WORD = r"(?:Street|St|Avenue|Ave|Road|Rd|Lane|Ln|Drive|Dr|Boulevard|Blvd|Court|Ct|Way|Square|Sq|Terrace|Place|Pl|Close|Crescent|Parkway|Pkwy|Highway|Hwy|Circle|Cir|Trail|Row|Walk|Quay|Grove|Gardens|Hill)"
 _STREETS = regex.compile(
     rf"(?i)\b[0-9]{{1,5}}[a-z]? (?:[0-9]{{1,5}} )?(?:[\p{{L}}0-9.'’-]+ ){{1,3}}{_STREET_WORD}\b\.?(?![\p{{L}}-])"
-    r"|\b\p{L}{3,}(?:straße|strasse|str\.?|weg|platz|allee|gasse|gatan|gata|vej|veien|vegen|gade|laan|straat|plein|utca|katu|tie) [0-9]{1,5}[a-z]?\b"
-    r"|\b(?:rue|avenue|boulevard|place|impasse|chemin|calle|avenida|av|plaza|paseo|via|viale|corso|piazza|rua|travessa|ul|ulica|ulice|al|os)\.? (?:[\p{L}.'’-]+ ){0,4}[\p{L}.'’-]+,? [0-9]{1,5}[a-z]?\b"
-    r"|\b[0-9]{1,5}(?:[ ,]+[0-9]{1,4})?,? (?:rue|avenue|boulevard|place|impasse|chemin|calle|avenida|via|viale|rua|ul\.?) (?:[\p{L}.'’-]+ ){0,4}[\p{L}.'’-]+"
+    r"|\b\p{L}{3,}(?:straße|strasse|str\.?|weg|platz|allee|gasse|gatan|gata|vej|veien|vegen|gade"
+    r"|laan|straat|plein|utca|katu|tie) [0-9]{1,5}[a-z]?\b"
+    r"|\b(?:rue|avenue|boulevard|place|impasse|chemin|calle|avenida|av|plaza|paseo|via|viale"
+    r"|corso|piazza|rua|travessa|ul|ulica|ulice|al"
+    r"|os)\.? (?:[\p{L}.'’-]+ ){0,4}[\p{L}.'’-]+,? [0-9]{1,5}[a-z]?\b"
+    r"|\b[0-9]{1,5}(?:[ ,]+[0-9]{1,4})?,? (?:rue|avenue|boulevard|place|impasse|chemin|calle"
+    r"|avenida|via|viale|rua|ul\.?) (?:[\p{L}.'’-]+ ){0,4}[\p{L}.'’-]+"
 )
 _HOUSE = regex.compile(
     r"(?<![\w./$€£:%-])(?:[0-9]{1,4} )?\p{Lu}[\p{L}'’.\-]+(?:[ ]\p{L}[\p{L}'’.\-]*){0,3} [0-9]{1,4}[a-z]?(?=,? ?\n|, \p{Lu})"
 )
 _PLACE_CUE = regex.compile(
-    r"(?i:\b(?:lives?|living|live|located|resid(?:es|ing|ent)|office is|address(?: is|:)?|moved?|deliver(?:ed)?|sent?|send|ship|taxi|arrived|meet)\b)"
+    r"(?i:\b(?:lives?|living|live|located|resid(?:es|ing|ent)|office is|address(?: is|:)?|moved?"
+    r"|deliver(?:ed)?|sent?|send|ship|taxi|arrived|meet)\b)"
     r"[^\n.!?]{0,24}?(?i:\b(?:at|in|to|from|is|:)) ?$"
 )
 _TIMEOUT = 2.0

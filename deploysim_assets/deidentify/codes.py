@@ -6,16 +6,20 @@ from collections.abc import Iterator
 from deploysim_assets.deidentify.rules import Span
 
 _CUE = (
-    r"(?:applications?|case|docket|file|reference|ref|order|invoice|ticket|booking|reservation|confirmation|tracking|claim|"
-    r"policy|account|customer|member|membership|flight|contract|receipt|transaction|serial|registration|certificate|licen[cs]e|permit|"
-    r"badge|employee|student|record|complaint|petition|warrant|docket|matter|parcel|shipment|pnr|unit)"
+    r"(?:applications?|case|docket|file|reference|ref|order|invoice|ticket|booking|reservation"
+    r"|confirmation|tracking|claim|"
+    r"policy|account|customer|member|membership|flight|contract|receipt|transaction|serial"
+    r"|registration|certificate|licen[cs]e|permit|"
+    r"badge|employee|student|record|complaint|petition|warrant|docket|matter|parcel|shipment|pnr"
+    r"|unit)"
 )
 _CUED = re.compile(
     rf"(?i)\b{_CUE}(?: ?(?:no|nr|nos|num|number|numbers|id|code|#))?\.?(?: is| was|:)? ?[#(]?"
     r"(?-i:((?=[A-Z0-9/.\-]*[0-9]{2})[A-Z]{0,4}[-/]?[0-9A-Z]{2,}(?:[-/.][A-Z0-9]{1,8}){0,5}))(?![\w%])"
 )
 _NO = re.compile(
-    r"(?i:\b(?:nos?|nr|ref)\.? ?|№ ?|#)((?:[0-9]+[-/.])+[0-9]+|[A-Z]{1,4}[-/ ]?[0-9]{2,}[A-Z0-9/-]*|[0-9]{4,})(?!\w)"
+    r"(?i:\b(?:nos?|nr|ref)\.? ?|№ ?|#)((?:[0-9]+[-/.])+[0-9]+"
+    r"|[A-Z]{1,4}[-/ ]?[0-9]{2,}[A-Z0-9/-]*|[0-9]{4,})(?!\w)"
 )
 _SLASHED = re.compile(
     r"(?<![\w/.\-])([0-9]{3,6}/[0-9]{2}(?:[0-9]{2})?|[0-9]{1,5}(?:/[0-9]{2,6}){2,4})(?![\w/])"

@@ -20,7 +20,8 @@ _RELATIVE = frozenset(
 _MORE = r"(?:[ ,]{1,2}|,?\s*\n ?,? ?)"
 _UNIT = r"(?i:(?:apt|apartment|suite|ste|unit|box|p\.?o\.? box|floor|fl|room|rm|flat|no|nr|building|bldg)\b\.?) ?#?[0-9A-Za-z]{1,6}"
 _AFTER_PLACE = regex.compile(
-    rf"(?:{_MORE}(?:{_UNIT}|[A-Z]{{2}}\b(?=[ ,.\n]|$)|[0-9]{{4,6}}(?:-[0-9]{{3,4}})?(?![\w/])|[A-Z]{{1,2}}[0-9]{{1,2}}[A-Z]? ?[0-9][A-Z]{{2}}\b))+"
+    rf"(?:{_MORE}(?:{_UNIT}|[A-Z]{{2}}\b(?=[ ,.\n]|$)|[0-9]{{4,6}}(?:-[0-9]{{3,4}})?(?![\w/])"
+    rf"|[A-Z]{{1,2}}[0-9]{{1,2}}[A-Z]? ?[0-9][A-Z]{{2}}\b))+"
 )
 _NUMBER_AFTER = regex.compile(r"[ ,]{1,2}[0-9]{1,4}[a-zA-Z]?(?![\w/%.:-]|\.[0-9])")
 _NUMBER_BEFORE = regex.compile(r"(?<![\w./$€£:-])(?:[0-9]{1,5}[a-zA-Z]?[ ,/-]{1,2}){1,2}$")
@@ -64,7 +65,7 @@ def _is_name(text: str, span: Span, found: str) -> bool:
     if (
         len(found) < 2
         or plain in STOP
-        or not any(c.isupper() or c.isalpha() and not c.islower() for c in found)
+        or not any(c.isupper() or (c.isalpha() and not c.islower()) for c in found)
     ):
         return False
     if "://" in found or found[0] in "@#/\\<":
@@ -106,7 +107,8 @@ def _place(text: str, span: Span) -> Span:
             start = before.start()
     if start == span.start and (number := _NUMBER_AFTER.match(text, end)):
         street = regex.search(
-            r"(?i)(?:str|straße|gatan|gata|vej|weg|laan|utca|ulica|ul|via|rue|calle|rua|avenida|plaza)",
+            r"(?i)(?:str|straße|gatan|gata|vej|weg|laan|utca|ulica|ul|via|rue|calle|rua|avenida"
+            r"|plaza)",
             text[span.start : end],
         )
         if street:
@@ -124,10 +126,12 @@ _BETWEEN = {
 }
 _DAYS_BEFORE = regex.compile(r"(?<![\w./])(?:[0-3]?[0-9](?:,|,? and|,? or| to| –|–|-) ?)+$")
 _PART_OF_DAY = regex.compile(
-    r"(?i)(?:(?:early |late )?(?:morning|afternoon|evening|night|day) of |(?:between|around|about|over|approximately|some|mid-?|early|late) )$"
+    r"(?i)(?:(?:early |late )?(?:morning|afternoon|evening|night|day) of |(?:between|around"
+    r"|about|over|approximately|some|mid-?|early|late) )$"
 )
 _TIME = regex.compile(
-    r"(?i)(?<![\w.:])(?:[01]?[0-9]|2[0-3])[.:][0-5][0-9](?:[.:][0-5][0-9])? ?(?:[ap]\.?m\b\.?|hours|hrs|h\b|uhr)"
+    r"(?i)(?<![\w.:])(?:[01]?[0-9]|2[0-3])[.:][0-5][0-9](?:[.:][0-5][0-9])? ?(?:[ap]\.?m\b\.?"
+    r"|hours|hrs|h\b|uhr)"
 )
 
 

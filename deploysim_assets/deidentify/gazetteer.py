@@ -29,7 +29,8 @@ _GREETED = regex.compile(
     rf"is|regards|sincerely|best|cheers|thanks|hallo|liebe[r]?|bonjour|hola|ciao)),?\s+({_NAME})"
 )
 _HAN = regex.compile(
-    r"(?:我叫|我是|名字是|名字叫)(\p{Han}{2,4}?)(?=[，。！？,.\s的]|$)|(\p{Han}{1,3})(?=先生|女士|小姐|老师)|([\p{Han}\p{Katakana}ー]{2,5})(?=さん|様)"
+    r"(?:我叫|我是|名字是|名字叫)(\p{Han}{2,4}?)(?=[，。！？,.\s的]|$)|(\p{Han}{1,3})(?=先生|女士|小姐|老师)"
+    r"|([\p{Han}\p{Katakana}ー]{2,5})(?=さん|様)"
 )
 _CYRILLIC = regex.compile(r"(?i:меня зовут|мене звати)\s+(\p{Lu}\p{Ll}+(?: \p{Lu}\p{Ll}+){0,2})")
 _WORDS_TOO = frozenset(

@@ -1,5 +1,7 @@
 """Texts inside texts: runs of base64 or hex that decode to words, one level deep."""
 
+# pyright: reportOptionalMemberAccess=false, reportAttributeAccessIssue=false, reportArgumentType=false, reportOptionalSubscript=false, reportUnknownArgumentType=false
+
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportMissingTypeStubs=false
 
 import base64
@@ -13,7 +15,8 @@ from deploysim_assets.deidentify.encoded import EncodedText
 
 _BASE64 = re2.compile(r"[A-Za-z0-9+/_-]{12,}={0,2}")
 _HEX = re2.compile(
-    r"(?:0x)?(?:[0-9a-fA-F]{2}){8,}|[0-9a-fA-F]{2}(?:[ :][0-9a-fA-F]{2}){7,}|(?:\\x[0-9a-fA-F]{2}){8,}"
+    r"(?:0x)?(?:[0-9a-fA-F]{2}){8,}|[0-9a-fA-F]{2}(?:[ :][0-9a-fA-F]{2}){7,}"
+    r"|(?:\\x[0-9a-fA-F]{2}){8,}"
 )
 _PRINTED = frozenset(range(0x20, 0x7F)) | {9, 10, 13}
 _LONGEST = 64_000
@@ -39,7 +42,7 @@ def hidden_texts(encoded: EncodedText, bare: EncodedText) -> Iterator[Hidden]:
             if run.isdigit() and len(run) < 20:
                 continue
             head = decode(run[:16])
-            if head is None or not _PRINTED.issuperset(head[:3]) and head[0] < 0xC2:
+            if head is None or (not _PRINTED.issuperset(head[:3]) and head[0] < 0xC2):
                 continue  # a hash, a number, a word
             data = decode(run[:_LONGEST])
             if data and (text := _as_text(data)):

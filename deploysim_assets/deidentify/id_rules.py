@@ -2,6 +2,8 @@
 dates, handles, profile pages, coordinates. Where a shape alone proves nothing a cue or a checksum
 must stand beside it."""
 
+# pyright: reportMissingTypeStubs=false
+
 # pyright: reportUnknownMemberType=false
 
 import re
@@ -133,28 +135,38 @@ _GAP = r"(?:[^\w]|(?i:no|nr|num|number|n°|nummer|numéro|número|numero|is|was|
 _NUMBER = r"([A-Za-z]{0,4}[0-9](?:[ .\-/]?[0-9A-Za-z]){4,22})"
 _IDS = (
     r"passport|reisepass|passeport|pasaporte|passaporto|паспорт|护照|護照|パスポート|여권|جواز(?: السفر)?"
-    r"|national id(?:entity|entification)?|identity card|id card|id number|identification number|citizen id"
-    r"|personalausweis|ausweis(?:nummer)?|cédula|cedula|carte d'identité|carta d'identità|tax id|tax number"
-    r"|taxpayer id|steuer-?id(?:entifikationsnummer)?|steuernummer|codice fiscale|ssn|social security"
-    r"|social insurance|national insurance|nhs|cpf|cnpj|curp|bsn|burgerservicenummer|sofinummer|tax file"
+    r"|national id(?:entity|entification)?|identity card|id card|id number|identification number"
+    r"|citizen id"
+    r"|personalausweis|ausweis(?:nummer)?|cédula|cedula|carte d'identité|carta d'identità|tax id"
+    r"|tax number"
+    r"|taxpayer id|steuer-?id(?:entifikationsnummer)?|steuernummer|codice fiscale|ssn"
+    r"|social security"
+    r"|social insurance|national insurance|nhs|cpf|cnpj|curp|bsn|burgerservicenummer|sofinummer"
+    r"|tax file"
     r"|medicare|medicaid|aadhaar|aadhar|voter id|pesel|personnummer|samordningsnummer|fødselsnummer"
     r"|fodselsnummer|hetu|henkilötunnus|nric|my number|mynumber|マイナンバー|个人番号|個人番号|身份证|身分證"
     r"|주민등록번호|снилс|инн|tc kimlik|kimlik|رقم (?:الهوية|جواز السفر)|teudat zehut|תעודת זהות"
     r"|driver'?s? licen[cs]e|driving licen[cs]e|führerschein|permis de conduire|licen[cs]e number"
-    r"|medical record|patient id|health card|insurance (?:id|member|policy)|member id|policy number|beneficiary"
-    r"|krankenversicherten|sozialversicherungs|versichertennummer|numéro de sécurité sociale|sécurité sociale"
-    r"|visa number|green card|alien registration|bank account|account number|routing number|sort code"
+    r"|medical record|patient id|health card|insurance (?:id|member|policy)|member id"
+    r"|policy number|beneficiary"
+    r"|krankenversicherten|sozialversicherungs|versichertennummer|numéro de sécurité sociale"
+    r"|sécurité sociale"
+    r"|visa number|green card|alien registration|bank account|account number|routing number"
+    r"|sort code"
     r"|kontonummer|iban|swift"
 )
 _ACRONYMS = "NI|SIN|TIN|ITIN|EIN|DNI|NIE|NIF|RG|RFC|INE|TFN|ABN|PAN|CPR|FIN|RRN|TCKN|MRN|NIR|AHV|NINO|RUT|RUN|DL|SVNR|CF"
 """As words they prove nothing: `sin`, `fin`, `nie`, `ein`."""
 _PLATE = (
-    r"licen[cs]e plate|number plate|plate|registration plate|kennzeichen|immatriculation|plaque|matrícula|matricula|targa|placa|kenteken|vin|chassis"
+    r"licen[cs]e plate|number plate|plate|registration plate|kennzeichen|immatriculation|plaque"
+    r"|matrícula|matricula|targa|placa|kenteken|vin|chassis"
     r"|车牌|車牌|ナンバープレート|номер машины|госномер"
 )
 _PLATFORMS = (
-    r"twitter|insta(?:gram)?|\big\b|telegram|tiktok|snap(?:chat)?|discord|github|gitlab|mastodon|threads|bluesky|facebook|skype|wechat|signal|reddit|"
-    r"twitch|steam|psn|xbox|linkedin|handle|user ?name|screen ?name|nickname|gamertag|login|follow|dm me|add me|ping me|reach me|find me|tag me|"
+    r"twitter|insta(?:gram)?|\big\b|telegram|tiktok|snap(?:chat)?|discord|github|gitlab|mastodon"
+    r"|threads|bluesky|facebook|skype|wechat|signal|reddit|"
+    r"twitch|steam|psn|xbox|linkedin|handle|user ?name|screen ?name|nickname|gamertag|login"
+    r"|follow|dm me|add me|ping me|reach me|find me|tag me|"
     r"微信|推特|ユーザー名|ник"
 )
 _PAIR = (
@@ -196,7 +208,8 @@ ID_RULES: tuple[Rule, ...] = (
     ),
     rule(
         "NATIONAL_ID",
-        r"[12] ?[0-9]{2} ?(?:0[1-9]|1[0-2]|[2-9][0-9]) ?(?:[0-9]{2}|2[AB]) ?[0-9]{3} ?[0-9]{3} ?[0-9]{2}",
+        r"[12] ?[0-9]{2} ?(?:0[1-9]|1[0-2]|[2-9][0-9]) ?(?:[0-9]{2}"
+        r"|2[AB]) ?[0-9]{3} ?[0-9]{3} ?[0-9]{2}",
         _is_nir,
         **NOT_IN_WORD,
         digits=True,
@@ -246,18 +259,26 @@ ID_RULES: tuple[Rule, ...] = (
     rule("LICENSE_PLATE", r"[A-ZÄÖÜ]{1,3}-[A-Z]{1,2} [0-9]{2,4}[EH]?", **NOT_IN_WORD),  # Germany
     rule(
         "DATE_OF_BIRTH",
-        r"(?i:\b(?:born(?: on)?|birth ?(?:date|day)|date of birth|d\.?o\.?b\.?|geboren(?: am)?|geburtsdatum|née? le|date de naissance|nacid[oa] el|"
-        r"fecha de nacimiento|nat[oa] il|data di nascita|data de nascimento|geboortedatum|födelsedatum)|生日|出生日期|生年月日|생년월일|дата рождения|تاريخ الميلاد)"
+        r"(?i:\b(?:born(?: on)?|birth ?(?:date|day)|date of birth|d\.?o\.?b\.?|geboren(?: am)?"
+        r"|geburtsdatum|née? le|date de naissance|nacid[oa] el|"
+        r"fecha de nacimiento|nat[oa] il|data di nascita|data de nascimento|geboortedatum"
+        r"|födelsedatum)|生日|出生日期|生年月日|생년월일|дата рождения|تاريخ الميلاد)"
         r"(?:[^0-9A-Za-z\n]|(?i:is|was|on|the|am|:|my)[^0-9A-Za-z]){0,8}"
-        r"([0-9]{1,4}(?:[./年년-] ?)[0-9]{1,2}(?:[./月월-] ?)[0-9]{1,4}日?|[0-9]{1,2}(?:st|nd|rd|th)?\.? (?:of )?\p{L}{3,9}\.?,? [0-9]{2,4}|\p{L}{3,9}\.? [0-9]{1,2}(?:st|nd|rd|th)?,? [0-9]{4})",
+        r"([0-9]{1,4}(?:[./年년-] ?)[0-9]{1,2}(?:[./月월-] ?)[0-9]{1,4}日?|[0-9]{1,2}(?:st|nd|rd"
+        r"|th)?\.? (?:of )?\p{L}{3,9}\.?,? [0-9]{2,4}|\p{L}{3,9}\.? [0-9]{1,2}(?:st|nd|rd"
+        r"|th)?,? [0-9]{4})",
         part=1,
     ),
     rule(
         "PROFILE_URL",
-        r"(?i:(?:linkedin\.com/(?:in|pub)|facebook\.com(?:/people)?|fb\.com|fb\.me|instagram\.com|twitter\.com|x\.com|t\.me|telegram\.me|wa\.me|"
-        r"tiktok\.com|threads\.net|bsky\.app/profile|youtube\.com/(?:user|c)|youtube\.com|reddit\.com/(?:u|user)|medium\.com|snapchat\.com/add|"
-        r"vk\.com|weibo\.com/u?|pinterest\.com|soundcloud\.com|twitch\.tv|quora\.com/profile|researchgate\.net/profile|orcid\.org|keybase\.io|"
-        r"steamcommunity\.com/(?:id|profiles)|strava\.com/athletes|venmo\.com(?:/u)?|paypal\.me|cash\.app|calendly\.com|about\.me|"
+        r"(?i:(?:linkedin\.com/(?:in|pub)|facebook\.com(?:/people)?|fb\.com|fb\.me"
+        r"|instagram\.com|twitter\.com|x\.com|t\.me|telegram\.me|wa\.me|"
+        r"tiktok\.com|threads\.net|bsky\.app/profile|youtube\.com/(?:user|c)|youtube\.com"
+        r"|reddit\.com/(?:u|user)|medium\.com|snapchat\.com/add|"
+        r"vk\.com|weibo\.com/u?|pinterest\.com|soundcloud\.com|twitch\.tv|quora\.com/profile"
+        r"|researchgate\.net/profile|orcid\.org|keybase\.io|"
+        r"steamcommunity\.com/(?:id|profiles)|strava\.com/athletes|venmo\.com(?:/u)?|paypal\.me"
+        r"|cash\.app|calendly\.com|about\.me|"
         r"orcid\.org)/)(?:@|%40)?([^\s/?#\"'<>()\[\]{}\\,]{2,80})",
         _is_profile,
         before=r"(?<![A-Za-z0-9-])",
@@ -291,7 +312,8 @@ ID_RULES: tuple[Rule, ...] = (
     ),
     rule(
         "HANDLE",
-        rf"(?i:(?:{_PLATFORMS})s?(?: ?(?:id|name|handle|account|user|username|tag))?(?: ?(?:is|as|on|:|=|是|は)){{1,2}} ?[\"'`]?)([\p{{L}}0-9_][\p{{L}}0-9_.-]{{2,30}}(?:#[0-9]{{4}})?)",
+        rf"(?i:(?:{_PLATFORMS})s?(?: ?(?:id|name|handle|account|user|username|tag))?(?: ?(?:is|as"
+        rf"|on|:|=|是|は)){{1,2}} ?[\"'`]?)([\p{{L}}0-9_][\p{{L}}0-9_.-]{{2,30}}(?:#[0-9]{{4}})?)",
         lambda found: any(c.isdigit() or c == "_" for c in found),
         after=r"(?![\p{L}0-9_(/@])",
         part=1,
@@ -307,7 +329,8 @@ ID_RULES: tuple[Rule, ...] = (
     ),
     rule(
         "COORDINATES",
-        r"(?i:\b(?:lat(?:itude)?|lng|lon(?:g(?:itude)?)?)\b[\"'\\]{0,3}\s?[:=]?\s?)([+-]?[0-9]{1,3}\.[0-9]{3,})",
+        r"(?i:\b(?:lat(?:itude)?|lng"
+        r"|lon(?:g(?:itude)?)?)\b[\"'\\]{0,3}\s?[:=]?\s?)([+-]?[0-9]{1,3}\.[0-9]{3,})",
         part=1,
     ),
     Rule(
@@ -319,7 +342,8 @@ ID_RULES: tuple[Rule, ...] = (
     ),
     rule(
         "COORDINATES",
-        r"(?i:\b(?:coord\w*|gps|geo\w*|located at|location|position|maps?[^\s]{0,40}?[@=/]|point|pin)\b[^\n0-9+-]{0,24})"
+        r"(?i:\b(?:coord\w*|gps|geo\w*|located at|location|position|maps?[^\s]{0,40}?[@=/]|point"
+        r"|pin)\b[^\n0-9+-]{0,24})"
         r"([+-]?[0-9]{1,3}\.[0-9]{3,}\s?°?\s?[NSns]?[,; /]\s?[+-]?[0-9]{1,3}\.[0-9]{3,})",
         after=r"(?!\s?[,;]?\s?[+-]?[0-9]|[0-9.])",
         part=1,

@@ -1,6 +1,8 @@
 """What a key says of its value: `{"password": ..}` in parsed JSON, in JSON inside a text (also cut
 off), in .env lines, arguments, headers and connection strings."""
 
+# pyright: reportOptionalMemberAccess=false, reportAttributeAccessIssue=false
+
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportMissingTypeStubs=false, reportUnknownArgumentType=false
 
 import re
@@ -205,11 +207,16 @@ def type_of_value(
 # --- the same in a text that is no JSON as a whole -------------------------------------------
 
 _STEM = re2.compile(
-    r"(?i)pass|pwd|secret|token|key|auth|cred|cookie|dsn|conn|database|ssn|social|nation|passport|licen|tax|"
-    r"phone|tel|mobil|cell|fax|whatsapp|mail|name|login|handle|nick|birth|dob|address|street|zip|post|plate|vin|lat|lng|"
-    r"lon|coord|gps|iban|card|cvv|cvc|cc|pin|otp|account|acct|routing|user|uid|sid|customer|client|employee|patient|member|"
-    r"policy|medical|mrn|insurance|device|imei|aadhaar|pan|cpf|dni|bsn|nino|nhs|pesel|sig|jwt|pat|salt|hash|seed|mnemonic|"
-    r"recover|backup|verif|contact|recipient|sender|author|owner|guest|passenger|city|town|county|swift|bic|id"
+    r"(?i)pass|pwd|secret|token|key|auth|cred|cookie|dsn|conn|database|ssn|social|nation"
+    r"|passport|licen|tax|"
+    r"phone|tel|mobil|cell|fax|whatsapp|mail|name|login|handle|nick|birth|dob|address|street|zip"
+    r"|post|plate|vin|lat|lng|"
+    r"lon|coord|gps|iban|card|cvv|cvc|cc|pin|otp|account|acct|routing|user|uid|sid|customer"
+    r"|client|employee|patient|member|"
+    r"policy|medical|mrn|insurance|device|imei|aadhaar|pan|cpf|dni|bsn|nino|nhs|pesel|sig|jwt"
+    r"|pat|salt|hash|seed|mnemonic|"
+    r"recover|backup|verif|contact|recipient|sender|author|owner|guest|passenger|city|town"
+    r"|county|swift|bic|id"
 )
 _QUOTED_KEY = re2.compile(
     r"""\\{0,7}["']([A-Za-z][A-Za-z0-9_. -]{1,40})\\{0,7}["']\s{0,3}(?::|=>|=)\s{0,3}"""

@@ -1,6 +1,8 @@
 """A text as a model that learned from edited English reads it best: shouted words in lower case
 with a capital, and names of a text without any capitals with theirs."""
 
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 import re
 from functools import cache
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from deploysim_assets.deidentify.codes import code_spans
 from deploysim_assets.deidentify.addresses import country_spans
+from deploysim_assets.deidentify.codes import code_spans
 from deploysim_assets.deidentify.entity_spans import joined, mended
 from deploysim_assets.deidentify.letter_case import as_written
 from deploysim_assets.deidentify.organizations import initial_spans, organization_spans
@@ -91,12 +91,6 @@ def _gliner(path: str) -> Recognize:
     return _presidio(GLiNERRecognizer(model_name=path, entity_mapping=labels, threshold=_THRESHOLD))
 
 
-def _onnx(path: str) -> Recognize:
-    from deploysim_assets.deidentify.onnx_ner import token_classifier
-
-    return token_classifier(Path(path))
-
-
 class NerDetector:
     """Names, places, organizations, groups, dates and codes by the policy's models, one per
     language."""
@@ -109,7 +103,6 @@ class NerDetector:
             "spacy": _spacy,
             "transformers": _transformers,
             "gliner": _gliner,
-            "onnx": _onnx,
         }[policy.engine]
         self._models: dict[str, Recognize] = {}
         loaded: dict[str, Recognize] = {}

@@ -8,10 +8,14 @@ import regex
 from deploysim_assets.deidentify.rules import Span
 
 _HEAD = (
-    r"(?:Courts?|Tribunal|Office|Board|Council|Department|Ministry|Commission|Commissioner|Committee|Services?|Authority|Agency|Police|Prison|"
-    r"Constabulary|University|College|School|Academy|Hospital|Clinic|Bank|Association|Union|Federation|Party|Institute|Institution|Church|"
-    r"Foundation|Trust|Society|Cent(?:er|re)|Company|Corporation|Chamber|Army|Navy|Regiment|Directorate|Inspectorate|Secretary of State|"
-    r"Prosecutor|Registry|Bureau|Parliament|Assembly|Senate|Congress|Club|Laboratories|Enterprises|Industries|Partners|Brothers|Railways|Airlines|Insurance|Fund)"
+    r"(?:Courts?|Tribunal|Office|Board|Council|Department|Ministry|Commission|Commissioner"
+    r"|Committee|Services?|Authority|Agency|Police|Prison|"
+    r"Constabulary|University|College|School|Academy|Hospital|Clinic|Bank|Association|Union"
+    r"|Federation|Party|Institute|Institution|Church|"
+    r"Foundation|Trust|Society|Cent(?:er|re)|Company|Corporation|Chamber|Army|Navy|Regiment"
+    r"|Directorate|Inspectorate|Secretary of State|"
+    r"Prosecutor|Registry|Bureau|Parliament|Assembly|Senate|Congress|Club|Laboratories"
+    r"|Enterprises|Industries|Partners|Brothers|Railways|Airlines|Insurance|Fund)"
 )
 _SUFFIX = r"(?:Ltd|Limited|LLC|LLP|L\.L\.C|Inc|Incorporated|Corp|Corporation|PLC|plc|GmbH|AG|S\.?A\.?|N\.?V|B\.?V|Pty|Co|Group|and Sons|& Sons|& Co)\b\.?"
 _CAP = r"\p{Lu}[\p{L}\p{M}'’&.-]*"
@@ -23,12 +27,14 @@ _NAMED = regex.compile(
     rf"|(?<![\p{{L}}-])(?:{_CAP},? (?:and |& )?){{1,4}}{_SUFFIX}"
 )
 _TOO_MANY = regex.compile(
-    r"^(?:The|This|That|In|At|On|By|For|A|An|If|When|And|But|My|His|Her|Your|Our|Their|No|Is|Was|To|From|As)\s+"
+    r"^(?:The|This|That|In|At|On|By|For|A|An|If|When|And|But|My|His|Her|Your|Our|Their|No|Is|Was"
+    r"|To|From|As)\s+"
 )
 _ALSO_CALLED = regex.compile(r"['’]?s? \((?:[\"“”'‘’]?\p{L}[\p{L} .\-]{1,50}[\"“”'‘’]?)\)")
 _LEAST_CAPITALS = 2
 _INITIALS = regex.compile(
-    r"(?<![\p{L}\p{N}.])(?:\p{Lu}\.[ ]?){1,3}\p{Lu}\.(?![\p{L}\p{N}])|(?<![\p{L}\p{N}.])(?:\p{Lu}\.){2,4}(?![\p{L}\p{N}])"
+    r"(?<![\p{L}\p{N}.])(?:\p{Lu}\.[ ]?){1,3}\p{Lu}\.(?![\p{L}\p{N}])"
+    r"|(?<![\p{L}\p{N}.])(?:\p{Lu}\.){2,4}(?![\p{L}\p{N}])"
 )
 _ABBREVIATIONS = frozenset(
     """
@@ -37,7 +43,7 @@ _ABBREVIATIONS = frozenset(
     """.split()
 )
 _JUDGE = regex.compile(
-    rf"(?<![\p{{L}}-])\p{{Lu}}[\p{{L}}-]{{2,}} (?:L\.?J|JJ?|CJ|QC|KC|MR|P)\b\.?(?![\p{{L}}'’])"
+    r"(?<![\p{L}-])\p{Lu}[\p{L}-]{2,} (?:L\.?J|JJ?|CJ|QC|KC|MR|P)\b\.?(?![\p{L}'’])"
 )
 _SINGLE = regex.compile(
     r"(?<![\p{L}\p{N}.’'&/\-])(?:[B-HJ-Z])\.?(?=[ ,;’']|\.[ \n])(?! ?[\p{N}&/=+*])"

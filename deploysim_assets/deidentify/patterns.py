@@ -25,13 +25,13 @@ from presidio_analyzer.predefined_recognizers import (
 from presidio_analyzer.predefined_recognizers.generic.iban_patterns import regex_per_country
 
 from deploysim_assets.deidentify.encoded import EncodedText
-from deploysim_assets.deidentify.phones import REGIONS, FastPhoneRecognizer
 from deploysim_assets.deidentify.hidden_text import hidden_texts
 from deploysim_assets.deidentify.id_rules import ID_RULES
 from deploysim_assets.deidentify.keyed_values import keyed_spans
+from deploysim_assets.deidentify.phones import REGIONS, FastPhoneRecognizer
 from deploysim_assets.deidentify.rules import CONTACT_RULES, SPLIT_TYPES, DetectionError, Span
-from deploysim_assets.deidentify.secret_rules import SECRET_RULES
 from deploysim_assets.deidentify.scan_copy import ScanCopy, joined_lines, scan_copy
+from deploysim_assets.deidentify.secret_rules import SECRET_RULES
 
 FLAGS = (
     regex.IGNORECASE | regex.MULTILINE | regex.DOTALL | regex.ASCII
@@ -123,8 +123,10 @@ _ANY_KEYWORD = re2.compile(
 )
 _NO_IDENTIFIER = re.compile(
     r"(?<![\w.])[+-]?\d{1,20}\.\d{5,}(?:[eE][+-]?\d+)?(?![\w.°])"
-    r"|(?<![0-9A-Za-z])(?:[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|[0-9a-f]{32,128})(?![0-9A-Za-z])"
-    r"|(?<!\d)(?:19|20)\d\d-[01]\d-[0-3]\d[T ][0-2]\d:[0-5]\d(?::[0-5]\d(?:[.,]\d+)?)?(?:Z|[+-]\d\d:?\d\d)?"
+    r"|(?<![0-9A-Za-z])(?:[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
+    r"|[0-9a-f]{32,128})(?![0-9A-Za-z])"
+    r"|(?<!\d)(?:19|20)\d\d-[01]\d-[0-3]\d[T ][0-2]\d:[0-5]\d(?::[0-5]\d(?:[.,]\d+)?)?(?:Z"
+    r"|[+-]\d\d:?\d\d)?"
 )
 """Floats, hashes, UUIDs and timestamps."""
 

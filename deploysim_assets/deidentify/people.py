@@ -20,16 +20,20 @@ _UPPER_WORD = r"\p{Lu}[\p{L}\p{M}]*(?:['’\-\u2011]\p{L}[\p{L}\p{M}]*)*"
 _LONG_WORD = r"\p{Lu}[\p{L}\p{M}’'\-\u2011]+"
 _INITIALS = r"(?:\p{Lu}\.[ \u00a0]?-?)+(?:\p{Lu}\b)?"
 _BEFORE = regex.compile(
-    rf"(?:(?:(?i:\b(?:{TITLES}))\.?|{_INITIALS}|{_UPPER_WORD}|(?<=\p{{L}} ){_PARTICLE})[ \u00a0]+)+$"
+    rf"(?:(?:(?i:\b(?:{TITLES}))\.?|{_INITIALS}|{_UPPER_WORD}"
+    rf"|(?<=\p{{L}} ){_PARTICLE})[ \u00a0]+)+$"
 )
 _TITLE_BEFORE = regex.compile(rf"(?i:\b(?:{TITLES})\.?)[ \u00a0]+$")
 _AFTER = regex.compile(
-    rf"(?:(?:-|[ \u00a0]+(?:{_PARTICLE}[ \u00a0]+){{0,3}}){_UPPER_WORD}\.?(?<!\p{{L}}{{2}}\.)|[ \u00a0]+\p{{Lu}}\.(?=[ \u00a0]+\p{{Lu}}))+"
+    rf"(?:(?:-|[ \u00a0]+(?:{_PARTICLE}[ \u00a0]+){{0,3}}){_UPPER_WORD}\.?(?<!\p{{L}}{{2}}\.)"
+    rf"|[ \u00a0]+\p{{Lu}}\.(?=[ \u00a0]+\p{{Lu}}))+"
 )
 _TITLE = regex.compile(rf"(?i:(?:{TITLES})\b\.?[ \u00a0]*)+")
 TITLED = regex.compile(
-    rf"\b(?:{TITLES})\b\.?[ \u00a0]+(?:(?:{_INITIALS}[ \u00a0]?|{_PARTICLE}[ \u00a0]+)*{_LONG_WORD}|{_INITIALS}|\p{{Lu}}\b)"
-    rf"(?:(?:-|[ \u00a0]+(?:{_PARTICLE}[ \u00a0]+){{0,3}}){_UPPER_WORD}|[ \u00a0]+\p{{Lu}}\.(?=[ \u00a0]\p{{Lu}}))*"
+    rf"\b(?:{TITLES})\b\.?[ \u00a0]+(?:(?:{_INITIALS}[ \u00a0]?"
+    rf"|{_PARTICLE}[ \u00a0]+)*{_LONG_WORD}|{_INITIALS}|\p{{Lu}}\b)"
+    rf"(?:(?:-|[ \u00a0]+(?:{_PARTICLE}[ \u00a0]+){{0,3}}){_UPPER_WORD}"
+    rf"|[ \u00a0]+\p{{Lu}}\.(?=[ \u00a0]\p{{Lu}}))*"
 )
 STOP = frozenset(
     """

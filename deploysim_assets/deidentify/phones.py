@@ -53,22 +53,27 @@ _SHAPE = re.compile(
 _BARE = re.compile(r"[2-9]\d{9}|1[3-9]\d{9}|0[1-9]\d{8,9}")
 """Digits alone, ten or eleven: a phone number where a word stands before them."""
 _NO_PHONE = re.compile(
-    r"(?:19|20)\d\d[-/. ][01]?\d[-/. ][0-3]?\d.*|[0-3]?\d[-/.][01]?\d[-/.](?:19|20)?\d\d(?:[ ~\-]+[\d:].*)?"
-    r"|(?:\d{1,3}\.){3}\d{1,3}|(?:\d{2} )?(?:\d{4}[ -]?){3,}\d{0,7}|\d{4}-\d{4}|[+]\d+\.\d+|[-\s]*\d*\.\d+(?:[-\s\[\]()~/]+\d*\.\d+)*",
+    r"(?:19|20)\d\d[-/. ][01]?\d[-/. ][0-3]?\d.*|[0-3]?\d[-/.][01]?\d[-/.](?:19"
+    r"|20)?\d\d(?:[ ~\-]+[\d:].*)?"
+    r"|(?:\d{1,3}\.){3}\d{1,3}|(?:\d{2} )?(?:\d{4}[ -]?){3,}\d{0,7}|\d{4}-\d{4}|[+]\d+\.\d+"
+    r"|[-\s]*\d*\.\d+(?:[-\s\[\]()~/]+\d*\.\d+)*",
     re.DOTALL,
 )
 """Dates, IP addresses, the groups of a card or an account, ranges of years, decimals."""
 _OUTRIGHT = re.compile(
-    r"[+＋][1-9][\d ().\-]{8,}|001[ .\-]\d{3}[ .\-]\d{3}[ .\-]\d{4}|\(\d{2,4}\)[ ]?\d{3,4}-\d{3,4}|\d{3}-\d{3}-\d{4}(?!\d)"
+    r"[+＋][1-9][\d ().\-]{8,}|001[ .\-]\d{3}[ .\-]\d{3}[ .\-]\d{4}"
+    r"|\(\d{2,4}\)[ ]?\d{3,4}-\d{3,4}|\d{3}-\d{3}-\d{4}(?!\d)"
 )
 _CALLED = re.compile(
-    r"(?i)(?:\bcall|phone|\btel|\bfax|mobile|\bcell|whatsapp|answering at|text me|reach (?:me|you|us))[^\d\n]*$"
+    r"(?i)(?:\bcall|phone|\btel|\bfax|mobile|\bcell|whatsapp|answering at|text me|reach (?:me"
+    r"|you|us))[^\d\n]*$"
 )
 _LONGEST_RUN = 48
 """Beyond it a run is a table of numbers, in which the rules still look for what says so itself."""
 _LATIN = re.compile(r"[A-Za-z]")
 _CUE = re.compile(
-    r"(?i)phone|\btel|\bcall|\bcell|mobil|whatsapp|\bsms|\bfax|number|numer|text me|reach me|contact me|número|numéro|nummer|電話|电话|手机|телефон|هاتف|전화"
+    r"(?i)phone|\btel|\bcall|\bcell|mobil|whatsapp|\bsms|\bfax|number|numer|text me|reach me"
+    r"|contact me|número|numéro|nummer|電話|电话|手机|телефон|هاتف|전화"
 )
 _ANY_CUE = re2.compile(_CUE.pattern)
 _CUE_REACH, _SHORTEST_CUED = 40, 5

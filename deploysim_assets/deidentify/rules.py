@@ -1,6 +1,8 @@
 """Our own level 0 rules, where presidio's recognizers leak: boundaries, separators, checksums,
 secrets, encoded addresses."""
 
+# pyright: reportOptionalMemberAccess=false
+
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 import re

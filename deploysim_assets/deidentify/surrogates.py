@@ -9,9 +9,9 @@ import unicodedata
 from collections.abc import Callable
 from hashlib import sha256
 
-from deploysim_assets.deidentify.names import last_names, other_name, other_place, script_of
 from deploysim_assets.deidentify.addresses import is_wide
 from deploysim_assets.deidentify.dates import other_date, shifted, year_of
+from deploysim_assets.deidentify.names import last_names, other_name, other_place, script_of
 from deploysim_assets.deidentify.people import without_title
 from deploysim_assets.deidentify.rules import IBAN_LENGTHS, iban, luhn
 from deploysim_assets.project import Deidentification
@@ -26,7 +26,8 @@ _TITLES = frozenset(
 """Words of a name that stay."""
 
 _STREET = re.compile(
-    r"(?i)street|st|avenue|ave|road|rd|lane|ln|drive|boulevard|blvd|court|ct|way|square|terrace|rue|place|impasse|calle|avenida|plaza|via|viale|rua"
+    r"(?i)street|st|avenue|ave|road|rd|lane|ln|drive|boulevard|blvd|court|ct|way|square|terrace"
+    r"|rue|place|impasse|calle|avenida|plaza|via|viale|rua"
 )
 Draw = Callable[[str, str], int]
 AREAS = ("202", "303", "404", "415", "512", "617", "702", "808")
@@ -72,8 +73,10 @@ def _token(number: int) -> str:
 
 _COMPANY = "Alder Birch Cobalt Drake Ember Fathom Garnet Heron Indigo Juniper Kestrel Larch Meridian Nimbus Orchard Pinnacle".split()
 _KEPT_OF_COMPANY = re.compile(
-    r"(?i)\b(?:Ltd|Limited|Inc|LLC|LLP|Corp|Corporation|Company|GmbH|AG|Bank|Court|University|College|School|Hospital|"
-    r"Council|Ministry|Department|Institute|Church|Police|Government|Association|Union|Party|Committee|Foundation|Group)\b\.?"
+    r"(?i)\b(?:Ltd|Limited|Inc|LLC|LLP|Corp|Corporation|Company|GmbH|AG|Bank|Court|University"
+    r"|College|School|Hospital|"
+    r"Council|Ministry|Department|Institute|Church|Police|Government|Association|Union|Party"
+    r"|Committee|Foundation|Group)\b\.?"
 )
 
 

@@ -109,11 +109,8 @@ class Ner(Frozen):
     """The models of level 2: language (as the logs name it, "*" for all, also unnamed, "" for
     unnamed) -> folder, relative to the home."""
 
-    engine: Literal["spacy", "transformers", "gliner", "onnx"]
+    engine: Literal["spacy", "transformers", "gliner"]
     models: dict[str, str] = Field(min_length=1)
-
-
-_PACKAGES = {"onnx": ("onnxruntime", "tokenizers")}
 
 
 def packaged_ner() -> Ner | None:
@@ -190,12 +187,12 @@ class Deidentification(Frozen):
                 "or name one (`ner: {engine: spacy, models: {en: path}}`), "
                 "or set `deidentification: {min_level: 0}` to accept in writing that names stay"
             )
-        for module in _PACKAGES.get(self.ner.engine, (self.ner.engine,)):
-            if importlib.util.find_spec(module) is None:
-                return (
-                    f"deidentification.ner.engine: {module} is not installed; `pip install "
-                    f"'deploysim[{self.ner.engine}]'`"
-                )
+        module = self.ner.engine
+        if importlib.util.find_spec(module) is None:
+            return (
+                f"deidentification.ner.engine: {module} is not installed; `pip install "
+                f"'deploysim[{module}]'`"
+            )
         missing = [
             f"{language}: {path}"
             for language, path in self.ner.models.items()
