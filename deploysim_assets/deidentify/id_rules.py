@@ -132,7 +132,7 @@ _DAY = "(?:0[1-9]|[12][0-9]|3[01])"
 _MONTH = "(?:0[1-9]|1[0-2])"
 _GAP = r"(?:[^\w]|(?i:no|nr|num|number|n°|nummer|numéro|número|numero|is|was|are|of|ist|est|es|é|id|card|my|the|value|de|del|della|of|是|为|は|號|号|番号|번호)[^\w\n]){0,6}"
 """Between a cue and its number: signs and small words."""
-_NUMBER = r"([A-Za-z]{0,4}[0-9](?:[ .\-/]?[0-9A-Za-z]){4,22})"
+_NUMBER = r"([A-Za-z]{0,4}[0-9](?:(?:[.\-/]|[ ](?=[0-9A-Z]))?[0-9A-Za-z]){4,22})"
 _IDS = (
     r"passport|reisepass|passeport|pasaporte|passaporto|паспорт|护照|護照|パスポート|여권|جواز(?: السفر)?"
     r"|national id(?:entity|entification)?|identity card|id card|id number|identification number"
@@ -155,7 +155,7 @@ _IDS = (
     r"|sort code"
     r"|kontonummer|iban|swift"
 )
-_ACRONYMS = "NI|SIN|TIN|ITIN|EIN|DNI|NIE|NIF|RG|RFC|INE|TFN|ABN|PAN|CPR|FIN|RRN|TCKN|MRN|NIR|AHV|NINO|RUT|RUN|DL|SVNR|CF"
+_ACRONYMS = "NI|SIN|TIN|ITIN|EIN|DNI|NIE|NIF|RG|INE|TFN|ABN|PAN|CPR|FIN|RRN|TCKN|MRN|NIR|AHV|NINO|RUT|RUN|DL|SVNR|CF"
 """As words they prove nothing: `sin`, `fin`, `nie`, `ein`."""
 _PLATE = (
     r"licen[cs]e plate|number plate|plate|registration plate|kennzeichen|immatriculation|plaque"

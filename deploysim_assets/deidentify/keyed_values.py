@@ -267,9 +267,8 @@ def _quoted(encoded: EncodedText, text: str) -> Iterator[Span]:
         elif quote := _QUOTE.match(text, at):
             start, end, _ = _string(text, quote)
             yield from _valued(kind, key, text, start, end)
-        elif value := _BARE.match(text, at):
-            if value.group()[0] not in "{[":
-                yield from _valued(kind, key, text, value.start(), value.end())
+        elif (value := _BARE.match(text, at)) and value.group()[0] not in "{[":
+            yield from _valued(kind, key, text, value.start(), value.end())
 
 
 def _string(text: str, quote: re.Match[str]) -> tuple[int, int, int]:

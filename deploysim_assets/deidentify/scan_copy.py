@@ -96,7 +96,7 @@ class ScanCopy(NamedTuple):
 
 def _decoded(piece: str) -> str:
     if piece[0] == "\\":
-        return chr(int(piece[2:], 16))
+        return chr(int(piece[2:], 16))  # noqa: FURB166 (a backslash, not a zero)
     if piece[0] == "&" and len(piece) > 1:
         return html.unescape(piece)
     if piece[0] == "%" and len(piece) > 1:
