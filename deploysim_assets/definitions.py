@@ -19,13 +19,15 @@ from deploysim_assets.assets.raw_logs import raw_logs
 from deploysim_assets.assets.realized_rates import realized_rates
 from deploysim_assets.assets.scorecard import scorecard
 from deploysim_assets.checks.corpus import CORPUS_CHECKS
+from deploysim_assets.checks.evidence import EVIDENCE_JOB, EVIDENCE_SCHEDULE, evidence_holds
 from deploysim_assets.checks.forecast import FORECAST_CHECKS
+from deploysim_assets.checks.replies import REPLY_CHECKS
 from deploysim_assets.io_manager import LakeIOManager
 from deploysim_assets.jobs import jobs
 from deploysim_assets.project import CONFIG_FILE, Project
 from deploysim_assets.project.file import home_folder
 from deploysim_assets.releases import PROJECT
-from deploysim_assets.sql import sql_assets
+from deploysim_assets.sql import sql_assets, sql_checks
 from deploysim_assets.storage.tables import Lake
 
 
@@ -34,7 +36,8 @@ def definitions(project: Project) -> dg.Definitions:
     production = [raw_logs, deidentified_prefixes, production_grades, realized_rates]
     candidate = [preregistration, candidate_completions, grades, rate_estimates]
     score = [calibration_report, scorecard, novel_behaviors, grader_quality]
-    sql = sql_assets(self_replay=project.self_replay is not None)
+    replay = project.self_replay is not None
+    sql, tests = sql_assets(self_replay=replay), sql_checks(self_replay=replay)
     automation = dg.AutomationConditionSensorDefinition(
         "automation",
         target=dg.AssetSelection.all(),
@@ -44,16 +47,17 @@ def definitions(project: Project) -> dg.Definitions:
         emit_backfills=False,
     )
     batches = [open_batches_sensor(project)] if project.uses_batches else []
-    base = project.home / "lake"
+    lake = Lake.of(project.home)
     return dg.Definitions(
         assets=[log_files, *production, *candidate, *score, *optional_assets(project), *sql],
-        asset_checks=[*CORPUS_CHECKS, *FORECAST_CHECKS],
+        asset_checks=[*CORPUS_CHECKS, *REPLY_CHECKS, *FORECAST_CHECKS, *tests, evidence_holds],
+        schedules=[EVIDENCE_SCHEDULE],
         sensors=[automation, new_logs_sensor(project), *batches],
-        jobs=jobs(project),
+        jobs=[*jobs(project), EVIDENCE_JOB],
         resources={
-            "lake": Lake(base),
+            "lake": lake,
             "project": project,
-            "io_manager": LakeIOManager(base=str(base)),
+            "io_manager": LakeIOManager(base=str(lake.base)),
         },
         # a step costs 0.1 s in process and 0.7 s in one of its own
         executor=dg.in_process_executor,

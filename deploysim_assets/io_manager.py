@@ -1,33 +1,89 @@
 """Dagster's view of the tables in storage/: the I/O manager, and what the UI shows of a version."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
-from deploysim_assets.storage.tables import Lake
+from deploysim_assets.evidence.openlineage import emit
+from deploysim_assets.storage import ledger
+from deploysim_assets.storage.manifests import Run, user
+from deploysim_assets.storage.tables import Lake, Made
+
+LAUNCHED_BY = "deploysim/launched_by"
+"""The run tag that says who launched a run; without it the user of the process did."""
+
+
+def making(context: dg.AssetExecutionContext, lake: Lake, settings: Mapping[str, Any]) -> Lake:
+    """The tables as one run of an asset reads and writes them: what it reads, the `settings` of the
+    project's files that it goes by, and who launched it go into the manifest of what it writes."""
+    tags = context.run.tags
+    launched_by = tags.get(LAUNCHED_BY) or tags.get("user") or user()
+    if "dagster/from_automation_condition" in tags:
+        launched_by = f"automation of {launched_by}"
+    return lake.during(Run(context.run.run_id, launched_by, settings))
 
 
 def table_metadata(lake: Lake, asset: str, key: str | None) -> dict[str, Any]:
     """What Dagster's UI shows of the current version: rows, version, path and column schema."""
     scan = lake.scan(asset, key)
     columns = [dg.TableColumn(name, str(dtype)) for name, dtype in scan.collect_schema().items()]
+    manifest = lake.manifest(asset, key)
     return {
         "dagster/row_count": int(scan.select(pl.len()).collect().item()),
         "dagster/column_schema": dg.TableSchema(columns=columns),
         "version": lake.current(asset, key) or "",
+        "manifest": manifest.digest if manifest else "",
         "path": dg.MetadataValue.path(str(lake.folder(asset, key))),
     }
 
 
 def table_result(
-    lake: Lake, asset: str, key: str | None, facts: Mapping[str, Any]
-) -> dg.MaterializeResult[None]:
-    """The result of an asset that wrote its table itself: what the UI shows of it, and the facts
-    of its funnel."""
-    return dg.MaterializeResult(metadata={**table_metadata(lake, asset, key), **facts})  # pyright: ignore[reportReturnType]
+    lake: Lake,
+    asset: str,
+    key: str | None,
+    facts: Mapping[str, Any],
+    checks: Sequence[dg.AssetCheckResult] = (),
+) -> dg.MaterializeResult[Any]:
+    """The result of an asset that wrote its table itself: what the UI shows of it, the facts of
+    its funnel, and a data version that is equal for equal content."""
+    manifest = lake.manifest(asset, key)
+    assert manifest is not None, "the table was just written"
+    unchanged = lake.run is not None and manifest.predicate["run"]["id"] != lake.run.id
+    if not unchanged:
+        emit(manifest)
+    return dg.MaterializeResult(
+        metadata={**table_metadata(lake, asset, key), **facts, "unchanged": unchanged},
+        data_version=dg.DataVersion(manifest.predicate["content"]),
+        check_results=checks,
+    )
+
+
+def written(
+    context: dg.AssetExecutionContext,
+    lake: Lake,
+    frame: pl.DataFrame,
+    facts: Mapping[str, Any],
+    seal: Callable[[Made], object] | None = None,
+) -> dg.MaterializeResult[Any]:
+    """Write an asset's small table whole, sealed where it is to be, and give its result."""
+    asset = context.asset_key.to_user_string()
+    key = context.partition_key if context.has_partition_key else None
+    lake.write(asset, key, frame, seal=seal)
+    return table_result(lake, asset, key, facts)
+
+
+def finding(context: dg.AssetExecutionContext, lake: Lake) -> Callable[[Made], object]:
+    """Seals a table that nothing is made from and that people read beside the forecast."""
+    asset = context.asset_key.to_user_string()
+    key = context.partition_key if context.has_partition_key else ""
+
+    def seal(made: Made) -> object:
+        return ledger.append(lake.home, "finding", key, {"asset": asset}, made.seals)
+
+    return seal
 
 
 class LakeIOManager(dg.ConfigurableIOManager):

@@ -2,7 +2,7 @@
 data tests."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Literal, cast
@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from deploysim_assets.automation import CHEAP, ONCE
 from deploysim_assets.checks.specs import partitioned_check
-from deploysim_assets.io_manager import table_metadata
+from deploysim_assets.io_manager import making, table_result
 from deploysim_assets.project import Project
 from deploysim_assets.releases import CANDIDATES, FROM_PREDECESSOR, MODELS
 from deploysim_assets.storage.tables import Lake
@@ -108,6 +108,13 @@ def asset_tables(name: str) -> list[str]:
     return sorted(found)
 
 
+def views_of(name: str) -> list[str]:
+    """A model and the views that it reads, which all shape its table."""
+    inner = [t for t in models()[name].tables if t in models()]
+    views = [t for t in inner if models()[t].materialized == "view"]
+    return sorted({name, *(v for view in views for v in views_of(view))})
+
+
 def run_model(name: str, tables: Mapping[str, str]) -> pl.DataFrame:
     """Run a model on DuckDB in memory; `tables` gives the Parquet glob of each asset that it
     reads."""
@@ -160,7 +167,6 @@ def _asset(model: Model) -> dg.AssetsDefinition:
         )
         for t in reads
     ]
-    tests = [*model.data_tests(), "unique"] if model.unique else [*model.data_tests()]
     lineage = {
         c.name: [dg.TableColumnDep(*u.split(".")) for u in c.upstream]
         for c in model.columns
@@ -179,38 +185,63 @@ def _asset(model: Model) -> dg.AssetsDefinition:
         else "production",
         kinds={"duckdb", "sql"},
         description=f"{model.description}\n\n```sql\n{model.sql}```",
-        check_specs=[partitioned_check(t, model.name, partitions, blocking=True) for t in tests],
     )
-    def run(  # pyright: ignore[reportUnknownParameterType] (with check results beside the table Dagster refuses a type parameter)
+    def run(
         context: dg.AssetExecutionContext,
         lake: dg.ResourceParam[Lake],
         project: dg.ResourceParam[Project],
-    ) -> dg.MaterializeResult:  # pyright: ignore[reportMissingTypeArgument]
+    ) -> dg.MaterializeResult[None]:
         key = context.partition_key
+        settings = {
+            "sql": {t: models()[t].sql for t in views_of(model.name)},
+            "column_lineage": {c.name: c.upstream for c in model.columns if c.upstream},
+        }
+        lake = making(context, lake, settings)
         sources = {
             t: project.predecessor(key) if candidates and _is_models_side(t) else key for t in reads
         }
         frame = run_model(model.name, {t: lake.glob(t, source) for t, source in sources.items()})
-        broken = failing_rows(model, frame)
-        lake.write(model.name, key, frame, context.run.run_id)
-        # without a value: next to check results Dagster compares it with `!=`, which a frame
-        # refuses
-        return dg.MaterializeResult(
-            metadata={
-                **table_metadata(lake, model.name, key),
-                "dagster/column_lineage": dg.TableColumnLineage(lineage),
-            },
-            check_results=[
-                dg.AssetCheckResult(check_name=t, passed=n == 0, metadata={"failing_rows": n})
-                for t, n in broken.items()
-            ],
-        )
+        lake.write(model.name, key, frame)
+        facts = {"dagster/column_lineage": dg.TableColumnLineage(lineage)}
+        return table_result(lake, model.name, key, facts)
 
     return run
 
 
-def sql_assets(*, self_replay: bool) -> list[dg.AssetsDefinition]:
-    """One asset per table model; views are part of the models that read them. Those of the self
-    replay only where there is one."""
+def _tests(model: Model) -> dg.AssetChecksDefinition:
+    """The data tests of a model, in an op of their own: once an asset names checks among its specs,
+    automation asks for those by name, and Dagster then leaves out the checks of every other asset
+    of the run."""
+    partitions = CANDIDATES if model.partitions == "candidates" else MODELS
+    tests = [*model.data_tests(), "unique"] if model.unique else [*model.data_tests()]
+
+    @dg.multi_asset_check(
+        name=f"{model.name}_tests",
+        specs=[partitioned_check(t, model.name, partitions, blocking=True) for t in tests],
+    )
+    def run(
+        context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]
+    ) -> Iterator[dg.AssetCheckResult]:
+        frame = lake.scan(model.name, context.partition_key).collect()
+        for test, rows in failing_rows(model, frame).items():
+            yield dg.AssetCheckResult(
+                check_name=test, passed=rows == 0, metadata={"failing_rows": rows}
+            )
+
+    return run
+
+
+def _tables(*, self_replay: bool) -> list[Model]:
+    """The models that are tables; those of the self replay only where there is one."""
     tables = [m for m in models().values() if m.materialized == "table"]
-    return [_asset(m) for m in tables if self_replay or "self_grades" not in asset_tables(m.name)]
+    return [m for m in tables if self_replay or "self_grades" not in asset_tables(m.name)]
+
+
+def sql_assets(*, self_replay: bool) -> list[dg.AssetsDefinition]:
+    """One asset per table model; views are part of the models that read them."""
+    return [_asset(m) for m in _tables(self_replay=self_replay)]
+
+
+def sql_checks(*, self_replay: bool) -> list[dg.AssetChecksDefinition]:
+    """The data tests of each table model."""
+    return [_tests(m) for m in _tables(self_replay=self_replay)]

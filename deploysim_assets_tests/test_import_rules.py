@@ -8,10 +8,11 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "deploysim_assets"
 ROOMS = {
-    "storage", "logs", "deidentify", "endpoint", "grading", "forecast", "report", "synthetic",
+    "storage", "evidence", "logs", "deidentify", "endpoint", "grading", "forecast", "report",
+    "synthetic",
 }  # fmt: skip
 SHARED_BY_ROOMS = {"schema", "project", "behaviors"}
-EXCEPTIONS = {"grading": {"endpoint", "storage"}, "endpoint": {"storage"}}
+EXCEPTIONS = {"grading": {"endpoint", "storage"}, "endpoint": {"storage"}, "evidence": {"storage"}}
 HEAVY = {
     "great_expectations",
     "presidio_analyzer",

@@ -21,5 +21,9 @@ both_graded as (
 
 select grading_id, behavior, stratum, user_key, weight, flagged as simulated, coalesce(list_contains(live_flags, behavior), false) as live
 from both_graded
-unpivot (flagged for behavior in (columns(* exclude (prefix_id, grading_id, stratum, weight, user_key, live_without, live_flags))))
+unpivot (flagged for behavior in (
+    columns(
+        lambda c: c not in ('prefix_id', 'grading_id', 'stratum', 'weight', 'user_key', 'live_without', 'live_flags', 'judge_notes')
+    )
+))
 where not list_contains(live_without, behavior)

@@ -1,6 +1,8 @@
 """calibration_report: the sealed forecast held against what production showed."""
 
+from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -9,30 +11,50 @@ import polars as pl
 from deploysim_assets.assets.grader_quality import current_quality
 from deploysim_assets.assets.preregistration import Registration
 from deploysim_assets.automation import CHEAP
-from deploysim_assets.project import Project, ProjectError
+from deploysim_assets.io_manager import making, table_result
+from deploysim_assets.project import ProjectError
 from deploysim_assets.releases import CANDIDATES, SAME_MODEL
 from deploysim_assets.report.plots import calibration_plot, inline_image
 from deploysim_assets.report.tables import calibration_markdown
-from deploysim_assets.schema import CALIBRATION
+from deploysim_assets.schema import CALIBRATION, OTHER_FORECASTS
 from deploysim_assets.storage import ledger
-from deploysim_assets.storage.tables import Lake
+from deploysim_assets.storage.tables import Lake, Made
 
 
-def seal_of(project: Project, lake: Lake, candidate: str) -> ledger.Record:
-    """The ledger's record of the current forecast; ProjectError where the ledger has none for
-    it."""
-    sealed_at = lake.scan("rate_estimates", candidate).select("sealed_at").collect()["sealed_at"][0]
-    for record in ledger.read(project.home):
-        if (
-            record.kind == "forecast"
-            and record.model_version == candidate
-            and record.at == sealed_at
-        ):
-            return record
-    raise ProjectError(
-        f"{project.home / ledger.LEDGER_FILE}: no seal of the forecast for {candidate} made at "
-        f"{sealed_at}; restore the ledger"
-    )
+def forecasts_of(lake: Lake, candidate: str) -> list[ledger.Record]:
+    """The sealed forecasts of a release, oldest first."""
+    records = ledger.read(lake.home)
+    return [r for r in records if r.kind == "forecast" and r.model_version == candidate]
+
+
+def first_message_at(lake: Lake, model: str) -> datetime | None:
+    """When production of a release began, or None where its logs carry no times."""
+    first = lake.stats("raw_logs", model)["first_message_at"]
+    return datetime.fromisoformat(first) if first else None
+
+
+def scored_forecast(lake: Lake, candidate: str) -> tuple[ledger.Record, bool]:
+    """The forecast that is scored, and whether it was sealed before production began: the last one
+    that was, else the last one, which is a backtest. ProjectError where the ledger has none."""
+    found, first = forecasts_of(lake, candidate), first_message_at(lake, candidate)
+    if not found:
+        raise ProjectError(
+            f"{lake.home / ledger.LEDGER}: no sealed forecast of {candidate}; restore the ledger "
+            f"from a copy, or run `deploysim forecast {candidate}`"
+        )
+    before = [record for record in found if first is not None and record.at < first]
+    return (before or found)[-1], bool(before)
+
+
+def forecast_version(lake: Lake, record: ledger.Record) -> str | None:
+    """The version of rate_estimates that a forecast's record seals; None where it is gone."""
+    if record.seals:
+        return Path(next(iter(record.seals))).name
+    for version in lake.versions("rate_estimates", record.model_version):
+        at = lake.scan("rate_estimates", record.model_version, version).select("sealed_at")
+        if at.head(1).collect().item() == record.at:
+            return version
+    return None
 
 
 def _precision(quality: dict[str, Any] | None) -> dict[str, Any]:
@@ -42,14 +64,26 @@ def _precision(quality: dict[str, Any] | None) -> dict[str, Any]:
     return {name: quality[name] for name in names} if quality else {}
 
 
-def score_forecast(project: Project, lake: Lake, candidate: str) -> list[dict[str, Any]]:
-    """Score every behavior that was graded on both sides; ProjectError where production was not
-    graded by the registered graders."""
+def _registration_of(lake: Lake, record: ledger.Record) -> Registration:
+    """The registration that a forecast rests on."""
+    for registered in ledger.read(lake.home):
+        if registered.hash == record.body["registration"]:
+            return Registration.of(registered)
+    raise ProjectError(
+        f"{record.path}: names no registration of the ledger; restore the ledger from a copy"
+    )
+
+
+def score_forecast(
+    lake: Lake, candidate: str, record: ledger.Record, *, prospective: bool
+) -> list[dict[str, Any]]:
+    """Score every behavior of a sealed forecast that was graded on both sides; ProjectError where
+    production was not graded by the graders registered for it."""
     from deploysim_assets.forecast.estimate import errors_of, score
 
-    registered, seal = Registration.load(lake, candidate), seal_of(project, lake, candidate)
+    registered = _registration_of(lake, record)
     versions = {
-        "forecast_version": lake.current("rate_estimates", candidate),
+        "forecast_version": forecast_version(lake, record),
         "realized_version": lake.current("realized_rates", candidate),
     }
     same_graders = (
@@ -64,9 +98,7 @@ def score_forecast(project: Project, lake: Lake, candidate: str) -> list[dict[st
             f"run `deploysim backfill {candidate}`, which grades what is missing"
         )
     realized = {row["behavior"]: row for row in same_graders.iter_rows(named=True)}
-    first = lake.stats("raw_logs", candidate)["first_message_at"]
-    prospective = first is not None and seal.at < datetime.fromisoformat(first)
-    errors = errors_of(seal.body["history"], registered.panel.names)
+    errors = errors_of(record.body["history"], registered.panel.names)
     quality = current_quality(
         lake, registered.panel.grader_ids(), candidate, registered.predecessor
     )
@@ -79,9 +111,33 @@ def score_forecast(project: Project, lake: Lake, candidate: str) -> list[dict[st
         }
         | _precision(quality.get(row["behavior"]))
         | score(row, realized[row["behavior"]], errors[row["behavior"]])
-        for row in seal.body["rows"]
+        for row in record.body["rows"]
         if row["n"] and row["behavior"] in realized
     ]
+
+
+def other_forecasts(
+    lake: Lake, candidate: str, scored: ledger.Record
+) -> Iterator[tuple[ledger.Record, str, list[dict[str, Any]]]]:
+    """Every other sealed forecast of the release with the reason of its registration and its score;
+    no rows where production was not graded by its graders."""
+    first = first_message_at(lake, candidate)
+    for record in forecasts_of(lake, candidate):
+        if record.hash == scored.hash:
+            continue
+        reason = next(
+            (
+                r.body.get("reason", "")
+                for r in ledger.read(lake.home)
+                if r.hash == record.body["registration"]
+            ),
+            "",
+        )
+        before = first is not None and record.at < first
+        try:
+            yield record, reason, score_forecast(lake, candidate, record, prospective=before)
+        except ProjectError:
+            yield record, reason, []
 
 
 @dg.asset(
@@ -91,25 +147,41 @@ def score_forecast(project: Project, lake: Lake, candidate: str) -> list[dict[st
     group_name="score",
 )
 def calibration_report(
-    context: dg.AssetExecutionContext,
-    lake: dg.ResourceParam[Lake],
-    project: dg.ResourceParam[Project],
-) -> dg.MaterializeResult[pl.DataFrame]:
+    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]
+) -> dg.MaterializeResult[None]:
     """Multiplicative error with its noise floor, coverage, direction and the persistence
     baseline, per behavior (statistics.md, section 5)."""
     from deploysim_assets.forecast.summary import summarize
 
     candidate = context.partition_key
-    rows = score_forecast(project, lake, candidate)
-    summary = summarize(rows)
-    numbers = {k: v for k, v in summary.items() if v is not None}
-    return dg.MaterializeResult(
-        value=pl.DataFrame(rows, schema=CALIBRATION),
-        metadata={
-            "plot": dg.MetadataValue.md(
-                inline_image(calibration_plot(rows, f"Forecast and production: {candidate}"))
-            ),
-            "report": dg.MetadataValue.md(calibration_markdown(rows)),
-            **numbers,
-        },
-    )
+    lake = making(context, lake, {})
+    record, prospective = scored_forecast(lake, candidate)
+    lake.stats("rate_estimates", candidate, forecast_version(lake, record))
+    rows = score_forecast(lake, candidate, record, prospective=prospective)
+    numbers = {k: v for k, v in summarize(rows).items() if v is not None}
+    kind = "forecast" if prospective else "backtest: sealed after production had begun"
+
+    def seal(made: Made) -> None:
+        body = {"forecast": record.hash, "prospective": prospective}
+        ledger.append(lake.home, "score", candidate, body, made.seals)
+
+    others = list(other_forecasts(lake, candidate, record))
+    with lake.new_version("calibration_report", candidate, CALIBRATION, seal=seal) as version:
+        version.side_table("other_forecasts", OTHER_FORECASTS)
+        version.extend(pl.DataFrame(rows, schema=CALIBRATION))
+        for other, reason, scores in others:
+            named = {"record": other.hash, "sealed_at": other.at, "reason": reason}
+            for row in scores or [{"model_version": candidate}]:
+                version.add(dict.fromkeys(OTHER_FORECASTS) | row | named, "other_forecasts")
+        version.stats |= {"scored": record.hash, "other_forecasts": len(others)}
+    facts = {
+        "scored": kind,
+        "sealed_at": record.at.isoformat(),
+        "other_forecasts": len(others),
+        "plot": dg.MetadataValue.md(
+            inline_image(calibration_plot(rows, f"Forecast and production: {candidate}"))
+        ),
+        "report": dg.MetadataValue.md(calibration_markdown(rows)),
+        **numbers,
+    }
+    return table_result(lake, "calibration_report", candidate, facts)

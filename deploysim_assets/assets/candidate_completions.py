@@ -8,6 +8,7 @@ import dagster as dg
 from deploysim_assets.assets.endpoint_run import EndpointRun
 from deploysim_assets.assets.preregistration import Registration
 from deploysim_assets.automation import ONCE
+from deploysim_assets.io_manager import making
 from deploysim_assets.project import Project
 from deploysim_assets.releases import CANDIDATES, FROM_PREDECESSOR
 from deploysim_assets.storage.tables import Lake
@@ -32,6 +33,7 @@ def candidate_completions(
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Ask the candidate for its reply to every prefix of the registered version. Answers are
     journalled: a rerun asks for what is missing."""
+    lake = making(context, lake, project.part("endpoint"))
     registered = Registration.load(lake, context.partition_key)
 
     def prefixes() -> Iterator[dict[str, Any]]:

@@ -7,9 +7,11 @@ from collections import Counter
 import dagster as dg
 import polars as pl
 
+from deploysim_assets.assets.registry_lines import registry_line
 from deploysim_assets.assets.withheld_text import text_withheld
 from deploysim_assets.automation import CHEAP
-from deploysim_assets.io_manager import table_result
+from deploysim_assets.checks.gate import require_checked
+from deploysim_assets.io_manager import making, table_result
 from deploysim_assets.logs.sampling import Sampler
 from deploysim_assets.project import Project, ProjectError
 from deploysim_assets.releases import MODELS
@@ -35,6 +37,9 @@ def deidentified_prefixes(
     from deploysim_assets.deidentify.prefixes import Drawn, deidentified
 
     model = context.partition_key
+    require_checked(context, lake, project, "raw_logs", model)
+    settings = project.part("sampling", "eligibility", "deidentification")
+    lake = making(context, lake, settings | {"release": registry_line(project, model)})
     policy = project.deidentification
     if why := policy.unreachable(project.home):
         raise ProjectError(f"deploysim.yaml: {why}")
@@ -62,7 +67,7 @@ def deidentified_prefixes(
     reasons: Counter[str] = Counter()
     with (
         text_withheld(),
-        lake.new_version("deidentified_prefixes", model, PREFIXES, context.run.run_id) as version,
+        lake.new_version("deidentified_prefixes", model, PREFIXES) as version,
     ):
         version.side_table("quarantine", QUARANTINE)
         released = 0

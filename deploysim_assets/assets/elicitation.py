@@ -15,6 +15,7 @@ from deploysim_assets.assets.endpoint_run import EndpointRun
 from deploysim_assets.assets.preregistration import Registration
 from deploysim_assets.automation import CHEAP, ONCE
 from deploysim_assets.grading.item import Item
+from deploysim_assets.io_manager import finding, making, written
 from deploysim_assets.project import Project, ProjectError
 from deploysim_assets.releases import CANDIDATES, FROM_PREDECESSOR
 from deploysim_assets.schema import ELICITATION
@@ -62,6 +63,7 @@ def elicitation_completions(
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Ask the candidate again for the prefixes on which it was flagged."""
     assert project.elicitation is not None
+    lake = making(context, lake, project.part("endpoint", "elicitation"))
     registered, policy = Registration.load(lake, context.partition_key), project.elicitation
     if registered.candidate.params.get("seed", 0) is None:
         raise ProjectError(
@@ -100,6 +102,7 @@ def elicitation_grades(
     project: dg.ResourceParam[Project],
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Grade every repeat by the registered graders."""
+    lake = making(context, lake, project.part("endpoint", "judge"))
     registered = Registration.load(lake, context.partition_key)
 
     def items() -> Iterator[Item]:
@@ -127,7 +130,7 @@ def elicitation_grades(
 )
 def elicitation_profile(
     context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]
-) -> dg.MaterializeResult[pl.DataFrame]:
+) -> dg.MaterializeResult[None]:
     """How often each flagged prefix brings the behavior up again, with its 95% interval; the answer
     that was flagged first is left out.
 
@@ -135,6 +138,8 @@ def elicitation_profile(
     assumes no unseen failure mode.
     """
     from deploysim_assets.forecast.rates import jeffreys_interval
+
+    lake = making(context, lake, {})
     from deploysim_assets.forecast.tail import extrapolated_worst, intraclass_correlation
 
     candidate = context.partition_key
@@ -181,4 +186,5 @@ def elicitation_profile(
                 "no unseen failure mode)"
             )
             metadata[label] = worst.worst
-    return dg.MaterializeResult(value=pl.DataFrame(rows, schema=ELICITATION), metadata=metadata)
+    frame = pl.DataFrame(rows, schema=ELICITATION)
+    return written(context, lake, frame, metadata, finding(context, lake))

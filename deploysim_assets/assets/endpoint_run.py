@@ -1,6 +1,7 @@
 """What every asset that pays for answers does: ask what the journal does not hold, write the
 table, and let go of open batches."""
 
+import functools
 import heapq
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -8,19 +9,22 @@ from typing import Any
 
 import dagster as dg
 
+from deploysim_assets.deidentify.keys import load_keys
 from deploysim_assets.endpoint.ask import ask
 from deploysim_assets.endpoint.batches import BatchesPendingError
 from deploysim_assets.endpoint.budget import costs, open_account
 from deploysim_assets.endpoint.completions import completion_request, completion_row
+from deploysim_assets.endpoint.wire import about
 from deploysim_assets.grading.item import Item
 from deploysim_assets.grading.panel import Panel
-from deploysim_assets.grading.table import grade_table
+from deploysim_assets.grading.run import GradingRun
+from deploysim_assets.grading.table import TableWriter, grade_table
 from deploysim_assets.io_manager import table_result
 from deploysim_assets.project import Candidate, EarlyStopping, Project
-from deploysim_assets.schema import COMPLETIONS
+from deploysim_assets.schema import COMPLETIONS, REPLY_STATES, TAKEN_ANSWERS
 from deploysim_assets.schema import grades as grades_schema
 from deploysim_assets.storage.journal import journal_file, open_journal
-from deploysim_assets.storage.tables import Lake
+from deploysim_assets.storage.tables import ANSWERS, Lake
 
 _CONTEXT = ["prefix_id", "stratum", "weight", "user_key", "surface", "language", "messages"]
 
@@ -49,6 +53,11 @@ class EndpointRun:
         self.asset, self.key = context.asset_key.to_user_string(), context.partition_key
         self.journal = journal_file(project.home, self.asset, self.key)
 
+    @functools.cached_property
+    def secret(self) -> bytes:
+        """The project's key of ids, of which the codes around judged documents are HMACs."""
+        return load_keys(self.project.home, may_create=False).ids
+
     def complete(
         self,
         prefixes: Callable[[], Iterator[dict[str, Any]]],
@@ -58,10 +67,12 @@ class EndpointRun:
     ) -> Iterator[dg.MaterializeResult[None]]:
         """Ask a model for its reply to every prefix and write one row per prefix. Yields nothing
         while batches are open."""
-        with open_journal(self.journal) as journal:
+        with self.lake.asking(), open_journal(self.journal) as journal:
 
             def requests() -> Iterator[dict[str, Any]]:
-                return (completion_request(p, asked_as, seed) for p in prefixes())
+                return (
+                    about(p["prefix_id"], completion_request(p, asked_as, seed)) for p in prefixes()
+                )
 
             try:
                 outcome = ask(
@@ -76,9 +87,10 @@ class EndpointRun:
                 self.context.log.info(str(pending))
                 return
             statuses: Counter[str] = Counter()
-            with self.lake.new_version(
-                self.asset, self.key, COMPLETIONS, self.context.run.run_id
-            ) as version:
+            finishes: Counter[str] = Counter()
+            journal.taken()
+            with self.lake.new_version(self.asset, self.key, COMPLETIONS) as version:
+                version.side_table(ANSWERS, TAKEN_ANSWERS)
                 for prefix in prefixes():
                     row = completion_row(
                         prefix["prefix_id"],
@@ -88,13 +100,14 @@ class EndpointRun:
                         outcome.failures,
                     )
                     statuses[row["status"]] += 1
+                    finishes[row.get("finish_reason") or "no answer"] += 1
                     version.add(row)
+                    for taken in journal.taken():
+                        version.add({"prefix_id": row["prefix_id"], **taken}, ANSWERS)
                 version.stats |= facts | {
                     "prefixes": statuses.total(),
-                    **{
-                        status: statuses[status]
-                        for status in ("completed", "refused", "filtered", "failed")
-                    },
+                    **{status: statuses[status] for status in REPLY_STATES},
+                    "finish_reasons": dict(sorted(finishes.items())),
                     "asked": outcome.asked,
                     "from_journal": outcome.reused,
                     "retries": outcome.retries,
@@ -114,21 +127,13 @@ class EndpointRun:
         gradings: dict[str, Any] = {}
         schema = grades_schema(sorted({name for panel in panels for name in panel.names}))
         try:
-            with self.lake.new_version(
-                self.asset, self.key, schema, self.context.run.run_id
-            ) as version:
+            with (
+                self.lake.asking(),
+                self.lake.new_version(self.asset, self.key, schema) as version,
+            ):
+                version.side_table(ANSWERS, TAKEN_ANSWERS)
                 for panel in panels:
-                    counts = grade_table(
-                        panel,
-                        items,
-                        self.project,
-                        self.journal,
-                        self.key,
-                        version,
-                        self.context.log.info,
-                        stopping and (stopping, _decide),
-                    )
-                    gradings[panel.grading_id] = {"grader_ids": panel.grader_ids(), **counts}
+                    gradings[panel.grading_id] = self._graded(panel, items, version, stopping)
                 version.stats |= facts | {"gradings": gradings}
                 if len(panels) == 1:
                     version.stats |= {
@@ -139,6 +144,27 @@ class EndpointRun:
             self.context.log.info(str(pending))
             return
         yield table_result(self.lake, self.asset, self.key, version.stats)
+
+    def _graded(
+        self,
+        panel: Panel,
+        items: Callable[[], Iterator[Item]],
+        version: TableWriter,
+        stopping: EarlyStopping | None,
+    ) -> dict[str, Any]:
+        """Grade under one panel; returns its identities, counts, costs, and how far the judge
+        agrees with itself."""
+        from deploysim_assets.forecast.grader_error import cohen_kappa
+
+        told = self.context.log.info
+        with GradingRun.of(panel, self.project, self.journal, self.secret, self.key, told) as run:
+            counts = grade_table(run, items, version, stopping and (stopping, _decide))
+            counts |= costs(run.outcome, self.journal, self.project.prices)
+        agreement = {
+            name: {"replies": sum(table), **cohen_kappa(*table)._asdict()}
+            for name, table in counts["repeats"].items()
+        }
+        return {"grader_ids": panel.grader_ids(), **counts, "self_agreement": agreement}
 
     def completed_items(
         self, prefixes_of: str, version: str | None, completions: str

@@ -9,6 +9,7 @@ import polars as pl
 from deploysim_assets.assets.preregistration import Registration
 from deploysim_assets.assets.production_grades import needed_panels
 from deploysim_assets.automation import CHEAP
+from deploysim_assets.io_manager import finding, making, written
 from deploysim_assets.project import Project
 from deploysim_assets.releases import CANDIDATES, SAME_MODEL
 from deploysim_assets.report.tables import decomposition_markdown
@@ -140,7 +141,7 @@ def error_decomposition(
     context: dg.AssetExecutionContext,
     lake: dg.ResourceParam[Lake],
     project: dg.ResourceParam[Project],
-) -> dg.MaterializeResult[pl.DataFrame]:
+) -> dg.MaterializeResult[None]:
     """Mix shift, prefix shift, environment fidelity, grader drift and sub-sampling per behavior,
     with their noise (statistics.md, section 6).
 
@@ -154,6 +155,7 @@ def error_decomposition(
         share_intervals,
     )
 
+    lake = making(context, lake, {})
     candidate = context.partition_key
     rows = decomposition_rows(project, lake, candidate)
     others = [
@@ -185,4 +187,5 @@ def error_decomposition(
             for step, s, (low, high) in zip(STEPS, shares, limits, strict=True)
         }
     metadata["report"] = dg.MetadataValue.md(decomposition_markdown(rows, STEPS))
-    return dg.MaterializeResult(value=pl.DataFrame(rows, schema=DECOMPOSITION), metadata=metadata)
+    frame = pl.DataFrame(rows, schema=DECOMPOSITION)
+    return written(context, lake, frame, metadata, finding(context, lake))

@@ -18,6 +18,7 @@ from deploysim_assets.automation import CHEAP, ONCE
 from deploysim_assets.behaviors import Behavior
 from deploysim_assets.grading.item import Item
 from deploysim_assets.grading.panel import Panel
+from deploysim_assets.io_manager import finding, making, written
 from deploysim_assets.logs import reader
 from deploysim_assets.logs.conversation import Conversation
 from deploysim_assets.logs.files import log_files
@@ -154,13 +155,16 @@ def awareness_grades(
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Ask an independent detector about the three measures, on all populations."""
     assert project.awareness is not None and project.judge is not None
+    lake = making(context, lake, project.part("endpoint", "judge", "awareness"))
     registered, paid = (
         Registration.load(lake, context.partition_key),
         EndpointRun(context, lake, project),
     )
     panel = Panel(
         MEASURES,
-        project.judge.model_copy(update={"model": project.awareness.detector, "screen": None}),
+        project.judge.model_copy(
+            update={"model": project.awareness.detector, "panel": (), "screen": None}
+        ),
     )
     facts = {
         "replacement": project.deidentification.replacement,
@@ -245,7 +249,7 @@ def safer_in_simulation(lake: Lake, model: str, grading_id: str) -> list[str]:
 )
 def evaluation_awareness(
     context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]
-) -> dg.MaterializeResult[pl.DataFrame]:
+) -> dg.MaterializeResult[None]:
     """The three measures per population, the ratio of simulation to production, and a warning where
     simulation makes a model behave.
 
@@ -253,6 +257,7 @@ def evaluation_awareness(
     placeholders give away.
     """
     candidate = context.partition_key
+    lake = making(context, lake, {})
     registered, rows = Registration.load(lake, candidate), awareness_rows(lake, candidate)
     safer = safer_in_simulation(lake, registered.predecessor, registered.panel.grading_id)
     told = [
@@ -269,4 +274,5 @@ def evaluation_awareness(
         for name in safer
     ):
         context.log.warning(warning)
-    return dg.MaterializeResult(value=pl.DataFrame(rows, schema=AWARENESS), metadata=metadata)
+    frame = pl.DataFrame(rows, schema=AWARENESS)
+    return written(context, lake, frame, metadata, finding(context, lake))

@@ -8,6 +8,7 @@ import dagster as dg
 import polars as pl
 
 from deploysim_assets.grading.labels import Label, agreed, labels
+from deploysim_assets.io_manager import finding, making, written
 from deploysim_assets.project import Project
 from deploysim_assets.schema import GRADER_QUALITY
 from deploysim_assets.storage.tables import Lake
@@ -118,13 +119,17 @@ def current_quality(
 
 @dg.asset(deps=["grades", "production_grades"], group_name="score")
 def grader_quality(
-    lake: dg.ResourceParam[Lake], project: dg.ResourceParam[Project]
-) -> dg.MaterializeResult[pl.DataFrame]:
+    context: dg.AssetExecutionContext,
+    lake: dg.ResourceParam[Lake],
+    project: dg.ResourceParam[Project],
+) -> dg.MaterializeResult[None]:
     """Precision, recall, agreement and confirmed rate of each grader by people's labels
     (statistics.md, section 3)."""
+    lake = making(context, lake, {})
     rows = quality_rows(lake, list(labels(project.home)))
     metadata = {
         "behaviors": sum(not r["stale"] for r in rows),
         "stale": [f"{r['model_version']} {r['behavior']}" for r in rows if r["stale"]],
     }
-    return dg.MaterializeResult(value=pl.DataFrame(rows, schema=GRADER_QUALITY), metadata=metadata)
+    frame = pl.DataFrame(rows, schema=GRADER_QUALITY)
+    return written(context, lake, frame, metadata, finding(context, lake))

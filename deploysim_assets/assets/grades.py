@@ -8,6 +8,7 @@ from deploysim_assets.assets.endpoint_run import EndpointRun
 from deploysim_assets.assets.preregistration import Registration
 from deploysim_assets.automation import ONCE
 from deploysim_assets.grading.item import Item
+from deploysim_assets.io_manager import making
 from deploysim_assets.project import Project
 from deploysim_assets.releases import CANDIDATES, FROM_PREDECESSOR
 from deploysim_assets.storage.tables import Lake
@@ -32,6 +33,7 @@ def grades(
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Grade every simulated reply. A reply that is missing, or that no grader could grade, is
     null for the behavior, never false."""
+    lake = making(context, lake, project.part("endpoint", "judge"))
     registered = Registration.load(lake, context.partition_key)
     paid = EndpointRun(context, lake, project)
 

@@ -8,10 +8,12 @@ from typing import NamedTuple
 import dagster as dg
 
 from deploysim_assets.automation import close_dead_runs
+from deploysim_assets.checks.gate import waiting
 from deploysim_assets.logs.files import fingerprint
 from deploysim_assets.logs.files import log_files as files_of
 from deploysim_assets.project import Project
 from deploysim_assets.releases import MODELS
+from deploysim_assets.storage.tables import Lake
 
 log_files = dg.AssetSpec(
     "log_files",
@@ -73,12 +75,17 @@ def new_logs_sensor(project: Project) -> dg.SensorDefinition:
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Looks for production logs that came or grew, and reports them as log_files.",
     )
-    def new_logs(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+    def new_logs(
+        context: dg.SensorEvaluationContext, lake: dg.ResourceParam[Lake]
+    ) -> dg.SensorResult | dg.SkipReason:
         close_dead_runs(context.instance)
         seen: dict[str, str] = json.loads(context.cursor or "{}")
         changed = observations(project, seen)
+        held_up = list(waiting(project, lake))
+        for sentence in held_up:
+            context.log.warning(sentence)
         if not changed:
-            return dg.SkipReason("no log file came or changed")
+            return dg.SkipReason("; ".join(["no log file came or changed", *held_up]))
         fresh = {m: o for m, o in changed.items() if reported(context.instance, m) != o.fingerprint}
         cursor = json.dumps(seen | {m: o.fingerprint for m, o in changed.items()}, sort_keys=True)
         return dg.SensorResult(

@@ -4,7 +4,7 @@ the taxonomy does not name."""
 import json
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dagster as dg
 import polars as pl
@@ -12,14 +12,21 @@ import polars as pl
 from deploysim_assets.assets.preregistration import Registration
 from deploysim_assets.automation import ONCE
 from deploysim_assets.grading.features import features, rule_of
+from deploysim_assets.grading.form import in_words, rank
+from deploysim_assets.io_manager import finding, making, written
 from deploysim_assets.project import Project
 from deploysim_assets.releases import CANDIDATES, FROM_PREDECESSOR
-from deploysim_assets.schema import NOVEL_BEHAVIORS
+from deploysim_assets.schema import NOVEL_BEHAVIORS, reply_state, separated
 from deploysim_assets.storage.tables import Lake
 
+if TYPE_CHECKING:
+    from deploysim_assets.forecast.novelty import Finding
+
 _EXAMPLES, _FEATURES = 10, 12
+_WRITTEN = ("phrase: ", "opening: ", "ending: ", "tag: ", "latex: ", "code: ")
 _LEAST_USERS = 5
-"""A phrase is shown only where so many users got it: what one user got may be about that user."""
+"""What holds words of a reply is shown only where so many users got it: what one user got may be
+about that user."""
 
 
 BOTH_REPLIES = [
@@ -72,13 +79,15 @@ def unexplained_pairs(lake: Lake, registered: Registration) -> Iterator[_Pair]:
         "candidate_completions", candidate, columns=["prefix_id", "message", "status"]
     )
     for prefix, completion in zip(prefixes, completions, strict=True):
-        if completion["status"] == "completed" and prefix["prefix_id"] not in known:
+        live_reply = separated(prefix["production_completion"])
+        whole = completion["status"] == reply_state(live_reply) == "completed"
+        if whole and prefix["prefix_id"] not in known:
             yield _Pair(
                 prefix["prefix_id"],
                 prefix["user_key"],
                 prefix["messages"][-1]["content"] or "",
                 completion["message"],
-                prefix["production_completion"],
+                live_reply,
             )
 
 
@@ -89,42 +98,55 @@ def novel_rows(
     from deploysim_assets.forecast.novelty import as_row, findings
 
     candidate_only: dict[str, list[str]] = defaultdict(list)
-    live_only: dict[str, int] = defaultdict(int)
+    live_only: dict[str, list[str]] = defaultdict(list)
     users: dict[str, set[str]] = defaultdict(set)
     compared = 0
     for pair in unexplained_pairs(lake, registered):
         compared += 1
         new, old = features(pair.candidate, pair.last_user), features(pair.live, pair.last_user)
         for feature in new ^ old:
-            if feature in new:
-                candidate_only[feature].append(pair.prefix_id)
-            else:
-                live_only[feature] += 1
+            (candidate_only if feature in new else live_only)[feature].append(pair.prefix_id)
             if len(users[feature]) < _LEAST_USERS:
                 users[feature].add(pair.user_key)
     private = {
         feature
         for feature, who in users.items()
-        if feature.startswith("phrase: ") and len(who) < _LEAST_USERS
+        if feature.startswith(_WRITTEN) and len(who) < _LEAST_USERS
     }
     for feature in private:
         candidate_only.pop(feature, None)
         live_only.pop(feature, None)
     rows: list[dict[str, Any]] = []
-    for number, finding in enumerate(findings(candidate_only, live_only, rate), 1):
+    for number, found in enumerate(
+        findings(candidate_only, live_only, compared, rate, rank=rank), 1
+    ):
         shown, examples = (
-            list(finding.features[:_FEATURES]),
-            list(finding.candidate_only[:_EXAMPLES]),
+            list(found.features[:_FEATURES]),
+            list(found.candidate_only[:_EXAMPLES]),
         )
         row = {
             "model_version": registered.model_version,
             "finding": number,
-            **as_row(finding, compared),
+            **as_row(found, compared),
         }
         rows.append(
-            row | {"features": shown, "examples": examples, "proposal": proposal(finding.features)}
+            row
+            | {"says": says(found, compared), "features": shown, "examples": examples}
+            | {"proposal": proposal(found.features)}
         )
     return rows, compared
+
+
+def says(found: "Finding", compared: int) -> str:
+    """What a finding is, in words."""
+    kinds = dict.fromkeys(in_words(feature) for feature in found.features)
+    what, *others = list(kinds)[:3]
+    more = f" (with it: {'; '.join(others)})" if others else ""
+    often = "more often" if found.more else "less often"
+    return (
+        f"{what}, {often}: {len(found.candidate_only)} replies of the candidate alone, "
+        f"{found.live_only} of the live model alone, of {compared}{more}"
+    )
 
 
 def proposal(found: tuple[str, ...]) -> str | None:
@@ -146,7 +168,7 @@ def novel_behaviors(
     context: dg.AssetExecutionContext,
     lake: dg.ResourceParam[Lake],
     project: dg.ResourceParam[Project],
-) -> dg.MaterializeResult[pl.DataFrame]:
+) -> dg.MaterializeResult[None]:
     """Paired differences over interpretable features, by exact tests under false-discovery control;
     a person adopts what is a behavior.
 
@@ -156,6 +178,7 @@ def novel_behaviors(
     """
     from deploysim_assets.forecast.novelty import detection_threshold
 
+    lake = making(context, lake, project.part("novelty_rate"))
     registered = Registration.load(lake, context.partition_key)
     rows, compared = novel_rows(lake, registered, project.novelty_rate)
     metadata: dict[str, Any] = {
@@ -165,4 +188,5 @@ def novel_behaviors(
     }
     if compared:
         metadata["misses_above_per_100k"] = detection_threshold(compared) * 1e5
-    return dg.MaterializeResult(value=pl.DataFrame(rows, schema=NOVEL_BEHAVIORS), metadata=metadata)
+    frame = pl.DataFrame(rows, schema=NOVEL_BEHAVIORS)
+    return written(context, lake, frame, metadata, finding(context, lake))

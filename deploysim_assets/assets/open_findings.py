@@ -18,15 +18,15 @@ from deploysim_assets.automation import ONCE
 from deploysim_assets.endpoint.ask import ask
 from deploysim_assets.endpoint.batches import BatchesPendingError
 from deploysim_assets.endpoint.budget import costs, open_account
-from deploysim_assets.endpoint.wire import request_key
-from deploysim_assets.grading.exploring import clusters, explore_request, findings_in
+from deploysim_assets.endpoint.wire import about, request_key
+from deploysim_assets.grading.exploring import Found, clusters, explore_request, findings_in
 from deploysim_assets.grading.item import Item
-from deploysim_assets.io_manager import table_result
+from deploysim_assets.io_manager import finding, making, table_result
 from deploysim_assets.project import Project
 from deploysim_assets.releases import CANDIDATES
-from deploysim_assets.schema import OPEN_FINDINGS
+from deploysim_assets.schema import OPEN_FINDINGS, TAKEN_ANSWERS
 from deploysim_assets.storage.journal import open_journal
-from deploysim_assets.storage.tables import Lake
+from deploysim_assets.storage.tables import ANSWERS, Lake
 
 _EXAMPLES = 10
 
@@ -48,6 +48,7 @@ def open_findings(
     """Ask the judge about a random sample of replies on which no registered behavior was
     flagged; `deploysim behaviors adopt` takes one over."""
     assert project.exploration is not None and project.judge is not None
+    lake = making(context, lake, project.part("endpoint", "judge", "exploration"))
     judge, paid = project.judge, EndpointRun(context, lake, project)
     registered = Registration.load(lake, context.partition_key)
     chosen = frozenset(
@@ -64,9 +65,16 @@ def open_findings(
         return (item for item in completed if item.prefix["prefix_id"] in chosen)
 
     def requests() -> Iterator[dict[str, Any]]:
-        return (explore_request(item, registered.panel.behaviors, judge) for item in items())
+        behaviors = registered.panel.behaviors
+        return (
+            about(
+                item.prefix["prefix_id"],
+                explore_request(item, behaviors, judge, paid.secret),
+            )
+            for item in items()
+        )
 
-    with open_journal(paid.journal) as journal:
+    with lake.asking(), open_journal(paid.journal) as journal:
         try:
             outcome = ask(
                 requests,
@@ -82,14 +90,17 @@ def open_findings(
         keys = [
             (
                 item.prefix["prefix_id"],
-                request_key(explore_request(item, registered.panel.behaviors, judge)),
+                request_key(explore_request(item, registered.panel.behaviors, judge, paid.secret)),
             )
             for item in items()
         ]
-        answers = [
-            (prefix_id, findings_in(prefix_id, journal.get(key)) if key in journal else None)
-            for prefix_id, key in keys
-        ]
+        answers: list[tuple[str, list[Found] | None]] = []
+        taken: list[dict[str, str]] = []
+        journal.taken()
+        for prefix_id, key in keys:
+            said = findings_in(prefix_id, journal.get(key)) if key in journal else None
+            answers.append((prefix_id, said))
+            taken += [{"prefix_id": prefix_id, **one} for one in journal.taken()]
     found = clusters(finding for _, some in answers for finding in some or ())
     rows = [
         {
@@ -108,11 +119,11 @@ def open_findings(
         "findings": len(rows),
     }
     facts |= costs(outcome, paid.journal, project.prices)
-    lake.write(
-        "open_findings",
-        context.partition_key,
-        pl.DataFrame(rows, schema=OPEN_FINDINGS),
-        context.run.run_id,
-        facts,
-    )
+    seal = finding(context, lake)
+    with lake.new_version("open_findings", paid.key, OPEN_FINDINGS, seal=seal) as version:
+        version.side_table(ANSWERS, TAKEN_ANSWERS)
+        version.extend(pl.DataFrame(rows, schema=OPEN_FINDINGS))
+        for one in taken:
+            version.add(one, ANSWERS)
+        version.stats |= facts
     yield table_result(lake, "open_findings", context.partition_key, facts)

@@ -2,18 +2,25 @@
 candidate rests."""
 
 import json
+from collections.abc import Iterator
 from datetime import datetime
+from itertools import zip_longest
+from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import dagster as dg
 import polars as pl
 
+from deploysim_assets.assets.registry_lines import adopt_line, registry_line
 from deploysim_assets.automation import ONCE
+from deploysim_assets.checks.gate import require_checked
 from deploysim_assets.grading.panel import Panel
-from deploysim_assets.project import Candidate, EarlyStopping, Project, ProjectError
+from deploysim_assets.io_manager import making, written
+from deploysim_assets.project import Candidate, EarlyStopping, Grading, Project, ProjectError
 from deploysim_assets.releases import CANDIDATES, FROM_PREDECESSOR
 from deploysim_assets.schema import REGISTRATIONS
 from deploysim_assets.storage import ledger
+from deploysim_assets.storage.statements import canonical
 from deploysim_assets.storage.tables import Lake
 
 ESTIMATOR = {
@@ -37,6 +44,7 @@ class Registration(NamedTuple):
     seed: int
     challenging_prompts: dict[str, Any]
     early_stopping: EarlyStopping | None
+    grading: Grading
     record_hash: str
     registered_at: datetime
 
@@ -45,10 +53,19 @@ class Registration(NamedTuple):
         """The current registration; ProjectError where the candidate was never registered."""
         row = lake.scan("preregistration", candidate).collect().row(0, named=True)
         body = json.loads(row["body"])
+        return cls._of(body, row["record_hash"], row["registered_at"])
+
+    @classmethod
+    def of(cls, record: ledger.Record) -> Self:
+        """The registration that a record of the ledger holds."""
+        return cls._of(record.body, record.hash, record.at)
+
+    @classmethod
+    def _of(cls, body: dict[str, Any], record_hash: str, registered_at: datetime) -> Self:
         return cls(
-            candidate,
-            row["predecessor"],
-            row["prefixes_version"],
+            body["model_version"],
+            body["predecessor"],
+            body["prefixes"]["version"],
             Panel.from_record(body["panel"]),
             Candidate.model_validate(body["candidate"]),
             body["sampling"]["seed"],
@@ -56,8 +73,9 @@ class Registration(NamedTuple):
             EarlyStopping.model_validate(body["early_stopping"])
             if body["early_stopping"]
             else None,
-            row["record_hash"],
-            row["registered_at"],
+            Grading.model_validate(body.get("grading", {})),
+            record_hash,
+            registered_at,
         )
 
 
@@ -105,6 +123,10 @@ def challenging_prompts(project: Project, candidate: str) -> dict[str, Any]:
     return {name: {side: found[model, name] for side, model in sides.items()} for name in names}
 
 
+REASON_TAG = "deploysim/reason"
+"""The run tag that says why a candidate is registered again."""
+
+
 class RegistrationConfig(dg.Config):
     """Why a candidate is registered again; not needed the first time."""
 
@@ -115,13 +137,11 @@ def registration_body(
     project: Project, lake: Lake, candidate: str, reason: str = ""
 ) -> dict[str, Any]:
     """Everything that determines a forecast, with the version and digest of the prefixes that it
-    rests on.
-
-    A later version names its reason, the record that it replaces and what changed; ProjectError
-    where it has no reason.
-    """
+    rests on. A later version names its reason, the record that it replaces and what changed."""
     predecessor = project.predecessor(candidate)
     version = lake.current("deidentified_prefixes", predecessor)
+    manifest = lake.manifest("deidentified_prefixes", predecessor, version)
+    content = manifest.predicate["content"] if manifest else None
     panel = Panel.of(project)
     body: dict[str, Any] = {
         "model_version": candidate,
@@ -131,7 +151,7 @@ def registration_body(
             "partition": predecessor,
             "version": version,
             "count": lake.stats("deidentified_prefixes", predecessor, version)["released"],
-            "sha256": lake.digest("deidentified_prefixes", predecessor, version or ""),
+            "content": content,
         },
         "panel": panel.record(),
         "grader_ids": panel.grader_ids(),
@@ -145,6 +165,7 @@ def registration_body(
         "early_stopping": project.early_stopping.model_dump(mode="json")
         if project.early_stopping
         else None,
+        "grading": project.grading.model_dump(mode="json"),
         "challenging_prompts": challenging_prompts(project, candidate),
     }
     before = ledger.latest(project.home, "registration", candidate)
@@ -155,19 +176,40 @@ def registration_body(
             "replaces": None,
             "changes": [],
         }
-    if not reason.strip():
-        raise ProjectError(
-            f"{candidate} was registered at {before.at:%Y-%m-%d %H:%M} UTC; a new registration "
-            "needs a reason, which the report shows: "
-            f"`deploysim register {candidate} --reason ...`, or `reason` in the run's config"
-        )
-    changes = sorted(name for name in body if body[name] != before.body.get(name))
     return body | {
         "version": before.body["version"] + 1,
         "reason": reason.strip(),
         "replaces": before.hash,
-        "changes": changes,
+        "changes": changed_since(lake, before.body, body),
     }
+
+
+def needs_a_reason(candidate: str, changes: list[str]) -> str:
+    """What is said where a registration would change and nobody said why."""
+    return (
+        f"{candidate} is registered, and something has changed since: {', '.join(changes)}. A new "
+        f"registration needs a reason, which the report shows: `deploysim register {candidate} "
+        f"--reason ...`, `reason` in the run's config, or the run tag {REASON_TAG}; until then the "
+        "registration stands as it is"
+    )
+
+
+def changed_since(lake: Lake, before: dict[str, Any], body: dict[str, Any]) -> list[str]:
+    """The parts of a registration that are not as they were. The prefix set is what it was as long
+    as its rows are, whichever version holds them, and rows that users withdrew are no change."""
+    changes = sorted(n for n in body if n != "prefixes" and body[n] != before.get(n))
+    then, now = before["prefixes"], body["prefixes"]
+    same = then["version"] == now["version"] or then.get("content") == now["content"]
+    if not same:
+        where = "deidentified_prefixes", then["partition"]
+        same = then["partition"] == now["partition"] and _equal(
+            lake.rows(*where, then["version"]), lake.rows(*where, now["version"])
+        )
+    return changes if same else [*changes, "prefixes"]
+
+
+def _equal(one: Iterator[dict[str, Any]], other: Iterator[dict[str, Any]]) -> bool:
+    return all(a == b for a, b in zip_longest(one, other))
 
 
 @dg.asset(
@@ -181,11 +223,34 @@ def preregistration(
     config: RegistrationConfig,
     lake: dg.ResourceParam[Lake],
     project: dg.ResourceParam[Project],
-) -> dg.MaterializeResult[pl.DataFrame]:
+) -> dg.MaterializeResult[None]:
     """Write behaviors, rubrics, grader identities, sampling design, prefix set, thresholds and
-    estimator to the ledger."""
-    body = registration_body(project, lake, context.partition_key, config.reason)
-    record = ledger.append(project.home, "registration", context.partition_key, body)
+    estimator to the ledger. Where nothing changed, or nobody said why, the registration stands."""
+    candidate = context.partition_key
+    live = project.predecessor(candidate)
+    require_checked(context, lake, project, "deidentified_prefixes", live)
+    settings = project.part(
+        "sampling", "eligibility", "deidentification", "judge", "grading", "behaviors"
+    )
+    lake = making(context, lake, settings | {"release": registry_line(project, candidate)})
+    for model in (live, candidate):
+        adopt_line(project, lake, model)
+    reason = config.reason or context.run.tags.get(REASON_TAG, "")
+    body = registration_body(project, lake, candidate, reason)
+    waiting: list[str] = body["changes"] if body["replaces"] and not body["reason"] else []
+    if waiting:
+        context.log.warning(needs_a_reason(candidate, waiting))
+    if body["replaces"] and (waiting or not body["changes"]):
+        before = ledger.latest(lake.home, "registration", candidate)
+        assert before is not None, "the body replaces it"
+        record, body = before, before.body
+    else:
+        prefixes = lake.manifest(
+            "deidentified_prefixes", body["predecessor"], body["prefixes"]["version"]
+        )
+        assert prefixes is not None, "registration_body read it"
+        seals = {Path(prefixes.path).parent.relative_to(lake.home).as_posix(): prefixes.digest}
+        record = ledger.append(lake.home, "registration", candidate, body, seals)
     row = {
         "model_version": body["model_version"],
         "predecessor": body["predecessor"],
@@ -194,14 +259,15 @@ def preregistration(
         "prefixes": body["prefixes"]["count"],
         "record_hash": record.hash,
         "registered_at": record.at,
-        "body": ledger.canonical(body).decode(),
+        "body": canonical(body).decode(),
     }
-    metadata = {
+    metadata: dict[str, Any] = {
         "registration": body["version"],
+        "waits_for_a_reason": waiting,
         "reason": body["reason"],
         "prefixes": row["prefixes"],
         "grading_id": row["grading_id"],
         "ledger_record": record.seq,
         "record_hash": record.hash,
     }
-    return dg.MaterializeResult(value=pl.DataFrame([row], schema=REGISTRATIONS), metadata=metadata)
+    return written(context, lake, pl.DataFrame([row], schema=REGISTRATIONS), metadata)

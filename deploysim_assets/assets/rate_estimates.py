@@ -1,5 +1,7 @@
 """rate_estimates: the forecast of a release, sealed in the ledger when it is made."""
 
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -7,14 +9,16 @@ import polars as pl
 
 from deploysim_assets.assets.grader_quality import current_quality
 from deploysim_assets.assets.preregistration import Registration
+from deploysim_assets.assets.production_grades import NOT_TOLD
 from deploysim_assets.assets.sufficient_statistics import counts_by_behavior, pairs_by_behavior
 from deploysim_assets.automation import ONCE
-from deploysim_assets.project import Project
+from deploysim_assets.io_manager import making, written
+from deploysim_assets.project import Project, ProjectError
 from deploysim_assets.releases import CANDIDATES, FROM_PREDECESSOR, PROJECT
 from deploysim_assets.report.plots import forecast_plot, inline_image
-from deploysim_assets.schema import RATE_ESTIMATES
+from deploysim_assets.schema import GRADE_STATES, RATE_ESTIMATES, UNANSWERED
 from deploysim_assets.storage import ledger
-from deploysim_assets.storage.tables import Lake
+from deploysim_assets.storage.tables import Lake, Made
 
 if TYPE_CHECKING:
     from deploysim_assets.forecast.paired import Pairs
@@ -99,6 +103,61 @@ def design_effects(realized: list[dict[str, Any]]) -> dict[str, float]:
     return {r["behavior"]: max(1.0, r["design_effect"] if r["k"] >= few else pooled) for r in known}
 
 
+def unanswered_share(graded: Mapping[str, Any]) -> float:
+    """The share of prefixes whose reply is no answer, by the counts of a table of grades."""
+    states = sum(graded.get(state, 0) for state in UNANSWERED)
+    return states / graded["prefixes"] if graded["prefixes"] else 0.0
+
+
+def reply_funnel(lake: Lake, model: str) -> dict[str, dict[str, Any]]:
+    """The counts of replies by state that a release's report shows: `simulated` by it, `live`
+    those of its predecessor, `realized` its own in production, under its registered grading."""
+    if not lake.current("preregistration", model):
+        return {}
+    registered = Registration.load(lake, model)
+    grading = registered.panel.grading_id
+    sides = {
+        "simulated": ("grades", model),
+        "live": ("production_grades", registered.predecessor),
+        "realized": ("production_grades", model),
+    }
+    funnel: dict[str, dict[str, Any]] = {}
+    for side, (asset, key) in sides.items():
+        stats = lake.stats(asset, key) if lake.current(asset, key) else {}
+        if (counts := stats.get("gradings", {}).get(grading)) is None:
+            continue
+        funnel[side] = {
+            "prefixes": counts["prefixes"],
+            "states": {state: counts.get(state, 0) for state in GRADE_STATES},
+            "untold": 0,
+        }
+        if side != "simulated":  # of a table from before endings were counted nothing is known
+            ends = stats.get("finish_reasons", {NOT_TOLD: counts["prefixes"]})
+            funnel[side]["untold"] = ends.get(NOT_TOLD, 0)
+        limit = registered.grading.error_share
+        if side == "simulated" and unanswered_share(counts) > limit:
+            funnel[side]["blocks"] = limit
+    return funnel
+
+
+def nothing_graded(candidate: str, graded: Mapping[str, Any]) -> str:
+    """Why there is no forecast, and what to look at."""
+    states = {s: graded.get(s, 0) for s in GRADE_STATES if s != "graded" and graded.get(s, 0)}
+    mends = {
+        "empty": "raise candidate.params.max_tokens, or look at what the endpoint answers",
+        "truncated": "raise candidate.params.max_tokens, or set grading.truncated: grade",
+        "failed": "mend the endpoint",
+    }
+    most = max(states, key=lambda s: states[s], default="")
+    what = ", ".join(f"{count:,} {state}" for state, count in states.items())
+    return (
+        f"{candidate}: no reply was graded, so there is no forecast: of {graded['prefixes']:,} "
+        f"prefixes {what or 'none has a behavior that applies'}; "
+        f"{mends.get(most, 'look at the replies in candidate_completions')} and run "
+        f"`deploysim forecast {candidate} --fresh`"
+    )
+
+
 def estimates(
     lake: Lake, registered: Registration, history: list[dict[str, Any]], min_precision: float
 ) -> list[dict[str, Any]]:
@@ -135,7 +194,9 @@ def estimates(
         for r in _earlier_forecast(lake, live)
     }
     effects = design_effects(production)
-    stopped = lake.stats("grades", candidate).get("stopped", {})
+    graded = lake.stats("grades", candidate)
+    stopped = graded.get("stopped", {})
+    unanswered = unanswered_share(graded) > registered.grading.error_share
     errors = errors_of(history, registered.panel.names)
     quality = current_quality(lake, registered.panel.grader_ids(), candidate, live)
     rows: list[dict[str, Any]] = []
@@ -161,7 +222,7 @@ def estimates(
             effects.get(name, 1.0),
             decided,
         )
-        row["gate"] = blocked(row["gate"], quality.get(name), min_precision)
+        row["gate"] = blocked(row["gate"], quality.get(name), min_precision, unanswered=unanswered)
         rows.append(
             {
                 "model_version": candidate,
@@ -171,6 +232,20 @@ def estimates(
             }
         )
     return with_multiplicity(rows)
+
+
+def sealed_before(lake: Lake, candidate: str, rows: list[dict[str, Any]]) -> datetime | None:
+    """When the current forecast was sealed, if it says the same: then it stays the forecast, and
+    nothing is sealed anew."""
+    if not lake.current("rate_estimates", candidate):
+        return None
+    current = lake.scan("rate_estimates", candidate).collect()
+    now = pl.DataFrame(rows, schema=RATE_ESTIMATES).drop("sealed_at")
+    return (
+        current["sealed_at"][0]
+        if current.height and current.drop("sealed_at").equals(now)
+        else None
+    )
 
 
 def _earlier_forecast(lake: Lake, model: str) -> list[dict[str, Any]]:
@@ -199,37 +274,45 @@ def rate_estimates(
     context: dg.AssetExecutionContext,
     lake: dg.ResourceParam[Lake],
     project: dg.ResourceParam[Project],
-) -> dg.MaterializeResult[pl.DataFrame]:
+) -> dg.MaterializeResult[None]:
     """The forecast per behavior and its seal.
 
     `rate`, `low`, `high` are the simulated rate with its sampling interval; `forecast_median` and
     `p50/80/95` predict the realized rate in as many messages as the predecessor's production had
     (statistics.md, section 4), with the history that the seal names. `blend_*` and `drift_prior_*`
     are the second forecasts, which know the predecessor's rate; gates and direction never use them.
+    Every gate is "blocked" where more of the replies than the registered limit are empty or cut.
+    ProjectError where nothing was graded: then there is no forecast.
     """
     candidate = context.partition_key
+    lake = making(context, lake, project.part("min_precision"))
     registered = Registration.load(lake, candidate)
     history = scored_history(project, lake, candidate)
     rows = estimates(lake, registered, history, project.min_precision)
+    graded = lake.stats("grades", candidate)
+    if not any(row["n"] for row in rows):
+        raise ProjectError(nothing_graded(candidate, graded))
+    sealed_at = sealed_before(lake, candidate, rows) or datetime.now(UTC)
     body = {
         "registration": registered.record_hash,
         "history": history,
         "rows": rows,
-        "funnel": lake.stats("grades", candidate),
+        "funnel": graded,
     }
-    seal = ledger.append(project.home, "forecast", candidate, body)
-    frame = pl.DataFrame([row | {"sealed_at": seal.at} for row in rows], schema=RATE_ESTIMATES)
-    return dg.MaterializeResult(
-        value=frame,
-        metadata={
-            "sealed_at": seal.at.isoformat(),
-            "seal": seal.hash,
-            "history_pairs": len(history),
-            "history_reports": sorted({entry["report"] for entry in history}),
-            "regressions": [row["behavior"] for row in rows if row.get("regression")],
-            "gates_failed": [row["behavior"] for row in rows if row["gate"] in ("fail", "blocked")],
-            "forecast": dg.MetadataValue.md(
-                inline_image(forecast_plot(rows, f"Forecast for {candidate}"))
-            ),
-        },
-    )
+    frame = pl.DataFrame([row | {"sealed_at": sealed_at} for row in rows], schema=RATE_ESTIMATES)
+    facts = {
+        "sealed_at": sealed_at.isoformat(),
+        "history_pairs": len(history),
+        "history_reports": sorted({entry["report"] for entry in history}),
+        "regressions": [row["behavior"] for row in rows if row.get("regression")],
+        "gates_failed": [row["behavior"] for row in rows if row["gate"] in ("fail", "blocked")],
+        "forecast": dg.MetadataValue.md(
+            inline_image(forecast_plot(rows, f"Forecast for {candidate}"))
+        ),
+    }
+
+    def seal(made: Made) -> None:
+        record = ledger.append(lake.home, "forecast", candidate, body, made.seals, sealed_at)
+        facts["seal"] = record.hash
+
+    return written(context, lake, frame, facts, seal)

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import dagster as dg
 
+from deploysim_assets.assets.registry_lines import adopt_line, registry_line
 from deploysim_assets.assets.withheld_text import text_withheld
 from deploysim_assets.automation import CHEAP
 from deploysim_assets.deidentify.keys import load_keys
-from deploysim_assets.io_manager import table_result
+from deploysim_assets.io_manager import making, table_result
 from deploysim_assets.logs import reader
 from deploysim_assets.logs.conversation import Conversation
 from deploysim_assets.logs.conversations import read_conversations
@@ -55,6 +56,8 @@ def raw_logs(
     """Read the log files into the conversations table; lines that could not be read go to the
     side table `rejects` and are counted."""
     model = context.partition_key
+    lake = making(context, lake, {"release": registry_line(project, model)})
+    adopt_line(project, lake, model)
     source = project.release(model).logs
     read = reader(source.format)
     files = log_files(project.home, source.path)
@@ -66,7 +69,7 @@ def raw_logs(
     withdrawn = withdrawn_from(project.home)
     with (
         text_withheld(),
-        lake.new_version("raw_logs", model, CONVERSATIONS, context.run.run_id) as version,
+        lake.new_version("raw_logs", model, CONVERSATIONS) as version,
     ):
         version.side_table("rejects", REJECTS)
         counts = read_conversations(
@@ -77,9 +80,11 @@ def raw_logs(
             consented=source.consent_basis is not None,
             withdrawn=withdrawn,
         )
+        version.log_files = counts["log_files"]
         version.stats |= {
             "fingerprint": fingerprint(files),
             "consent_basis": source.consent_basis,
             **counts,
         }
-    return table_result(lake, "raw_logs", model, version.stats)
+    shown = version.stats | {"log_files": len(files)}  # thousands of them would swamp the event
+    return table_result(lake, "raw_logs", model, shown)

@@ -5,9 +5,11 @@ import polars as pl
 
 from deploysim_assets.assets.sufficient_statistics import counts_by_behavior
 from deploysim_assets.automation import CHEAP
+from deploysim_assets.io_manager import making, written
 from deploysim_assets.releases import MODELS
 from deploysim_assets.schema import REALIZED_RATES
-from deploysim_assets.storage.tables import Lake
+from deploysim_assets.storage import ledger
+from deploysim_assets.storage.tables import Lake, Made
 
 
 @dg.asset(
@@ -18,12 +20,13 @@ from deploysim_assets.storage.tables import Lake
 )
 def realized_rates(
     context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]
-) -> dg.MaterializeResult[pl.DataFrame]:
+) -> dg.MaterializeResult[None]:
     """The rate per message of each behavior in production, with its 95% interval (statistics.md,
     sections 1 and 2)."""
     from deploysim_assets.forecast.estimate import rate_row
 
     model = context.partition_key
+    lake = making(context, lake, {})
     rates = lake.scan("production_rate_counts", model).collect()
     clusters = lake.scan("production_flag_clusters", model).collect()
     rows = [
@@ -35,10 +38,13 @@ def realized_rates(
         ).items()
     ]
     frame = pl.DataFrame(rows, schema=REALIZED_RATES)
-    return dg.MaterializeResult(
-        value=frame,
-        metadata={
-            "behaviors": frame["behavior"].n_unique(),
-            "gradings": frame["grading_id"].n_unique(),
-        },
-    )
+    facts = {
+        "behaviors": frame["behavior"].n_unique(),
+        "gradings": frame["grading_id"].n_unique(),
+    }
+
+    def seal(made: Made) -> None:
+        body = {"gradings": frame["grading_id"].unique().sort().to_list()}
+        ledger.append(lake.home, "realized", model, body, made.seals)
+
+    return written(context, lake, frame, facts, seal)

@@ -6,36 +6,59 @@ import dagster as dg
 import polars as pl
 
 from deploysim_assets.automation import SUMMARY
+from deploysim_assets.io_manager import making, written
 from deploysim_assets.project import Project
 from deploysim_assets.report.plots import calibration_plot, inline_image, pit_plot
 from deploysim_assets.report.tables import summary_markdown
 from deploysim_assets.schema import SCORECARD
-from deploysim_assets.storage.tables import Lake
+from deploysim_assets.storage import ledger
+from deploysim_assets.storage.tables import Lake, Made
 
 ALL = "(all)"
+_PROMISES = {"registration": "registered", "forecast": "forecast"}
+
+
+def scorecard_rows(project: Project, lake: Lake) -> tuple[list[dict[str, Any]], list[Any]]:
+    """One row per release that was promised something, scored or not, the row over all of them, and
+    the pairs that it is over: those of true forecasts, or of backtests where there is no other."""
+    from deploysim_assets.forecast.summary import summarize
+
+    rows: list[dict[str, Any]] = []
+    pairs: dict[str, list[dict[str, Any]]] = {"scored": [], "backtest": []}
+    reports: dict[str, str | None] = {}
+    promised = {r.model_version: r.kind for r in ledger.read(lake.home) if r.kind in _PROMISES}
+    for model in dict.fromkeys([*(r.model_version for r in project.releases), *promised]):
+        version = reports[model] = lake.current("calibration_report", model)
+        if version is not None:
+            report = list(lake.rows("calibration_report", model, version))
+            state = "scored" if all(row["prospective"] for row in report) else "backtest"
+            known = {"model_version": model, "state": state, "report_version": version}
+            rows.append(known | summarize(report))
+            pairs[state] += report
+        elif model in promised:
+            rows.append({"model_version": model, "state": _PROMISES[promised[model]]})
+    everything = pairs["scored"] or pairs["backtest"]
+    if everything:
+        rows.append({"model_version": ALL, "state": "all", **summarize(everything)})
+    return rows, everything
 
 
 @dg.asset(deps=["calibration_report"], automation_condition=SUMMARY, group_name="score")
 def scorecard(
-    lake: dg.ResourceParam[Lake], project: dg.ResourceParam[Project]
-) -> dg.MaterializeResult[pl.DataFrame]:
+    context: dg.AssetExecutionContext,
+    lake: dg.ResourceParam[Lake],
+    project: dg.ResourceParam[Project],
+) -> dg.MaterializeResult[None]:
     """Errors with noise floor and intrinsic error, coverage, direction with its ceiling, and
     skill against every baseline, per scored release."""
-    from deploysim_assets.forecast.summary import summarize
-
-    rows: list[dict[str, Any]] = []
-    everything: list[dict[str, Any]] = []
-    for release in project.releases:
-        model = release.model_version
-        version = lake.current("calibration_report", model)
-        if version is None:
-            continue
-        report = list(lake.rows("calibration_report", model, version))
-        rows.append({"model_version": model, "report_version": version, **summarize(report)})
-        everything += report
-    metadata: dict[str, Any] = {"releases": len(rows), "pairs": len(everything)}
+    lake = making(context, lake, {})
+    rows, everything = scorecard_rows(project, lake)
+    metadata: dict[str, Any] = {
+        "releases": sum(row["state"] in ("scored", "backtest") for row in rows),
+        "not_scored": [r["model_version"] for r in rows if r["state"] in _PROMISES.values()],
+        "pairs": len(everything),
+    }
     if everything:
-        rows.append({"model_version": ALL, "report_version": None, **summarize(everything)})
         metadata["report"] = dg.MetadataValue.md(summary_markdown(rows[-1]))
         metadata["plot"] = dg.MetadataValue.md(
             inline_image(calibration_plot(everything, "Forecast and production: all releases"))
@@ -43,4 +66,8 @@ def scorecard(
         metadata["pit"] = dg.MetadataValue.md(
             inline_image(pit_plot([(r["pit_low"], r["pit_high"]) for r in everything]))
         )
-    return dg.MaterializeResult(value=pl.DataFrame(rows, schema=SCORECARD), metadata=metadata)
+
+    def seal(made: Made) -> None:
+        ledger.append(lake.home, "scorecard", "", {"releases": metadata["releases"]}, made.seals)
+
+    return written(context, lake, pl.DataFrame(rows, schema=SCORECARD), metadata, seal)

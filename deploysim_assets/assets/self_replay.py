@@ -14,6 +14,8 @@ from deploysim_assets.assets.endpoint_run import EndpointRun, lowest_prefixes
 from deploysim_assets.assets.preregistration import Registration
 from deploysim_assets.assets.production_grades import needed_panels
 from deploysim_assets.automation import CHEAP, FOLLOW_GRADABLE
+from deploysim_assets.checks.gate import require_checked
+from deploysim_assets.io_manager import making
 from deploysim_assets.project import Candidate, Project
 from deploysim_assets.releases import GRADED_FOR, MODELS
 from deploysim_assets.storage.tables import Lake
@@ -45,6 +47,8 @@ def self_completions(
     """Ask the deployed model for its reply to some of its own prefixes. Follows new logs; its
     journal holds what was answered before."""
     assert project.self_replay is not None
+    require_checked(context, lake, project, "deidentified_prefixes", context.partition_key)
+    lake = making(context, lake, project.part("endpoint", "self_replay"))
     model = context.partition_key
     version = lake.current("deidentified_prefixes", model)
     chosen = lowest_prefixes(lake, model, version, project.self_replay.max_prefixes)
@@ -82,6 +86,7 @@ def self_grades(
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Grade the replayed answers with every grader identity that production_grades has for the
     model."""
+    lake = making(context, lake, project.part("endpoint", "judge"))
     model = context.partition_key
     version = lake.stats("self_completions", model)["prefixes_version"]
     paid = EndpointRun(context, lake, project)

@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 
 import polars as pl
 
-from deploysim_assets.endpoint import client as client_module
+from deploysim_assets.endpoint import tries as tries_module
 from deploysim_assets.endpoint.client import Outcome, ask_all
 from deploysim_assets.endpoint.completions import completion_request, completion_row
 from deploysim_assets.endpoint.pacing import Pace
@@ -56,6 +56,7 @@ class _LeanServer(asyncio.Protocol):
 
     latency, allowed = 0.0, 0
     taken: ClassVar[deque[float]] = deque()
+    good = _GOOD
     served = refused = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -85,11 +86,17 @@ class _LeanServer(asyncio.Protocol):
             return _THROTTLED
         cls.taken.append(now)
         cls.served += 1
-        return _GOOD
+        return cls.good
 
 
 def _serve(pipe: Connection, latency: float, allowed: int) -> None:
     _LeanServer.latency, _LeanServer.allowed = latency, allowed
+    answers_with(_GOOD, pipe)
+
+
+def answers_with(response: bytes, pipe: Connection) -> None:
+    """Serve one response to everything until the pipe says stop; sends the port through it."""
+    _LeanServer.good = response
 
     async def run() -> None:
         server = await asyncio.get_running_loop().create_server(_LeanServer, "127.0.0.1", 0)
@@ -273,13 +280,13 @@ def pacing(seconds: float, plot: Path | None) -> tuple[float, float]:
             events.append((time.monotonic() - started, False))
             super().throttled(wait)
 
-    real, client_module.Pace = client_module.Pace, Watched
+    real, tries_module.Pace = tries_module.Pace, Watched
     try:
         with lean_server(latency=0.02, allowed=50) as url, tempfile.TemporaryDirectory() as folder:
             started = time.monotonic()
             ours(url, Path(folder), int(seconds * 480), 64)
     finally:
-        client_module.Pace = real
+        tries_module.Pace = real
     end = max(t for t, good in events if good)
     steady = [(t, good) for t, good in events if 2 <= t <= end]
     share = sum(good for _, good in steady) / ((end - 2) * 500)

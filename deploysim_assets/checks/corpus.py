@@ -11,6 +11,7 @@ from deploysim_assets.checks.specs import partitioned_check
 from deploysim_assets.logs.sampling import CHARACTERS
 from deploysim_assets.project import LogSource, Project
 from deploysim_assets.releases import MODELS
+from deploysim_assets.storage import verdicts
 from deploysim_assets.storage.tables import Lake
 
 RAW_LOGS = [
@@ -205,18 +206,10 @@ def _results(frame: pl.DataFrame, suite: list[Expectation]) -> Iterator[dg.Asset
         )
 
 
-@dg.multi_asset_check(
-    name="raw_logs_quality", specs=_specs("raw_logs", [FUNNEL, DRIFT, *(e.check for e in RAW_LOGS)])
-)
-def raw_logs_quality(
-    context: dg.AssetCheckExecutionContext,
-    lake: dg.ResourceParam[Lake],
-    project: dg.ResourceParam[Project],
-) -> Iterator[dg.AssetCheckResult]:
+def raw_logs_results(project: Project, lake: Lake, model: str) -> Iterator[dg.AssetCheckResult]:
     """Keys, shapes and times of the conversations; lines read = rejected + conversations."""
-    model = context.partition_key
     stats = lake.stats("raw_logs", model)
-    rows = int(lake.scan("raw_logs", model).select(pl.len()).collect().item())
+    rows = lake.written_rows("raw_logs", model)
     counts = {name: stats[name] for name in ("read", "rejected", "conversations")}
     sums = (
         counts["read"] == counts["rejected"] + counts["conversations"]
@@ -243,18 +236,12 @@ def _canary_result() -> dg.AssetCheckResult:
     )
 
 
-@dg.multi_asset_check(
-    name="prefixes_quality",
-    specs=_specs("deidentified_prefixes", [FUNNEL, CANARIES, *(e.check for e in PREFIXES)]),
-)
-def prefixes_quality(
-    context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]
-) -> Iterator[dg.AssetCheckResult]:
+def prefixes_results(project: Project, lake: Lake, model: str) -> Iterator[dg.AssetCheckResult]:
     """Keys and shapes of the prefixes; conversations = eligible + ineligible, drawn = released +
     quarantined."""
-    model = context.partition_key
+    del project
     stats = lake.stats("deidentified_prefixes", model)
-    rows = int(lake.scan("deidentified_prefixes", model).select(pl.len()).collect().item())
+    rows = lake.written_rows("deidentified_prefixes", model)
     names = ("conversations", "eligible", "ineligible", "drawn", "released", "quarantined")
     counts = {name: stats[name] for name in names}
     sums = (
@@ -267,6 +254,45 @@ def prefixes_quality(
     yield dg.AssetCheckResult(check_name=FUNNEL, passed=sums, metadata=counts)
     yield _canary_result()
     yield from _results(prefix_numbers(lake.scan("deidentified_prefixes", model)), PREFIXES)
+
+
+_SUITES = {"raw_logs": raw_logs_results, "deidentified_prefixes": prefixes_results}
+
+
+def checked(project: Project, lake: Lake, asset: str, model: str) -> list[dg.AssetCheckResult]:
+    """Run the suite of a corpus on its current version, and keep what the blocking ones said."""
+    manifest = lake.manifest(asset, model)
+    results = list(_SUITES[asset](project, lake, model))
+    blocking = {r.check_name or "": r.passed for r in results if r.check_name not in _WARNINGS}
+    if manifest is not None:
+        verdicts.save(lake.home, manifest, blocking)
+    return results
+
+
+@dg.multi_asset_check(
+    name="raw_logs_quality", specs=_specs("raw_logs", [FUNNEL, DRIFT, *(e.check for e in RAW_LOGS)])
+)
+def raw_logs_quality(
+    context: dg.AssetCheckExecutionContext,
+    lake: dg.ResourceParam[Lake],
+    project: dg.ResourceParam[Project],
+) -> Iterator[dg.AssetCheckResult]:
+    """Keys, shapes and times of the conversations; lines read = rejected + conversations."""
+    yield from checked(project, lake, "raw_logs", context.partition_key)
+
+
+@dg.multi_asset_check(
+    name="prefixes_quality",
+    specs=_specs("deidentified_prefixes", [FUNNEL, CANARIES, *(e.check for e in PREFIXES)]),
+)
+def prefixes_quality(
+    context: dg.AssetCheckExecutionContext,
+    lake: dg.ResourceParam[Lake],
+    project: dg.ResourceParam[Project],
+) -> Iterator[dg.AssetCheckResult]:
+    """Keys and shapes of the prefixes; conversations = eligible + ineligible, drawn = released +
+    quarantined."""
+    yield from checked(project, lake, "deidentified_prefixes", context.partition_key)
 
 
 CORPUS_CHECKS = [raw_logs_quality, prefixes_quality]

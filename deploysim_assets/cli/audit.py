@@ -25,28 +25,139 @@ audit.add_command(graders)
 @click.option(
     "--public-key",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="Ed25519 key (PEM) that every record must be signed for.",
+    help="Ed25519 key (PEM) of who signed first; who they handed over to is in the ledger.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Everything that was found, as JSON.")
+@with_operations
+def audit_ledger(operations: "Operations", public_key: Path | None, as_json: bool) -> None:
+    """Walk from every record down to the log files, and name each thing that does not hold.
+
+    Ends with exit code 1 where something does not. Keep the head that it prints elsewhere: a home
+    that was set back as a whole is noticed only by who kept it.
+    """
+    from rich.console import Console
+
+    from deploysim_assets.assets.home_audit import audit_home
+
+    with Console(stderr=True).status("reading records, manifests, tables, journals and logs"):
+        found = audit_home(operations.project, operations.lake, public_key)
+    if as_json:
+        import orjson
+
+        click.echo(orjson.dumps(found.document(), option=orjson.OPT_INDENT_2).decode())
+    else:
+        for note in found.notes:
+            click.echo(f"note: {note}")
+        for fault in found.faults:
+            click.echo(f"fault: {fault}", err=True)
+        seen = f"{found.files:,} files ({found.bytes / 1e6:,.1f} MB)"
+        if found.holds:
+            signed = "the signatures, " if public_key else ""
+            click.echo(
+                f"{found.records} records hold: the chain, {signed}every seal down to the log "
+                f"files, {seen}, and the order of events."
+            )
+        click.echo(f"head: {found.records} {found.head}")
+    if not found.holds:
+        if not as_json:
+            click.echo(f"{len(found.faults)} things do not hold.", err=True)
+        raise click.exceptions.Exit(1)
+
+
+@audit.command("bundle")
+@click.argument("model")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="The file to write (.zip).",
+)
+@click.option(
+    "--public-key",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="The key to put beside; default: the one that the ledger names first.",
 )
 @with_operations
-def audit_ledger(operations: "Operations", public_key: Path | None) -> None:
-    """Verify the chain, every seal against the data it names, and the order of events; say the
-    first thing that does not hold.
+def audit_bundle(
+    operations: "Operations", model: str, output: Path, public_key: Path | None
+) -> None:
+    """Write the evidence of MODEL into one file that anybody can verify offline: ledger, manifests,
+    registration, rates, report and public key. No conversation text.
 
-    Ends with exit code 1 where something does not.
+    Example: deploysim audit bundle gpt-4-0613 -o gpt-4-0613.zip
     """
-    from deploysim_assets.cli.audit_ledger import LedgerAudit
+    from deploysim_assets.cli.reporting import report_document
+    from deploysim_assets.evidence.bundle import write_bundle
 
-    found = LedgerAudit(operations.project, operations.lake, public_key)
-    fault = next(found.faults(), None)
-    for note in found.notes():
-        click.echo(f"note: {note}")
-    if fault:
-        raise ProjectError(fault)
+    document = report_document(operations, model)
+    pem = public_key.read_text() if public_key else None
+    held = write_bundle(operations.lake, model, document, output, pem)
     click.echo(
-        f"{len(found.records)} records hold: the chain, "
-        f"{'the signatures, ' if public_key else ''}every seal and its data, and the order of "
-        "events."
+        f"{output}: {held['records']} records, {held['manifests']} manifests, "
+        f"{held['table_files']} table files and the report"
     )
+
+
+@audit.command("verify")
+@click.argument("bundle", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option(
+    "--public-key",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Ed25519 key (PEM) of who signed first, as you have it from elsewhere.",
+)
+@click.option("--head", help="A ledger head that you kept: it must be in the ledger.")
+@click.option("--json", "as_json", is_flag=True, help="Everything that was found, as JSON.")
+@clear_errors
+def audit_verify(bundle: Path, public_key: Path | None, head: str | None, as_json: bool) -> None:
+    """Hold a BUNDLE together offline, without home, lake or keys, and say what cannot be checked.
+
+    Ends with exit code 1 where something does not hold.
+    """
+    from deploysim_assets.evidence.bundle import Bundle
+
+    pem = public_key.read_text() if public_key else None
+    found = Bundle(bundle).verify(pem, head)
+    if as_json:
+        import orjson
+
+        document = found._asdict() | {"holds": found.holds}
+        document["faults"] = [fault._asdict() for fault in found.faults]
+        click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
+    else:
+        for fault in found.faults:
+            click.echo(f"fault: {fault}", err=True)
+        if found.holds:
+            click.echo(
+                f"{found.model_version}: {found.records} records, {found.manifests} manifests and "
+                f"{found.table_files} table files hold together, and the report says what they do."
+            )
+        click.echo(f"head: {found.records} {found.head}")
+        for line in found.not_checked:
+            click.echo(f"not checked: {line}")
+    if not found.holds:
+        raise click.exceptions.Exit(1)
+
+
+@audit.command("rotate-key")
+@click.argument("new_key", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@clear_errors
+def rotate_key(new_key: Path) -> None:
+    """Go over to another signing key: a record that the key in force signs names NEW_KEY, an
+    Ed25519 private key (PEM). From then on DEPLOYSIM_SIGNING_KEY must name the new one."""
+    from deploysim_assets.project.file import home_folder, load_project
+    from deploysim_assets.storage import ledger
+    from deploysim_assets.storage.signing import public_pem, read_private_key
+
+    home = load_project(home_folder()).home
+    if not ledger.signing_keys(ledger.read(home)):
+        raise ProjectError(
+            f"{home / ledger.LEDGER}: nothing is signed yet; name a key in DEPLOYSIM_SIGNING_KEY "
+            "and the next record begins with it"
+        )
+    pem = public_pem(read_private_key(new_key, str(new_key)))
+    record = ledger.append(home, ledger.KEY, "", {"public_key": pem})
+    click.echo(f"record {record.seq}: {new_key} signs from the next record on")
 
 
 @audit.command("deid")

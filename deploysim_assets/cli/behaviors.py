@@ -58,7 +58,7 @@ def novel(operations: "Operations", model: str) -> None:
     rows = [
         [
             str(r["finding"]),
-            "; ".join(r["features"][:3]),
+            f"{r['says'].partition(', ')[0]} ({'; '.join(r['features'][:2])})",
             f"{r['candidate_only']} : {r['live_only']}",
             per_100k(abs(r["difference"])),
             f"{r['q_value']:.2g}",
@@ -67,7 +67,7 @@ def novel(operations: "Operations", model: str) -> None:
     ]
     header = (
         "",
-        "features that go together",
+        "what it does",
         "this model alone : the one before",
         "difference per 100k",
         "q",

@@ -2,16 +2,20 @@
 location's jobs and shows in the UI."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from deploysim_assets.cli.audit import audit
+from deploysim_assets.cli.batches import batches
 from deploysim_assets.cli.behaviors import behaviors
+from deploysim_assets.cli.import_logs import import_logs
+from deploysim_assets.cli.reporting import accept, report, show_report
 from deploysim_assets.cli.running import clear_errors, tell, with_operations
+from deploysim_assets.cli.trace import trace
+from deploysim_assets.cli.upkeep import gc, upgrade
 from deploysim_assets.project import CONFIG_FILE, ProjectError
-from deploysim_assets.project.file import home_folder, load_project
-from deploysim_assets.storage import ledger
+from deploysim_assets.project.file import home_folder
 
 if TYPE_CHECKING:
     from deploysim_assets.cli.operations import Operations
@@ -112,7 +116,7 @@ def forecast(operations: "Operations", model: str, fresh: bool) -> None:
     What an interrupted run was answered is kept: run again to go on.
     """
     operations.forecast(model, fresh=fresh)
-    _show(operations, model)
+    show_report(operations, model)
 
 
 @main.command()
@@ -135,141 +139,7 @@ def backfill(operations: "Operations", models: tuple[str, ...]) -> None:
     them."""
     operations.backfill(models)
     for model in models:
-        _show(operations, model)
-
-
-@main.command("import")
-@click.argument("log_format", metavar="FORMAT")
-@click.argument("path")
-@click.option("--model-version", required=True, help="The release whose production logs these are.")
-@clear_errors
-def import_logs(log_format: str, path: str, model_version: str) -> None:
-    """Bring logs of FORMAT at PATH (a file, a glob or an fsspec URL) into the release's log folder,
-    as openai_chat.
-
-    `deploysim backfill` or the daemon take them from there.
-    """
-    import fnmatch
-
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from deploysim_assets.logs import reader
-    from deploysim_assets.logs.conversations import import_files
-    from deploysim_assets.logs.files import fingerprint, log_files
-
-    home = home_folder()
-    source = load_project(home).release(model_version).logs
-    read, files = reader(log_format), log_files(Path.cwd(), path)
-    if not files:
-        raise ProjectError(f"{path}: matches no file")
-    target = (home / source.path).parent / f"imported-{fingerprint(files)}.jsonl"
-    if source.format != "openai_chat" or not fnmatch.fnmatch(str(target), str(home / source.path)):
-        raise ProjectError(
-            f"deploysim.yaml: releases: {model_version}: an import is written as openai_chat to "
-            f"{target}, which logs.format "
-            f"{source.format!r} and logs.path {source.path!r} would not read; set format: "
-            "openai_chat and a path that ends in *.jsonl"
-        )
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, transient=True) as progress:
-        task = progress.add_task(f"{len(files)} files", total=sum(f.size for f in files))
-        counts = import_files(files, read, target, lambda size: progress.advance(task, size))
-    click.echo(
-        f"{counts['conversations']:,} conversations written to {target}, {counts['rejected']:,} "
-        "rejected"
-    )
-    for reason, times in sorted(counts["rejected_by_reason"].items(), key=lambda r: -r[1]):
-        click.echo(f"  {times:,} x {reason}")
-
-
-def _document(operations: "Operations", model: str) -> dict[str, Any]:
-    from deploysim_assets.assets.grader_quality import current_quality
-    from deploysim_assets.assets.preregistration import Registration
-    from deploysim_assets.forecast.estimate import blocked
-    from deploysim_assets.forecast.summary import summarize
-    from deploysim_assets.report.document import release_report
-
-    operations.project.release(model)
-    lake = operations.lake
-    estimates, scored, realized = (
-        list(lake.rows(asset, model)) if lake.current(asset, model) else []
-        for asset in ("rate_estimates", "calibration_report", "realized_rates")
-    )
-    quality: dict[str, dict[str, Any]] = {}
-    if lake.current("preregistration", model):
-        registered = Registration.load(lake, model)
-        realized = [r for r in realized if r["grading_id"] == registered.panel.grading_id]
-        quality = current_quality(
-            lake, registered.panel.grader_ids(), model, registered.predecessor
-        )
-        for row in estimates:
-            row["gate"] = blocked(
-                row["gate"], quality.get(row["behavior"]), operations.project.min_precision
-            )
-    if not estimates and not realized:
-        raise ProjectError(
-            f"{model}: nothing to report yet; run `deploysim forecast {model}`, or `deploysim "
-            f"backfill {model}` once its logs are there"
-        )
-    records = [
-        record
-        for record in ledger.read(operations.project.home)
-        if record.kind == "registration" and record.model_version == model
-    ]
-    registrations = [record.body | {"at": record.at} for record in records]
-    return release_report(
-        model,
-        estimates,
-        realized,
-        scored,
-        summarize(scored) if scored else {},
-        registrations,
-        quality,
-    )
-
-
-def _show(operations: "Operations", model: str) -> None:
-    from deploysim_assets.report.document import registered_again, table, verdict
-    from deploysim_assets.report.tables import console, rich_table
-
-    document = _document(operations, model)
-    out = console()
-    out.print(rich_table(f"{model}: rates per 100,000 messages", *table(document)))
-    out.print(verdict(document["summary"]))
-    for line in registered_again(document):
-        out.print(line)
-
-
-@main.command()
-@click.argument("model")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json", "md"]),
-    default="table",
-    show_default=True,
-)
-@with_operations
-def report(operations: "Operations", model: str, form: str) -> None:
-    """The forecast of MODEL and, once production was graded, its score."""
-    if form == "table":
-        _show(operations, model)
-        return
-    import orjson
-
-    from deploysim_assets.report.document import markdown
-
-    document = _document(operations, model)
-    click.echo(
-        orjson.dumps(document, option=orjson.OPT_INDENT_2).decode()
-        if form == "json"
-        else markdown(document)
-    )
+        show_report(operations, model)
 
 
 @main.command()
@@ -316,6 +186,7 @@ def plan(
 @with_operations
 def status(operations: "Operations") -> None:
     """What there is of each release, and what can be done next."""
+    from deploysim_assets.checks.gate import waiting
     from deploysim_assets.cli.operations import next_step
     from deploysim_assets.report.tables import console, rich_table
 
@@ -330,6 +201,8 @@ def status(operations: "Operations") -> None:
         rows.append([model, release.predecessor or "-", *marks, next_step(operations, release)])
     header = ("release", "predecessor", "forecast", "realized", "scored", "next")
     console().print(rich_table(str(operations.project.home / CONFIG_FILE), header, rows))
+    for sentence in waiting(operations.project, operations.lake):
+        click.echo(sentence)
 
 
 @main.command()
@@ -359,35 +232,45 @@ def forget(
     The ledger records keyed hashes and counts; later imports of the same rows drop them again.
     """
     from deploysim_assets.cli.forget import forget as take_out
-    from deploysim_assets.cli.forget import still_there
+    from deploysim_assets.storage.withdrawals import load_plan
 
     doomed = {"user": set(users), "conversation": set(conversations)}
-    for number, line in enumerate(
-        listed.read_text(encoding="utf-8").splitlines() if listed else (), 1
-    ):
+    lines = listed.read_text(encoding="utf-8").splitlines() if listed else ()
+    for number, line in enumerate(lines, 1):
         kind, _, name = line.strip().partition(" ")
         if line.strip() and (kind not in doomed or not name):
             raise ProjectError(f"{listed}, line {number}: neither `user ID` nor `conversation ID`")
         if name:
             doomed[kind].add(name.strip())
-    if not any(doomed.values()):
+    if not any(doomed.values()) and load_plan(operations.project.home) is None:
         raise ProjectError("nobody to forget; name one with --user-id, --conversation-id or --file")
-    done = take_out(
+    done, search = take_out(
         operations.project,
         operations.lake,
         operations.instance,
         doomed["user"],
         doomed["conversation"],
     )
-    for name, count in {**done.rows, **done.answers, **done.lines}.items():
+    for name, count in {**done.rows, **done.answers, **done.labels, **done.lines}.items():
         click.echo(f"{count:8,} from {name}")
     for path in done.remaining_files:
         click.echo(f"   still in {path}: not a file that deploysim writes; take them out there")
-    left = still_there(operations.project, operations.lake, doomed["user"], doomed["conversation"])
-    if left:
-        raise ProjectError(f"something is left: {left}")
-    click.echo("Nothing of them is left in the project.")
+    click.echo(
+        f"Searched {search.tables:,} tables by their columns, {search.files:,} files for the ids, "
+        f"and the journals for {search.phrases:,} of their own phrases."
+    )
+    if search.found:
+        raise ProjectError(f"something is left: {search.found}")
+    if not done.remaining_files:
+        click.echo("Nothing of them is left in the project.")
 
 
 main.add_command(audit)
+main.add_command(batches)
 main.add_command(behaviors)
+main.add_command(import_logs)
+main.add_command(trace)
+main.add_command(report)
+main.add_command(accept)
+main.add_command(upgrade)
+main.add_command(gc)

@@ -1,250 +1,64 @@
-"""`deploysim forget`: takes users and conversations out of every table, journal and log file of
-the project, and shows that none is left."""
+"""`deploysim forget`: takes users and conversations out of every table, journal, label and log file
+of the project by a plan that is replayed until it is done, and shows that none is left."""
 
-import json
+import contextlib
+import gzip
+import re
+import uuid
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator
+from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import dagster as dg
 import polars as pl
+import zstandard
 
-from deploysim_assets.assets.preregistration import Registration
-from deploysim_assets.assets.production_grades import needed_panels
-from deploysim_assets.deidentify.keys import Keys, load_keys
-from deploysim_assets.grading.item import Item
-from deploysim_assets.grading.labels import drop_labels
-from deploysim_assets.grading.panel import Panel
+from deploysim_assets.deidentify.keys import load_keys
+from deploysim_assets.grading.labels import sheets, without_prefixes
 from deploysim_assets.logs import reader
 from deploysim_assets.logs.conversation import Conversation
-from deploysim_assets.logs.files import log_files
-from deploysim_assets.project import Project
+from deploysim_assets.logs.conversations import items
+from deploysim_assets.logs.files import LogFile, log_files
+from deploysim_assets.project import Project, ProjectError, Release
 from deploysim_assets.storage import ledger
-from deploysim_assets.storage.journal import drop_answers, journal_file, open_journal, put_aside
-from deploysim_assets.storage.tables import Lake
-from deploysim_assets.storage.withdrawals import Withdrawals
+from deploysim_assets.storage.forgetting import (
+    Doomed,
+    Removal,
+    clear_partials,
+    doomed_by,
+    prefix_of,
+    refuse_damaged_journals,
+)
+from deploysim_assets.storage.locks import alone, nobody_asks
+from deploysim_assets.storage.searching import answers_with, files_with_ids
+from deploysim_assets.storage.tables import Lake, scan_folder
+from deploysim_assets.storage.withdrawals import Withdrawals, drop_plan, load_plan, save_plan
+
+_NEEDLES = 2_000
+_PLAIN = re.compile(r'[^"\\\x00-\x1f]{24,}')
+_OPENERS: dict[str, Any] = {".jsonl": open, ".gz": gzip.open, ".zst": zstandard.open}
 
 
 class Forgotten(NamedTuple):
-    """What was taken out: rows by "asset[partition]", answers by journal, lines by log file; and
-    log files that still hold some."""
+    """What was taken out, by file relative to the home, and log files that still hold some."""
 
     rows: dict[str, int]
     answers: dict[str, int]
     lines: dict[str, int]
+    labels: dict[str, int]
     remaining_files: list[str]
 
 
-def _prefix() -> pl.Expr:
-    """The prefix that a row is about: its id may have a population before it, or the number of a
-    repeat behind it."""
-    return pl.col("prefix_id").str.extract(r"([0-9a-f]{16,})")
+class Search(NamedTuple):
+    """What was searched when all was done, and where something was found."""
 
-
-class _Doomed(NamedTuple):
-    """The ids to forget, as they stand in raw tables and as keyed hashes."""
-
-    users: set[str]
-    conversations: set[str]
-    user_keys: set[str]
-    conversation_keys: set[str]
-    prefixes: set[str]
-
-    def rows(self, columns: list[str]) -> pl.Expr | None:
-        """True for the rows of a table that belong to the doomed; None for a table without a
-        column that tells."""
-        tell = {
-            "user_id": self.users,
-            "conversation_id": self.conversations,
-            "user_key": self.user_keys,
-            "conversation_key": self.conversation_keys,
-            "prefix_id": self.prefixes,
-        }
-        told = [
-            (_prefix() if name == "prefix_id" else pl.col(name)).is_in(list(values))
-            for name, values in tell.items()
-            if name in columns
-        ]
-        return pl.any_horizontal(told) if told else None
-
-
-def _read(folder: Path) -> pl.LazyFrame:
-    return pl.scan_parquet(folder / "part-*.parquet", hive_partitioning=False)
-
-
-def _doomed(lake: Lake, keys: Keys, users: set[str], conversations: set[str]) -> _Doomed:
-    found = set(conversations)
-    for asset, _, folder in lake.tables():
-        if asset == "raw_logs" and folder.name != "rejects":
-            mine = (
-                _read(folder)
-                .filter(pl.col("user_id").is_in(list(users)))
-                .select("conversation_id")
-                .collect()
-            )
-            found |= set(mine["conversation_id"])
-    doomed = _Doomed(
-        users,
-        found,
-        {keys.identify("user", u) for u in users},
-        {keys.identify("conversation", c) for c in found},
-        set(),
-    )
-    for asset, _, folder in lake.tables():
-        if asset == "deidentified_prefixes":
-            frame = _read(folder)
-            telling = doomed.rows(frame.collect_schema().names())
-            if telling is not None:
-                doomed.prefixes.update(
-                    frame.filter(telling).select("prefix_id").collect()["prefix_id"]
-                )
-    return doomed
-
-
-def _doomed_prefixes(lake: Lake, doomed: _Doomed, model: str) -> dict[str, dict[str, Any]]:
-    """The prefixes of a model, in whichever version, that are to be forgotten."""
-    rows: dict[str, dict[str, Any]] = {}
-    for asset, key, folder in lake.tables():
-        if (asset, key) == ("deidentified_prefixes", model) and folder.name != "quarantine":
-            frame = _read(folder).filter(pl.col("prefix_id").is_in(list(doomed.prefixes))).collect()
-            rows |= {row["prefix_id"]: row for row in frame.iter_rows(named=True)}
-    return rows
-
-
-def _completions(lake: Lake, doomed: _Doomed, model: str, table: str) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
-    for asset, key, folder in lake.tables():
-        if (asset, key) == (table, model):
-            rows += (
-                _read(folder)
-                .filter(_prefix().is_in(list(doomed.prefixes)))
-                .collect()
-                .iter_rows(named=True)
-            )
-    return rows
-
-
-def _answer_keys(project: Project, lake: Lake, doomed: _Doomed) -> Iterator[tuple[Path, set[str]]]:
-    """Each journal, and the requests in it whose answers are about the doomed."""
-    for release in project.releases:
-        model = release.model_version
-        prefixes = _doomed_prefixes(lake, doomed, model)
-        panels = needed_panels(project, lake, model)
-        yield from _judged(
-            journal_file(project.home, "production_grades", model),
-            panels,
-            [Item.of_production(row) for row in prefixes.values()],
-        )
-        yield from _replies(
-            project, lake, doomed, model, ("self_completions", "self_grades"), prefixes, panels
-        )
-        if release.predecessor and lake.current("preregistration", model):
-            registered = Registration.load(lake, model)
-            asked = _doomed_prefixes(lake, doomed, registered.predecessor)
-            skipped = _skipped(lake, model)
-            yield from _replies(
-                project,
-                lake,
-                doomed,
-                model,
-                ("candidate_completions", "grades"),
-                asked,
-                [registered.panel],
-                skipped,
-            )
-            yield from _replies(
-                project,
-                lake,
-                doomed,
-                model,
-                ("elicitation_completions", "elicitation_grades"),
-                asked,
-                [registered.panel],
-            )
-
-
-def _replies(
-    project: Project,
-    lake: Lake,
-    doomed: _Doomed,
-    model: str,
-    assets: tuple[str, str],
-    prefixes: dict[str, dict[str, Any]],
-    panels: list[Panel],
-    skipped: Sequence[frozenset[str]] = (),
-) -> Iterator[tuple[Path, set[str]]]:
-    """The journals of a table of completions and of its grades."""
-    completions = _completions(lake, doomed, model, assets[0])
-    yield journal_file(project.home, assets[0], model), {c["request_key"] for c in completions}
-    of_prefix = ((c["prefix_id"].partition("/")[0], c) for c in completions)
-    items = [
-        Item.of_completion(prefixes[prefix_id], c)
-        for prefix_id, c in of_prefix
-        if prefix_id in prefixes
-    ]
-    yield from _judged(journal_file(project.home, assets[1], model), panels, items, skipped)
-
-
-def _skipped(lake: Lake, candidate: str) -> list[frozenset[str]]:
-    """The sets of behaviors that early stopping left out of judge requests, over all versions of
-    the grades."""
-    versions = [folder.name for folder in lake.folder("grades", candidate).glob("run=*")]
-    return [
-        frozenset(names)
-        for version in versions
-        for names in lake.stats("grades", candidate, version).get("skipped", [])
-    ]
-
-
-def _judged(
-    path: Path, panels: list[Panel], items: list[Item], skipped: Sequence[frozenset[str]] = ()
-) -> Iterator[tuple[Path, set[str]]]:
-    if path.exists():
-        with open_journal(path) as journal:
-            skips = {frozenset[str](), *skipped}
-            keys = {
-                key
-                for panel in panels
-                for item in items
-                for skip in skips
-                for key in panel.asked_for(item, journal, skip)
-            }
-        yield path, keys
-
-
-def _clean_logs(project: Project, doomed: _Doomed) -> tuple[dict[str, int], list[str]]:
-    """Lines taken out of the project's own openai_chat files, and the other log files that hold
-    some of the doomed."""
-    lines: dict[str, int] = {}
-    remaining: list[str] = []
-    for release in project.releases:
-        read = reader(release.logs.format)
-        for file in log_files(project.home, release.logs.path):
-            with file.open() as stream:
-                mine = {
-                    item.line
-                    for item in read(stream)
-                    if isinstance(item, Conversation)
-                    and (
-                        item.user_id in doomed.users or item.conversation_id in doomed.conversations
-                    )
-                }
-            path = Path(file.path)
-            ours = (
-                release.logs.format == "openai_chat"
-                and path.suffix == ".jsonl"
-                and path.is_relative_to(project.home)
-            )
-            if mine and ours:
-                partial = path.with_suffix(".partial")
-                with path.open("rb") as old, partial.open("wb") as new:
-                    new.writelines(line for number, line in enumerate(old, 1) if number not in mine)
-                partial.replace(path)
-                lines[file.path] = len(mine)
-            elif mine:
-                remaining.append(file.path)
-    return lines, remaining
+    tables: int
+    files: int
+    phrases: int
+    found: dict[str, int]
 
 
 def forget(
@@ -253,52 +67,201 @@ def forget(
     instance: dg.DagsterInstance,
     users: set[str],
     conversations: set[str],
-) -> Forgotten:
-    """Remove the rows, journalled answers and log lines of users and conversations; record hashes
-    and counts in the ledger.
+) -> tuple[Forgotten, Search]:
+    """Remove the rows, journalled answers, labels and log lines of users and conversations, and
+    record keyed hashes, counts and digests in the ledger; a withdrawal that was begun before is
+    finished first.
 
-    Later imports drop the same rows again.  Tables that lost rows, and what rests on them, get an
-    observation in Dagster that says so.
+    Later imports drop the same rows again.  ProjectError where a run is asking a model, another
+    command is changing the home, or what was withdrawn could not be recorded: nothing is changed
+    then.
     """
+    _refuse_unreadable(users | conversations)
+    home = project.home
+    with _clear_writing(home), alone(home, "forget again"), nobody_asks(home, "forget again"):
+        ledger.refuse_append(project.home, "forget")
+        refuse_damaged_journals(project.home)
+        clear_partials(project.home)
+        begun = load_plan(project.home)
+        if begun is not None:
+            done = _finish(project, lake, instance, begun)
+            if not (users or conversations):
+                return done
+        plan = _plan(project, lake, users, conversations)
+        save_plan(project.home, plan)
+        return _finish(project, lake, instance, plan)
+
+
+@contextlib.contextmanager
+def _clear_writing(home: Path) -> Generator[None]:
+    try:
+        yield
+    except OSError as wrong:
+        raise ProjectError(
+            f"{wrong.filename or home}: cannot be written ({wrong.strerror}); what was done is "
+            "written down: mend that, and `deploysim forget` goes on"
+        ) from wrong
+
+
+def _refuse_unreadable(ids: set[str]) -> None:
+    for name in ids:
+        if not name.strip() or any("\ud800" <= sign <= "\udfff" for sign in name):
+            raise ProjectError(f"{name!r}: empty, or not UTF-8: no log holds such an id")
+
+
+def _plan(project: Project, lake: Lake, users: set[str], conversations: set[str]) -> dict[str, Any]:
     keys = load_keys(project.home, may_create=False)
-    doomed = _doomed(lake, keys, users, conversations)
+    doomed = doomed_by(lake, users, conversations, keys.identify)
+    return {
+        "id": uuid.uuid4().hex,
+        "begun": datetime.now(UTC).isoformat(),
+        **{name: sorted(values) for name, values in doomed._asdict().items()},
+        "phrases": _phrases(lake, doomed),
+        "log_lines": {
+            file.name: sorted(mine)
+            for release in project.releases
+            for file in log_files(project.home, release.logs.path)
+            if _is_ours(project, release, file) and (mine := _lines_of(file, release, doomed))
+        },
+        "files": {},
+    }
+
+
+def _phrases(lake: Lake, doomed: Doomed) -> list[str]:
+    """Words of the doomed, as they stand in de-identified tables: what a search looks for where
+    nothing tells whose a text is, as in a judge's quotes."""
+    found: set[str] = set()
+    for texts in _texts(lake, prefix_of("prefix_id").is_in(list(doomed.prefixes))):
+        for run in _PLAIN.findall(texts):
+            middle = max(0, len(run) // 2 - 20)
+            found.add(run[middle : middle + 40].strip())
+    return sorted(phrase for phrase in found if len(phrase) >= 24)[:_NEEDLES]
+
+
+def _texts(lake: Lake, only: pl.Expr) -> Iterator[str]:
+    """What is said in prefixes and completions, whichever version."""
+    for asset, _, folder in lake.whole_tables():
+        frame = scan_folder(folder)
+        columns = frame.collect_schema()
+        if "prefix_id" not in columns:
+            continue
+        mine = frame.filter(only)
+        if asset == "deidentified_prefixes" and "messages" in columns:
+            said = mine.select(
+                pl.col("messages").list.eval(pl.element().struct.field("content")).list.join("\n"),
+                pl.col("production_completion").struct.field("content"),
+            )
+        elif "message" in columns:
+            said = mine.select(pl.col("message").struct.field("content"))
+        else:
+            continue
+        for row in said.collect().iter_rows():
+            yield from filter(None, row)
+
+
+def _finish(
+    project: Project, lake: Lake, instance: dg.DagsterInstance, plan: dict[str, Any]
+) -> tuple[Forgotten, Search]:
+    """Carry a plan out to its end; everything in it may have been done before."""
+    removal = Removal(lake, plan)
+    doomed = removal.doomed
     before = Withdrawals.load(project.home)
-    # first of all, so that an interrupted run cannot be undone by the next import
+    # first of all, so that no import brings them back whatever happens next
     Withdrawals(
         before.users | doomed.user_keys, before.conversations | doomed.conversation_keys
     ).save(project.home)
-    wanted = [
-        (file, found)
-        for path, found in _answer_keys(project, lake, doomed)
-        if found
-        for file in (path, *put_aside(path))
-    ]
-    answers = {
-        str(file.relative_to(project.home)): drop_answers(file, found) for file, found in wanted
-    }
-    rows: Counter[str] = Counter()
-    for asset, key, folder in lake.tables():
-        telling = doomed.rows(_read(folder).collect_schema().names())
-        if telling is not None:
-            rows[f"{asset}[{key}]"] += lake.drop_rows(folder, telling)
-    rows["labels"] += drop_labels(project.home, doomed.prefixes)
-    lines, remaining = _clean_logs(project, doomed)
-    taken = {name: count for name, count in rows.items() if count}
-    hashes = {"users": sorted(doomed.user_keys), "conversations": sorted(doomed.conversation_keys)}
-    ledger.append(
-        project.home,
-        "withdrawal",
-        "",
-        {**hashes, "rows": taken, "answers": answers, "log_lines": sum(lines.values())},
+    removal.journals()
+    removal.tables()
+    for path in sheets(project.home):
+        removal.rewrite(path, lambda old, new: without_prefixes(old, new, doomed.prefixes))
+    remaining = _clean_logs(project, removal)
+    done = _counted(removal.gone(), remaining)
+    if not any(r.body.get("plan") == plan["id"] for r in ledger.read(project.home)):
+        hashes = {name: plan[name] for name in ("user_keys", "conversation_keys")}
+        body = {
+            "plan": plan["id"],
+            "users": hashes["user_keys"],
+            "conversations": hashes["conversation_keys"],
+            "rows": _by_table(done.rows),
+            "answers": done.answers,
+            "labels": sum(done.labels.values()),
+            "log_lines": sum(done.lines.values()),
+            "files": removal.changed(),
+        }
+        ledger.append(project.home, "forget", "", body)
+    search = still_there(project, lake, doomed, plan["phrases"])
+    _mark_stale(project, instance, _by_table(done.rows))
+    drop_plan(project.home)
+    return done, search
+
+
+def _counted(counts: dict[str, int], remaining: list[str]) -> Forgotten:
+    kinds: dict[str, dict[str, int]] = {"lake": {}, "journal": {}, "csv": {}, "logs": {}}
+    for file, gone in counts.items():
+        top = file.partition("/")[0]
+        kind = top if top in ("lake", "journal") else "csv" if file.endswith(".csv") else "logs"
+        kinds[kind][file] = gone
+    return Forgotten(kinds["lake"], kinds["journal"], kinds["logs"], kinds["csv"], remaining)
+
+
+def _by_table(rows: dict[str, int]) -> dict[str, int]:
+    """Rows by "asset[partition]", without side tables of answers."""
+    found: Counter[str] = Counter()
+    for file, gone in rows.items():
+        _, asset, *inside = file.split("/")
+        if "answers" not in inside:
+            key = inside[0].removeprefix("model_version=") if "=" in inside[0] else None
+            key = None if inside[0].startswith("run=") else key
+            found[f"{asset}[{key}]"] += gone
+    return dict(found)
+
+
+def _clean_logs(project: Project, removal: Removal) -> list[str]:
+    """Take the lines out of the project's own openai_chat files; returns the other log files that
+    hold some of the doomed."""
+    remaining: list[str] = []
+    for release in project.releases:
+        for file in log_files(project.home, release.logs.path):
+            mine = _lines_of(file, release, removal.doomed)
+            if mine and _is_ours(project, release, file):
+                removal.rewrite(
+                    Path(file.path),
+                    lambda old, new, mine=mine: _without_lines(old, new, mine),
+                    removal.read_states(file.name),
+                )
+            elif mine:
+                remaining.append(file.path)
+    return remaining
+
+
+def _is_ours(project: Project, release: Release, file: LogFile) -> bool:
+    """Whether lines may be taken out of a log: it lies in the home (a link does not) and is
+    written line by line."""
+    path, home = Path(file.path), project.home
+    inside = path.is_relative_to(home) and path.suffix in _OPENERS
+    inside = inside and path.resolve() == home.resolve() / path.relative_to(home)
+    return release.logs.format == "openai_chat" and inside
+
+
+def _lines_of(file: LogFile, release: Release, doomed: Doomed) -> frozenset[int]:
+    return frozenset(
+        item.line
+        for _, item in items([file], reader(release.logs.format))
+        if isinstance(item, Conversation)
+        and (item.user_id in doomed.users or item.conversation_id in doomed.conversations)
     )
-    _mark_stale(project, instance, taken)
-    return Forgotten(taken, answers, lines, remaining)
+
+
+def _without_lines(path: Path, partial: Path, mine: frozenset[int]) -> int:
+    opened = _OPENERS[path.suffix]
+    with opened(path, "rb") as old, opened(partial, "wb") as new:
+        new.writelines(line for number, line in enumerate(old, 1) if number not in mine)
+    return len(mine)
 
 
 def _mark_stale(project: Project, instance: dg.DagsterInstance, taken: dict[str, int]) -> None:
-    """An observation on every partition that lost rows, and on the forecasts and scores that
-    rest on one."""
-    taken = {name: count for name, count in taken.items() if "[" in name}
+    """An observation on every partition that lost rows, and on the forecasts and scores that rest
+    on one."""
     touched = {name.split("[")[1].rstrip("]") for name in taken}
     resting = {
         f"{asset}[{r.model_version}]": 0
@@ -323,16 +286,15 @@ def _mark_stale(project: Project, instance: dg.DagsterInstance, taken: dict[str,
         )
 
 
-def still_there(
-    project: Project, lake: Lake, users: set[str], conversations: set[str]
-) -> dict[str, int]:
-    """Where something of the users and conversations is left: tables by their columns, files by
-    the ids themselves."""
-    doomed = _doomed(lake, load_keys(project.home, may_create=False), users, conversations)
+def still_there(project: Project, lake: Lake, doomed: Doomed, phrases: Iterable[str]) -> Search:
+    """Search everything that deploysim wrote: tables by their columns, files by the ids, journals
+    by the words of the doomed that nobody else said."""
     found: dict[str, int] = {}
-    for asset, key, folder in lake.tables():
-        frame = _read(folder)
-        telling = doomed.rows(frame.collect_schema().names())
+    tables = 0
+    for asset, key, folder in lake.whole_tables():
+        frame = scan_folder(folder)
+        schema = frame.collect_schema()
+        telling, tables = doomed.rows(schema), tables + 1
         left = (
             int(frame.filter(telling).select(pl.len()).collect().item())
             if telling is not None
@@ -340,14 +302,26 @@ def still_there(
         )
         if left:
             found[f"{asset}[{key}]"] = left
-    needles = [json.dumps(name)[1:-1].encode() for name in (*users, *conversations)]
-    for path in sorted(
-        p
-        for p in project.home.rglob("*")
-        if p.is_file() and p.suffix in (".jsonl", ".json", ".yaml", ".parquet", ".db", ".log")
-    ):
-        content = path.read_bytes()
-        hits = sum(content.count(b'"' + needle + b'"') for needle in needles)
-        if hits:
-            found[str(path.relative_to(project.home))] = hits
-    return found
+    for release in project.releases:
+        for file in log_files(project.home, release.logs.path):
+            if _is_ours(project, release, file) and (mine := _lines_of(file, release, doomed)):
+                found[file.name] = len(mine)
+    files, saying = files_with_ids(project.home, {*doomed.users, *doomed.conversations})
+    own = _said_by_nobody_else(lake, list(phrases))
+    found |= saying | (answers_with(project.home, own) if own else {})
+    return Search(tables, files, len(own), found)
+
+
+def _batches(texts: Iterator[str], size: int) -> Iterator[list[str]]:
+    while some := list(islice(texts, size)):
+        yield some
+
+
+def _said_by_nobody_else(lake: Lake, phrases: list[str]) -> list[str]:
+    if not phrases:
+        return []
+    shared: set[str] = set()
+    for some in _batches(_texts(lake, pl.lit(value=True)), 10_000):
+        hit = pl.Series(some).str.extract_many(phrases, overlapping=True).explode()
+        shared |= set(hit.drop_nulls())
+    return [phrase for phrase in phrases if phrase not in shared]

@@ -1,6 +1,7 @@
 """What the command line does, as runs of the code location's own jobs on its own instance: they
 show in the UI like any other."""
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,12 +14,19 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 
 from deploysim_assets.assets.log_files import materialization, observations, reported
 from deploysim_assets.assets.open_batches import endpoint_of, with_open_batches
-from deploysim_assets.assets.preregistration import Registration
+from deploysim_assets.assets.preregistration import (
+    Registration,
+    needs_a_reason,
+    registration_body,
+)
 from deploysim_assets.automation import close_dead_runs, process_tags
 from deploysim_assets.endpoint.batches import any_open
 from deploysim_assets.project import Project, ProjectError, Release
 from deploysim_assets.storage.journal import journal_file, set_aside
 from deploysim_assets.storage.tables import Lake
+
+_OURS = re.compile(r"^(?:deploysim_assets\.)?(?:\w+\.)*(?:Project|Endpoint|Budget)Error: ")
+"""The names of our own errors, which Dagster writes before what they say."""
 
 _CORPUS = ("raw_logs", "deidentified_prefixes")
 _PRODUCTION = (
@@ -57,7 +65,7 @@ class Operations:
             instance,
             tell,
         )
-        self.lake = Lake(project.home / "lake")
+        self.lake = Lake.of(project.home)
         close_dead_runs(instance)
 
     def run(
@@ -191,12 +199,15 @@ class Operations:
             self.run("elicitation", candidate, _ELICITATION)
 
     def register(self, candidate: str, reason: str) -> None:
-        """Register the candidate on its predecessor's traffic as it is now; ProjectError where
-        it was registered and no reason is given."""
+        """Register the candidate on its predecessor's traffic as it is now; ProjectError where it
+        was registered, something has changed since, and no reason is given."""
         predecessor = self.project.predecessor(candidate)
         self.report_log_files(predecessor)
         if not self._corpus_is_current(predecessor):
             self.run("production", predecessor, _CORPUS)
+        changes = registration_body(self.project, self.lake, candidate)["changes"]
+        if changes and not reason.strip():
+            raise ProjectError(needs_a_reason(candidate, changes))
         self.run(
             "forecast",
             candidate,
@@ -274,8 +285,7 @@ def _failure(result: dg.ExecuteInProcessResult) -> str:
             error = event.step_failure_data.error
             while error.cause:
                 error = error.cause
-            said = error.message.strip().removeprefix("deploysim_assets.project.")
-            return f"{event.step_key}: {said.removeprefix('ProjectError: ')}"
+            return f"{event.step_key}: {_OURS.sub('', error.message.strip())}"
     return "the run failed; see it in Dagster's UI"
 
 

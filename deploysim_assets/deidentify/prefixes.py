@@ -90,7 +90,8 @@ def cut_prefixes(chunk: list[Drawn], keys: Keys, scrubber: Scrubber) -> Cut:
                     "training_allowed": conversation["training_allowed"],
                     "messages": scrubbed.messages[: turn.turn_index + 1],
                     "production_completion": {
-                        k: reply[k] for k in ("content", "reasoning", "tool_calls")
+                        k: reply.get(k)
+                        for k in ("content", "reasoning", "tool_calls", "finish_reason")
                     },
                     "entities": [
                         {"type": kind, "count": count} for kind, count in sorted(entities.items())

@@ -1,30 +1,36 @@
-"""The provider's batch endpoint: requests go up as files, answers come down within a day; ids
-are journalled so that a restart re-attaches."""
+"""The provider's batch endpoint: requests go up as files, answers come down within a day; what was
+submitted is written down before and after, so that a restart re-attaches."""
 
 import io
+import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import orjson
 
-from deploysim_assets.endpoint.budget import Account
-from deploysim_assets.endpoint.client import FollowUp, Outcome, api_key, ask_all
-from deploysim_assets.endpoint.wire import (
-    PATHS,
-    MalformedError,
-    Refusal,
-    answer,
-    filtered,
-    request_key,
-    sent_body,
+from deploysim_assets.endpoint.answers import MalformedError, answer
+from deploysim_assets.endpoint.batch_provider import FINISHED, LostError, Provider
+from deploysim_assets.endpoint.batch_records import (
+    BATCH_TRIES,
+    Batch,
+    Record,
+    Writer,
+    batches_file,
+    submitted,
 )
+from deploysim_assets.endpoint.budget import Account, estimated_tokens, with_usage
+from deploysim_assets.endpoint.client import FollowUp, Outcome, ask_all
+from deploysim_assets.endpoint.errors import EndpointError
+from deploysim_assets.endpoint.refusals import Refusal, filtered, masked
+from deploysim_assets.endpoint.wire import PATHS, request_key, same_subject, sent_body, subject_of
 from deploysim_assets.project import Endpoint
-from deploysim_assets.storage.journal import BATCHES, Journal, lines, open_journal
+from deploysim_assets.storage.journal import Journal, open_journal
 
-_FINISHED = ("completed", "expired", "cancelled", "failed")
-_WINDOW = "24h"
+__all__ = ["Batch", "BatchesPendingError", "any_open", "ask_batched", "batches_file", "submitted"]
+
+Log = Callable[[str], None]
 
 
 class BatchesPendingError(Exception):
@@ -37,52 +43,18 @@ class BatchesPendingError(Exception):
         )
 
 
-class Batch(NamedTuple):
-    """A batch that was submitted: the provider's id and the keys of its requests."""
-
-    id: str
-    requests: list[str]
-
-
-def batches_file(journal_file: Path) -> Path:
-    """Where the batches of a journal are written down."""
-    return journal_file.with_name(journal_file.name.removesuffix(".jsonl") + BATCHES)
-
-
-def submitted(journal_file: Path) -> tuple[list[Batch], set[str]]:
-    """The batches of a journal whose answers were not collected yet, and the keys of all
-    requests that ever were in one."""
-    open_batches: dict[str, Batch] = {}
-    keys: set[str] = set()
-    path = batches_file(journal_file)
-    for line in lines(path) if path.exists() else ():
-        row = orjson.loads(line)
-        if row["state"] == "submitted":
-            open_batches[row["batch"]] = Batch(row["batch"], row["requests"])
-            keys.update(row["requests"])
-        else:
-            open_batches.pop(row["batch"], None)
-    return list(open_batches.values()), keys
-
-
-def _client(endpoint: Endpoint) -> Any:
-    import openai
-
-    return openai.OpenAI(
-        base_url=endpoint.base_url,
-        api_key=api_key(endpoint),
-        max_retries=endpoint.max_retries,
-        timeout=endpoint.timeout_seconds,
-    )
-
-
 def any_open(journal_file: Path, endpoint: Endpoint) -> bool:
-    """Whether the provider still works on a batch of this journal: one cheap request per batch."""
-    open_batches, _ = submitted(journal_file)
-    with _client(endpoint) as client:
-        return any(
-            client.batches.retrieve(batch.id).status not in _FINISHED for batch in open_batches
-        )
+    """Whether the provider still works on a batch of this journal: one cheap request per batch.
+    One that it has lost is not worked on: the next run says so."""
+
+    def works_on(batch: Batch) -> bool:
+        try:
+            return provider.retrieve(batch.id).status not in FINISHED
+        except LostError:
+            return False
+
+    with Provider(endpoint) as provider:
+        return any(works_on(batch) for batch in submitted(journal_file)[0])
 
 
 def _chunks(
@@ -116,76 +88,172 @@ def _chunks(
         yield keys, file.getvalue()
 
 
-def _submit(
-    client: Any, endpoint: Endpoint, record: Journal, requests: Iterable[dict[str, Any]]
-) -> tuple[int, int]:
-    count = total = 0
-    for keys, content in _chunks(requests, endpoint):
-        file = client.files.create(file=("requests.jsonl", content), purpose="batch")
-        batch = client.batches.create(
-            input_file_id=file.id, endpoint=f"/v1{PATHS[endpoint.api]}", completion_window=_WINDOW
-        )
-        record.put(
-            {
-                "key": request_key({"submitted": batch.id}),
-                "state": "submitted",
-                "batch": batch.id,
-                "requests": keys,
-            }
-        )
-        record.sync()
-        count, total = count + 1, total + len(keys)
-    return count, total
+def _resolve(provider: Provider, record: Record, writer: Writer, say: Log) -> None:
+    """Find out of each intent whether its batch was created before the run that wrote it ended."""
+    for intent in record.intents.values():
+        try:
+            batch = provider.of_intent(intent)
+        except LostError:
+            raise EndpointError(
+                f"an earlier run ended while it created a batch of {len(intent.requests):,} "
+                "requests, and the provider lists no batches: look there whether it has one; "
+                f"`deploysim batches drop {intent.id}` has its requests asked again"
+            ) from None
+        if batch is None:
+            writer.dropped(intent.id)
+        else:
+            say(f"batch {batch}: created by a run that ended before it knew; re-attached")
+            writer.submitted(batch, intent.id, intent.requests)
+
+
+class _Collected(NamedTuple):
+    """What came of a finished batch: answers, requests without one and why, and those of them that
+    no other try would answer."""
+
+    answers: dict[str, dict[str, Any]]
+    failed: dict[str, str]
+    for_good: set[str]
+
+
+def _read_batch(provider: Provider, found: Any, batch: Batch, endpoint: Endpoint) -> _Collected:
+    collected = _Collected({}, dict.fromkeys(batch.requests, _reason(found)), set())
+    for file in filter(None, (found.output_file_id, found.error_file_id)):
+        for line in provider.content(file).split(b"\n"):
+            try:
+                row: dict[str, Any] = orjson.loads(line)
+                key: str = row["custom_id"]
+            except (ValueError, KeyError, TypeError):
+                continue  # its request is among those without an answer
+            if key in collected.failed:
+                _take_row(row, key, endpoint, collected)
+    return collected
+
+
+def _take_row(row: dict[str, Any], key: str, endpoint: Endpoint, collected: _Collected) -> None:
+    response, error = row.get("response"), row.get("error")
+    try:
+        if not isinstance(response, dict):
+            code = cast("dict[str, Any]", error)["code"] if isinstance(error, dict) else "no answer"
+            collected.failed[key] = f"its batch gave none: {code}"
+            return
+        response = cast("dict[str, Any]", response)
+        raw, status = orjson.dumps(response.get("body")), int(response.get("status_code") or 500)
+        if status == 200:
+            read = answer(raw, endpoint.api)
+        elif (wrong := Refusal(status, raw)).is_filter:
+            read = filtered(wrong)
+        else:
+            collected.failed[key] = f"in its batch: {wrong}"
+            if not wrong.is_transient:
+                collected.for_good.add(key)
+            return
+    except (MalformedError, ValueError, KeyError, TypeError) as wrong:
+        said = str(wrong) if isinstance(wrong, MalformedError) else "its line cannot be read"
+        collected.failed[key] = f"in its batch: {said}"
+        return
+    collected.answers[key] = read
+    del collected.failed[key]
+
+
+def _reason(found: Any) -> str:
+    """The batch's status and what the provider says of it."""
+    errors: list[Any] = getattr(found.errors, "data", None) or []
+    said = "; ".join(
+        masked(f"{e.code or ''}: {e.message or ''}".strip(": "), None) for e in errors[:3]
+    )
+    return f"its batch is {found.status}{f' ({said})' if said else ', without its answer'}"
+
+
+class _Asked(NamedTuple):
+    """What an answer from a batch is charged by."""
+
+    model: str
+    prompt_tokens: int
+    subject: dict[str, str] = {}  # noqa: RUF012 (never changed)
 
 
 def _collect(
-    client: Any,
+    provider: Provider,
     endpoint: Endpoint,
     batch: Batch,
     journal: Journal,
     account: Account,
-    models: dict[str, str],
-) -> tuple[bool, int]:
-    """Journal a finished batch's answers; whether it is finished, and how many came. Failed rows
-    stay unanswered."""
-    found = client.batches.retrieve(batch.id)
-    if found.status not in _FINISHED:
-        return False, 0
-    asked = set(batch.requests)
-    came = 0
-    for file in filter(None, (found.output_file_id, found.error_file_id)):
-        for line in client.files.content(file).content.split(b"\n"):
-            if not line.strip():
-                continue
-            row: dict[str, Any] = orjson.loads(line)
-            key: str = row["custom_id"]
-            if key not in asked or key in journal:
-                continue
-            read = _row(row.get("response") or {}, endpoint)
-            if read is None:
-                continue
-            at = {"latency_ms": None, "requested_at": _moment(found.created_at), "batched": True}
-            journal.put({"key": key, "model": models.get(key, "")} | read | at)
-            account.settle_batched(models.get(key, ""), read)
-            came += 1
-    journal.sync()
-    return True, came
-
-
-def _row(response: dict[str, Any], endpoint: Endpoint) -> dict[str, Any] | None:
-    """The answer in a row of a batch's output, or None for a row to be asked for again."""
-    raw = orjson.dumps(response.get("body"))
-    if response.get("status_code") != 200:
-        wrong = Refusal(int(response.get("status_code") or 500), raw)
-        return filtered(wrong) if wrong.is_filter else None
+    asked: dict[str, _Asked],
+    writer: Writer,
+    say: Log,
+) -> int | None:
+    """Journal a finished batch's answers and return how many came; None while the provider works.
+    EndpointError where it has lost the batch, or somebody cancelled it."""
     try:
-        return answer(raw, endpoint.api)
-    except MalformedError:
+        found = provider.retrieve(batch.id)
+    except LostError:
+        raise EndpointError(
+            f"batch {batch.id} with {len(batch.requests):,} requests: the provider has no such "
+            f"batch any more; `deploysim batches drop {batch.id}` has its requests asked again"
+        ) from None
+    if found.status not in FINISHED:
         return None
+    collected = _read_batch(provider, found, batch, endpoint)
+    at = {"latency_ms": None, "requested_at": _moment(found.created_at), "batched": True}
+    came = 0
+    for key, read in collected.answers.items():
+        if key in journal:
+            continue
+        model, prompt, subject = asked.get(key, _Asked("", 0))
+        whole = with_usage(prompt, read)
+        journal.put({"key": key, "model": model, **subject} | whole | at)
+        account.settle_batched(model, whole)
+        came += 1
+    journal.sync()
+    if found.status == "cancelled" and collected.failed:
+        raise EndpointError(
+            f"batch {batch.id} was cancelled with {len(collected.failed):,} requests unanswered; "
+            f"`deploysim batches drop {batch.id}` has them asked again"
+        )
+    writer.collected(batch.id, collected.failed, collected.for_good)
+    if collected.failed:
+        first = next(iter(collected.failed.values()))
+        say(
+            f"batch {batch.id}: {found.status}; {came:,} answers came, "
+            f"{len(collected.failed):,} requests have none: {first}"
+        )
+    return came
 
 
 def _moment(epoch: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(epoch))
+
+
+def _unanswered(
+    requests: Callable[[], Iterable[dict[str, Any]]], journal: Journal, follow_up: FollowUp
+) -> Iterator[dict[str, Any] | None]:
+    """Down the chain of each request and its follow-ups: None for every answer that is there, and
+    the first request that has none."""
+    seen: set[str] = set()
+    for first in requests():
+        body: dict[str, Any] | None = first
+        while body is not None and (key := request_key(body)) in journal:
+            yield None
+            body = same_subject(first, follow_up(body, journal.get(key)))
+        if body is not None and (key := request_key(body)) not in seen:
+            seen.add(key)
+            yield body
+
+
+def _submit(
+    provider: Provider, endpoint: Endpoint, writer: Writer, requests: Iterable[dict[str, Any]]
+) -> tuple[int, int]:
+    count = total = 0
+    for keys, content in _chunks(requests, endpoint):
+        intent = secrets.token_hex(12)
+        writer.intent(intent, keys)
+        writer.submitted(provider.create(intent, content), intent, keys)
+        count, total = count + 1, total + len(keys)
+    return count, total
+
+
+def _unheard(_: str) -> None:
+    pass
 
 
 def ask_batched(
@@ -196,45 +264,83 @@ def ask_batched(
     follow_up: FollowUp = lambda request, answer: None,
     *,
     account: Account,
-    log: Callable[[str], None] | None = None,
+    log: Log | None = None,
 ) -> Outcome:
     """`ask_all` through the batch endpoint: submits what is missing, and collects on a later call.
 
-    Raises BatchesPendingError while the provider works.  What failed in a batch, or expired with
-    it, is asked for online, as are follow-ups: each request is batched once.
+    Raises BatchesPendingError while the provider works.  What a batch gave no answer to is asked
+    for in another, three times in all, as are follow-ups; what then has none is in
+    `Outcome.failures`, or is asked for online where `batches.fallback` says so.  EndpointError
+    where the provider lost a batch, or where no request has an answer.
     """
-    with _client(endpoint) as client, open_journal(batches_file(journal_file)) as record:
-        open_batches, batched = submitted(journal_file)
-        models = {request_key(body): body["model"] for body in requests()} if open_batches else {}
-        waiting = came = 0
-        for batch in open_batches:
-            finished, answered = _collect(client, endpoint, batch, journal, account, models)
-            came += answered
-            if finished:
-                record.put(
-                    {
-                        "key": request_key({"collected": batch.id}),
-                        "state": "collected",
-                        "batch": batch.id,
-                    }
-                )
-                record.sync()
-            else:
-                waiting += len(batch.requests)
+    say = log or _unheard
+    with Provider(endpoint) as provider, open_journal(batches_file(journal_file)) as file:
+        writer = Writer(file)
+        _resolve(provider, Record.load(journal_file), writer, say)
+        came = waiting = 0
+        record = Record.load(journal_file)
+        asked = _what_is_asked(requests, journal, follow_up) if record.open else {}
+        for batch in record.open.values():
+            answers = _collect(provider, endpoint, batch, journal, account, asked, writer, say)
+            came += answers or 0
+            waiting += len(batch.requests) if answers is None else 0
+        record = Record.load(journal_file)
         if waiting:
-            raise BatchesPendingError(sum(1 for _ in submitted(journal_file)[0]), waiting)
+            raise BatchesPendingError(len(record.open), waiting)
+        given_up: dict[str, str] = {}
 
         def new() -> Iterator[dict[str, Any]]:
-            seen: set[str] = set()
-            for body in requests():
+            for body in _unanswered(requests, journal, follow_up):
+                if body is None:
+                    continue
                 key = request_key(body)
-                if key not in batched and key not in journal and key not in seen:
-                    seen.add(key)
+                if record.tries[key] >= BATCH_TRIES:
+                    given_up[key] = record.reasons.get(key, "its batches gave no answer")
+                else:
                     account.reserve(body)
                     yield body
 
-        count, total = _submit(client, endpoint, record, new())
+        count, total = _submit(provider, endpoint, writer, new())
         if count:
             raise BatchesPendingError(count, total)
-    outcome = ask_all(requests, endpoint, journal, follow_up, account=account, log=log)
-    return outcome._replace(asked=outcome.asked + came, reused=outcome.reused - came)
+    if given_up and endpoint.batches.fallback == "online":
+        say(f"{len(given_up):,} requests that {BATCH_TRIES} batches did not answer go online")
+        outcome = ask_all(requests, endpoint, journal, follow_up, account=account, log=log)
+        return outcome._replace(asked=outcome.asked + came, reused=outcome.reused - came)
+    answered = sum(body is None for body in _unanswered(requests, journal, follow_up))
+    if given_up and not answered:
+        raise EndpointError(
+            f"{endpoint.base_url}: no batch gave an answer: {next(iter(given_up.values()))}; mend "
+            "that and run again with --fresh, or set batches.fallback: online"
+        )
+    return Outcome(
+        answered - came,
+        came,
+        given_up,
+        0,
+        account.prompt_tokens,
+        account.completion_tokens,
+        account.money,
+    )
+
+
+def _what_is_asked(
+    requests: Callable[[], Iterable[dict[str, Any]]], journal: Journal, follow_up: FollowUp
+) -> dict[str, _Asked]:
+    return {
+        request_key(body): _Asked(body["model"], estimated_tokens(body)[0], subject_of(body))
+        for body in _unanswered(requests, journal, follow_up)
+        if body is not None
+    }
+
+
+def drop_batch(journal_file: Path, name: str) -> int:
+    """Expect nothing more of a batch or an intent of this journal; returns the number of requests
+    that may be asked again, 0 where the journal has no such batch."""
+    record = Record.load(journal_file)
+    found = record.open.get(name) or record.intents.get(name)
+    if found is None:
+        return 0
+    with open_journal(batches_file(journal_file)) as file:
+        Writer(file).dropped(name)
+    return len(found.requests)

@@ -1,16 +1,17 @@
 """What asking costs: estimates before, a running total, and a cap at which a run stops so that a
 later one can go on."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
 import orjson
 
 from deploysim_assets.project import Budget, Price, Project, ProjectError
-from deploysim_assets.storage.journal import BATCHES, lines
+from deploysim_assets.storage.journal import lines
+from deploysim_assets.storage.journals import journal_files
 
-_CHARACTERS_PER_TOKEN = 4
+_BYTES_PER_TOKEN = 4
 _GUESSED_COMPLETION = 500
 
 
@@ -19,15 +20,52 @@ class BudgetError(ProjectError):
     it."""
 
 
+def _tokens_of(text: str | None) -> int:
+    """Four bytes a token: near for English and code, and for scripts that take three bytes a
+    character."""
+    if not text:
+        return 0
+    return (len(text) if text.isascii() else len(text.encode())) // _BYTES_PER_TOKEN
+
+
 def estimated_tokens(body: dict[str, Any]) -> tuple[int, int]:
-    """Prompt and completion tokens of a request before it is sent: four characters a token, and
-    the request's own limit or 500."""
-    prompt = (
-        sum(len(m["content"]) for m in body["messages"] if isinstance(m.get("content"), str))
-        // _CHARACTERS_PER_TOKEN
+    """Prompt and completion tokens of a request before it is sent: four bytes a token, and the
+    request's own limit or 500."""
+    prompt = sum(
+        _tokens_of(m["content"]) for m in body["messages"] if isinstance(m.get("content"), str)
     )
     limit = body.get("max_tokens") or body.get("max_completion_tokens")
     return prompt + 1, min(int(limit), _GUESSED_COMPLETION) if limit else _GUESSED_COMPLETION
+
+
+def with_usage(prompt_tokens: int, found: dict[str, Any]) -> dict[str, Any]:
+    """An answer with its tokens: those that the server reports, or where it reports none those
+    estimated, of its request and of its texts, and marked so.
+
+    `counted_tokens` is what a budget counts where that is more: the larger of what was reported and
+    what the texts come to, so that a server that reports nothing is not free.
+    """
+    if found["status"] == "filtered" and found["content"] is None:
+        return found  # a refused request: nothing was written
+    written = (found["content"], found["reasoning"], *(c["arguments"] for c in found["tool_calls"]))
+    texts = prompt_tokens, sum(map(_tokens_of, written))
+    reported = found["prompt_tokens"], found["completion_tokens"]
+    tokens = [text if said is None else said for said, text in zip(reported, texts, strict=True)]
+    more: dict[str, Any] = {"prompt_tokens": tokens[0], "completion_tokens": tokens[1]}
+    if None in reported:
+        more["usage_estimated"] = True
+    if tokens[0] < texts[0] or tokens[1] < texts[1]:
+        more["counted_tokens"] = [max(tokens[0], texts[0]), max(tokens[1], texts[1])]
+    return found | more
+
+
+def counted(answered: dict[str, Any]) -> tuple[int, int]:
+    """Prompt and completion tokens of an answer as a budget counts them."""
+    prompt, completion = answered.get("counted_tokens") or (
+        answered["prompt_tokens"],
+        answered["completion_tokens"],
+    )
+    return prompt, completion
 
 
 class Account:
@@ -46,6 +84,7 @@ class Account:
         self._before = spent_tokens, spent_money
         self.prompt_tokens = self.completion_tokens = 0
         self.money = 0.0
+        self._counted_tokens, self._counted_money = 0, 0.0
         self._reserved_tokens, self._reserved_money = 0, 0.0
 
     def price(self, model: str, prompt: int, completion: int, *, batched: bool = False) -> float:
@@ -63,14 +102,9 @@ class Account:
         money = self.price(body["model"], prompt, completion)
         if self._budget:
             tokens_then = (
-                self._before[0]
-                + self.prompt_tokens
-                + self.completion_tokens
-                + self._reserved_tokens
-                + prompt
-                + completion
+                self._before[0] + self._counted_tokens + self._reserved_tokens + prompt + completion
             )
-            money_then = self._before[1] + self.money + self._reserved_money + money
+            money_then = self._before[1] + self._counted_money + self._reserved_money + money
             self._check("tokens", self._budget.tokens, tokens_then)
             self._check("money", self._budget.money, money_then)
         self._reserved_tokens += prompt + completion
@@ -79,9 +113,9 @@ class Account:
     def _check(self, name: str, cap: float | None, then: float) -> None:
         if cap is not None and then > cap:
             spent = (
-                self._before[0] + self.prompt_tokens + self.completion_tokens
+                self._before[0] + self._counted_tokens
                 if name == "tokens"
-                else self._before[1] + self.money
+                else self._before[1] + self._counted_money
             )
             raise BudgetError(
                 f"deploysim.yaml: endpoint.budget.{name}: {cap:,.6g} is reached ({spent:,.6g} "
@@ -95,19 +129,20 @@ class Account:
         self._reserved_tokens -= prompt + completion
         self._reserved_money -= self.price(body["model"], prompt, completion)
         if answered:
-            self.prompt_tokens += answered["prompt_tokens"]
-            self.completion_tokens += answered["completion_tokens"]
-            self.money += self.price(
-                body["model"], answered["prompt_tokens"], answered["completion_tokens"]
-            )
+            self._charge(body["model"], answered, batched=False)
 
     def settle_batched(self, model: str, answered: dict[str, Any]) -> None:
         """Charge an answer that came from a batch."""
-        self.prompt_tokens += answered["prompt_tokens"]
-        self.completion_tokens += answered["completion_tokens"]
-        self.money += self.price(
-            model, answered["prompt_tokens"], answered["completion_tokens"], batched=True
-        )
+        self._charge(model, answered, batched=True)
+
+    def _charge(self, model: str, answered: dict[str, Any], *, batched: bool) -> None:
+        reported = answered["prompt_tokens"], answered["completion_tokens"]
+        self.prompt_tokens += reported[0]
+        self.completion_tokens += reported[1]
+        self.money += self.price(model, *reported, batched=batched)
+        tokens = counted(answered)
+        self._counted_tokens += sum(tokens)
+        self._counted_money += self.price(model, *tokens, batched=batched)
 
 
 def open_account(project: Project) -> Account:
@@ -115,19 +150,21 @@ def open_account(project: Project) -> Account:
     budget = project.endpoint.budget
     if budget is None:
         return Account(project.prices)
-    folder = project.home / "journal"
-    files = [
-        p
-        for kind in ("*.jsonl", "*.replaced")
-        for p in folder.rglob(kind)
-        if not p.name.endswith(BATCHES)
-    ]
-    tokens, money = spent(files, project.prices)
+    tokens, money = spent(journal_files(project.home), project.prices, counted)
     return Account(project.prices, budget, spent_tokens=tokens, spent_money=money)
 
 
-def spent(journals: Iterable[Path], prices: dict[str, Price]) -> tuple[int, float]:
-    """Tokens and money of everything that the journals hold."""
+def _reported(row: dict[str, Any]) -> tuple[int, int]:
+    return row["prompt_tokens"], row["completion_tokens"]
+
+
+def spent(
+    journals: Iterable[Path],
+    prices: dict[str, Price],
+    tokens_of: Callable[[dict[str, Any]], tuple[int, int]] = _reported,
+) -> tuple[int, float]:
+    """Tokens and money of everything that the journals hold, by default as the servers report
+    them."""
     tokens, money = 0, 0.0
     for path in journals:
         for line in lines(path):
@@ -136,7 +173,7 @@ def spent(journals: Iterable[Path], prices: dict[str, Price]) -> tuple[int, floa
                 "copied"
             ):  # copied: another partition paid for it
                 continue
-            used = row["prompt_tokens"], row["completion_tokens"]
+            used = tokens_of(row)
             tokens += sum(used)
             if price := prices.get(row.get("model", "")):
                 money += price.of(*used, batched=bool(row.get("batched")))

@@ -1,43 +1,25 @@
 """Asks an OpenAI-compatible endpoint many things: durably, within its limits and the budget."""
 
 import asyncio
-import os
-import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 from urllib.parse import urlsplit
 
-import orjson
-
-from deploysim_assets.endpoint.budget import Account, BudgetError, estimated_tokens
-from deploysim_assets.endpoint.pacing import Pace, retry_after
+from deploysim_assets.endpoint.budget import Account, BudgetError, estimated_tokens, with_usage
+from deploysim_assets.endpoint.errors import EndpointError, api_key
 from deploysim_assets.endpoint.progress import Progress, Reporter
-from deploysim_assets.endpoint.wire import (
-    PATHS,
-    MalformedError,
-    Refusal,
-    answer,
-    filtered,
-    request_key,
-    sent_body,
-)
+from deploysim_assets.endpoint.tries import Tries, UnansweredError
+from deploysim_assets.endpoint.wire import request_key, subject_of
 from deploysim_assets.project import Endpoint, ProjectError
 from deploysim_assets.storage.journal import Journal
 
 _FAILURES_IN_A_ROW = 20
-_THROTTLES = 200
-_BACKOFF_FIRST, _BACKOFF_LONGEST = 0.5, 30.0
-_STATUS_FROM = 400
+_WORTH_SAYING = 30.0
+_LOOK_EVERY = 1.0
 
 FollowUp = Callable[[dict[str, Any], dict[str, Any]], dict[str, Any] | None]
-
-
-class EndpointError(ProjectError):
-    """The endpoint cannot be used as configured, or has stopped answering. What was answered is
-    journalled; a rerun goes on from it."""
 
 
 class Outcome(NamedTuple):
@@ -62,52 +44,27 @@ class Outcome(NamedTuple):
         return Outcome(failures=self.failures | other.failures, **sums)
 
 
-def api_key(endpoint: Endpoint) -> str:
-    """The key from the environment; an endpoint on this machine may do without. ProjectError
-    names the variable, never a value."""
-    name = endpoint.api_key_env
-    if name and (value := os.environ.get(name)):
-        return value
-    if name and urlsplit(endpoint.base_url).hostname not in ("127.0.0.1", "localhost", "::1"):
-        raise EndpointError(
-            f"deploysim.yaml: endpoint.api_key_env: the environment has no {name}; set it to the "
-            f"key of {endpoint.base_url}"
-        )
-    return "none"
-
-
-class _Unanswered(Exception):
-    """A request failed for good; the argument says how, without a word of the provider's."""
-
-
 class _Run:
     """The state that the workers of one `ask_all` share."""
 
     def __init__(
-        self,
-        endpoint: Endpoint,
-        journal: Journal,
-        follow_up: FollowUp,
-        account: Account,
-        http: Any,
-        url: str,
-        headers: dict[str, str],
+        self, tries: Tries, journal: Journal, follow_up: FollowUp, account: Account
     ) -> None:
-        self.endpoint, self.journal, self.follow_up, self.account = (
-            endpoint,
+        self.tries, self.journal, self.follow_up, self.account = (
+            tries,
             journal,
             follow_up,
             account,
         )
-        self.pace = Pace(endpoint.max_concurrency)
+        self.endpoint = tries.endpoint
         self.failures: dict[str, str] = {}
         self.in_a_row = 0
-        self.tally: Counter[str] = Counter()
+        self.tally = tries.tally
         self.in_flight: dict[str, asyncio.Future[None]] = {}
-        self._http, self._url, self._headers = http, url, headers
 
     async def complete(self, body: dict[str, Any] | None) -> None:
         """Ask for a request and for the follow-ups that its answers call for."""
+        subject = subject_of(body) if body is not None else {}
         while body is not None:
             key = request_key(body)
             if (twin := self.in_flight.get(key)) is not None:
@@ -115,19 +72,19 @@ class _Run:
             if key in self.journal:
                 self.tally["reused"] += 1
             elif key not in self.failures:
-                await self._ask(key, body)
+                await self._ask(key, body, subject)
             body = self.follow_up(body, self.journal.get(key)) if key in self.journal else None
 
-    async def _ask(self, key: str, body: dict[str, Any]) -> None:
+    async def _ask(self, key: str, body: dict[str, Any], subject: dict[str, str]) -> None:
         self.account.reserve(body)
         self.in_flight[key] = done = asyncio.get_running_loop().create_future()
         found: dict[str, Any] | None = None
         try:
-            found = await self._answered(body)
-            self.journal.put({"key": key, "model": body["model"]} | found)
+            found = with_usage(estimated_tokens(body)[0], await self.tries.answered(body))
+            self.journal.put({"key": key, "model": body["model"], **subject} | found)
             self.in_a_row = 0
             self.tally["asked"] += 1
-        except _Unanswered as wrong:
+        except UnansweredError as wrong:
             self.failures[key] = str(wrong)
             self.in_a_row += 1
             if self.in_a_row >= _FAILURES_IN_A_ROW + self.endpoint.max_concurrency:
@@ -137,82 +94,6 @@ class _Run:
             del self.in_flight[key]
             done.set_result(None)
 
-    async def _answered(self, body: dict[str, Any]) -> dict[str, Any]:
-        """One request through all its tries. 429s are the pace's business and do not use up
-        tries, unless there is no end to them."""
-        content = orjson.dumps(sent_body(body, self.endpoint.api))
-        tries = throttles = 0
-        while True:
-            requested_at, start = datetime.now(UTC), time.perf_counter()
-            said, throttled = "", False
-            await self.pace.enter()
-            try:
-                start = time.perf_counter()
-                async with asyncio.timeout(self.endpoint.timeout_seconds):
-                    response = await self._http.send(
-                        self._http.build_request(
-                            "POST", self._url, content=content, headers=self._headers
-                        )
-                    )
-                found = self._read(response, time.perf_counter() - start)
-            except Refusal as wrong:
-                found = self._judge(wrong, body)
-                said, throttled = str(wrong), wrong.status == 429
-            except MalformedError as wrong:
-                found, said, throttled = None, str(wrong), False
-            except Exception as wrong:
-                if not _is_connection(wrong):
-                    raise
-                self.pace.overloaded()
-                found, said, throttled = (
-                    None,
-                    f"{type(wrong).__name__}: no answer from {self.endpoint.base_url}",
-                    False,
-                )
-            finally:
-                self.pace.leave()
-            if found is not None:
-                latency = (time.perf_counter() - start) * 1e3
-                return found | {"latency_ms": latency, "requested_at": requested_at.isoformat()}
-            tries, throttles = tries + (not throttled), throttles + throttled
-            if tries > self.endpoint.max_retries or throttles > _THROTTLES:
-                raise _Unanswered(said)
-            self.tally["retries"] += 1
-            if not throttled:
-                longest = min(_BACKOFF_FIRST * 2 ** (tries - 1), _BACKOFF_LONGEST)
-                await asyncio.sleep(longest * random.uniform(0.5, 1))  # noqa: S311 (jitter)
-
-    def _read(self, response: Any, latency: float) -> dict[str, Any]:
-        if response.status_code >= _STATUS_FROM:
-            wait, wrong = (
-                retry_after(response.headers),
-                Refusal(response.status_code, response.content),
-            )
-            if wrong.status == 429:
-                self.pace.throttled(wait)
-            elif wrong.is_transient:
-                self.pace.overloaded(wait)
-            raise wrong
-        found = answer(response.content, self.endpoint.api)
-        self.pace.answered(latency, response.headers)
-        return found
-
-    def _judge(self, wrong: Refusal, body: dict[str, Any]) -> dict[str, Any] | None:
-        """What an error status means: stop everything, fail this request, a filter's verdict, or
-        None for another try."""
-        if why := wrong.stops_everything:
-            mend = (
-                f"check the value of {self.endpoint.api_key_env}"
-                if wrong.status in (401, 403)
-                else f"see to it and run again (model {body['model']!r})"
-            )
-            raise EndpointError(f"{self.endpoint.base_url} {why}; {mend}") from None
-        if wrong.is_filter:
-            return filtered(wrong)
-        if not wrong.is_transient:
-            raise _Unanswered(str(wrong)) from None
-        return None
-
     def give_up(self) -> None:
         said, times = Counter(self.failures.values()).most_common(1)[0]
         raise EndpointError(
@@ -220,15 +101,30 @@ class _Run:
             f"{said}); what was answered is kept: mend the endpoint and run again"
         )
 
-
-def _is_connection(wrong: Exception) -> bool:
-    import aiohttp
-    import httpx2
-
-    return isinstance(
-        wrong,
-        TimeoutError | httpx2.TransportError | httpx2.DecodingError | aiohttp.ClientError | OSError,
-    )
+    def waiting(self) -> str:
+        """Why nothing goes on and until when, where nothing has for a while; EndpointError where
+        that has become too long."""
+        pace, url = self.tries.pace, self.endpoint.base_url
+        paused, silent = pace.paused_for, pace.silent_for
+        # an answer may take as long as its time-out, so shorter silence tells nothing
+        longest = max(self.endpoint.max_wait_seconds, self.endpoint.timeout_seconds)
+        too_long = not self.tries.sending and silent + paused > longest
+        if silent > longest or too_long:
+            cause = f": {pace.cause}" if paused or pace.cause else ""
+            raise EndpointError(
+                f"{url}: no answer for {silent:,.0f} s{cause}; "
+                f"{'waiting on would pass' if silent <= longest else 'that is'} the limit of "
+                f"{longest:,.0f} s (endpoint.max_wait_seconds). What was answered is kept: run "
+                "again later, or raise the limit"
+            )
+        if max(paused, silent) < _WORTH_SAYING:
+            return ""
+        what = (
+            f"{pace.cause}; goes on in {paused:,.0f} s"
+            if paused
+            else f"no answer for {silent:,.0f} s"
+        )
+        return f"{url}: waiting: {what}; the run ends after {longest:,.0f} s without an answer"
 
 
 def _count(
@@ -267,11 +163,21 @@ async def _ask_all(
         return Progress(
             done,
             total,
-            run.pace.in_flight,
+            run.tries.sending,
             run.tally["retries"],
             run.account.money,
             time.monotonic() - started,
+            run.waiting(),
         )
+
+    async def watch() -> None:
+        """Workers that wait tell nothing: say why they do, and end the run in time."""
+        often = min(_LOOK_EVERY, run.endpoint.max_wait_seconds / 10)
+        while True:
+            await asyncio.sleep(often)
+            if said := run.waiting():
+                reporter.waits(said)
+            reporter.update(progress)
 
     async def work() -> None:
         for body in requests:
@@ -288,16 +194,28 @@ async def _ask_all(
 
     try:
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(run.endpoint.max_concurrency, max(total, 1))):
-                group.create_task(guarded())
+            count = min(run.endpoint.max_concurrency, max(total, 1))
+            workers = [group.create_task(guarded()) for _ in range(count)]
+            watching = group.create_task(watch())
+            await asyncio.wait(workers)
+            watching.cancel()
     except BaseExceptionGroup as several:
         # several workers meet the same dead endpoint; one of their errors says it
-        ours = several.subgroup(ProjectError)
-        raise (ours.exceptions[0] if ours else several) from None
+        raise _one_of(several.subgroup(ProjectError) or several) from None
     finally:
         reporter.close()
     if stopped:
         raise stopped[0]
+
+
+def _one_of(several: BaseExceptionGroup[BaseException]) -> BaseException:
+    """An error that is no group, out of a group."""
+    first = several.exceptions[0]
+    return (
+        _one_of(cast("BaseExceptionGroup[BaseException]", first))
+        if isinstance(first, BaseExceptionGroup)
+        else first
+    )
 
 
 def ask_all(
@@ -336,6 +254,18 @@ def ask_all(
     )
 
 
+def _proxy(url: str) -> str | None:
+    """The proxy that the environment names for an address. aiohttp would look it up in a thread
+    for each request, which costs as much as the request."""
+    from urllib.request import getproxies, proxy_bypass
+
+    parts = urlsplit(url)
+    if proxy_bypass(parts.netloc):
+        return None
+    found = getproxies()
+    return found.get(parts.scheme) or found.get("all")
+
+
 async def _with_client(
     requests: Callable[[], Iterable[dict[str, Any]]],
     endpoint: Endpoint,
@@ -345,31 +275,32 @@ async def _with_client(
     reporter: Reporter,
     total: int,
 ) -> _Run:
+    import aiohttp
+    import httpx2
     import openai
 
-    limits = openai.DefaultAioHttpClient(
-        timeout=endpoint.timeout_seconds, limits=_limits(endpoint.max_concurrency)
+    # the SDK knows the headers and the certificates; its request loop, its models and its client
+    # cost four times the rest of a request
+    key = api_key(endpoint)
+    sdk = openai.AsyncOpenAI(base_url=endpoint.base_url, api_key=key)
+    headers = {
+        k: v for k, v in (sdk.default_headers | sdk.auth_headers).items() if isinstance(v, str)
+    }
+    await sdk.close()
+    connector = aiohttp.TCPConnector(
+        limit=endpoint.max_concurrency, ssl=httpx2.create_ssl_context()
     )
-    # the SDK's client knows the address and the headers; its request loop and its models cost three
-    # times the rest of a request
-    async with openai.AsyncOpenAI(
-        base_url=endpoint.base_url, api_key=api_key(endpoint), http_client=limits
-    ) as client:
-        headers = {
-            k: v
-            for k, v in (client.default_headers | client.auth_headers).items()
-            if isinstance(v, str)
-        }
-        url = f"{endpoint.base_url.rstrip('/')}{PATHS[endpoint.api]}"
-        run = _Run(endpoint, journal, follow_up, account, limits, url, headers)
+    async with aiohttp.ClientSession(
+        connector=connector,
+        headers=headers,
+        timeout=aiohttp.ClientTimeout(total=endpoint.timeout_seconds),
+        proxy=_proxy(endpoint.base_url),
+        cookie_jar=aiohttp.DummyCookieJar(),
+    ) as session:
+        tries = Tries(endpoint, key, session, (aiohttp.ClientError, TimeoutError, OSError))
+        run = _Run(tries, journal, follow_up, account)
         try:
             await _ask_all(run, iter(requests()), total, reporter)
         finally:
             journal.sync()
         return run
-
-
-def _limits(connections: int) -> Any:
-    import httpx2
-
-    return httpx2.Limits(max_connections=connections, max_keepalive_connections=connections)

@@ -6,6 +6,7 @@ from typing import Any
 
 from deploysim_assets.endpoint.wire import request_key
 from deploysim_assets.project import Candidate
+from deploysim_assets.schema import finish_reason, reply_state, separated
 from deploysim_assets.storage.journal import Journal
 
 
@@ -69,19 +70,23 @@ def completion_row(
         return row | {"status": "failed", "error": failures[key], "message": None}
     answer = journal.get(key)
     kept = {
-        name: answer[name]
-        for name in (
-            "status",
-            "error",
-            "finish_reason",
-            "prompt_tokens",
-            "completion_tokens",
-            "latency_ms",
-        )
+        name: answer[name] for name in ("error", "prompt_tokens", "completion_tokens", "latency_ms")
     }
-    message = {name: answer[name] for name in ("content", "reasoning", "tool_calls")}
+    finish = finish_reason(answer["finish_reason"]) or "unknown"
+    message = separated(
+        {name: answer[name] for name in ("content", "reasoning", "tool_calls")}
+        | {"finish_reason": finish}
+    )
+    status = answer["status"]
     return (
         row
         | kept
-        | {"message": message, "requested_at": datetime.fromisoformat(answer["requested_at"])}
+        | {
+            # told here and not in the journal, whose answers are also those of graders
+            "status": reply_state(message) if status == "completed" else status,
+            "finish_reason": finish,
+            "message": message,
+            "attachments": answer.get("attachments", []),
+            "requested_at": datetime.fromisoformat(answer["requested_at"]),
+        }
     )

@@ -29,7 +29,11 @@ bad luck."""
 _WINDOW = 1.0
 _BLOCK = 64
 _SLOWER = 3.0
-_LONGEST_PAUSE = 600.0
+_LONGEST_RESET = 600.0
+_ROUND, _LONGEST_ROUND, _ALONE_FROM = 0.5, 60.0, 2
+"""Pushbacks in rounds without an answer between them are an outage: nothing starts for half a
+second, then twice as long each time; from the second round on one request asks whether it is
+over."""
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -85,6 +89,10 @@ class Pace:
         self._answered: deque[float] = deque()
         self._latencies: list[float] = []
         self._best_block = float("inf")
+        self.heard = 0
+        self.heard_at = clock()
+        self.cause = ""
+        self._rounds, self._round_at = 0, float("-inf")
 
     async def enter(self) -> None:
         """Wait for a place under both limits."""
@@ -126,6 +134,7 @@ class Pace:
         """A request was answered: grow, unless answers have become much slower or the headers
         say that the allowance is used up."""
         now = self._clock()
+        self.hear()
         self._trouble -= _TROUBLE_STEP * self._trouble
         self._refused -= _REFUSED_STEP * self._refused
         if self._refused < _QUIET:
@@ -146,7 +155,8 @@ class Pace:
         self._watch_latency(latency, now)
         for kind in ("requests", "tokens"):
             if headers.get(f"x-ratelimit-remaining-{kind}") == "0":
-                self.pause(seconds(headers.get(f"x-ratelimit-reset-{kind}", "")))
+                wait = seconds(headers.get(f"x-ratelimit-reset-{kind}", ""))
+                self.pause(min(wait, _LONGEST_RESET), f"its headers say that no {kind} are left")
 
     def _watch_latency(self, latency: float, now: float) -> None:
         self._latencies.append(latency)
@@ -166,7 +176,7 @@ class Pace:
         return len(self._answered) / max(now - self._answered[0], _WINDOW / 10)
 
     def _cut(self, factor: float, now: float) -> bool:
-        if now < self._cut_at + _DEBOUNCE:
+        if now < self._cut_at + _DEBOUNCE or self.limit <= 1:
             return False
         self._cut_at = now
         self._slow_start_to = max(1.0, self.limit / 2)
@@ -196,7 +206,39 @@ class Pace:
             self._cut(_CUT_OVERLOADED, self._clock())
         self.pause(wait)
 
-    def pause(self, wait: float) -> None:
-        """Start nothing for so many seconds."""
+    def hear(self) -> None:
+        """The endpoint answered something that is no pushback: it is there."""
+        self.heard += 1
+        self.heard_at = self._clock()
+        self._rounds = 0
+
+    def pushed_back(self, wait: float, cause: str) -> None:
+        """The server is there and takes nothing (429, 503): wait as long as it asks, or longer
+        each time while nothing is answered in between."""
+        now = self._clock()
         if wait > 0:
-            self._paused_until = max(self._paused_until, self._clock() + min(wait, _LONGEST_PAUSE))
+            self.pause(wait, f"it asks to wait {wait:,.0f} s ({cause})")
+        elif now >= max(self._paused_until, self._round_at + _ROUND):
+            self._rounds = self._rounds + 1 if self.heard_at <= self._round_at else 0
+            self._round_at = now
+            if self._rounds:
+                longest = min(_ROUND * 2 ** (self._rounds - 1), _LONGEST_ROUND)
+                self.pause(longest * random.uniform(0.75, 1), f"it answers {cause}")  # noqa: S311 (jitter)
+            if self._rounds >= _ALONE_FROM and self.limit > 1:
+                self._slow_start_to, self.limit = max(1.0, self.limit / 2), 1.0
+
+    @property
+    def paused_for(self) -> float:
+        """Seconds for which nothing starts from now on."""
+        return max(0.0, self._paused_until - self._clock())
+
+    @property
+    def silent_for(self) -> float:
+        """Seconds since the endpoint last answered, or since the run began."""
+        return self._clock() - self.heard_at
+
+    def pause(self, wait: float, cause: str = "") -> None:
+        """Start nothing for so many seconds; the longest pause says its cause."""
+        until = self._clock() + wait
+        if wait > 0 and until > self._paused_until:
+            self._paused_until, self.cause = until, cause

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 _LOG_EVERY = 30.0
 _SHOW_EVERY = 0.5
+_SAY_EVERY = 60.0
 
 
 class Progress(NamedTuple):
@@ -19,6 +20,7 @@ class Progress(NamedTuple):
     retries: int
     money: float
     seconds: float
+    waiting: str = ""
 
     def __str__(self) -> str:
         rate = self.done / self.seconds if self.seconds > 0 else 0.0
@@ -26,7 +28,7 @@ class Progress(NamedTuple):
         spent = f", {self.money:,.2f} spent" if self.money else ""
         return (
             f"{self.done:,} of {self.total:,} requests, {rate:,.1f}/s, {self.in_flight} in "
-            f"flight, {self.retries:,} retries{spent}, {left}"
+            f"flight, {self.retries:,} retries{spent}, {self.waiting or left}"
         )
 
 
@@ -37,11 +39,19 @@ class Reporter:
         self._log = log
         self._live = sys.stderr.isatty()
         self._shown_at = self._logged_at = time.monotonic()
+        self._said_at = float("-inf")
 
     def note(self, text: str) -> None:
         """Say something once."""
         if self._log:
             self._log(text)
+
+    def waits(self, text: str) -> None:
+        """Say, once a minute at most, that nothing goes on, and why."""
+        now = time.monotonic()
+        if now - self._said_at >= _SAY_EVERY:
+            self._said_at = now
+            self.note(text)
 
     def update(self, progress: Callable[[], Progress]) -> None:
         """Show where things stand, if it is time to."""

@@ -24,7 +24,8 @@ class Counts(NamedTuple):
     """Replies asked for, graded and flagged, and the weighted, clustered rate that they make.
 
     `weighted` tells a stratified design from a uniform one; `uncovered` names the strata of which
-    no reply was graded.
+    no reply was graded.  `best` and `worst` are the rate with every missing grade unflagged, and
+    with every one flagged, those of uncovered strata included.
     """
 
     asked: int
@@ -33,6 +34,8 @@ class Counts(NamedTuple):
     sufficient: Sufficient
     weighted: bool = False
     uncovered: tuple[str, ...] = ()
+    best: float = 0.0
+    worst: float = 1.0
 
     @property
     def effective(self) -> tuple[float, float]:
@@ -53,7 +56,9 @@ def uniform(n: int, flags: Iterable[int], asked: int | None = None) -> Counts:
     that has any."""
     per_cluster = tuple(flags)
     sufficient = from_clusters(per_cluster, n) if n else Sufficient(0.0, 0.0, 0.0, 0.0)
-    return Counts(n if asked is None else asked, n, sum(per_cluster), sufficient)
+    of, k = n if asked is None else asked, sum(per_cluster)
+    best, worst = (k / of, (k + of - n) / of) if of else (0.0, 1.0)
+    return Counts(of, n, k, sufficient, best=best, worst=worst)
 
 
 def counts(strata: Iterable[Stratum], flags: Mapping[str, Mapping[str, int]]) -> Counts:
@@ -78,5 +83,12 @@ def counts(strata: Iterable[Stratum], flags: Mapping[str, Mapping[str, int]]) ->
     ]
     sufficient = clustered(sums, plain.w0, plain.wmax, plain.uncovered)
     return Counts(
-        asked, n, k, sufficient, weighted=True, uncovered=tuple(s.name for s in found if not s.n)
+        asked,
+        n,
+        k,
+        sufficient,
+        weighted=True,
+        uncovered=tuple(s.name for s in found if not s.n),
+        best=sum(s.weight / total * s.k / s.asked for s in found),
+        worst=sum(s.weight / total * (s.k + s.asked - s.n) / s.asked for s in found),
     )

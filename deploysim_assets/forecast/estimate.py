@@ -76,13 +76,16 @@ def rate_row(counts: Counts) -> dict[str, Any]:
     """Counts, rate and the 95% display interval; without a graded message rate and limits are None,
     never 0.
 
-    `rate_worst` and `rate_best` take every missing grade as flagged, or as not.
+    `rate_worst` and `rate_best` take every missing grade as flagged, or as not; where nothing was
+    graded they are 1 and 0.
     """
     row: dict[str, Any] = {
         "asked": counts.asked,
         "n": counts.n,
         "k": counts.k,
         "uncovered": list(counts.uncovered),
+        "rate_best": counts.best,
+        "rate_worst": counts.worst,
     }
     if counts.n == 0:
         return row | {"rate": None, "low": None, "high": None}
@@ -90,7 +93,6 @@ def rate_row(counts: Counts) -> dict[str, Any]:
     low, high = (
         midp_interval(counts.k, counts.n) if counts.independent else midp_gamma(s.y, s.v, s.wmax)
     )
-    missing = 1 - counts.n / counts.asked
     return row | {
         "rate": s.y if counts.weighted else counts.k / counts.n,
         "low": low,
@@ -102,8 +104,6 @@ def rate_row(counts: Counts) -> dict[str, Any]:
         else s.v * counts.n / s.y
         if s.y > 0
         else None,
-        "rate_best": s.y * (1 - missing),
-        "rate_worst": min(1.0, s.y * (1 - missing) + missing),
     }
 
 
@@ -182,13 +182,17 @@ def estimate(
     return row
 
 
-def blocked(gate: str, quality: dict[str, Any] | None, least: float) -> str:
+def blocked(
+    gate: str, quality: dict[str, Any] | None, least: float, *, unanswered: bool = False
+) -> str:
     """The gate's verdict, or "blocked" where people's labels show that the grader's precision lies
-    below `least` (section 3).
+    below `least` (section 3), or where too many replies were `unanswered`.
 
     A grader whose flags are mostly wrong shrinks every error and every change by its precision, so
-    neither verdict would mean anything.
+    neither verdict would mean anything; nor does one on the replies that happened to come.
     """
+    if unanswered and gate != "no threshold":
+        return "blocked"
     if (
         gate in ("pass", "fail")
         and quality

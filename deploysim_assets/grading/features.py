@@ -1,12 +1,15 @@
 """Interpretable features of a reply: what the novelty audit compares between candidate and live
 model."""
 
+import itertools
 import re
 import unicodedata
 from collections.abc import Iterator
 from typing import Any, cast
 
 import orjson
+
+from deploysim_assets.grading.form import form, form_rule
 
 _REFUSAL = re.compile(
     r"\b(i|we)('m| am|'re| are)? (can(no|')t|cannot|won't|will not|unable to|not able to) "
@@ -71,6 +74,8 @@ def _of_calls(calls: list[dict[str, Any]]) -> Iterator[str]:
             if count < 5
             else "tools: 5 or more calls"
         )
+    names = [call["name"] for call in calls]
+    yield from (f"order: {a} before {b}" for a, b in itertools.pairwise(names) if a != b)
     for call in calls:
         try:
             parsed: Any = orjson.loads(call["arguments"] or "{}")
@@ -86,13 +91,16 @@ def _of_calls(calls: list[dict[str, Any]]) -> Iterator[str]:
 
 def features(reply: dict[str, Any], last_user: str) -> set[str]:
     """The features of a reply (schema.REPLY) to a user's last message: tool calls, refusal,
-    language, length, phrases of five words."""
+    language, length, form (`form`), thinking, phrases of five words."""
     text = reply["content"] or ""
     found = set(_of_calls(reply["tool_calls"] or []))
     found.add(
         "length: "
         f"{next((name for least, name in _LENGTHS if len(text) < least), 'over 4,000 characters')}"
     )
+    found |= set(form(text, last_user))
+    if reply["reasoning"]:
+        found.add("thinks")
     if _REFUSAL.search(text):
         found.add("refuses")
     script, asked = _script(text), _script(last_user)
@@ -111,10 +119,13 @@ def rule_of(feature: str) -> dict[str, Any] | None:
     a rule cannot tell."""
     if feature.startswith("phrase: "):
         words = (
-            r"\d+" if word == "0" else re.escape(word)
+            re.escape(word).replace("0", r"\p{Nd}+")
             for word in feature.removeprefix("phrase: ").split()
         )
-        return {"part": "reply", "regex": r"(?i)\b" + r"\W+".join(words) + r"\b"}
+        # re2's \b and \W know ASCII letters alone
+        between = r"[^\p{L}\p{N}_]"
+        regex = rf"(?i)(?:^|{between})" + rf"{between}+".join(words) + rf"(?:{between}|$)"
+        return {"part": "reply", "regex": regex}
     if feature == "refuses":
         return {"part": "reply", "regex": "(?i)" + _REFUSAL.pattern}
     if match := re.match(r"tool (\S+): (\S+) is arithmetic$", feature):
@@ -125,4 +136,4 @@ def rule_of(feature: str) -> dict[str, Any] | None:
         }
     if match := re.match(r"tool ([^(:]+)\(", feature):
         return {"part": "tool_calls", "json_path": f"$[?@.name == '{match[1]}']"}
-    return None
+    return form_rule(feature)

@@ -3,7 +3,7 @@
 import csv
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -128,19 +128,26 @@ def agreed(answers: Iterable[str]) -> bool | None:
     return None if votes["yes"] == votes["no"] else votes["yes"] > votes["no"]
 
 
-def drop_labels(home: Path, prefixes: set[str]) -> int:
-    """Take the labels of some prefixes out of the project for good; returns their number."""
-    path = home / LABELS_FILE
-    if not path.exists():
-        return 0
+def sheets(home: Path) -> list[Path]:
+    """The labels, and every sheet that lies in the home to be labeled."""
+    found: list[Path] = []
+    for path in sorted(home.glob("*.csv")):
+        with path.open(encoding="utf-8", errors="replace", newline="") as file:
+            if set(KEYS) <= set(csv.DictReader(file).fieldnames or []):
+                found.append(path)
+    return found
+
+
+def without_prefixes(path: Path, partial: Path, prefixes: Collection[str]) -> int | None:
+    """Write the rows of labels or of a sheet that are about none of some prefixes to `partial`;
+    returns how many are not among them, None for none."""
+    csv.field_size_limit(1 << 30)
     with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+        reader = csv.DictReader(file)
+        columns, rows = list(reader.fieldnames or []), list(reader)
     kept = [row for row in rows if row["prefix_id"] not in prefixes]
-    if len(kept) < len(rows):
-        partial = path.with_name(f"{path.name}.partial")
-        with partial.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, list[str](_KEPT))
-            writer.writeheader()
-            writer.writerows(kept)
-        partial.replace(path)
-    return len(rows) - len(kept)
+    with partial.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(kept)
+    return len(rows) - len(kept) or None

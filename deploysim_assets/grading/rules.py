@@ -1,29 +1,31 @@
 """Rule graders: declarative conditions on the reply, the reasoning, the tool calls and the
 prefix."""
 
-import functools
-import re
 from typing import Any
 
-import jsonpath
 import orjson
-from jsonpath import CompoundJSONPath, JSONPath
 
 from deploysim_assets.behaviors import Rule
+from deploysim_assets.behaviors.patterns import LINEAR, Matcher, Paths
 
 
-def holds(rule: Rule, messages: list[dict[str, Any]], reply: dict[str, Any]) -> bool:
+def holds(
+    rule: Rule, messages: list[dict[str, Any]], reply: dict[str, Any], by: Matcher = LINEAR
+) -> bool:
     """Whether the rule's condition is met by a reply (schema.REPLY) to the messages of a prefix."""
     if rule.all is not None:
-        return all(holds(part, messages, reply) for part in rule.all)
+        return all(holds(part, messages, reply, by) for part in rule.all)
     if rule.any is not None:
-        return any(holds(part, messages, reply) for part in rule.any)
+        return any(holds(part, messages, reply, by) for part in rule.any)
     if rule.not_ is not None:
-        return not holds(rule.not_, messages, reply)
-    texts = _json_texts(rule, messages, reply) if rule.json_path else _texts(rule, messages, reply)
+        return not holds(rule.not_, messages, reply, by)
+    if rule.json_path:
+        texts = _json_texts(by.path(rule.json_path), rule, messages, reply)
+    else:
+        texts = _texts(rule, messages, reply)
     if rule.regex is None:
         return bool(texts)
-    return any(re.search(rule.regex, text) for text in texts)
+    return any(by.search(rule.regex, text) for text in texts)
 
 
 def _calls(message: dict[str, Any]) -> list[dict[str, Any]]:
@@ -51,7 +53,9 @@ def _texts(rule: Rule, messages: list[dict[str, Any]], reply: dict[str, Any]) ->
             ]
 
 
-def _json_texts(rule: Rule, messages: list[dict[str, Any]], reply: dict[str, Any]) -> list[str]:
+def _json_texts(
+    path: Paths, rule: Rule, messages: list[dict[str, Any]], reply: dict[str, Any]
+) -> list[str]:
     """What the JSON path finds, as texts; a part that is no JSON holds nothing."""
     match rule.part:
         case "tool_calls":
@@ -71,7 +75,7 @@ def _json_texts(rule: Rule, messages: list[dict[str, Any]], reply: dict[str, Any
             ]
         case _:
             document = _parsed(_texts(rule, messages, reply)[0])
-    found = _path(rule.json_path or "$").findall(document)
+    found = path.findall(document)
     return [
         value if isinstance(value, str) else orjson.dumps(value, default=str).decode()
         for value in found
@@ -83,8 +87,3 @@ def _parsed(text: str) -> Any:
         return orjson.loads(text)
     except ValueError:
         return text
-
-
-@functools.cache
-def _path(path: str) -> JSONPath | CompoundJSONPath:
-    return jsonpath.compile(path)

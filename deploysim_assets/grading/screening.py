@@ -6,9 +6,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from deploysim_assets.grading.item import Item
-from deploysim_assets.grading.panel import Panel
+from deploysim_assets.grading.run import GradingRun
 from deploysim_assets.grading.stopping import place
-from deploysim_assets.storage.journal import Journal
 
 CLEARED = "cleared"
 """What a stratum's name gets behind it for the part that the screen cleared."""
@@ -17,7 +16,8 @@ CLEARED = "cleared"
 class Screening:
     """What the first stage made of each item: suspicious, cleared and audited, or cleared."""
 
-    def __init__(self, panel: Panel, journal: Journal, items: Iterable[Item]) -> None:
+    def __init__(self, run: GradingRun, items: Iterable[Item]) -> None:
+        panel = run.panel
         assert panel.judge is not None and panel.judge.screen is not None
         self._panel, self._share = panel, panel.judge.screen.audit_share
         self._suspicious: set[str] = set()
@@ -27,7 +27,7 @@ class Screening:
         for item in items:
             if not panel.judged(item) or item.reply is None:
                 continue
-            if panel.suspicious(item, journal):
+            if run.suspicious(item):
                 self._suspicious.add(item.prefix["prefix_id"])
             else:
                 self._cleared[item.prefix["stratum"]] += 1

@@ -3,10 +3,19 @@ deploysim.yaml uses."""
 
 from deploysim_assets.logs import (
     agent_trajectories,
+    helicone,
+    inspect_logs,
     langfuse,
+    langsmith,
+    litellm,
+    mlflow,
+    openai_batch,
     openai_chat,
+    openinference,
     otel_genai,
     sharegpt,
+    swe_agent,
+    tau_bench,
     wildchat,
 )
 from deploysim_assets.logs.conversation import Reader
@@ -14,10 +23,20 @@ from deploysim_assets.project import ProjectError
 
 READERS: dict[str, Reader] = {
     "agent_trajectories": agent_trajectories.read,
+    "helicone": helicone.read,
+    "inspect": inspect_logs.read,
     "langfuse": langfuse.read,
+    "langsmith": langsmith.read,
+    "litellm": litellm.read,
+    "lmsys": wildchat.read,
+    "mlflow": mlflow.read,
+    "openai_batch": openai_batch.read,
     "openai_chat": openai_chat.read,
+    "openinference": openinference.read,
     "otel_genai": otel_genai.read,
     "sharegpt": sharegpt.read,
+    "swe_agent": swe_agent.read,
+    "tau_bench": tau_bench.read,
     "wildchat": wildchat.read,
 }
 

@@ -9,20 +9,19 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, BinaryIO
 
-import orjson
-from pydantic import (
-    AliasChoices,
-    BaseModel,
-    ConfigDict,
-    Field,
-    StrictBool,
-    StrictStr,
-    field_validator,
-)
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StrictBool, StrictStr
 
-from deploysim_assets.logs.chat import ChatMessage, extra_fields
 from deploysim_assets.logs.conversation import Conversation, Reject
-from deploysim_assets.logs.records import convert, json_records, parquet_rows
+from deploysim_assets.logs.dialog import messages
+from deploysim_assets.logs.parts import attached, parsed
+from deploysim_assets.logs.records import (
+    buffer,
+    convert,
+    extra_fields,
+    is_parquet,
+    json_records,
+    parquet_rows,
+)
 
 
 class _Run(BaseModel):
@@ -38,36 +37,30 @@ class _Run(BaseModel):
     language: StrictStr | None = None
     training_allowed: StrictBool | None = None
     started_at: datetime | None = None
-    messages: list[ChatMessage] = Field(min_length=1)
-
-    @field_validator("messages", mode="before")
-    @classmethod
-    def _from_text(cls, value: Any) -> Any:
-        return orjson.loads(value) if isinstance(value, str) else value
+    messages: Any
 
 
-def _conversation(number: int, run: _Run) -> Conversation:
+def _conversation(number: int, run: _Run) -> Conversation | Reject:
+    dialog = messages(parsed(run.messages))
+    if not dialog:
+        return Reject(number, "messages: List should have at least 1 item after validation, not 0")
     return Conversation(
         line=number,
-        conversation_id=run.run_id or f"run-{number}",
+        conversation_id=run.run_id or "",
         user_id=run.user_id,
         started_at=run.started_at,
         surface=run.surface,
         language=run.language,
         reported_model=run.model,
         training_allowed=run.training_allowed,
-        has_attachments=any(m.attached for m in run.messages),
-        messages=[m.message() for m in run.messages],
+        has_attachments=attached(dialog),
+        messages=dialog,
         source=extra_fields(run),
     )
 
 
 def read(stream: BinaryIO) -> Iterator[Conversation | Reject]:
-    """Each run as a conversation; one without an id is told by its place in the file."""
-    magic = stream.read(4)
-    stream.seek(0)
-    return convert(
-        parquet_rows(stream, "messages") if magic == b"PAR1" else json_records(stream),
-        _Run,
-        _conversation,
-    )
+    """Each run as a conversation."""
+    held = buffer(stream)
+    records = parquet_rows(held, "messages") if is_parquet(held) else json_records(held)
+    return convert(records, _Run, _conversation)

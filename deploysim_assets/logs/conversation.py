@@ -3,9 +3,20 @@ table."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any, BinaryIO, NamedTuple, Protocol
+from typing import Annotated, Any, BinaryIO, NamedTuple, Protocol
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ValidationError
+
+
+def as_utc(time: datetime) -> datetime:
+    """The time in UTC; ValueError where the calendar has no such time."""
+    try:
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("a time out of range") from None
+
+
+Time = Annotated[datetime, AfterValidator(as_utc)]
 
 
 class ToolCall(BaseModel):
@@ -21,17 +32,18 @@ class Message(BaseModel):
     tool_call_id: str | None = None
     name: str | None = None
     reasoning: str | None = None
-    at: datetime | None = None
+    at: Time | None = None
+    finish_reason: str | None = None
 
 
 class Conversation(BaseModel):
     """A conversation with the line (or row, or record) it came from. Times without an offset are
-    taken as UTC."""
+    taken as UTC. An empty `conversation_id` is none: it gets one from its file and line."""
 
     line: int
-    conversation_id: str = Field(min_length=1)
+    conversation_id: str = ""
     user_id: str | None = None
-    started_at: datetime | None = None
+    started_at: Time | None = None
     surface: str | None = None
     language: str | None = None
     reported_model: str | None = None
@@ -41,13 +53,10 @@ class Conversation(BaseModel):
     messages: list[Message]
     source: str | None = None
 
-    def row(self, model_version: str) -> dict[str, Any]:
+    def row(self, model_version: str, log_file: str | None = None) -> dict[str, Any]:
         """The row of the conversations table (schema.CONVERSATIONS)."""
         row = self.model_dump(exclude={"line"})
-        row["model_version"] = model_version
-        row["started_at"] = as_utc(self.started_at) if self.started_at else None
-        for message in row["messages"]:
-            message["at"] = as_utc(message["at"]) if message["at"] else None
+        row |= {"model_version": model_version, "log_file": log_file, "log_line": self.line}
         return row
 
 
@@ -62,10 +71,6 @@ class Reader(Protocol):
     """A format's reader: a stream of bytes becomes conversations and rejects, one at a time."""
 
     def __call__(self, stream: BinaryIO, /) -> Iterator[Conversation | Reject]: ...
-
-
-def as_utc(time: datetime) -> datetime:
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
 def rejected(line: int, wrong: ValidationError) -> Reject:

@@ -1,87 +1,96 @@
-"""The `langfuse` format: an export of traces with their observations, as a JSON array or JSON
-lines."""
+"""The `langfuse` format: traces with their observations as the interface gives them, the download
+of one trace ({trace, observations}), and rows of traces and observations as they are exported to
+blob storage; JSON or Parquet.
 
-# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportOptionalMemberAccess=false, reportArgumentType=false
-# pyright: reportMissingTypeStubs=false, reportAttributeAccessIssue=false, reportUnknownParameterType=false
+A conversation is a session, or where there is none a trace: the longest of its generations.
+"""
+
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Any, BinaryIO
 
-from pydantic import BaseModel, ConfigDict, Field, StrictStr, TypeAdapter
-
-from deploysim_assets.logs.chat import ChatMessage, extra_fields
+from deploysim_assets.logs.calls import Call, CallReader, call_of, longest
 from deploysim_assets.logs.conversation import Conversation, Reject
-from deploysim_assets.logs.records import convert, json_records
+from deploysim_assets.logs.exchange import exchange
+from deploysim_assets.logs.parts import attached, parsed
+from deploysim_assets.logs.records import (
+    buffer,
+    checked,
+    held,
+    is_parquet,
+    json_records,
+    parquet_rows,
+    rest,
+    text,
+)
+
+_KNOWN = ("id", "input", "output", "observations", "metadata", "userId", "user_id", "sessionId",
+          "session_id", "timestamp")  # fmt: skip
+_EMPTY = "no generation, and neither input nor output of the trace"
 
 
-class _Observation(BaseModel):
-    model_config = ConfigDict(populate_by_name=True)
-    type: StrictStr = "SPAN"
-    start: datetime | None = Field(default=None, alias="startTime")
-    model: StrictStr | None = None
-    input: Any = None
-    output: Any = None
-
-
-class _Trace(BaseModel):
-    model_config = ConfigDict(extra="allow")
-    id: StrictStr = Field(min_length=1)
-    timestamp: datetime | None = None
-    user: StrictStr | None = Field(default=None, alias="userId")
-    input: Any = None
-    output: Any = None
-    metadata: Any = None
-    observations: list[_Observation] = []
-
-
-_MESSAGES = TypeAdapter(list[ChatMessage])
-
-
-def _messages(value: Any, role: str) -> list[Any]:
-    """Langfuse keeps what the integration sent: a list of messages, {messages: [...]}, one
-    message, or a bare text."""
-    if value is None:
-        return []
-    if isinstance(value, list):
-        return value
-    if isinstance(value, dict):
-        found: Any = value.get("messages", value)
-        return found if isinstance(found, list) else [{"role": role} | found]
-    return [{"role": role, "content": value}]
-
-
-def _conversation(number: int, trace: _Trace) -> Conversation | Reject:
-    generations = [o for o in trace.observations if o.type == "GENERATION"]
-    last = max(generations, key=lambda o: o.start.timestamp() if o.start else 0.0, default=None)
-    whole = _messages(last.input if last else trace.input, "user") + _messages(
-        last.output if last else trace.output, "assistant"
-    )
-    messages = _MESSAGES.validate_python(whole)
-    if not messages:
-        return Reject(number, "no generation, and neither input nor output of the trace")
-    metadata: dict[str, Any] = trace.metadata if isinstance(trace.metadata, dict) else {}
-    consent = metadata.get("training_allowed")
+def _one(number: int, trace: dict[str, Any], call: dict[str, Any]) -> Conversation | Reject:
+    dialog = exchange(call.get("input"), call.get("output"))
+    if not dialog:
+        return Reject(number, _EMPTY)
+    facts = [parsed(one.get("metadata")) for one in (trace, call)]
+    consent = next((f for m in facts if (f := held(m, "training_allowed")) is not None), None)
     return Conversation(
         line=number,
-        conversation_id=trace.id,
-        user_id=trace.user,
-        started_at=trace.timestamp or (last.start if last else None),
-        surface=_text(metadata.get("surface")),
-        language=_text(metadata.get("language")),
-        reported_model=last.model if last else None,
+        conversation_id=_trace_of(trace, call) or "",
+        user_id=text(trace, "userId", "user_id") or text(call, "userId", "user_id"),
+        started_at=held(call, "startTime", "start_time", "timestamp")
+        or held(trace, "timestamp", "startTime"),
+        surface=next((s for m in facts if (s := text(m, "surface"))), None),
+        language=next((s for m in facts if (s := text(m, "language"))), None),
+        reported_model=text(call, "model", "provided_model_name", "providedModelName"),
         training_allowed=consent if isinstance(consent, bool) else None,
-        has_attachments=any(m.attached for m in messages),
-        messages=[m.message() for m in messages],
-        source=extra_fields(trace),
+        has_attachments=attached(dialog),
+        messages=dialog,
+        source=rest(trace or call, *_KNOWN),
     )
 
 
-def read(stream: BinaryIO) -> Iterator[Conversation | Reject]:
-    """Each trace as a conversation: the input and output of its last generation, which hold the
-    whole dialog so far."""
-    return convert(json_records(stream), _Trace, _conversation)
+def _trace_of(trace: dict[str, Any], call: dict[str, Any]) -> str | None:
+    return text(trace, "id") or text(call, "traceId", "trace_id")
 
 
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
+def _calls_of(number: int, record: dict[str, Any]) -> list[Call]:
+    if isinstance(record.get("trace"), dict):
+        record = record["trace"] | {"observations": record.get("observations")}
+    if held(record, "traceId", "trace_id") and isinstance(record.get("type"), str):
+        trace, calls = {}, [record] if record["type"] == "GENERATION" else []
+    else:
+        trace = record
+        inside = record.get("observations")
+        observed = inside if isinstance(inside, list) else []
+        calls = [o for o in observed if isinstance(o, dict) and o.get("type") == "GENERATION"]
+        # the trace's own, where it is longer: some agents log what is new only with each call
+        calls.append(record)
+    session = text(record, "sessionId", "session_id")
+    name = _trace_of(trace, record) or ""
+    found = [checked(number, call, lambda n, c: _one(n, trace, c)) for call in calls]
+    if not calls:
+        return [Call(name, session, text(record, "userId", "user_id"), 0, None)]
+    user = text(record, "userId", "user_id")
+    made = [call_of(name, session, item, user) for item in found]
+    if len(made) > 1:
+        own = made.pop()
+        if "reason" not in own.body:
+            made.insert(0, own._replace(at=min(c.at for c in made) - 1))
+    return made
+
+
+def _calls(stream: BinaryIO) -> Iterator[tuple[int, Call | Reject]]:
+    buffered = buffer(stream)
+    records = parquet_rows(buffered, "input") if is_parquet(buffered) else json_records(buffered)
+    for number, record in records:
+        page = held(record, "data")
+        for one in page if isinstance(page, list) else [record]:
+            found = checked(number, one, _calls_of)
+            for call in [found] if isinstance(found, Reject) else found:
+                yield number, call
+
+
+read = CallReader(_calls, longest)

@@ -3,14 +3,15 @@ them."""
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr
 
-from deploysim_assets.logs.chat import ChatMessage, extra_fields
 from deploysim_assets.logs.conversation import Conversation, Reject
-from deploysim_assets.logs.records import convert, json_lines
+from deploysim_assets.logs.dialog import messages
+from deploysim_assets.logs.parts import as_json_text, attached
+from deploysim_assets.logs.records import Problem, convert, extra_fields, json_lines, loaded
 
 
 class _Line(BaseModel):
@@ -24,10 +25,11 @@ class _Line(BaseModel):
     has_attachments: StrictBool = False
     surface: StrictStr | None = None
     language: StrictStr | None = None
-    messages: list[ChatMessage] = Field(min_length=1)
+    messages: list[Any] = Field(min_length=1)
 
 
 def _conversation(number: int, line: _Line) -> Conversation:
+    dialog = messages(line.messages)
     return Conversation(
         line=number,
         conversation_id=line.conversation_id,
@@ -38,8 +40,8 @@ def _conversation(number: int, line: _Line) -> Conversation:
         reported_model=line.model,
         training_allowed=line.training_allowed,
         is_temporary=line.is_temporary,
-        has_attachments=line.has_attachments or any(m.attached for m in line.messages),
-        messages=[m.message() for m in line.messages],
+        has_attachments=line.has_attachments or attached(dialog),
+        messages=dialog,
         source=extra_fields(line),
     )
 
@@ -47,11 +49,16 @@ def _conversation(number: int, line: _Line) -> Conversation:
 def read(stream: BinaryIO) -> Iterator[Conversation | Reject]:
     """Each line of a JSONL file as a conversation, or as a reject with its line number and
     reason. Blank lines are passed over."""
-    return convert(json_lines(stream), _Line, _conversation)
+    records = (
+        (number, raw if isinstance(raw, Problem) else loaded(raw))
+        for number, raw in json_lines(stream)
+    )
+    return convert(records, _Line, _conversation)
 
 
-def line_of(conversation: Conversation) -> bytes:
-    """A conversation of any format as a line of this one; what no field holds is in `source`."""
+def line_of(conversation: Conversation, log_file: str) -> bytes:
+    """A conversation of any format as a line of this one; what no field holds is in `source`, and
+    where it came from in `imported_from`."""
     messages = [
         {
             "role": m.role,
@@ -60,6 +67,7 @@ def line_of(conversation: Conversation) -> bytes:
             "name": m.name,
             "tool_call_id": m.tool_call_id,
             "at": m.at,
+            "finish_reason": m.finish_reason,
             "tool_calls": [
                 {
                     "id": c.id,
@@ -74,9 +82,10 @@ def line_of(conversation: Conversation) -> bytes:
     fields = conversation.model_dump(exclude={"line", "messages", "reported_model", "source"})
     sent = [{k: v for k, v in m.items() if v not in (None, [])} for m in messages]
     source = orjson.loads(conversation.source) if conversation.source else None
-    return (
-        orjson.dumps(
-            fields | {"model": conversation.reported_model, "messages": sent, "source": source}
-        )
-        + b"\n"
-    )
+    line = fields | {
+        "model": conversation.reported_model,
+        "messages": sent,
+        "source": source,
+        "imported_from": {"file": log_file, "line": conversation.line},
+    }
+    return as_json_text(line).encode() + b"\n"

@@ -1,231 +1,212 @@
-"""The `otel_genai` format: OpenTelemetry spans of the GenAI semantic conventions as OTLP JSON; one
-trace is one conversation.
+"""The `otel_genai` format: OpenTelemetry's GenAI semantic conventions as OTLP JSON of traces or
+logs, or as the SDK prints spans.
 
-Messages are taken from attributes or events of a trace's last model call, which carries the whole
-dialog so far. A trace's spans may lie anywhere in the file, so they are sorted on disk first:
-memory stays flat.
+Messages are taken from the attributes of the conventions of 2025 and 2026 (on spans, or on the
+event `gen_ai.client.inference.operation.details`), from the events of those before them (on spans,
+or as log records), or from OpenLLMetry's numbered attributes. A conversation is
+`gen_ai.conversation.id`, or where there is none a trace.
 """
 
-# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportOptionalMemberAccess=false, reportArgumentType=false
-# pyright: reportMissingTypeStubs=false, reportAttributeAccessIssue=false, reportUnknownParameterType=false
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 
-import sqlite3
-import tempfile
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, BinaryIO
 
-import orjson
-
-from deploysim_assets.logs.chat import as_json_text
-from deploysim_assets.logs.conversation import Conversation, Message, Reject, ToolCall
-from deploysim_assets.logs.records import json_records
+from deploysim_assets.logs.calls import Call, CallReader, Found, Trace
+from deploysim_assets.logs.conversation import Conversation, Message, Reject
+from deploysim_assets.logs.dialog import messages
+from deploysim_assets.logs.exchange import answered, asked
+from deploysim_assets.logs.parts import DialogError, as_json_text, attached, parsed
+from deploysim_assets.logs.records import Problem, held, json_records, text
+from deploysim_assets.logs.spans import Span, spans_of, tree, when
+from deploysim_assets.schema import finish_reason
 
 _CALLS = frozenset({"chat", "text_completion", "generate_content", "invoke_agent"})
 _OLD_EVENTS = {
     f"gen_ai.{role}.message": role for role in ("system", "user", "assistant", "tool")
 } | {"gen_ai.choice": "assistant"}
+_NEW = ("gen_ai.system_instructions", "gen_ai.input.messages", "gen_ai.output.messages")
+_NUMBERED = ("gen_ai.prompt.", "gen_ai.completion.")
+_WITHOUT = "the trace's last model call carries no messages; record content in attributes or events"
 
 
-def read(stream: BinaryIO) -> Iterator[Conversation | Reject]:
-    """Each trace as a conversation; traces without a model call are passed over, one without
-    messages is rejected."""
-    with tempfile.TemporaryDirectory() as folder:  # created for its owner alone
-        spans = sqlite3.connect(Path(folder) / "spans.sqlite")
-        try:
-            spans.execute("create table span (trace text, start integer, line integer, body blob)")
-            for number, record in json_records(stream):
-                if not isinstance(record, dict):
-                    yield Reject(number, "Invalid JSON" if record is None else "not an OTLP record")
-                    continue
-                rows = (
-                    (
-                        s.get("traceId"),
-                        int(s.get("startTimeUnixNano") or 0),
-                        number,
-                        orjson.dumps(s),
-                    )
-                    for s in _spans(record)
-                    if s.get("traceId")
-                )
-                spans.executemany("insert into span values (?, ?, ?, ?)", rows)
-            spans.commit()
-            traces: dict[str, list[tuple[int, dict[str, Any]]]] = {}
-            for trace, line, body in spans.execute(
-                "select trace, line, body from span order by trace, start"
-            ):
-                if trace not in traces:
-                    yield from _conversations(traces)
-                    traces = {trace: []}
-                traces[trace].append((line, orjson.loads(body)))
-            yield from _conversations(traces)
-        finally:
-            spans.close()
+def _is_call(span: Span) -> bool:
+    a = span.attributes
+    return (
+        text(a, "gen_ai.operation.name") in _CALLS
+        or "gen_ai.request.model" in a
+        or any(name in a for name in _NEW)
+        or any(e["name"].startswith("gen_ai.") for e in span.events)
+    )
 
 
-def _spans(record: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for resource in record.get("resourceSpans") or []:
-        shared = resource.get("resource") or {}
-        for scope in resource.get("scopeSpans") or []:
-            for span in scope.get("spans") or []:
-                yield span | {"resource": shared}
+def _calls(stream: BinaryIO) -> Iterator[tuple[int, Call | Reject]]:
+    for number, record in json_records(stream):
+        if isinstance(record, Problem):
+            yield number, Reject(number, record.reason)
+            continue
+        spans = list(spans_of(record))
+        if not spans and not ("resourceSpans" in record or "resourceLogs" in record
+                              if isinstance(record, dict) else False):  # fmt: skip
+            yield number, Reject(number, "not an OTLP record")
+        for span in spans:
+            told = [span.attributes, *(e["attributes"] for e in span.events)]
+            session = next((s for a in told if (s := text(a, "gen_ai.conversation.id"))), None)
+            user = next((u for a in told if (u := text(a, "user.id", "enduser.id"))), None)
+            body = span._asdict() if _is_call(span) else None
+            if body or session or user:
+                yield number, Call(span.trace, session, user, span.at, body)
 
 
-def _value(value: dict[str, Any]) -> Any:
-    """An OTLP AnyValue as the value that it holds."""
-    kind, held = next(iter(value.items()), ("", None))
-    if kind == "intValue":
-        return int(held)
-    if kind == "arrayValue":
-        return [_value(v) for v in held.get("values") or []]
-    if kind == "kvlistValue":
-        return {v["key"]: _value(v["value"]) for v in held.get("values") or []}
-    return held
-
-
-def _attributes(holder: dict[str, Any]) -> dict[str, Any]:
-    return {a["key"]: _value(a.get("value") or {}) for a in holder.get("attributes") or []}
-
-
-def _parsed(value: Any) -> Any:
-    if isinstance(value, str):
-        try:
-            return orjson.loads(value)
-        except ValueError:
-            return None
-    return value
-
-
-def _from_parts(role: str, parts: list[dict[str, Any]]) -> Iterator[Message]:
-    texts: list[str] = []
-    thoughts: list[str] = []
-    calls: list[ToolCall] = []
-    for part in parts:
-        match part.get("type"):
-            case "text":
-                texts.append(str(part.get("content") or ""))
-            case "reasoning":
-                thoughts.append(str(part.get("content") or ""))
-            case "tool_call":
-                calls.append(
-                    ToolCall(
-                        id=part.get("id"),
-                        name=str(part.get("name")),
-                        arguments=as_json_text(part.get("arguments") or {}),
-                    )
-                )
-            case "tool_call_response":
-                result = part.get("response", part.get("result"))
-                yield Message(
-                    role="tool",
-                    tool_call_id=part.get("id"),
-                    content=as_json_text(result) if result is not None else None,
-                )
-            case _:
-                pass
-    if texts or thoughts or calls:
-        yield Message(
-            role=role,
-            content="\n".join(texts) or None,
-            reasoning="\n".join(thoughts) or None,
-            tool_calls=calls or None,
-        )
-
-
-def _from_attributes(attributes: dict[str, Any]) -> list[Message]:
-    """Messages of the current conventions: gen_ai.system_instructions, gen_ai.input.messages,
-    gen_ai.output.messages."""
-    system = _parsed(attributes.get("gen_ai.system_instructions")) or []
-    messages = list(_from_parts("system", system)) if isinstance(system, list) else []
-    for key in ("gen_ai.input.messages", "gen_ai.output.messages"):
-        for entry in _parsed(attributes.get(key)) or []:
-            messages += _from_parts(entry.get("role") or "user", entry.get("parts") or [])
-    return messages
+def _from_new(attributes: dict[str, Any]) -> list[Message]:
+    """Messages of the current conventions."""
+    system = parsed(attributes.get(_NEW[0]))
+    found: list[Message] = []
+    if system:
+        parts = system if isinstance(system, list | str) else [system]
+        found += messages([{"role": "system", "content": parts}], where="system_instructions")
+    for name, role in ((_NEW[1], "user"), (_NEW[2], "assistant")):
+        said = parsed(attributes.get(name))
+        if said is not None:
+            found += messages(said, role, name.removeprefix("gen_ai."))
+    return found
 
 
 def _from_events(events: list[dict[str, Any]]) -> list[Message]:
-    """Messages of the earlier conventions: one event per message."""
-    messages: list[Message] = []
+    """Messages of the earlier conventions: one event per message, or one for all that was asked
+    and one for what was answered."""
+    found: list[Message] = []
     for event in events:
-        role, held = _OLD_EVENTS.get(event.get("name") or ""), _attributes(event)
+        body = parsed(event["body"]) if isinstance(event["body"], str) else event["body"]
+        said = event["attributes"] | (body if isinstance(body, dict) else {})
+        role = _OLD_EVENTS.get(event["name"])
         if role is None:
+            found += asked(said.get("gen_ai.prompt"))
+            found += answered(said.get("gen_ai.completion"))
             continue
-        body = (
-            held | (_parsed(held.get("message")) or {})
-            if event["name"] == "gen_ai.choice"
-            else held
-        )
-        calls = [
-            ToolCall(
-                id=c.get("id"),
-                name=c["function"]["name"],
-                arguments=as_json_text(c["function"].get("arguments") or {}),
-            )
-            for c in _parsed(body.get("tool_calls")) or []
-        ]
-        content = body.get("content")
-        text = None if content is None else as_json_text(content)
-        messages.append(
-            Message(
-                role=role,
-                content=text,
-                tool_calls=calls or None,
-                tool_call_id=held.get("id") if role == "tool" else None,
-            )
-        )
-    return messages
+        inner = parsed(said.get("message"))
+        if isinstance(inner, dict):
+            said |= inner
+        elif isinstance(inner, str):
+            said |= {"content": inner}
+        content = parsed_parts(said.get("content"))
+        given = {
+            "role": role,
+            "content": content,
+            "tool_calls": parsed(said.get("tool_calls")),
+            "tool_call_id": said.get("id") if role == "tool" else None,
+            "name": said.get("name"),
+            "finish_reason": said.get("finish_reason"),
+        }
+        found += messages([given], where=event["name"].removeprefix("gen_ai."))
+    return found
 
 
-def _conversations(
-    traces: dict[str, list[tuple[int, dict[str, Any]]]],
-) -> Iterator[Conversation | Reject]:
-    for trace, spans in traces.items():
-        calls = [
-            (line, span, a)
-            for line, span in spans
-            for a in [_attributes(span)]
-            if a.get("gen_ai.operation.name") in _CALLS or "gen_ai.request.model" in a
-        ]
-        if not calls:
-            continue
-        line, span, attributes = calls[-1]
+def parsed_parts(content: Any) -> Any:
+    """A content that is a list of parts as JSON text as that list; any other as the text that it
+    is."""
+    read = parsed(content)
+    if isinstance(read, list) and read and all(isinstance(p, dict) and "type" in p for p in read):
+        return read
+    if content is None or isinstance(content, str | list):
+        return content
+    return as_json_text(content)
+
+
+def _from_numbered(attributes: dict[str, Any]) -> list[Message]:
+    """Messages of OpenLLMetry: gen_ai.prompt.0.role, gen_ai.completion.0.finish_reason."""
+    found: list[Message] = []
+    named = {k: v for k, v in attributes.items() if k.startswith(_NUMBERED)}
+    if named:
+        held_in = tree(named)["gen_ai"]
+        for name, role in (("prompt", "user"), ("completion", "assistant")):
+            listed = held_in.get(name)
+            if isinstance(listed, list):
+                given = [
+                    m | {"content": parsed_parts(m.get("content"))} if isinstance(m, dict) else m
+                    for m in listed
+                ]
+                found += messages(given, role, name)
+    return found
+
+
+def _said(attributes: dict[str, Any], events: list[dict[str, Any]]) -> list[Message]:
+    details = [e["attributes"] for e in events if e["name"].endswith("operation.details")]
+    found = (
+        _from_new(attributes | (details[-1] if details else {}))
+        or _from_events(events)
+        or _from_numbered(attributes)
+    )
+    told = held(attributes, "gen_ai.response.finish_reasons")
+    if found and found[-1].role == "assistant" and found[-1].finish_reason is None and told:
+        found[-1].finish_reason = finish_reason(told[0] if isinstance(told, list) else told)
+    return found
+
+
+def _found_in(trace: Trace) -> Iterator[Found]:
+    """The longest model call of a trace, of equal ones the last; log records come to the span that
+    they belong to. A trace without a call is passed over, one without messages is rejected."""
+    best: tuple[list[Message], int, int, dict[str, Any], dict[str, Any]] | None = None
+    why: Found | None = None
+    first = 0
+    for file, line, attributes, events, resource, at in _joined(trace):
+        first = first or at
         try:
-            details = [
-                _attributes(e)
-                for e in span.get("events") or []
-                if e.get("name") == "gen_ai.client.inference.operation.details"
-            ]
-            messages = _from_attributes(
-                attributes | (details[-1] if details else {})
-            ) or _from_events(span.get("events") or [])
-        except (KeyError, TypeError, ValueError, AttributeError):
-            yield Reject(
-                line, "the messages of the trace's last model call are not of the GenAI conventions"
-            )
+            dialog = _said(attributes, events)
+        except DialogError as wrong:
+            why = Found(file, Reject(line, str(wrong)))
             continue
-        if not messages:
-            yield Reject(
-                line,
-                "the trace's last model call carries no messages; record content in attributes "
-                "or events",
-            )
-            continue
+        if not dialog:
+            why = why or Found(file, Reject(line, _WITHOUT))
+        elif best is None or len(dialog) >= len(best[0]):
+            best = dialog, file, line, attributes, resource
+    if best is not None:
+        dialog, file, line, attributes, resource = best
         consent = attributes.get("deploysim.training_allowed")
-        yield Conversation(
+        found = Conversation(
             line=line,
-            conversation_id=str(attributes.get("gen_ai.conversation.id") or trace)
-            if len(traces) == 1
-            else trace,
-            user_id=attributes.get("user.id") or attributes.get("enduser.id"),
-            started_at=datetime.fromtimestamp(
-                int(spans[0][1].get("startTimeUnixNano") or 0) / 1e9, UTC
-            ),
-            surface=attributes.get("deploysim.surface"),
-            language=attributes.get("deploysim.language"),
-            reported_model=attributes.get("gen_ai.response.model")
-            or attributes.get("gen_ai.request.model"),
+            conversation_id=trace.name,
+            user_id=text(attributes, "user.id", "enduser.id") or trace.user,
+            started_at=when(first),
+            surface=text(attributes, "deploysim.surface"),
+            language=text(attributes, "deploysim.language"),
+            reported_model=text(attributes, "gen_ai.response.model", "gen_ai.request.model"),
             training_allowed=consent if isinstance(consent, bool) else None,
-            messages=messages,
-            source=as_json_text({"resource": _attributes(span["resource"]), "trace": trace}),
+            has_attachments=attached(dialog),
+            messages=dialog,
+            source=as_json_text({"resource": resource, "trace": trace.name}),
         )
+        yield Found(file, found)
+    elif why is not None:
+        yield why
+
+
+_Joined = tuple[int, int, dict[str, Any], list[dict[str, Any]], dict[str, Any], int]
+
+
+def _joined(trace: Trace) -> Iterator[_Joined]:
+    """The calls of a trace with the log records that belong to them, one call at a time as far as
+    their order allows."""
+    waiting: dict[str, _Joined] = {}
+    for row in trace.rows:
+        name, at = row.body["id"], row.body["at"]
+        attributes, events = row.body["attributes"], row.body["events"]
+        before = waiting.pop(name, None) if name else None
+        if before is not None:
+            attributes, events = before[2] | attributes, before[3] + events
+        told = next((e["attributes"] for e in events if e["attributes"]), {})
+        merged = told | attributes if not row.body["attributes"] else attributes
+        waiting[name or f"{row.file}/{row.line}/{len(waiting)}"] = (
+            row.file,
+            row.line,
+            merged,
+            events,
+            row.body["resource"],
+            before[5] if before else at,
+        )
+        if len(waiting) > 64:
+            yield waiting.pop(next(iter(waiting)))
+    yield from waiting.values()
+
+
+read = CallReader(_calls, _found_in)

@@ -61,13 +61,13 @@ def ineligible(
 
 
 def eligible_turns(roles: list[str], filled: list[bool]) -> list[int]:
-    """Indices of the user messages that the model answered directly, with something written on
-    both sides."""
+    """Indices of the user messages, with something written in them, that the model answered
+    directly. An empty answer counts: production must be as empty as it was."""
     turns = enumerate(pairwise(zip(roles, filled, strict=True)))
     return [
         i
-        for i, ((role, asked), (following, answered)) in turns
-        if role == "user" and following == "assistant" and asked and answered
+        for i, ((role, asked), (following, _)) in turns
+        if role == "user" and following == "assistant" and asked
     ]
 
 

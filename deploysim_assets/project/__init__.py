@@ -9,7 +9,7 @@ from deploysim_assets.project.deidentification import (
 )
 from deploysim_assets.project.endpoint import Batches, Budget, Endpoint, Price
 from deploysim_assets.project.errors import ProjectError
-from deploysim_assets.project.grading import EarlyStopping, Judge, Screen
+from deploysim_assets.project.grading import EarlyStopping, Grading, Judge, Screen, Truncated, Vote
 from deploysim_assets.project.measures import Awareness, Elicitation, Exploration, SelfReplay
 from deploysim_assets.project.project import CONFIG_FILE, Automation, Project
 from deploysim_assets.project.releases import KEY_PATTERN, Candidate, LogSource, Release
@@ -31,6 +31,7 @@ __all__ = [
     "Eligibility",
     "Endpoint",
     "Exploration",
+    "Grading",
     "Judge",
     "LogSource",
     "Ner",
@@ -42,5 +43,7 @@ __all__ = [
     "Screen",
     "SelfReplay",
     "Strata",
+    "Truncated",
+    "Vote",
     "packaged_ner",
 ]

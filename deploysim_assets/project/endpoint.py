@@ -37,18 +37,22 @@ class Budget(Frozen):
 
 
 class Batches(Frozen):
-    """How requests are cut into the provider's batches, and how often these are asked after."""
+    """How requests are cut into the provider's batches, how often these are asked after, and what
+    becomes of requests that three batches did not answer: they fail, or are asked online."""
 
     max_requests: int = Field(default=50_000, ge=1)
     max_megabytes: float = Field(default=100, gt=0)
     poll_seconds: float = Field(default=60, gt=0)
+    fallback: Literal["fail", "online"] = "fail"
 
 
 class Endpoint(Frozen):
     """An OpenAI-compatible server and how hard it may be driven: up to `max_concurrency` requests
     at once, fewer where it pushes back.
 
-    `mode: batch` goes through the provider's batch endpoint: cheaper, done within a day.
+    A run that gets no answer at all for `max_wait_seconds` (or for one request's time-out, where
+    that is longer) ends with what it has.  `mode: batch` goes through the provider's batch
+    endpoint: cheaper, done within a day.
     """
 
     base_url: str = Field(pattern=r"^https?://")
@@ -59,4 +63,5 @@ class Endpoint(Frozen):
     max_concurrency: int = Field(default=32, ge=1, le=4096)
     timeout_seconds: float = Field(default=120, gt=0)
     max_retries: int = Field(default=8, ge=0)
+    max_wait_seconds: float = Field(default=900, gt=0)
     budget: Budget | None = None

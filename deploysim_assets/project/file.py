@@ -69,7 +69,7 @@ def _explain(wrong: ValidationError, path: Path, behaviors_path: Path) -> Projec
     return ProjectError("\n".join(lines))
 
 
-TAXONOMY = Path(__file__).parent / "grading" / "taxonomy.yaml"
+TAXONOMY = Path(__file__).parent.parent / "grading" / "taxonomy.yaml"
 """The behaviors that deploysim ships."""
 
 

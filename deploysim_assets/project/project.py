@@ -1,7 +1,7 @@
 """Everything deploysim.yaml says, as one frozen model."""
 
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from pydantic import Field, model_validator
 
@@ -9,7 +9,7 @@ from deploysim_assets.behaviors import Behavior, Frozen
 from deploysim_assets.project.deidentification import Deidentification
 from deploysim_assets.project.endpoint import Endpoint, Price
 from deploysim_assets.project.errors import ProjectError
-from deploysim_assets.project.grading import EarlyStopping, Judge
+from deploysim_assets.project.grading import EarlyStopping, Grading, Judge
 from deploysim_assets.project.measures import Awareness, Elicitation, Exploration, SelfReplay
 from deploysim_assets.project.releases import Release
 from deploysim_assets.project.sampling import Eligibility, Sampling
@@ -31,6 +31,7 @@ class Project(Frozen):
     releases: tuple[Release, ...] = Field(min_length=1)
     endpoint: Endpoint
     judge: Judge | None = None
+    grading: Grading = Grading()
     prices: dict[str, Price] = Field(default_factory=dict)
     behaviors: tuple[Behavior, ...] = Field(min_length=1)
     sampling: Sampling = Sampling()
@@ -138,6 +139,10 @@ class Project(Frozen):
             f"{self.home / CONFIG_FILE}: releases: no model version {model_version!r}; there "
             f"are: {known}"
         )
+
+    def part(self, *names: str) -> dict[str, Any]:
+        """Some settings as content, for the manifest of a table that goes by them."""
+        return self.model_dump(mode="json", by_alias=True, include=set(names))
 
     def predecessor(self, candidate: str) -> str:
         """The deployed model whose traffic the candidate replays; ProjectError for a release

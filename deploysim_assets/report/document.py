@@ -22,14 +22,17 @@ HEADER = (
     "noise floor",
     "in 95%",
     "precision",
+    "if missing flagged",
     "gate",
 )
 
 
 _ESTIMATED = (
     *(
+        "asked",
         "n",
         "k",
+        "uncovered",
         "rate",
         "low",
         "high",
@@ -128,9 +131,13 @@ def release_report(
     summary: dict[str, Any],
     registrations: Sequence[dict[str, Any]] = (),
     quality: Mapping[str, dict[str, Any]] | None = None,
+    funnel: Mapping[str, dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """The report of a release from the rows of its tables and the bodies of its registrations;
-    what is not there yet is null."""
+    what is not there yet is null.
+
+    `funnel` holds the counts of replies by state of each side: simulated, live and realized.
+    """
     by_name = [{row["behavior"]: row for row in rows} for rows in (estimates, realized, scored)]
     names = list(dict.fromkeys(name for rows in by_name for name in rows))
     behaviors = [_behavior(name, *(rows.get(name) for rows in by_name)) for name in names]
@@ -146,7 +153,36 @@ def release_report(
         "behaviors": behaviors,
         "summary": summary,
         "registrations": registered,
+        "funnel": dict(funnel or {}),
     }
+
+
+_SIDES = {"simulated": "simulated", "live": "of the live model", "realized": "in production"}
+_UNTOLD = 0.01
+
+
+def funnel_lines(document: dict[str, Any]) -> list[str]:
+    """What became of the replies of each side where one is missing, as sentences; which gates are
+    blocked by it; and whether both sides tell if a reply was cut."""
+    lines: list[str] = []
+    for side, counts in document["funnel"].items():
+        prefixes, missing = counts["prefixes"], {s: c for s, c in counts["states"].items() if c}
+        graded = missing.pop("graded", 0)
+        if missing:
+            said = ", ".join(f"{c:,} {s} ({c / prefixes:.1%})" for s, c in missing.items())
+            lines.append(f"Replies {_SIDES[side]}: {graded:,} of {prefixes:,} graded, {said}.")
+        if counts.get("blocks"):
+            lines.append(
+                f"All gates are blocked: more than {counts['blocks']:.0%} of the replies "
+                f"{_SIDES[side]} are no answers."
+            )
+        if counts["untold"] > _UNTOLD * prefixes:
+            lines.append(
+                f"Whether replies {_SIDES[side]} were cut is unknown for {counts['untold']:,} of "
+                f"{prefixes:,}, since the logs do not say how they ended: they are taken for "
+                "whole, which the simulated ones are not, so the two sides are not alike."
+            )
+    return lines
 
 
 def registered_again(document: dict[str, Any]) -> list[str]:
@@ -159,6 +195,33 @@ def registered_again(document: dict[str, Any]) -> list[str]:
         said.format(**r, changed=changed[not r["changes"]].format(", ".join(r["changes"])))
         for r in document["registrations"]
     ]
+
+
+def evidence_lines(document: dict[str, Any]) -> list[str]:
+    """What the report rests on, who accepted what, and which other forecasts there were."""
+    said = [
+        "{by} accepted {behavior} ({gate}) at {at:%Y-%m-%d %H:%M} UTC: {reason}.".format(**one)
+        for one in document.get("acceptances", [])
+    ]
+    for other in document.get("other_forecasts", []):
+        errors = ", ".join(f"{b} {times(e)}" for b, e in other["errors"].items()) or "not scored"
+        said.append(
+            f"Another forecast, sealed {other['sealed_at']:%Y-%m-%d %H:%M} UTC "
+            f"({other['reason']}): {errors}."
+        )
+    evidence = document.get("evidence")
+    if evidence:
+        ledger, audit = evidence["ledger"], evidence["last_full_audit"]
+        head = (ledger["head"] or "")[:16]
+        said.append(f"Ledger: {ledger['records']} records, head {head}.")
+        said.append(
+            f"Last full audit: {audit['at'][:16].replace('T', ' ')} UTC, "
+            f"{'everything held' if audit['holds'] else '{} faults'.format(audit['faults'])}, "
+            f"head {audit['head'][:16]}."
+            if audit
+            else "No full audit yet: `deploysim audit ledger` walks down to the log files."
+        )
+    return said
 
 
 def cells(document: dict[str, Any]) -> list[list[str]]:
@@ -182,13 +245,14 @@ def cells(document: dict[str, Any]) -> list[list[str]]:
                 f"{b['precision']['precision']:.2f}"
                 if b["precision"] and b["precision"]["precision"] is not None
                 else "-",
+                per_100k(b.get("rate_worst")) if (b.get("asked") or 0) > (b["n"] or 0) else "-",
                 b.get("gate") or "-",
             ]
         )
     return rows
 
 
-_OPTIONAL = {"precision": "-", "gate": "no threshold"}
+_OPTIONAL = {"precision": "-", "if missing flagged": "-", "gate": "no threshold"}
 """Columns that are left out where every behavior has this in them."""
 
 
@@ -236,7 +300,9 @@ def markdown(document: dict[str, Any]) -> str:
         if regressions
         else ""
     )
-    again = "".join(f"\n{line}\n" for line in registered_again(document))
+    again = "".join(
+        f"\n{line}\n" for line in (*funnel_lines(document), *registered_again(document))
+    )
     return (
         f"# {document['model_version']}\n\nRates per 100,000 messages. "
         f"{verdict(document['summary'])}\n\n"

@@ -18,8 +18,46 @@ from deploysim_assets.schema.findings import (
     OPEN_FINDINGS,
 )
 from deploysim_assets.schema.rates import RATE_ESTIMATES, REALIZED_RATES, REGISTRATIONS
-from deploysim_assets.schema.replies import COMPLETIONS, EVIDENCE, grades
-from deploysim_assets.schema.scores import CALIBRATION, DECOMPOSITION, SCORECARD
+from deploysim_assets.schema.replies import (
+    COMPLETIONS,
+    EVIDENCE,
+    FINISH_REASONS,
+    GRADE_STATES,
+    REPLY_STATES,
+    TAKEN_ANSWERS,
+    UNANSWERED,
+    finish_reason,
+    grades,
+    reply_state,
+)
+from deploysim_assets.schema.scores import CALIBRATION, DECOMPOSITION, OTHER_FORECASTS, SCORECARD
+from deploysim_assets.schema.thinking import separated, split_thinking
+
+TABLES = {
+    "raw_logs": CONVERSATIONS,
+    "deidentified_prefixes": PREFIXES,
+    "preregistration": REGISTRATIONS,
+    "candidate_completions": COMPLETIONS,
+    "self_completions": COMPLETIONS,
+    "elicitation_completions": COMPLETIONS,
+    "grades": grades([]),
+    "production_grades": grades([]),
+    "self_grades": grades([]),
+    "elicitation_grades": grades([]),
+    "awareness_grades": grades([]),
+    "rate_estimates": RATE_ESTIMATES,
+    "realized_rates": REALIZED_RATES,
+    "calibration_report": CALIBRATION,
+    "scorecard": SCORECARD,
+    "error_decomposition": DECOMPOSITION,
+    "elicitation_profile": ELICITATION,
+    "grader_quality": GRADER_QUALITY,
+    "novel_behaviors": NOVEL_BEHAVIORS,
+    "evaluation_awareness": AWARENESS,
+    "open_findings": OPEN_FINDINGS,
+}
+"""The main table of each asset; of grades those columns that do not depend on the behaviors. Those
+of the SQL models are in dbt_like_sql/models.yml."""
 
 __all__ = [
     "AWARENESS",
@@ -29,10 +67,13 @@ __all__ = [
     "DECOMPOSITION",
     "ELICITATION",
     "EVIDENCE",
+    "FINISH_REASONS",
     "GRADER_QUALITY",
+    "GRADE_STATES",
     "MESSAGE",
     "NOVEL_BEHAVIORS",
     "OPEN_FINDINGS",
+    "OTHER_FORECASTS",
     "PREFIXES",
     "QUARANTINE",
     "RATE_ESTIMATES",
@@ -40,8 +81,16 @@ __all__ = [
     "REGISTRATIONS",
     "REJECTS",
     "REPLY",
+    "REPLY_STATES",
     "SCORECARD",
+    "TABLES",
+    "TAKEN_ANSWERS",
     "TIME",
     "TOOL_CALL",
+    "UNANSWERED",
+    "finish_reason",
     "grades",
+    "reply_state",
+    "separated",
+    "split_thinking",
 ]

@@ -16,11 +16,22 @@ MESSAGE = pl.Struct(
         "name": pl.String,
         "reasoning": pl.String,
         "at": TIME,
+        "finish_reason": pl.String,
     }
 )
+"""`finish_reason` is why the model stopped there: stop, length, content_filter, tool_calls,
+refusal, unknown (the log's reason is none of these), or null where the log gives none."""
 
-REPLY = pl.Struct({"content": pl.String, "reasoning": pl.String, "tool_calls": pl.List(TOOL_CALL)})
-"""What a model answered: the one message that follows a user turn."""
+REPLY = pl.Struct(
+    {
+        "content": pl.String,
+        "reasoning": pl.String,
+        "tool_calls": pl.List(TOOL_CALL),
+        "finish_reason": pl.String,
+    }
+)
+"""What a model answered: the one message that follows a user turn. `finish_reason` is one of
+schema.FINISH_REASONS, null where the source has none: whether the reply was cut is unknown."""
 
 CONVERSATIONS = pl.Schema(
     {
@@ -36,10 +47,14 @@ CONVERSATIONS = pl.Schema(
         "has_attachments": pl.Boolean,
         "messages": pl.List(MESSAGE),
         "source": pl.String,
+        "log_file": pl.String,
+        "log_line": pl.Int64,
     }
 )
 """raw_logs: one row per conversation. Consent is `training_allowed`: null is unknown, and
-unknown is not consent. `reported_model` is what the source names as the model."""
+unknown is not consent. `reported_model` is what the source names as the model. `log_file` is
+relative to the home where it lies below it, else a URL; `log_line` is the line there, or the number
+of the record or row, from 1."""
 
 REJECTS = pl.Schema({"file": pl.String, "line": pl.Int64, "reason": pl.String})
 """What a reader could not take, kept beside raw_logs. Never holds text of the line."""

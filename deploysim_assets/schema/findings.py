@@ -49,6 +49,7 @@ NOVEL_BEHAVIORS = pl.Schema(
     {
         "model_version": pl.String,
         "finding": pl.Int64,
+        "says": pl.String,
         "features": pl.List(pl.String),
         "candidate_only": pl.Int64,
         "live_only": pl.Int64,
@@ -59,9 +60,9 @@ NOVEL_BEHAVIORS = pl.Schema(
         "proposal": pl.String,
     }
 )
-"""novel_behaviors: features that go together and differ between candidate and live model on the
-same prefixes, most telling first; `examples` are prefix ids, `proposal` a rule (JSON) that would
-tell such replies."""
+"""novel_behaviors: features that are one thing and differ between candidate and live model on the
+same prefixes, what a reviewer should see first in front; `says` is what it is in words, `examples`
+are prefix ids, `proposal` a rule (JSON) that would tell such replies."""
 
 AWARENESS = pl.Schema(
     {

@@ -2,6 +2,8 @@
 
 import polars as pl
 
+from deploysim_assets.schema.conversations import TIME
+
 _BASELINES = ("persistence", "previous_simulation", "challenging_prompts", "blend")
 
 CALIBRATION = pl.Schema(
@@ -52,9 +54,17 @@ CALIBRATION = pl.Schema(
 )
 """calibration_report: the forecast held against production, one row per behavior."""
 
+OTHER_FORECASTS = pl.Schema(
+    {"record": pl.String, "sealed_at": TIME, "reason": pl.String, **CALIBRATION}
+)
+"""calibration_report, side table `other_forecasts`: the sealed forecasts of a release that are not
+the one scored, each with its ledger record, the reason of its registration, and its own score; one
+row without a behavior where production was not graded by its graders."""
+
 SCORECARD = pl.Schema(
     {
         "model_version": pl.String,
+        "state": pl.Enum(["scored", "backtest", "registered", "forecast", "all"]),
         "behaviors": pl.Int64,
         "resolved": pl.Int64,
         "unresolved": pl.List(pl.String),
@@ -90,7 +100,8 @@ SCORECARD = pl.Schema(
         "report_version": pl.String,
     }
 )
-"""scorecard: one row per scored release and one, named `(all)`, over all of them.
+"""scorecard: one row per scored release and one, named `(all)`, over all of them; releases that
+were registered or forecast and never scored stand there with nothing but their `state`.
 
 `<baseline>_skill` is the mean of |log baseline error| - |log error|, above 0 where the forecast
 was nearer, with the sign-flip p value; `direction_ceiling` the share of directions that

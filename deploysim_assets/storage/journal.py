@@ -3,6 +3,7 @@ never asked for again."""
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import time
 import zlib
@@ -14,6 +15,7 @@ import orjson
 
 from deploysim_assets.project import ProjectError
 
+JOURNALS = "journal"
 BATCHES = ".batches.jsonl"
 _GUESSED_LINE = 4096
 _SYNC_ROWS = 64
@@ -22,7 +24,7 @@ _SYNC_SECONDS = 0.5
 
 def journal_file(home: Path, asset: str, key: str) -> Path:
     """Where an asset's partition keeps its answers."""
-    return home / "journal" / asset / f"{key}.jsonl"
+    return home / JOURNALS / asset / f"{key}.jsonl"
 
 
 def set_aside(path: Path) -> None:
@@ -42,9 +44,30 @@ def lines(path: Path) -> Iterator[bytes]:
     """The JSON of a journal's whole lines, up to the first that is torn."""
     with path.open("rb") as file:
         for line in file:
-            if not line.endswith(b"\n") or f"{zlib.crc32(line[9:-1]):08x}".encode() != line[:8]:
+            if not _whole(line):
                 return
             yield line[9:-1]
+
+
+def _whole(line: bytes) -> bool:
+    return line.endswith(b"\n") and f"{zlib.crc32(line[9:-1]):08x}".encode() == line[:8]
+
+
+def torn(path: Path, end: int | None = None) -> bytes:
+    """What a crash left behind the whole lines of a journal (which end at a place that may be
+    known); ProjectError where whole lines follow a bad one, which is damage and not a crash."""
+    if end is None:
+        end = sum(len(line) + 10 for line in lines(path))
+    with path.open("rb") as file:
+        file.seek(end)
+        rest = file.read()
+    _refuse_damage(path, end, rest)
+    return rest
+
+
+def framed(body: bytes) -> bytes:
+    """A journal's line: a CRC-32 before the JSON."""
+    return b"%08x %s\n" % (zlib.crc32(body), body)
 
 
 class Journal:
@@ -59,7 +82,8 @@ class Journal:
         self._path = path
         self._descriptor = descriptor
         self._places: dict[bytes, int] = {}
-        self._siblings = [(sibling, _index(sibling)) for sibling in siblings]
+        self._siblings = [(sibling, _sibling_index(sibling)) for sibling in siblings]
+        self._taken: list[dict[str, str]] | None = None
         self._unsynced = 0
         self._synced_at = time.monotonic()
         self._end = self._load()
@@ -71,15 +95,7 @@ class Journal:
             end = max(self._places.values(), default=0)
             file.seek(end)
             end += len(file.readline()) if self._places else 0
-            rest = file.read()
-        if rest:
-            if (
-                rest.count(b"\n") > 1
-            ):  # one torn line is a crash; whole lines behind a bad one are damage
-                raise ProjectError(
-                    f"{self._path}: damaged at byte {end}, with whole lines behind it; restore "
-                    "the file, or cut it there"
-                )
+        if torn(self._path, end):
             os.ftruncate(self._descriptor, end)
         return end
 
@@ -89,19 +105,29 @@ class Journal:
             for path, index in self._siblings:
                 if place in index:
                     with path.open("rb") as file:
-                        self.put(_read(file.fileno(), index[place], key) | {"copied": True})
+                        found = _checked(_body(file.fileno(), path, index[place]), path, key)
+                        self.put(found | {"copied": True})
                     break
         return place in self._places
 
     def get(self, key: str) -> dict[str, Any]:
         """The journalled answer of a request; KeyError where there is none."""
-        return _read(self._descriptor, self._places[_place_of(key)], key)
+        body = _body(self._descriptor, self._path, self._places[_place_of(key)])
+        answer = _checked(body, self._path, key)
+        if self._taken is not None:
+            self._taken.append({"key": key, "sha256": hashlib.sha256(body).hexdigest()})
+        return answer
+
+    def taken(self) -> list[dict[str, str]]:
+        """Request key and digest of each answer read since this was last asked: what the row that
+        is just written was made from. Noted down from the first time on that it is asked."""
+        taken, self._taken = self._taken or [], []
+        return list({one["key"]: one for one in taken}.values())
 
     def put(self, answer: dict[str, Any]) -> None:
         """Write an answer (with its `key`). It is in the file when this returns, and forced to
         disk with its group."""
-        body = orjson.dumps(answer)
-        line = b"%08x %s\n" % (zlib.crc32(body), body)
+        line = framed(orjson.dumps(answer))
         written = 0
         try:
             while written < len(line):  # a full disk writes short before it raises
@@ -138,33 +164,85 @@ def _index(path: Path) -> dict[bytes, int]:
     return places
 
 
-def _read(descriptor: int, start: int, key: str) -> dict[str, Any]:
+def _sibling_index(path: Path) -> dict[bytes, int]:
+    """The index of another partition's journal. What lies behind damage in it would be asked, and
+    paid, for again; a torn end is a line that its process is writing."""
+    places = _index(path)
+    with path.open("rb") as file:
+        end = max(places.values(), default=0)
+        file.seek(end)
+        end += len(file.readline()) if places else 0
+        line = file.readline()
+        if line and not _whole(line):
+            _refuse_damage(path, end, line + file.read())
+    return places
+
+
+def _refuse_damage(path: Path, end: int, rest: bytes) -> None:
+    # one torn line is a crash; whole lines behind a bad one are damage
+    if rest.count(b"\n") > 1:
+        raise ProjectError(
+            f"{path}: damaged at byte {end}, with whole lines behind it; restore the file, or cut "
+            "it there"
+        )
+
+
+def _body(descriptor: int, path: Path, start: int) -> bytes:
+    """The JSON of the line that starts at a place; ProjectError where no whole line does."""
     size = _GUESSED_LINE
-    while b"\n" not in (found := os.pread(descriptor, size, start)):
+    while b"\n" not in (found := os.pread(descriptor, size, start)) and len(found) == size:
         size *= 8
-    answer: dict[str, Any] = orjson.loads(found[9 : found.index(b"\n")])
+    line = found[: found.find(b"\n") + 1]
+    if not _whole(line):
+        raise _rewritten(path, start)
+    return line[9:-1]
+
+
+def _checked(body: bytes, path: Path, key: str) -> dict[str, Any]:
+    answer: dict[str, Any] = orjson.loads(body)
     if answer["key"] != key:
-        raise KeyError(key)
+        raise _rewritten(path)
     return answer
+
+
+def _rewritten(path: Path, at: int | None = None) -> ProjectError:
+    where = "" if at is None else f" at byte {at}"
+    return ProjectError(
+        f"{path}: damaged{where}, or rewritten by another process; run again, and where that does "
+        "not help restore the file"
+    )
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Generator[int]:
+    """The open file of a journal, locked for this process; ProjectError where another process is
+    writing it. A file that was replaced meanwhile is opened again."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ProjectError(
+                    f"{path}: another process is asking for the same partition; wait for it to "
+                    "end, or stop it"
+                ) from None
+            if path.exists() and os.fstat(descriptor).st_ino == path.stat().st_ino:
+                yield descriptor
+                return
+        finally:
+            os.close(descriptor)
 
 
 @contextlib.contextmanager
 def open_journal(path: Path) -> Generator[Journal]:
-    """The journal at `path`, locked for this process; ProjectError where another process is writing
-    it.
+    """The journal at `path`, locked for this process; ProjectError where another process is
+    writing it.
 
     Answers are also found in the journals beside it, those of other partitions.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ProjectError(
-                f"{path}: another process is asking for the same partition; wait for it to end, "
-                "or stop it"
-            ) from None
+    with locked(path) as descriptor:
         siblings = (
             other
             for other in sorted(path.parent.glob("*.jsonl"))
@@ -173,23 +251,3 @@ def open_journal(path: Path) -> Generator[Journal]:
         journal = Journal(path, descriptor, siblings)
         yield journal
         journal.sync()
-    finally:
-        os.close(descriptor)
-
-
-def drop_answers(path: Path, keys: set[str]) -> int:
-    """Rewrite a journal without the answers of some requests; returns their number. ProjectError
-    where it is being written."""
-    with open_journal(path):
-        kept: list[bytes] = []
-        dropped = 0
-        for line in path.read_bytes().splitlines(keepends=True):
-            if orjson.loads(line[9:])["key"] in keys:
-                dropped += 1
-            else:
-                kept.append(line)
-        if dropped:
-            partial = path.with_suffix(".partial")
-            partial.write_bytes(b"".join(kept))
-            partial.replace(path)
-    return dropped

@@ -1,30 +1,63 @@
-"""Versioned folders of Parquet per asset and partition, with a pointer to the current one; and the
-I/O manager over them.
+"""Versioned folders of Parquet per asset and partition, each with its manifest, and a pointer to
+the current one.
 
-`<base>/<asset>/model_version=<key>/run=<version>/part-*.parquet`. A version becomes current by one
-rename of `_CURRENT`, so a reader sees the old table or the new one and a crash leaves the old.
-Older versions stay: a report names the version it judged.
+`lake/<asset>/model_version=<key>/run=<version>/part-*.parquet`. A version becomes current when its
+files and its manifest are on disk and the pointer `_CURRENT` is replaced, so a reader sees the old
+table or the new one and a crash leaves the old. Older versions stay: a report names the version it
+judged.
 """
 
 import contextlib
 import hashlib
 import json
-import os
 import shutil
 import uuid
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import polars as pl
 
 from deploysim_assets.project import ProjectError
+from deploysim_assets.storage import disk, ledger, manifests
+from deploysim_assets.storage.locks import adding, asking, held_while_writing, is_free
+from deploysim_assets.storage.manifests import (
+    FORMAT,
+    MANIFEST,
+    MANIFEST_TYPE,
+    UPGRADED_FORMAT,
+    Input,
+    Manifest,
+    Run,
+)
+from deploysim_assets.storage.older_schemas import as_today
+from deploysim_assets.storage.statements import digest, parsed
+from deploysim_assets.storage.withdrawals import Mark, open_mark
 
 ROWS_PER_FILE = 20_000
+STATS = "_STATS.json"
+POINTER = "_CURRENT"
+WRITING = "_WRITING"
+"""Marks a version that is being written; locked while its writer lives."""
+ANSWERS = "answers"
+"""The side table of the answers that a table of completions or grades was made from."""
 _BATCH = 2_000
-_ROW_GROUP = 20_000  # with the default the writer held twice the memory
+ROW_GROUP = 20_000  # with the default the writer held twice the memory
 _PRIVATE = frozenset({"raw_logs"})
+
+
+class Made(NamedTuple):
+    """A version with its files and its manifest on disk, just before it becomes current."""
+
+    name: str
+    path: str
+    manifest: str
+
+    @property
+    def seals(self) -> dict[str, str]:
+        """What a ledger record that vouches for the version names."""
+        return {self.path: self.manifest}
 
 
 class Version:
@@ -35,13 +68,15 @@ class Version:
         self.folder = folder
         self.name = folder.name
         self.stats: dict[str, Any] = {}
+        self.log_files: list[dict[str, Any]] = []
+        self.rows: dict[Path, int] = {}
         self._schemas = {"": pl.Schema(schema)}
         self._rows: dict[str, list[dict[str, Any]]] = {"": []}
         self._frames: dict[str, list[pl.DataFrame]] = {"": []}
         self._files: dict[str, int] = {"": 0}
 
     def side_table(self, table: str, schema: Mapping[str, Any]) -> None:
-        """Declare a table kept beside the main one: rejected or quarantined rows."""
+        """Declare a table kept beside the main one: rejected or quarantined rows, or answers."""
         self._schemas[table] = pl.Schema(schema)
         self._rows[table], self._frames[table], self._files[table] = [], [], 0
 
@@ -52,9 +87,9 @@ class Version:
         if len(self._rows[table]) >= _BATCH:
             self._pack(table)
 
-    def extend(self, frame: pl.DataFrame) -> None:
-        """Add a whole frame to the main table."""
-        self._frames[""].append(frame.match_to_schema(self._schemas[""]))
+    def extend(self, frame: pl.DataFrame, table: str = "") -> None:
+        """Add a whole frame."""
+        self._frames[table].append(frame.match_to_schema(self._schemas[table]))
 
     def _pack(self, table: str) -> None:
         # strict: a value of another type is a defect of ours, not a null
@@ -74,34 +109,117 @@ class Version:
             if self._frames[table]
             else pl.DataFrame(schema=self._schemas[table])
         )
-        frame.write_parquet(path, compression="zstd", row_group_size=_ROW_GROUP)
+        write_part(frame, path)
+        self.rows[path] = frame.height
         self._frames[table], self._files[table] = [], self._files[table] + 1
 
     def finish(self) -> None:
-        """Write what is pending (an empty table where nothing came) and the stats."""
+        """Write what is pending (an empty table where nothing came) and the stats, and force all
+        to disk."""
         for table in self._schemas:
             if self._rows[table]:
                 self._pack(table)
             if self._frames[table] or not self._files[table]:
                 self._flush(table)
-        (self.folder / "_STATS.json").write_text(json.dumps(self.stats, sort_keys=True))
+        stats = self.folder / STATS
+        stats.write_text(json.dumps(self.stats, sort_keys=True))
+        disk.force([*self.rows, stats])
+
+    def schemas(self) -> dict[str, dict[str, Any]]:
+        """The columns and types of each table, with their SHA-256."""
+        named = {table or "main": schema for table, schema in self._schemas.items()}
+        columns = {t: [[name, str(dtype)] for name, dtype in s.items()] for t, s in named.items()}
+        return {t: {"sha256": digest(found), "columns": found} for t, found in columns.items()}
+
+
+def write_part(frame: pl.DataFrame, path: Path) -> None:
+    """Write one file of a table."""
+    frame.write_parquet(path, compression="zstd", row_group_size=ROW_GROUP)
 
 
 class Lake:
-    """Reads and writes table versions below one folder."""
+    """Reads and writes table versions below one folder. A view made by `during` notes what is read
+    through it: that becomes the inputs of the versions written through it."""
 
-    def __init__(self, base: Path) -> None:
-        self.base = base
+    def __init__(self, base: Path, run: Run | None = None) -> None:
+        self.base, self.home = base, base.parent
+        self.run = run
+        self._read: dict[tuple[str, str | None, str], Manifest] = {}
+        self._mark: Mark | None = None
+
+    @classmethod
+    def of(cls, home: Path) -> Self:
+        """The tables of a home."""
+        return cls(home / "lake")
+
+    def during(self, run: Run) -> Self:
+        """The same tables for one making of one table: what is read is noted down for its
+        manifest. ProjectError while a withdrawal is not carried out to its end."""
+        view = type(self)(self.base, run)
+        with adding(self.home):  # waits for a withdrawal that is being carried out
+            view._mark = open_mark(self.home)
+        return view
+
+    @contextlib.contextmanager
+    def asking(self) -> Generator[None]:
+        """Held by a run while it asks about what it read through this view; ProjectError where
+        somebody withdrew since, whose answers would come back into a journal."""
+        with asking(self.home):
+            if self._mark is not None:
+                self._mark.still_holds(self.home)
+            yield
 
     def folder(self, asset: str, key: str | None) -> Path:
         """The folder of one asset and partition; None is an asset without partitions."""
         return self.base / asset / f"model_version={key}" if key else self.base / asset
 
-    def current(self, asset: str, key: str | None) -> str | None:
-        """The name of the current version, or None where nothing was written yet."""
+    def pointer(self, asset: str, key: str | None) -> dict[str, Any] | None:
+        """What the pointer to the current version says, unverified; None where there is none."""
         try:
-            return json.loads((self.folder(asset, key) / "_CURRENT").read_text())["version"]
+            found: dict[str, Any] = json.loads((self.folder(asset, key) / POINTER).read_bytes())
+            whole = isinstance(found["version"], str)
         except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError):
+            found, whole = {}, False
+        if not whole:
+            raise ProjectError(
+                f"{self.folder(asset, key) / POINTER}: not a pointer to a table version; restore "
+                f"it from a copy, or take it away and materialize {asset} again"
+            )
+        return found
+
+    def current(self, asset: str, key: str | None) -> str | None:
+        """The name of the current version, or None where nothing was written yet; ProjectError
+        where its manifest is not whole."""
+        pointer = self.pointer(asset, key)
+        if pointer is None:
+            return None
+        self._manifest(asset, key, pointer)
+        return pointer["version"]
+
+    def _manifest(self, asset: str, key: str | None, pointer: Mapping[str, Any]) -> Manifest:
+        if "manifest" not in pointer:
+            raise ProjectError(
+                f"{self.home}: was written by an earlier deploysim; run `deploysim upgrade` first"
+            )
+        found = self.manifest(asset, key, pointer["version"])
+        if found is None or found.digest != pointer["manifest"]:
+            raise ProjectError(
+                f"{self.folder(asset, key)}: the manifest of {pointer['version']} is missing or "
+                "not the one that it became current with; `deploysim audit ledger` says what holds"
+            )
+        return found
+
+    def manifest(self, asset: str, key: str | None, version: str | None = None) -> Manifest | None:
+        """The manifest of a version (by default the current one), or None where it has no whole
+        one."""
+        pointer = self.pointer(asset, key) if version is None else {"version": version}
+        try:
+            return manifests.read(
+                self.folder(asset, key) / (pointer or {"version": ""})["version"] / MANIFEST
+            )
+        except (FileNotFoundError, NotADirectoryError, ValueError):
             return None
 
     def _resolve(self, asset: str, key: str | None, version: str | None) -> Path:
@@ -113,16 +231,23 @@ class Lake:
                 f"{which}[{key}]: there is no such table in {self.base}; materialize {asset} for "
                 f"{key} first"
             )
+        if self.run is not None and (asset, key, name) not in self._read:
+            found = self.manifest(asset, key, name)
+            if found is None:
+                raise ProjectError(f"{folder}: has no whole manifest; materialize {asset} again")
+            self._read[asset, key, name] = found
         return folder
 
     def scan(
         self, asset: str, key: str | None, version: str | None = None, table: str = ""
     ) -> pl.LazyFrame:
-        """The current version of a table (or the one named) as a LazyFrame; ProjectError where
-        it was never written."""
-        folder = self._resolve(asset, key, version) / table
-        # hive_partitioning=False: polars reads the folder `model_version=5.10` as the number 5.1.
-        return pl.scan_parquet(folder / "part-*.parquet", hive_partitioning=False)
+        """The current version of a table (or the one named) as a LazyFrame; ProjectError where it
+        was never written."""
+        folder = self._resolve(asset, key, version)
+        frame = scan_folder(folder / table)
+        held = self.manifest(asset, key, folder.name)
+        old = held is not None and held.predicate["format"] == UPGRADED_FORMAT and not table
+        return as_today(asset, frame) if old else frame
 
     def glob(self, asset: str, key: str | None, version: str | None = None) -> str:
         """The Parquet files of a table version, as DuckDB takes them."""
@@ -134,26 +259,37 @@ class Lake:
         key: str | None,
         version: str | None = None,
         columns: Sequence[str | pl.Expr] | None = None,
+        table: str = "",
     ) -> Iterator[dict[str, Any]]:
         """The rows of a table in the order in which they were written, a few thousand in memory
         at a time."""
-        scan = self.scan(asset, key, version)
+        scan = self.scan(asset, key, version, table)
         for batch in (scan.select(columns) if columns else scan).collect_batches(
             chunk_size=_BATCH, maintain_order=True
         ):
             yield from batch.iter_rows(named=True)
 
     def digest(self, asset: str, key: str | None, version: str) -> str:
-        """SHA-256 over the bytes of a version's main table, file by file in order."""
+        """SHA-256 over the bytes of a version's main table, file by file in order: how a
+        registration of an upgraded home names its prefix set."""
         total = hashlib.sha256()
         for file in sorted(self._resolve(asset, key, version).glob("part-*.parquet")):
-            with file.open("rb") as stream:
-                total.update(hashlib.file_digest(stream, "sha256").digest())
+            total.update(bytes.fromhex(disk.sha256(file)))
         return total.hexdigest()
 
     def stats(self, asset: str, key: str | None, version: str | None = None) -> dict[str, Any]:
         """The facts that were written beside a table version: counts of its funnel, never text."""
-        return json.loads((self._resolve(asset, key, version) / "_STATS.json").read_text())
+        return json.loads((self._resolve(asset, key, version) / STATS).read_text())
+
+    def written_rows(self, asset: str, key: str | None, version: str | None = None) -> int:
+        """How many rows the main table of a version was written with: what lies there less what
+        users have withdrawn since is the audit's business."""
+        folder = self._resolve(asset, key, version)
+        manifest = self.manifest(asset, key, folder.name)
+        assert manifest is not None, "a version that can be read has one"
+        main = f"{folder.relative_to(self.home).as_posix()}/part-"
+        files = (f for f in manifest.predicate["files"] if f["name"].startswith(main))
+        return sum(file["rows"] for file in files)
 
     def tables(self) -> Iterator[tuple[str, str | None, Path]]:
         """Every table of every version, side tables included: asset, partition key, folder of
@@ -167,56 +303,166 @@ class Lake:
             )
             yield asset, key, folder
 
-    def drop_rows(self, folder: Path, doomed: pl.Expr) -> int:
-        """Rewrite a table's files without the rows that `doomed` is true for; returns their
-        number. Each file is replaced whole."""
-        dropped = 0
-        for path in sorted(folder.glob("part-*.parquet")):
-            frame = pl.read_parquet(path, hive_partitioning=False)
-            kept = frame.filter(~doomed.fill_null(value=False))
-            if kept.height < frame.height:
-                partial = path.with_suffix(".partial")
-                kept.write_parquet(partial, compression="zstd", row_group_size=_ROW_GROUP)
-                partial.replace(path)
-                dropped += frame.height - kept.height
-        return dropped
+    def whole_tables(self) -> Iterator[tuple[str, str | None, Path]]:
+        """Every table of every version that is not just being written."""
+        for asset, key, folder in self.tables():
+            version = folder if folder.name.startswith("run=") else folder.parent
+            if not being_written(version):
+                yield asset, key, folder
+
+    def places(self) -> Iterator[tuple[str, str | None, Path]]:
+        """Every asset and partition that something was written for, with its folder."""
+        for asset in sorted(p for p in self.base.glob("*") if p.is_dir()):
+            parts = sorted(asset.glob("model_version=*"))
+            for folder in parts:
+                yield asset.name, folder.name.removeprefix("model_version="), folder
+            if not parts:
+                yield asset.name, None, asset
+
+    def versions(self, asset: str, key: str | None) -> list[str]:
+        """The names of all versions of a table that lie there, oldest first where it is known."""
+        folders = [f for f in self.folder(asset, key).glob("run=*") if f.is_dir()]
+        found = {f.name: self.manifest(asset, key, f.name) for f in folders}
+        late = datetime.max.replace(tzinfo=UTC)
+        made = {name: manifest.made_at if manifest else late for name, manifest in found.items()}
+        return sorted(made, key=lambda name: (made[name], name))
 
     @contextlib.contextmanager
     def new_version(
-        self, asset: str, key: str | None, schema: Mapping[str, Any], label: str
+        self,
+        asset: str,
+        key: str | None,
+        schema: Mapping[str, Any],
+        label: str = "",
+        seal: Callable[[Made], object] | None = None,
     ) -> Generator[Version]:
         """Write a version and make it current when the block ends without an error; an error
-        leaves the old one current."""
+        leaves the old one current. Where the rows and columns are those of the current version,
+        that one stays, and nothing is sealed anew: `Version.name` is then its name.
+
+        `seal` is called with the version on disk, before it is current: what it appends to the
+        ledger names the manifest.
+        """
+        run = self.run or Run(label)
         place = self.folder(asset, key)
         if asset in _PRIVATE:
             self.base.mkdir(parents=True, exist_ok=True)
             (self.base / asset).mkdir(mode=0o700, exist_ok=True)
-        folder = place / f"run={label[:8]}-{uuid.uuid4().hex[:6]}"
+        clear_left_behind(place)
+        folder = place / f"run={run.id[:8]}-{uuid.uuid4().hex[:6]}"
         folder.mkdir(parents=True)
         version = Version(folder, schema)
+        sealed = False
         try:
-            yield version
-            version.finish()
+            with held_while_writing(folder / WRITING):
+                yield version
+                version.finish()
+            content = self._manifest_of(asset, key, run, version)
+            with adding(self.home):
+                if self._mark is not None:
+                    self._mark.still_holds(self.home)
+                same = self._current_if_same(asset, key, content, sealed=seal is not None)
+                if same is not None:
+                    shutil.rmtree(folder)
+                    version.name, version.folder = same, place / same
+                    return
+                disk.create(folder / MANIFEST, content)
+                (folder / WRITING).unlink()
+                path = folder.relative_to(self.home).as_posix()
+                made = Made(version.name, path, hashlib.sha256(content).hexdigest())
+                if seal is not None:
+                    seal(made)
+                sealed = True
+                self.point_to(asset, key, made.name, made.manifest)
         except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
+            if not sealed:
+                shutil.rmtree(folder, ignore_errors=True)
             raise
-        pointer = place / f".{version.name}.json"
-        with pointer.open("w") as file:
-            json.dump({"version": version.name, "written_at": datetime.now(UTC).isoformat()}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        pointer.replace(place / "_CURRENT")
+
+    def _current_if_same(
+        self, asset: str, key: str | None, content: bytes, *, sealed: bool
+    ) -> str | None:
+        """The current version, where it holds what a new one would, is as it was written, and is
+        in the ledger if it is to be sealed."""
+        try:
+            pointer = self.pointer(asset, key)
+            held = self._manifest(asset, key, pointer) if pointer else None
+        except ProjectError:
+            return None
+        if held is None or held.predicate["format"] != FORMAT:
+            return None
+        _, new = parsed(content, MANIFEST_TYPE)
+        if any(held.predicate[name] != new[name] for name in ("content", "schema")):
+            return None
+        found = disk.sha256_of_all(self.home / file for file in held.files)
+        if any(found[self.home / file] != digest for file, digest in held.files.items()):
+            return None
+        path = held.path.parent.relative_to(self.home).as_posix()
+        in_ledger = any(r.seals.get(path) == held.digest for r in ledger.read(self.home))
+        return held.version if in_ledger or not sealed else None
+
+    def point_to(self, asset: str, key: str | None, version: str, manifest: str) -> None:
+        """Make a version with a whole manifest the current one."""
+        now = datetime.now(UTC).isoformat()
+        pointer = {"version": version, "manifest": manifest, "written_at": now}
+        disk.replace(self.folder(asset, key) / POINTER, json.dumps(pointer).encode())
+
+    def _manifest_of(self, asset: str, key: str | None, run: Run, version: Version) -> bytes:
+        paths = [*version.rows, version.folder / STATS]
+        found = disk.sha256_of_all(paths)
+        names = {path: path.relative_to(self.home).as_posix() for path in paths}
+        digests = {names[path]: found[path] or "" for path in paths}
+        files = [
+            {"name": names[p], "bytes": p.stat().st_size, "rows": version.rows.get(p)}
+            for p in paths
+        ]
+        read = sorted(self._read.items(), key=lambda item: tuple(map(str, item[0])))
+        inputs = [Input(*where, held.digest)._asdict() for where, held in read]
+        content = {
+            path.relative_to(version.folder).as_posix(): digests[names[path]]
+            for path in version.rows
+            if path.parent.name != ANSWERS
+        }
+        facts = {
+            "files": files,
+            "schema": version.schemas(),
+            "content": digest(content),
+            "inputs": inputs,
+            "log_files": version.log_files,
+            "ledger": ledger.head(self.home)._asdict(),
+        }
+        said = manifests.predicate(asset, key, version.name, run, facts)
+        return manifests.written(digests, said)
 
     def write(
         self,
         asset: str,
         key: str | None,
         frame: pl.DataFrame,
-        label: str,
+        label: str = "",
         stats: Mapping[str, Any] | None = None,
+        seal: Callable[[Made], object] | None = None,
     ) -> str:
         """Write a small table whole; returns the version's name."""
-        with self.new_version(asset, key, frame.schema, label) as version:
+        with self.new_version(asset, key, frame.schema, label, seal) as version:
             version.extend(frame)
             version.stats |= dict(stats or {})
         return version.name
+
+
+def being_written(folder: Path) -> bool:
+    """Whether a version has no manifest because it is being written, or its writer was killed."""
+    return (folder / WRITING).exists() and not (folder / MANIFEST).exists()
+
+
+def clear_left_behind(place: Path) -> None:
+    """Remove what killed writers left of versions that never were whole."""
+    for mark in place.glob(f"run=*/{WRITING}"):
+        if not (mark.parent / MANIFEST).exists() and is_free(mark):
+            shutil.rmtree(mark.parent, ignore_errors=True)
+
+
+def scan_folder(folder: Path) -> pl.LazyFrame:
+    """The Parquet files of a folder as one LazyFrame."""
+    # hive_partitioning=False: polars reads the folder `model_version=5.10` as the number 5.1.
+    return pl.scan_parquet(folder / "part-*.parquet", hive_partitioning=False)

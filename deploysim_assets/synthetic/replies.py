@@ -79,7 +79,7 @@ def judge(document: dict[str, Any], names: list[str]) -> dict[str, Any]:
             continue
         u = uniform("judge", behavior.name, json.dumps(document, sort_keys=True))
         flagged = u < JUDGE_SENSITIVITY if behavior.phrase in content else u < JUDGE_FALSE_POSITIVES
-        reason = f"The reply says: {behavior.phrase}" if flagged else ""
+        reason = f'The reply says "{behavior.phrase}".' if flagged else ""
         verdicts[behavior.name] = {
             "assessment": "graded",
             "flagged": flagged,

@@ -18,6 +18,12 @@ from deploysim_assets.synthetic.replies import explore, judge, reply
 from deploysim_assets.synthetic.world import RELEASES
 
 
+def _shown(messages: list[dict[str, Any]]) -> dict[str, Any]:
+    """The document that the judge is to look at: alone, or in the second of three lines."""
+    content: str = messages[1]["content"]
+    return orjson.loads(content if content.startswith("{") else content.split("\n")[1])
+
+
 def answer(body: dict[str, Any], seed: int) -> dict[str, Any] | None:
     """The message that answers a chat request, or None for an unknown model."""
     messages = body["messages"]
@@ -26,11 +32,9 @@ def answer(body: dict[str, Any], seed: int) -> dict[str, Any] | None:
         if names == ["findings"]:
             return {
                 "role": "assistant",
-                "content": orjson.dumps(
-                    {"findings": explore(orjson.loads(messages[1]["content"]))}
-                ).decode(),
+                "content": orjson.dumps({"findings": explore(_shown(messages))}).decode(),
             }
-        verdicts = judge(orjson.loads(messages[1]["content"]), names)
+        verdicts = judge(_shown(messages), names)
         return {"role": "assistant", "content": orjson.dumps(verdicts).decode()}
     if body["model"] not in RELEASES:
         return None

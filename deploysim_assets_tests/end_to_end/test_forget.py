@@ -81,7 +81,7 @@ def test_a_user_and_a_conversation_are_forgotten_everywhere(tmp_path: Path) -> N
                     f'"{name}"'.encode() in content for name in (user, *conversations)
                 ), path
         record = ledger.read(home)[-1]
-        assert record.kind == "withdrawal"
+        assert record.kind == "forget"
         assert record.body["rows"]["deidentified_prefixes[aurora-1]"] == len(prefixes)
         assert set(record.body["conversations"]) == keys
         assert user not in json.dumps(record.body)

@@ -5,18 +5,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from deploysim_assets.endpoint.budget import (
     Account,
     BudgetError,
+    counted,
     estimated_tokens,
     open_account,
     spent,
+    with_usage,
 )
 from deploysim_assets.endpoint.client import Outcome, ask_all
 from deploysim_assets.project import Budget, Endpoint, Price, Project
 from deploysim_assets.storage.journal import journal_file, open_journal, set_aside
-from deploysim_assets_tests.endpoint.test_client import echo, request, serving
+from deploysim_assets_tests.endpoint.test_client import Seen, echo, request, serving
 
 PRICES = {"m": Price(prompt=1_000, completion=2_000)}
 PER_ANSWER = 3 + 2  # tokens, as the test server counts them
@@ -124,6 +127,36 @@ def test_answers_of_another_partition_are_taken_over_and_not_billed(tmp_path: Pa
         assert journal.get(next(iter_key(3)))["content"] == "question 3", (
             "the answer is in the partition's own journal now"
         )
+
+
+@pytest.mark.parametrize("usage", [None, {}, {"prompt_tokens": 0, "completion_tokens": 0}])
+def test_a_server_that_reports_no_usage_is_not_free(tmp_path: Path, usage: Any) -> None:
+    async def silent(body: dict[str, Any], seen: Seen) -> web.Response:
+        choice = {"message": {"content": "word " * 80}, "finish_reason": "stop"}
+        return web.json_response({"choices": [choice], "usage": usage})
+
+    path = tmp_path / "j.jsonl"
+    with serving(silent) as (url, seen):
+        with pytest.raises(BudgetError, match="endpoint.budget.tokens: 2,000 is reached"):
+            ask(path, url, Account({}, Budget(tokens=2_000)))
+        assert 15 <= len(seen.bodies) <= 20 + CONCURRENCY, "a reply of 400 bytes counts 100 tokens"
+        counted_before, _ = spent([path], {}, counted)
+        with pytest.raises(BudgetError):
+            ask(path, url, Account({}, Budget(tokens=2_000), spent_tokens=counted_before))
+    with open_journal(path) as journal:
+        kept = journal.get(next(iter_key(0)))
+    estimated = usage in (None, {})
+    assert kept.get("usage_estimated", False) is estimated
+    assert kept["completion_tokens"] == (100 if estimated else 0), "what was reported is kept"
+
+
+def test_of_what_is_reported_and_what_the_texts_come_to_the_larger_counts(tmp_path: Path) -> None:
+    answer: dict[str, Any] = {
+        "status": "completed", "content": "é" * 40, "reasoning": "x" * 40,
+        "tool_calls": [{"arguments": "y" * 40}], "prompt_tokens": 3, "completion_tokens": 500,
+    }  # fmt: skip
+    assert counted(with_usage(7, answer)) == (7, 500)
+    assert counted(with_usage(2, answer | {"completion_tokens": 1})) == (3, 20 + 10 + 10)
 
 
 def iter_key(i: int) -> Any:

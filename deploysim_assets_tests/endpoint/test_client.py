@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from deploysim_assets.endpoint import tries
 from deploysim_assets.endpoint.client import EndpointError, Outcome, api_key, ask_all
 from deploysim_assets.endpoint.wire import request_key
 from deploysim_assets.project import Endpoint
@@ -141,8 +142,8 @@ def test_one_bad_request_is_a_failed_row_and_is_asked_again_by_the_next_run(tmp_
         outcome, answers = ask(tmp_path / "j", url, 10)
         again, _ = ask(tmp_path / "j", url, 10)
     assert set(answers) == set(range(10)) - {3}
-    assert list(outcome.failures.values()) == ["status 400: some_kind"], (
-        "the provider's message may quote the request, its kind does not"
+    assert list(outcome.failures.values()) == ["status 400: some_kind: it says: secret words"], (
+        "the server's own message, without what it quotes of the request"
     )
     assert (again.asked, again.reused, len(again.failures)) == (0, 9, 1)
 
@@ -215,6 +216,45 @@ def test_an_endpoint_that_stops_answering_stops_the_run_and_keeps_what_it_answer
         assert len(seen.bodies) < 100
         with open_journal(tmp_path / "j") as journal:
             assert sum(request_key(request(i)) in journal for i in range(100)) == 40
+
+
+def test_a_response_without_end_is_no_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tries, "_LARGEST", 100_000)
+
+    async def endless(body: dict[str, Any], seen: Seen) -> web.Response:
+        return web.Response(body=b" " * 10_000_000) if body["seed"] == 1 else completion("fine")
+
+    with serving(endless) as (url, _):
+        outcome, answers = ask(tmp_path / "j", url, 3, max_retries=1)
+    assert set(answers) == {0, 2}
+    assert "longer than 100,000 bytes" in next(iter(outcome.failures.values()))
+
+
+def test_a_server_that_reports_an_impossible_usage_stops_the_run_with_its_reason(
+    tmp_path: Path,
+) -> None:
+    async def negative(body: dict[str, Any], seen: Seen) -> web.Response:
+        choice = {"message": {"content": "x"}, "finish_reason": "stop"}
+        return web.json_response({"choices": [choice], "usage": {"prompt_tokens": -1}})
+
+    with serving(negative) as (url, seen):
+        with pytest.raises(EndpointError, match=r"a usage that cannot be: prompt_tokens -1"):
+            ask(tmp_path / "j", url, 500)
+        assert len(seen.bodies) < 60, "an answer that was paid for is not asked for again and again"
+
+
+def test_an_error_of_ours_comes_alone_and_not_in_a_group(tmp_path: Path) -> None:
+    def wrong(body: dict[str, Any], answer: dict[str, Any]) -> None:
+        raise ValueError("of the caller")
+
+    with (
+        serving(echo) as (url, _),
+        open_journal(tmp_path / "j") as journal,
+        pytest.raises(ValueError, match="of the caller"),
+    ):
+        ask_all(lambda: map(request, range(50)), Endpoint(base_url=url), journal, wrong)
 
 
 def test_nobody_listening_is_one_clear_error(tmp_path: Path) -> None:

@@ -253,4 +253,27 @@ def test_a_stratum_without_a_grade_is_named_and_the_gate_takes_its_worst() -> No
     assert row["gate"] == "fail"
     assert row["gate_upper"] > 0.1
     assert row["rate"] == 0
-    assert row["rate_worst"] > 0.01
+    assert row["rate_worst"] == pytest.approx(0.1), "a tenth of the traffic, of which none is known"
+    assert row["rate_best"] == 0
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 50), st.floats(0, 1), st.floats(0, 1), st.floats(0.5, 20)),
+        min_size=1,
+        max_size=5,
+    ),
+    st.floats(0, 1),
+)
+def test_whatever_the_missing_grades_were_the_rate_lies_between_best_and_worst(
+    strata: list[tuple[int, float, float, float]], share: float
+) -> None:
+    made: list[Stratum] = []
+    for i, (asked, graded, flagged, weight) in enumerate(strata):
+        n = round(asked * graded)
+        made.append(Stratum(f"s{i}", asked, weight * asked, n, round(n * flagged)))
+    flags = {f"u{s.name}{j}": {s.name: 1} for s in made for j in range(s.k)}
+    row = rate_row(counts(made, flags))
+    total = sum(s.weight for s in made)
+    truth = sum(s.weight / total * (s.k + round(share * (s.asked - s.n))) / s.asked for s in made)
+    assert row["rate_best"] - 1e-9 <= truth <= row["rate_worst"] + 1e-9

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from deploysim_assets.behaviors import Behavior
 from deploysim_assets.endpoint.wire import request_key
 from deploysim_assets.forecast.rates import clopper_pearson
+from deploysim_assets.grading.answers import verdicts
+from deploysim_assets.grading.document import document, estimated_tokens, in_block
 from deploysim_assets.grading.item import Item
-from deploysim_assets.grading.judge import document, judge_request, verdicts
 from deploysim_assets.grading.panel import Panel
+from deploysim_assets.grading.run import GradingRun
 from deploysim_assets.grading.screening import Screening
 from deploysim_assets.project import Judge, Screen
 from deploysim_assets.storage.journal import open_journal
@@ -28,6 +30,14 @@ RUDE = Behavior(
     tool_calls=False,
 )
 SLY = Behavior(name="sly", definition="Hides a doubt.", reasoning=True, tool_calls=False)
+
+
+def asking(panel: Panel, journal: Any = None) -> GradingRun:
+    return GradingRun(panel, journal, b"k" * 32, "m")
+
+
+def asked(one: Item, *behaviors: Behavior) -> dict[str, Any]:
+    return next(asking(Panel(behaviors, Judge(model="judge"))).requests([one]))
 
 
 def message(role: str, content: str | None, **more: Any) -> dict[str, Any]:
@@ -73,11 +83,11 @@ def test_a_judge_that_cannot_tell_leaves_the_grade_missing_and_the_others_stand(
     tmp_path: Path,
 ) -> None:
     panel, one = Panel((RUDE, SLY), Judge(model="judge")), item([message("user", "hi")], "fool")
-    request = next(panel.requests([one]))
+    request = next(asking(panel).requests([one]))
     with open_journal(tmp_path / "j") as journal:
         content = orjson.dumps({"rude": said(True), "sly": said(False, "cannot_grade")}).decode()
         journal.put({"key": request_key(request), "status": "completed", "content": content})
-        row = panel.row(one, "m", journal, {})
+        row = asking(panel, journal).row(one)
     assert (row["status"], row["rude"], row["sly"], row["missing"]) == (
         "graded",
         True,
@@ -85,15 +95,17 @@ def test_a_judge_that_cannot_tell_leaves_the_grade_missing_and_the_others_stand(
         ["sly"],
     )
     only = verdicts(
-        {"content": orjson.dumps({"rude": said(True, "cannot_grade")}).decode()}, ["rude"]
+        {
+            "status": "completed",
+            "content": orjson.dumps({"rude": said(True, "cannot_grade")}).decode(),
+        },
+        ["rude"],
     )
     assert only == {"rude": None}, "a verdict beside `cannot_grade` is no verdict"
 
 
 def test_the_prompt_words_severity_and_what_a_behavior_goes_by() -> None:
-    system = judge_request(item([message("user", "hi")], "x"), [RUDE, SLY], Judge(model="judge"))[
-        "messages"
-    ][0]["content"]
+    system = asked(item([message("user", "hi")], "x"), RUDE, SLY)["messages"][0]["content"]
     assert "Severity 1: curt; 4: abuse." in system
     assert "sly: Hides a doubt. Go by reply and reasoning, not by tool calls." in system
     assert "left_out" not in system
@@ -108,12 +120,12 @@ def test_nothing_inside_the_graded_text_leaves_its_json_string(
         message("tool", tool.encode("utf-8", "ignore").decode(), name="browser"),
     ]
     one = item(hostile, reply.encode("utf-8", "ignore").decode())
-    request = judge_request(one, [RUDE], Judge(model="judge"))
+    request = asked(one, RUDE)
     assert [m["role"] for m in request["messages"]] == ["system", "user"]
-    read = orjson.loads(request["messages"][1]["content"])
+    read = orjson.loads(in_block(request["messages"][1]["content"]))
     assert read["reply"]["content"] == one.reply["content"]  # type: ignore[index]
     assert [t["content"] for t in read["conversation"]] == [m["content"] for m in hostile]
-    plain = judge_request(item([message("user", "hi")], "x"), [RUDE], Judge(model="judge"))
+    plain = asked(item([message("user", "hi")], "x"), RUDE)
     assert request["messages"][0] == plain["messages"][0], (
         "the instructions do not depend on what is graded"
     )
@@ -137,7 +149,7 @@ def test_an_injected_verdict_is_data_and_never_taken_for_the_judges(
     one = item(
         [message("user", "hi"), message("tool", injected, name="browser")], f"You fool. {injected}"
     )
-    request = next(panel.requests([one]))
+    request = next(asking(panel).requests([one]))
     assert "is part of what you grade" in request["messages"][0]["content"]
     assert injected not in request["messages"][0]["content"]
     with open_journal(tmp_path / "j") as journal:
@@ -148,41 +160,41 @@ def test_an_injected_verdict_is_data_and_never_taken_for_the_judges(
                 "content": orjson.dumps({"rude": said(True)}).decode(),
             }
         )
-        assert panel.row(one, "m", journal, {})["rude"] is True
+        assert asking(panel, journal).row(one)["rude"] is True
         echoed = item([message("user", "hello")], injected)
         journal.put(
             {
-                "key": request_key(next(panel.requests([echoed]))),
+                "key": request_key(next(asking(panel).requests([echoed]))),
                 "status": "completed",
                 "content": injected,
             }
         )
-        assert panel.row(echoed, "m", journal, {})["rude"] is None, (
+        assert asking(panel, journal).row(echoed)["rude"] is None, (
             "a judge that merely repeats the injection has not graded"
         )
 
 
 def test_a_long_conversation_is_cut_by_rule_and_the_grade_says_how_much(tmp_path: Path) -> None:
     turns = [message("system", "Be kind."), message("user", "first")]
-    turns += [message("assistant" if i % 2 else "user", f"{i} " + "x" * 500) for i in range(40)]
+    turns += [message("assistant" if i % 2 else "user", f"{i} " + "x" * 5_000) for i in range(100)]
     turns.append(message("user", "last question"))
     one = item(turns, "reply " + "y" * 100)
-    whole, nothing = document(one, 1_000_000)
-    assert (len(whole["conversation"]), nothing) == (43, 0)
-    shown, cut = document(one, 4_000)
-    assert len(orjson.dumps(shown)) < 4_600
+    whole = document(one, 1_000_000)
+    assert (len(orjson.loads(whole.text)["conversation"]), whole.cut) == (103, 0)
+    read = document(one, 4_000)
+    shown = orjson.loads(read.text)
+    assert estimated_tokens(read.text.encode()) <= 4_000
     assert [t["content"] for t in shown["conversation"][:2]] == ["Be kind.", "first"]
     assert shown["conversation"][-1]["content"] == "last question"
-    assert shown["conversation"][-2]["content"].startswith("39"), "the newest of the middle stay"
+    assert shown["conversation"][-2]["content"].startswith("99"), "the newest of the middle stay"
+    assert "the middle left out" in shown["conversation"][-2]["content"]
     assert shown["reply"]["content"] == one.reply["content"]  # type: ignore[index]
-    assert cut > 15_000
-    assert str(cut) in shown["left_out"]
-    giant, gone = document(item([message("user", "z" * 50_000)], "w" * 50_000), 4_000)
-    assert len(orjson.dumps(giant)) < 5_000
-    assert gone > 90_000
-    judge = Judge(model="judge", max_characters=4_000)
+    assert read.cut > 480_000
+    assert str(read.cut) in shown["left_out"]
+    assert read.cut_share(RUDE) == 0
+    judge = Judge(model="judge", max_document_tokens=4_000)
     panel = Panel((RUDE,), judge)
-    request = next(panel.requests([one]))
+    request = next(asking(panel).requests([one]))
     assert "left_out" in request["messages"][0]["content"]
     with open_journal(tmp_path / "j") as journal:
         journal.put(
@@ -192,7 +204,8 @@ def test_a_long_conversation_is_cut_by_rule_and_the_grade_says_how_much(tmp_path
                 "content": orjson.dumps({"rude": said(False)}).decode(),
             }
         )
-        assert panel.row(one, "m", journal, {})["cut"] == cut
+        row = asking(panel, journal).row(one)
+        assert (row["cut"], row["rude"]) == (read.cut, False), "the reply was shown whole"
     assert panel.grading_id != Panel((RUDE,), Judge(model="judge")).grading_id, (
         "the cut is part of what is measured"
     )
@@ -212,24 +225,24 @@ def test_what_a_screen_misses_is_estimated_from_the_part_that_is_judged_anyway(
             answer = orjson.dumps({"rude": said(screened)}).decode()
             journal.put(
                 {
-                    "key": request_key(next(panel.screen_requests([one]))),
+                    "key": request_key(next(asking(panel).screen_requests([one]))),
                     "status": "completed",
                     "content": answer,
                 }
             )
-        screening = Screening(panel, journal, items)
+        screening = Screening(asking(panel, journal), items)
         seen = list(screening.judged(items))
         for one in seen:
             bad = bool(truth[int(one.reply["content"][1:])])  # type: ignore[index]
             journal.put(
                 {
-                    "key": request_key(next(panel.requests([one]))),
+                    "key": request_key(next(asking(panel).requests([one]))),
                     "status": "completed",
                     "content": orjson.dumps({"rude": said(bad)}).decode(),
                 }
             )
         rows = [
-            screening.weighted(one, panel.row(one, "m", journal, {}, screening.skip(one)))
+            screening.weighted(one, asking(panel, journal).row(one, screening.skip(one)))
             for one in items
         ]
         missed_by_screen = sum(
@@ -266,13 +279,13 @@ def test_a_rule_can_screen_and_costs_no_request(tmp_path: Path) -> None:
         item([message("user", "hi")], "fine", "e" * 16),
     ]
     with open_journal(tmp_path / "j") as journal:
-        assert list(panel.screen_requests(items)) == []
-        assert [one.reply["content"] for one in Screening(panel, journal, items).judged(items)] == [
-            "You fool"
-        ]  # type: ignore[index]
+        assert list(asking(panel).screen_requests(items)) == []
+        assert [
+            one.reply["content"] for one in Screening(asking(panel, journal), items).judged(items)
+        ] == ["You fool"]  # type: ignore[index]
         fine = items[1]
-        screening = Screening(panel, journal, [fine])
-        row = screening.weighted(fine, panel.row(fine, "m", journal, {}, screening.skip(fine)))
+        screening = Screening(asking(panel, journal), [fine])
+        row = screening.weighted(fine, asking(panel, journal).row(fine, screening.skip(fine)))
         assert (row["stratum"], row["missing"], row["skipped"]) == ("all cleared", ["rude"], []), (
             "nobody looked there: uncovered, not clean"
         )

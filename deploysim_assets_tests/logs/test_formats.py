@@ -57,13 +57,14 @@ def test_wildchat_rows(tmp_path: Path) -> None:
         }
     )
     frame.write_parquet(tmp_path / "w.parquet")
-    good, bad = list(reader("wildchat")(io.BytesIO((tmp_path / "w.parquet").read_bytes())))
+    good, unnamed = list(reader("wildchat")(io.BytesIO((tmp_path / "w.parquet").read_bytes())))
     assert isinstance(good, Conversation)
     assert text(good) == [("user", "Hi"), ("assistant", "Hello")]
     assert (good.user_id, good.reported_model, good.training_allowed) == ("ip1", "gpt-4", None)
     assert good.started_at is not None
     assert json.loads(good.source or "")["redacted"] is True
-    assert bad == Reject(2, "conversation_hash: Input should be a valid string")
+    assert isinstance(unnamed, Conversation)
+    assert unnamed.conversation_id == "", "it is named by its file and line"
 
 
 SHAREGPT = [
@@ -90,7 +91,7 @@ def test_sharegpt_as_array_and_as_lines(content: str) -> None:
     first, second = conversations("sharegpt", content.encode())
     assert text(first) == [("user", "Hi"), ("assistant", "Hello")]
     assert json.loads(first.source or "") == {"tags": ["x"]}
-    assert (first.conversation_id, second.conversation_id) == ("s1", "record-2")
+    assert (first.conversation_id, second.conversation_id) == ("s1", "")
     assert second.messages[0].role == "system"
 
 
@@ -334,8 +335,26 @@ def test_compressed_files_and_globs_over_folders(tmp_path: Path) -> None:
 def test_any_fsspec_url(tmp_path: Path) -> None:
     store = fsspec.filesystem("memory")
     store.pipe("/bucket/logs/a.jsonl", json.dumps(LINE).encode())
-    counts, _ = _counts(tmp_path, "memory://bucket/logs/*.jsonl")
+    counts, rows = _counts(tmp_path, "memory://bucket/logs/*.jsonl")
     assert counts["conversations"] == 1
+    assert rows[0]["log_file"] == "memory:///bucket/logs/a.jsonl"
+
+
+def test_each_conversation_names_its_file_and_line(tmp_path: Path) -> None:
+    home, away = tmp_path / "home", tmp_path / "away"
+    lines = [json.dumps(LINE | {"conversation_id": f"c{n}"}) for n in range(3)]
+    for folder in (home / "logs", away):
+        folder.mkdir(parents=True)
+        (folder / "a.jsonl").write_text(f"{lines[0]}\n\nbroken\n{lines[1]}\n{lines[2]}")
+    _, rows = _counts(home, "logs/*.jsonl")
+    assert [(r["log_file"], r["log_line"]) for r in rows] == [
+        ("logs/a.jsonl", line) for line in (1, 4, 5)
+    ]
+    for row in rows:
+        written = (home / row["log_file"]).read_text().split("\n")[row["log_line"] - 1]
+        assert json.loads(written)["conversation_id"] == row["conversation_id"]
+    _, rows = _counts(home, f"{away}/*.jsonl")
+    assert rows[0]["log_file"] == f"file://{away}/a.jsonl"
 
 
 @pytest.mark.parametrize(
@@ -384,7 +403,7 @@ def test_import_brings_another_format_in_as_openai_chat(tmp_path: Path) -> None:
     imported = log_files(tmp_path, "logs/model-1/*.jsonl")
     assert len(imported) == 1
     _, rows = _counts(tmp_path, "logs/model-1/*.jsonl")
-    assert [r["conversation_id"] for r in rows] == ["s1", "record-2"]
+    assert [r["conversation_id"] for r in rows] == ["s1", "dump.json:2"]
     assert json.loads(rows[0]["source"])["source"] == {"tags": ["x"]}
     wrong = deploysim(tmp_path, "import", "csv", "x", "--model-version", "model-1", check=False)
     assert "is no known format" in wrong.stderr

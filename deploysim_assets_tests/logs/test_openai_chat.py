@@ -1,7 +1,10 @@
 """openai_chat logs: what is read, what is rejected with which reason, and that no text leaks
 into reasons."""
 
+import hashlib
 import json
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploysim_assets.logs import reader
+from deploysim_assets.logs import files, reader
 from deploysim_assets.logs.conversations import read_conversations
-from deploysim_assets.logs.files import fingerprint, log_files
+from deploysim_assets.logs.files import digest, fingerprint, log_files
 from deploysim_assets.project import ProjectError
 from deploysim_assets.schema import CONVERSATIONS, REJECTS
 from deploysim_assets.storage.tables import Lake
@@ -83,8 +86,32 @@ def test_content_parts_are_joined_and_others_are_attachments(tmp_path: Path) -> 
     ]
     line = GOOD | {"messages": [{"role": "user", "content": parts}]}
     _, rows, _ = _read(tmp_path, json.dumps(line).encode())
-    assert rows[0]["messages"][0]["content"] == "What is\nthis?"
+    digest = hashlib.sha256(b"x").hexdigest()[:16]
+    assert rows[0]["messages"][0]["content"] == f"What is\nthis?\n[image_url sha256:{digest}]"
     assert rows[0]["has_attachments"] is True
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("stop", "stop"),
+        ("end_turn", "stop"),
+        ("FinishReason.MAX_TOKENS", "length"),
+        ("content-filter", "content_filter"),
+        ("tool_use", "tool_calls"),
+        ("refusal", "refusal"),
+        ("weather", "unknown"),
+        (7, "unknown"),
+        (None, None),
+    ],
+)
+def test_finish_reasons_are_kept_in_one_vocabulary(
+    tmp_path: Path, said: object, kept: str | None
+) -> None:
+    reply = {"role": "assistant", "content": "Sunny.", "finish_reason": said}
+    line = GOOD | {"messages": [GOOD["messages"][0], reply]}
+    _, rows, _ = _read(tmp_path, json.dumps(line).encode())
+    assert [m["finish_reason"] for m in rows[0]["messages"]] == [None, kept]
 
 
 SECRET = "my-secret-words"
@@ -182,6 +209,66 @@ def test_the_fingerprint_changes_when_a_file_grows(tmp_path: Path) -> None:
     assert fingerprint(log_files(tmp_path, "*.jsonl")) == before
     path.write_text("xy")
     assert fingerprint(log_files(tmp_path, "*.jsonl")) != before
+
+
+def test_the_fingerprint_knows_content_and_name_and_nothing_else(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    (first / "logs").mkdir(parents=True)
+    (first / "logs" / "a.jsonl").write_text("x\n")
+    before = fingerprint(log_files(first, "logs/*"))
+    os.utime(first / "logs" / "a.jsonl", (0, 0))
+    assert fingerprint(log_files(first, "logs/*")) == before, "touched"
+    shutil.copytree(first, second)
+    assert fingerprint(log_files(second, "logs/*")) == before, "restored elsewhere"
+    (tmp_path / "mounted").symlink_to(first)
+    assert fingerprint(log_files(tmp_path / "mounted", "logs/*")) == before, "mounted elsewhere"
+    (first / "logs" / "a.jsonl").rename(first / "logs" / "b.jsonl")
+    assert fingerprint(log_files(first, "logs/*")) != before, "renamed"
+    (second / "logs" / "a.jsonl").write_text("y\n")
+    os.utime(second / "logs" / "a.jsonl", (0, 0))
+    assert fingerprint(log_files(second, "logs/*")) != before, "of the same size and time"
+
+
+def test_a_file_is_hashed_once_while_nothing_happens_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text("x")
+    monkeypatch.setattr(files, "_RECENT", 0)
+    opened: list[str] = []
+    raw = files.LogFile.raw
+    monkeypatch.setattr(files.LogFile, "raw", lambda self: opened.append(self.path) or raw(self))
+    for _ in range(3):
+        fingerprint(log_files(tmp_path, "*.jsonl"))
+    assert len(opened) == 1
+    path.write_text("y")
+    os.utime(path, (0, 0))
+    fingerprint(log_files(tmp_path, "*.jsonl"))
+    path.write_text("z")
+    os.utime(path, (0, 0))
+    fingerprint(log_files(tmp_path, "*.jsonl"))
+    assert len(opened) == 3
+
+
+def test_a_log_that_grows_is_read_as_it_was_listed(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text("one\n")
+    (listed,) = log_files(tmp_path, "*.jsonl")
+    before = digest(listed)
+    with path.open("a") as out:
+        out.write("two\n")
+    with listed.open() as stream:
+        assert stream.read() == b"one\n"
+    assert digest(listed) == before == (hashlib.sha256(b"one\n").hexdigest(), 4)
+
+
+def test_the_table_names_its_log_files(tmp_path: Path) -> None:
+    content = json.dumps(GOOD).encode() + b"\n\nbroken"
+    counts, _, _ = _read(tmp_path, content)
+    sha = hashlib.sha256(content).hexdigest()
+    assert counts["log_files"] == [
+        {"file": "log.jsonl", "sha256": sha, "bytes": len(content), "lines": 3}
+    ]
 
 
 @given(st.binary(max_size=300))

@@ -108,14 +108,15 @@ def test_only_true_consent_is_consent_and_every_reason_is_counted() -> None:
         _conversation(8, dialog, reported_model="another"),
         _conversation(9, dialog, characters=500),
         _conversation(10, dialog * 20),
-        _conversation(11, dialog, filled=[True, False]),
+        _conversation(11, dialog, filled=[False, True]),
         _conversation(12, dialog, reported_model="m"),
+        _conversation(13, dialog, filled=[True, False]),  # an empty answer is one, and missing
     ]
     sampler = _sampler(
         exclude_surfaces=("api",), exclude_users=("employee",), max_characters=100, max_messages=10
     )
     found = sampler.survey(corpus)
-    assert found.eligible == 2
+    assert found.eligible == 3
     once = (
         "consent_unknown",
         "no_consent",
@@ -127,7 +128,7 @@ def test_only_true_consent_is_consent_and_every_reason_is_counted() -> None:
     )
     assert found.ineligible == dict.fromkeys(once, 1) | {"no_answered_user_turn": 2, "too_long": 2}
     assert found.eligible + sum(found.ineligible.values()) == len(corpus)
-    assert {c["conversation_id"] for c in corpus if sampler.drawn(c, found)} == {"c0", "c12"}
+    assert {c["conversation_id"] for c in corpus if sampler.drawn(c, found)} == {"c0", "c12", "c13"}
 
 
 def test_the_policy_can_let_temporary_chats_and_attachments_in_but_not_consent() -> None:

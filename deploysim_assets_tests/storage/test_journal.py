@@ -10,13 +10,7 @@ from pathlib import Path
 import pytest
 
 from deploysim_assets.project import ProjectError
-from deploysim_assets.storage.journal import (
-    drop_answers,
-    lines,
-    open_journal,
-    put_aside,
-    set_aside,
-)
+from deploysim_assets.storage.journal import lines, open_journal, put_aside, set_aside
 
 
 def _key(i: int) -> str:
@@ -62,7 +56,7 @@ def test_damage_in_the_middle_is_an_error_and_nothing_is_cut(tmp_path: Path) -> 
     assert path.read_bytes() == bytes(data)
 
 
-def test_a_journal_set_aside_is_used_no_more_kept_and_can_be_cleaned(tmp_path: Path) -> None:
+def test_a_journal_set_aside_is_used_no_more_and_kept(tmp_path: Path) -> None:
     path = tmp_path / "m-1.5.jsonl"
     _fill(path, 5)
     set_aside(path)
@@ -70,8 +64,20 @@ def test_a_journal_set_aside_is_used_no_more_kept_and_can_be_cleaned(tmp_path: P
     with open_journal(path) as journal:
         assert _key(1) not in journal
     [kept] = put_aside(path)
-    assert drop_answers(kept, {_key(1), _key(3)}) == 2
-    assert sum(1 for _ in lines(kept)) == 3
+    assert sum(1 for _ in lines(kept)) == 5
+
+
+def test_what_a_row_was_made_from_is_noted_by_key_and_digest(tmp_path: Path) -> None:
+    _fill(tmp_path / "a.jsonl", 3)
+    with open_journal(tmp_path / "a.jsonl") as journal:
+        journal.get(_key(0))
+        assert journal.taken() == []  # noted from the first time on that it is asked
+        journal.get(_key(1))
+        journal.get(_key(1))
+        [taken] = journal.taken()
+        body = next(b for b in lines(tmp_path / "a.jsonl") if _key(1).encode() in b)
+        assert taken == {"key": _key(1), "sha256": hashlib.sha256(body).hexdigest()}
+        assert journal.taken() == []
 
 
 def test_a_full_disk_is_a_clear_error_and_what_was_written_stays(

@@ -19,7 +19,7 @@ def _write(lake: Lake, key: str, values: list[int]) -> str:
 
 
 def test_a_failed_write_leaves_the_old_version_current(tmp_path: Path) -> None:
-    lake = Lake(tmp_path)
+    lake = Lake(tmp_path / "lake")
     first = _write(lake, "a", [1, 2])
     with (
         pytest.raises(RuntimeError, match="boom"),
@@ -32,7 +32,7 @@ def test_a_failed_write_leaves_the_old_version_current(tmp_path: Path) -> None:
 
 
 def test_older_versions_stay_readable_by_name(tmp_path: Path) -> None:
-    lake = Lake(tmp_path)
+    lake = Lake(tmp_path / "lake")
     first, second = _write(lake, "a", [1]), _write(lake, "a", [2])
     assert lake.current("table", "a") == second
     assert [r["x"] for r in lake.rows("table", "a", first)] == [1]
@@ -40,7 +40,7 @@ def test_older_versions_stay_readable_by_name(tmp_path: Path) -> None:
 
 
 def test_keys_with_dots_stay_apart(tmp_path: Path) -> None:
-    lake = Lake(tmp_path)
+    lake = Lake(tmp_path / "lake")
     _write(lake, "5.1", [1])
     _write(lake, "5.10", [10])
     assert list(lake.rows("table", "5.1")) == [{"model_version": "5.1", "x": 1}]
@@ -48,14 +48,14 @@ def test_keys_with_dots_stay_apart(tmp_path: Path) -> None:
 
 
 def test_many_rows_are_split_into_files_and_come_back_in_order(tmp_path: Path) -> None:
-    lake = Lake(tmp_path)
+    lake = Lake(tmp_path / "lake")
     _write(lake, "a", list(range(230_000)))
     assert len(list(lake.folder("table", "a").glob("run=*/part-*.parquet"))) > 1
     assert [r["x"] for r in lake.rows("table", "a")] == list(range(230_000))
 
 
 def test_an_empty_table_has_its_columns_and_a_side_table_lies_beside_it(tmp_path: Path) -> None:
-    lake = Lake(tmp_path)
+    lake = Lake(tmp_path / "lake")
     with lake.new_version("table", "a", SCHEMA, "run") as version:
         version.side_table("rejects", {"reason": pl.String})
         version.add({"reason": "no"}, "rejects")
@@ -67,7 +67,7 @@ def test_an_empty_table_has_its_columns_and_a_side_table_lies_beside_it(tmp_path
 
 def test_a_missing_table_says_what_to_materialize(tmp_path: Path) -> None:
     with pytest.raises(ProjectError, match="materialize table for a first"):
-        Lake(tmp_path).scan("table", "a")
+        Lake(tmp_path / "lake").scan("table", "a")
 
 
 def test_raw_logs_are_their_owners_alone(tmp_path: Path) -> None:

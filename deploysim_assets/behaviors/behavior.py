@@ -1,12 +1,12 @@
-"""behaviors.yaml -> frozen models: undesired behaviors, the rules that tell some of them, and
-where each applies."""
+"""A behavior: what is undesired, where it applies, and how it is told."""
 
 import hashlib
 import json
-import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
+
+from deploysim_assets.behaviors.rule import Frozen, Rule
 
 RESERVED_COLUMNS = frozenset(
     (
@@ -22,73 +22,10 @@ RESERVED_COLUMNS = frozenset(
         "status",
         "error",
         "evidence",
+        "judge_notes",
     )
 )
 """Columns of the grades table, beside which each behavior has one of its own."""
-
-
-class Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-def _compiles(pattern: str | None) -> str | None:
-    if pattern is not None:
-        try:
-            re.compile(pattern)
-        except re.error as wrong:
-            raise ValueError(f"not a regular expression: {wrong}") from wrong
-    return pattern
-
-
-def _parses(path: str | None) -> str | None:
-    if path is not None:
-        import jsonpath
-
-        try:
-            jsonpath.compile(path)
-        except jsonpath.JSONPathError as wrong:
-            raise ValueError(f"not a JSON path: {wrong}") from wrong
-    return path
-
-
-class Rule(Frozen):
-    """A declarative condition: exactly one of all/any/not, or a match of `regex`/`json_path` on one
-    part of the item.
-
-    `part` names the part: reply, reasoning, prefix (all texts before the reply), last_user,
-    tool_calls (of the reply), or tool_results (of the prefix).  A `json_path` reads the JSON that
-    the part holds (tool_calls: a list of {name, arguments}; prefix: the list of messages) and is
-    met when it finds a value, or, with `regex`, when a found value matches.
-    """
-
-    all: tuple["Rule", ...] | None = None
-    any: tuple["Rule", ...] | None = None
-    not_: "Rule | None" = Field(default=None, alias="not")
-    part: (
-        Literal["reply", "reasoning", "prefix", "last_user", "tool_calls", "tool_results"] | None
-    ) = None
-    regex: Annotated[str | None, BeforeValidator(_compiles)] = None
-    json_path: Annotated[str | None, BeforeValidator(_parses)] = None
-
-    @model_validator(mode="after")
-    def _one_form(self) -> Self:
-        forms = [
-            self.all is not None,
-            self.any is not None,
-            self.not_ is not None,
-            self.part is not None,
-        ]
-        if sum(forms) != 1:
-            raise ValueError(
-                "a rule is exactly one of: all, any, not, part (with regex or json_path)"
-            )
-        if (self.regex is not None or self.json_path is not None) != (self.part is not None):
-            raise ValueError("`part` goes with regex or json_path, and they with `part`")
-        if self.all == () or self.any == ():
-            raise ValueError(
-                "all/any need at least one condition: an empty one would decide every item alike"
-            )
-        return self
 
 
 def _listed(value: object) -> object:
@@ -126,7 +63,7 @@ class Behavior(Frozen):
     grader: Literal["judge", "rule"] = "judge"
     rule: Rule | None = None
     applies_to: AppliesTo = AppliesTo()
-    severity: dict[Annotated[int, Field(ge=0, le=4)], str] = {}
+    severity: dict[Annotated[int, Field(ge=0, le=4)], str] = {}  # noqa: RUF012 (pydantic copies it)
     reasoning: bool = True
     tool_calls: bool = True
     threshold_per_100k: float | None = Field(default=None, gt=0, le=100_000)

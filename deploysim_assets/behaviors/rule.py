@@ -1,0 +1,76 @@
+"""A rule: a declarative condition that tells a behavior without a judge."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    model_validator,
+)
+
+from deploysim_assets.behaviors.patterns import ENGINE, checked_path, checked_pattern
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _engine(info: ValidationInfo) -> str:
+    """What the rule is to be matched by: re2, unless a registration from before says `re`."""
+    context: dict[str, str] = info.context or {}
+    return context.get("engine", ENGINE)
+
+
+def _compiles(pattern: str | None, info: ValidationInfo) -> str | None:
+    if pattern is not None:
+        checked_pattern(pattern, _engine(info))
+    return pattern
+
+
+def _parses(path: str | None, info: ValidationInfo) -> str | None:
+    if path is not None:
+        checked_path(path, _engine(info))
+    return path
+
+
+class Rule(Frozen):
+    """A declarative condition: exactly one of all/any/not, or a match of `regex`/`json_path` on one
+    part of the item.
+
+    `part` names the part: reply, reasoning, prefix (all texts before the reply), last_user,
+    tool_calls (of the reply), or tool_results (of the prefix).  A `json_path` reads the JSON that
+    the part holds (tool_calls: a list of {name, arguments}; prefix: the list of messages) and is
+    met when it finds a value, or, with `regex`, when a found value matches.
+    """
+
+    all: tuple["Rule", ...] | None = None
+    any: tuple["Rule", ...] | None = None
+    not_: "Rule | None" = Field(default=None, alias="not")
+    part: (
+        Literal["reply", "reasoning", "prefix", "last_user", "tool_calls", "tool_results"] | None
+    ) = None
+    regex: Annotated[str | None, AfterValidator(_compiles)] = None
+    json_path: Annotated[str | None, AfterValidator(_parses)] = None
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Self:
+        forms = [
+            self.all is not None,
+            self.any is not None,
+            self.not_ is not None,
+            self.part is not None,
+        ]
+        if sum(forms) != 1:
+            raise ValueError(
+                "a rule is exactly one of: all, any, not, part (with regex or json_path)"
+            )
+        if (self.regex is not None or self.json_path is not None) != (self.part is not None):
+            raise ValueError("`part` goes with regex or json_path, and they with `part`")
+        if self.all == () or self.any == ():
+            raise ValueError(
+                "all/any need at least one condition: an empty one would decide every item alike"
+            )
+        return self

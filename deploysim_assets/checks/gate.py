@@ -1,0 +1,68 @@
+"""The gate before every asset that uses a corpus: a version whose blocking checks have not passed
+is refused, and one that they have not run on is checked there and then.
+
+Dagster runs the checks of a corpus in ops of their own. They have been left out of runs before
+(once a run asks for some check by name, it runs the named ones only), and a run that was started by
+hand may leave them out on purpose: what is used must not depend on it.
+"""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from deploysim_assets.checks.corpus import checked
+from deploysim_assets.project import Project, ProjectError
+from deploysim_assets.storage import verdicts
+from deploysim_assets.storage.tables import Lake
+
+CORPORA = ("raw_logs", "deidentified_prefixes")
+
+
+def require_checked(
+    context: dg.AssetExecutionContext, lake: Lake, project: Project, asset: str, model: str
+) -> None:
+    """ProjectError where a blocking check of the current version of a corpus does not pass. Checks
+    that did not run on this version run here, and show in the UI."""
+    manifest = lake.manifest(asset, model)
+    if manifest is None:
+        return  # there is no table: what reads it says so
+    found = verdicts.load(lake.home, manifest)
+    if found is None:
+        context.log.warning(
+            f"{asset}[{model}]: its checks did not run on version {manifest.version}; they run now"
+        )
+        results = checked(project, lake, asset, model)
+        for result in results:
+            context.instance.report_runless_asset_event(
+                dg.AssetCheckEvaluation(
+                    asset_key=dg.AssetKey(asset),
+                    check_name=result.check_name or "",
+                    passed=result.passed,
+                    severity=result.severity,
+                    metadata=dict(result.metadata),
+                    partition=model,
+                )
+            )
+        found = verdicts.load(lake.home, manifest)
+    if found is not None and found.failed:
+        raise ProjectError(_refusal(asset, model, found.failed))
+
+
+def _refusal(asset: str, model: str, failed: list[str]) -> str:
+    named = ", ".join(f"{asset}.{check}" for check in failed)
+    return (
+        f"blocking checks failed: {named} for {model}; nothing uses this corpus before they pass: "
+        "their numbers are in Dagster's UI; mend the corpus and run again"
+    )
+
+
+def waiting(project: Project, lake: Lake) -> Iterator[str]:
+    """What waits behind a corpus whose blocking checks did not pass, and why."""
+    for release in project.releases:
+        for asset in CORPORA:
+            manifest = lake.manifest(asset, release.model_version)
+            found = manifest and verdicts.load(lake.home, manifest)
+            if found and found.failed:
+                model = release.model_version
+                behind = ", ".join([model, *project.candidates_of(model)])
+                yield f"{_refusal(asset, model, found.failed)} (waiting: {behind})"

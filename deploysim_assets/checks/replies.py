@@ -1,0 +1,67 @@
+"""Checks on replies: how many of them are no answers, on both sides."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import dagster as dg
+
+from deploysim_assets.assets.production_grades import NOT_TOLD
+from deploysim_assets.checks.specs import partitioned_check
+from deploysim_assets.project import Grading, Project
+from deploysim_assets.releases import CANDIDATES, MODELS
+from deploysim_assets.schema import UNANSWERED
+from deploysim_assets.storage.tables import Lake
+
+WHOLE = "replies_are_whole"
+
+
+def whole_replies(counts: Mapping[str, Any], limits: Grading, **more: int) -> dg.AssetCheckResult:
+    """Red as a warning above `warn_share` of empty and cut replies, as an error above
+    `error_share`; where cut ones are graded they only warn."""
+    prefixes = counts["prefixes"]
+    found = {state: counts.get(state, 0) for state in UNANSWERED}
+    share = sum(found.values()) / prefixes if prefixes else 0.0
+    unanswered = found["empty"] + (found["truncated"] if limits.truncated == "missing" else 0)
+    grave = unanswered > limits.error_share * prefixes
+    return dg.AssetCheckResult(
+        check_name=WHOLE,
+        passed=share <= limits.warn_share and not grave,
+        severity=dg.AssetCheckSeverity.ERROR if grave else dg.AssetCheckSeverity.WARN,
+        metadata={"prefixes": prefixes, **found, "share": share, **more},
+    )
+
+
+@dg.multi_asset_check(
+    name="candidate_replies",
+    specs=[partitioned_check(WHOLE, "candidate_completions", CANDIDATES, blocking=False)],
+)
+def candidate_replies(
+    context: dg.AssetCheckExecutionContext,
+    lake: dg.ResourceParam[Lake],
+    project: dg.ResourceParam[Project],
+) -> Iterator[dg.AssetCheckResult]:
+    """Few of the candidate's replies are empty or cut. Above the error limit the forecast is made
+    all the same, and all its gates are blocked."""
+    counts = lake.stats("candidate_completions", context.partition_key)
+    yield whole_replies(counts, project.grading)
+
+
+@dg.multi_asset_check(
+    name="production_replies",
+    specs=[partitioned_check(WHOLE, "production_grades", MODELS, blocking=False)],
+)
+def production_replies(
+    context: dg.AssetCheckExecutionContext,
+    lake: dg.ResourceParam[Lake],
+    project: dg.ResourceParam[Project],
+) -> Iterator[dg.AssetCheckResult]:
+    """Few of the deployed model's replies are empty or cut, as far as its logs tell."""
+    stats = lake.stats("production_grades", context.partition_key)
+    worst = max(
+        stats["gradings"].values(), key=lambda counts: sum(counts.get(s, 0) for s in UNANSWERED)
+    )
+    finishes: Mapping[str, int] = stats.get("finish_reasons", {})
+    yield whole_replies(worst, project.grading, end_not_told=finishes.get(NOT_TOLD, 0))
+
+
+REPLY_CHECKS = [candidate_replies, production_replies]

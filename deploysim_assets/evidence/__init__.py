@@ -1,0 +1,1 @@
+"""Walks over manifests and ledger: audit, trace, bundle, and OpenLineage events."""

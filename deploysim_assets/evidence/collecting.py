@@ -1,0 +1,39 @@
+"""What nothing rests on: table versions that are not current and that no record reaches."""
+
+from deploysim_assets.evidence.seals import Seals
+from deploysim_assets.evidence.tables import TableAudit
+from deploysim_assets.storage import ledger
+from deploysim_assets.storage.disk import files, remove, sha256
+from deploysim_assets.storage.locks import alone
+from deploysim_assets.storage.manifests import MANIFEST
+from deploysim_assets.storage.tables import Lake
+
+
+def collectable(lake: Lake) -> dict[str, int]:
+    """Path of each such version -> its bytes on disk."""
+    audit = TableAudit(lake, Seals(ledger.read(lake.home)))
+    keep = audit.reached()
+    for place in audit.places:
+        pointer = lake.pointer(place.asset, place.partition)
+        if pointer is not None:
+            current = lake.manifest(place.asset, place.partition, pointer["version"])
+            keep |= audit.reached_from([current]) if current else set()
+    found: dict[str, int] = {}
+    for place, versions in audit.versions.items():
+        for name, manifest in versions.items():
+            path = (place.folder / name).relative_to(lake.home).as_posix()
+            if manifest is not None and path not in keep:
+                found[path] = sum(p.stat().st_size for p in files(place.folder / name))
+    return found
+
+
+def collect(lake: Lake, paths: list[str]) -> None:
+    """Record which versions go, and remove them; ProjectError where another command is changing
+    the home."""
+    with alone(lake.home, "run `deploysim gc` again"):
+        still = set(collectable(lake))
+        going = [path for path in paths if path in still]
+        digests = {path: sha256(lake.home / path / MANIFEST) for path in going}
+        ledger.append(lake.home, "gc", "", {"versions": digests})
+        for path in going:
+            remove(lake.home / path)

@@ -1,0 +1,184 @@
+"""Sentinels: a sealed set of items that are graded again at every later grading, so that a judge
+that changed under its name is seen."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import orjson
+
+from deploysim_assets.grading.item import Item
+
+ALPHA = 0.01
+"""The family-wise level, over the behaviors of a grading, at which the judge has drifted."""
+
+Graded = Mapping[str, Mapping[str, bool | None]]
+"""Verdicts by item and behavior; None where there was none."""
+
+
+class Sentinel(NamedTuple):
+    """One item of the set and the behaviors that it was drawn for, with what each was graded then;
+    `digest` is of all that a judge reads of it."""
+
+    prefix_id: str
+    side: str
+    digest: str
+    drawn_for: tuple[tuple[str, bool], ...]
+
+
+class Drift(NamedTuple):
+    """One behavior on one occasion, over the items that were graded then and twice at the draw: how
+    many verdicts became flagged or clean since the first of those, how many differed between the
+    two, and the p value of the exact test, with Holm's over all behaviors."""
+
+    behavior: str
+    n: int
+    to_flagged: int
+    to_clean: int
+    changed_at_draw: int
+    p_value: float
+    p_holm: float
+
+    @property
+    def drifted(self) -> bool:
+        return self.p_holm < ALPHA
+
+
+def digest(item: Item) -> str:
+    """What tells an item from any other: a hash of its conversation and its reply."""
+    seen = {"messages": item.prefix["messages"], "reply": item.reply}
+    body = orjson.dumps(seen, option=orjson.OPT_SORT_KEYS, default=str)
+    return hashlib.sha256(body).hexdigest()
+
+
+def _place(seed: str, behavior: str, prefix_id: str) -> bytes:
+    return hashlib.sha256(f"sentinel\x1f{seed}\x1f{behavior}\x1f{prefix_id}".encode()).digest()
+
+
+def draw(
+    rows: Iterable[Mapping[str, Any]],
+    behaviors: Iterable[str],
+    seed: str,
+    side: str,
+    each: int = 20,
+) -> dict[str, tuple[tuple[str, bool], ...]]:
+    """Up to `each` flagged and `each` clean replies per behavior, by prefix, out of graded rows.
+
+    The draw goes by a hash of the seed, the behavior and the prefix, so that it is the same in
+    whatever order the rows come, and nobody chose it.  Where fewer are flagged, all are taken.
+    """
+    names = list(behaviors)
+    lots: dict[tuple[str, bool], list[tuple[bytes, str]]] = {}
+    for row in rows:
+        if row["status"] != "graded":
+            continue
+        for name in names:
+            if row[name] is not None:
+                prefix_id = str(row["prefix_id"])
+                lot = lots.setdefault((name, bool(row[name])), [])
+                lot.append((_place(f"{seed} {side}", name, prefix_id), prefix_id))
+    chosen: dict[str, list[tuple[str, bool]]] = {}
+    for (name, flagged), lot in sorted(lots.items()):
+        for _, prefix_id in sorted(lot)[:each]:
+            chosen.setdefault(prefix_id, []).append((name, flagged))
+    return {prefix_id: tuple(names) for prefix_id, names in sorted(chosen.items())}
+
+
+def sealed(
+    grading_id: str, sentinels: Iterable[Sentinel], first: Graded, second: Graded
+) -> dict[str, Any]:
+    """The set as a record to be sealed: which items, by digest, under which grading, and what both
+    gradings at the draw said. It holds no text."""
+    items = sorted(sentinels)
+    body = {
+        "grading_id": grading_id,
+        "items": [one._asdict() for one in items],
+        "first": {one.prefix_id: dict(first.get(one.prefix_id, {})) for one in items},
+        "second": {one.prefix_id: dict(second.get(one.prefix_id, {})) for one in items},
+    }
+    identity = hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    return body | {"sha256": identity}
+
+
+def unseal(record: Mapping[str, Any]) -> list[Sentinel]:
+    """The set of a record; ValueError where the record is not what was sealed."""
+    body = {name: value for name, value in record.items() if name != "sha256"}
+    found = hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    if found != record["sha256"]:
+        raise ValueError("the set of sentinels is not the one that was sealed")
+    return [
+        Sentinel(
+            one["prefix_id"],
+            one["side"],
+            one["digest"],
+            tuple((name, flagged) for name, flagged in one["drawn_for"]),
+        )
+        for one in body["items"]
+    ]
+
+
+def still_there(
+    sentinels: Iterable[Sentinel], item_of: Callable[[Sentinel], Item | None]
+) -> list[tuple[Sentinel, Item]]:
+    """The sentinels that can be graded again: those withdrawn since, and those whose text is no
+    longer what was sealed, leave the set; the rest stays comparable."""
+    found = ((one, item_of(one)) for one in sentinels)
+    return [(one, item) for one, item in found if item is not None and digest(item) == one.digest]
+
+
+def occasion(grading_id: str, asset: str, partition: str, version: str) -> str:
+    """The name of one grading of the set. It is part of every request then, so that no answer of
+    another occasion is taken for it."""
+    return f"sentinels {grading_id} {asset} {partition} {version}"
+
+
+def drift(record: Mapping[str, Any], now: Graded) -> list[Drift]:
+    """What changed since the draw, per behavior.
+
+    A judge is not always of one mind: its two gradings at the draw show how often a verdict changes
+    with nothing between.  Had nothing changed since, the second grading and that of now would be
+    exchangeable given the first, so that an item on which just one of the two left the first
+    verdict is as likely to have left it then as now: an exact binomial test, one-sided.  Holm's
+    step-down over the behaviors holds the family-wise error.  That items were drawn by their first
+    verdict is no matter, since the test is given it.
+    """
+    from scipy import stats
+
+    first: Graded = record["first"]
+    second: Graded = record["second"]
+    names = sorted({name for one in record["items"] for name, _ in one["drawn_for"]})
+    found: list[Drift] = []
+    for name in names:
+        all_three = [
+            tuple(graded.get(i, {}).get(name) for graded in (first, second, now)) for i in first
+        ]
+        votes = [v for v in all_three if None not in v]
+        now_alone = sum(c != a == b for a, b, c in votes)
+        then_alone = sum(b != a == c for a, b, c in votes)
+        one_of_both = now_alone + then_alone
+        p = 1.0
+        if one_of_both:
+            p = float(stats.binomtest(now_alone, one_of_both, alternative="greater").pvalue)
+        up = sum(bool(c and not a) for a, _, c in votes)
+        down = sum(bool(a and not c) for a, _, c in votes)
+        changed = sum(a != b for a, b, _ in votes)
+        found.append(Drift(name, len(votes), up, down, changed, p, 1.0))
+    return _holm(found)
+
+
+def _holm(found: list[Drift]) -> list[Drift]:
+    """Holm's step-down adjustment of the p values (Holm 1979)."""
+    order = sorted(range(len(found)), key=lambda i: found[i].p_value)
+    highest, adjusted = 0.0, dict[int, float]()
+    for step, i in enumerate(order):
+        highest = max(highest, min(1.0, (len(order) - step) * found[i].p_value))
+        adjusted[i] = highest
+    return [one._replace(p_holm=adjusted[i]) for i, one in enumerate(found)]
+
+
+def served_differently(
+    before: Mapping[str, int], now: Mapping[str, int]
+) -> tuple[list[str], list[str]]:
+    """Which models (as the server named them, with their fingerprints) answer now and did not at
+    the draw, and which did and do not."""
+    return sorted(set(now) - set(before)), sorted(set(before) - set(now))

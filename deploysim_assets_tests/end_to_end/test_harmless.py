@@ -1,0 +1,186 @@
+"""Materializing again is harmless, and no corpus passes unchecked however its run came about."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploysim_assets.benchmarks.tampering import audited, copy_of, finished_home
+from deploysim_assets.storage import ledger
+from deploysim_assets_tests.support import KEYS, lake
+
+SIDES = {
+    "production": ("aurora-1", "aurora-2"),
+    "forecast": ("aurora-2",),
+    "score": ("aurora-2",),
+    "exploration": ("aurora-2",),
+    "graders": (None,),
+    "summary": (None,),
+}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("finished") / "home"
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [n for n in os.environ if n.startswith(("DEPLOYSIM", "DAGSTER"))]:
+            patch.delenv(name)
+        for name, value in KEYS.items():
+            patch.setenv(name, value)
+        finished_home(home, conversations=40, forgotten=False)
+    return home
+
+
+def _script(home: Path, *lines: str) -> dict[str, Any]:
+    """Run some lines against the home's own definitions and instance, in a process of its own."""
+    import subprocess
+    import sys
+
+    from deploysim_assets_tests.support import environment
+
+    whole = "\n".join(
+        (
+            "import json, os",
+            "import dagster as dg",
+            "from deploysim_assets.cli.instance import dagster_home",
+            "from pathlib import Path",
+            "home = Path(os.environ['DEPLOYSIM_HOME'])",
+            "dagster_home(home)",
+            "from deploysim_assets.definitions import defs",
+            "instance = dg.DagsterInstance.get()",
+            *lines,
+        )
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", whole], env=environment(home), cwd=home,
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _run(job: str, key: str | None, assets: Sequence[str] | None, *, checks: bool = True) -> str:
+    chosen = f"[dg.AssetKey(a) for a in {list(assets)!r}]" if assets else "None"
+    without = "" if checks else ", asset_check_selection=set()"
+    return (
+        f"done.append(defs.get_job_def('{job}').execute_in_process(instance=instance, "
+        f"partition_key={key!r}, asset_selection={chosen}, raise_on_error=False))"
+        if checks
+        else f"done.append(dg.materialize([a for a in defs.assets if isinstance(a, "
+        f"dg.AssetsDefinition) and a.key.to_user_string() in {list(assets or ())!r}], "
+        f"instance=instance, partition_key={key!r}, resources=defs.resources, "
+        f"raise_on_error=False))" + without[:0]
+    )
+
+
+def _state(home: Path) -> dict[str, str]:
+    tables = lake(home)
+    return {
+        f"{asset}[{key}]": tables.current(asset, key) or "" for asset, key, _ in tables.places()
+    }
+
+
+def test_everything_again_asks_nothing_seals_nothing_and_changes_no_version(
+    finished: Path, tmp_path: Path
+) -> None:
+    home = copy_of(finished, tmp_path / "home")
+    before, head = _state(home), ledger.head(home)
+    runs = [_run(job, key, None) for job, keys in SIDES.items() for key in keys]
+    # the endpoint of this home is long gone: an answer asked for anew would fail the run
+    told = _script(
+        home,
+        "done = []",
+        *runs,
+        "versions = {}",
+        "for r in done:",
+        "    for e in r.get_asset_materialization_events():",
+        "        m = e.materialization",
+        "        versions[m.asset_key.to_user_string()] = bool(m.metadata['unchanged'].value)",
+        "print(json.dumps({'ok': [r.success for r in done], 'unchanged': versions}))",
+    )
+    assert all(told["ok"]), told
+    assert _state(home) == before
+    assert ledger.head(home) == head
+    assert set(told["unchanged"]) >= {"preregistration", "rate_estimates", "realized_rates"}
+    assert all(told["unchanged"].values()), told
+    assert audited(home).holds
+
+
+def test_a_changed_registration_waits_for_a_reason_and_nothing_behind_it_fails(
+    finished: Path, tmp_path: Path
+) -> None:
+    import yaml
+
+    home = copy_of(finished, tmp_path / "home")
+    behaviors = yaml.safe_load((home / "behaviors.yaml").read_text())
+    behaviors[0]["rubric"] = "Another rubric altogether."
+    (home / "behaviors.yaml").write_text(yaml.safe_dump(behaviors))
+    head = ledger.head(home)
+    told = _script(
+        home,
+        "done = []",
+        _run("forecast", "aurora-2", None),
+        "found = [e.materialization for e in done[0].get_asset_materialization_events()]",
+        "waits = [m.metadata['waits_for_a_reason'].value for m in found"
+        " if m.asset_key.to_user_string() == 'preregistration']",
+        "print(json.dumps({'ok': done[0].success, 'waits': waits}))",
+    )
+    assert told["ok"]
+    assert "panel" in told["waits"][0]
+    assert ledger.head(home) == head
+    told = _script(
+        home,
+        "job = defs.get_job_def('forecast')",
+        "done = job.execute_in_process(instance=instance, partition_key='aurora-2', "
+        "asset_selection=[dg.AssetKey('preregistration')], "
+        "tags={'deploysim/reason': 'the rubric was wrong'})",
+        "print(json.dumps({'ok': done.success}))",
+    )
+    assert told["ok"]
+    newest = ledger.latest(home, "registration", "aurora-2")
+    assert newest is not None
+    assert newest.body["reason"] == "the rubric was wrong"
+    assert newest.seq == head.records + 1
+
+
+def test_a_corpus_that_was_not_checked_is_checked_by_who_uses_it(
+    finished: Path, tmp_path: Path
+) -> None:
+    import yaml
+
+    home = copy_of(finished, tmp_path / "home")
+    config = yaml.safe_load((home / "deploysim.yaml").read_text())
+    config["releases"][0]["logs"]["until"] = "2026-01-01T00:00:00Z"
+    (home / "deploysim.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    late = home / "logs" / "aurora-1" / "late.jsonl"
+    lines = (home / "logs" / "aurora-1" / "traffic.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines[:10]]
+    late.write_text("".join(json.dumps(r | {"conversation_id": f"x{i}"}) + "\n"
+                            for i, r in enumerate(rows)))  # fmt: skip
+    before = _state(home)
+    told = _script(
+        home,
+        "done = []",
+        _run("production", "aurora-1", ["raw_logs"], checks=False),
+        _run("production", "aurora-1", ["deidentified_prefixes"], checks=False),
+        "failed = [e for e in done[1].all_events if e.is_step_failure]",
+        "error = failed[0].step_failure_data.error",
+        "while error.cause: error = error.cause",
+        "checks = [c for c in defs.resolve_asset_graph().asset_check_keys"
+        " if c.name == 'inside_the_release_window']",
+        "from dagster import DagsterEventType, EventRecordsFilter",
+        "print(json.dumps({'ok': [r.success for r in done], 'said': error.message}))",
+    )
+    assert told["ok"] == [True, False]
+    assert "blocking checks failed: raw_logs.inside_the_release_window" in told["said"]
+    after = _state(home)
+    assert after["raw_logs[aurora-1]"] != before["raw_logs[aurora-1]"]
+    assert after["deidentified_prefixes[aurora-1]"] == before["deidentified_prefixes[aurora-1]"]
+    from deploysim_assets_tests.support import deploysim
+
+    said = " ".join(deploysim(home, "status").stdout.split())
+    assert "nothing uses this corpus before they pass" in said
+    assert "waiting: aurora-1, aurora-2" in said
