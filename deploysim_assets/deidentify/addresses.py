@@ -8,25 +8,38 @@ import regex
 
 from deploysim_assets.deidentify.rules import Span
 
-_UNIT = r"(?i:\b(?:apt|apartment|suite|ste|unit|p\.? ?o\.? ?box|post ?box|post ?fach|flat)\b\.?) ?#?[0-9]{1,6}[A-Za-z]?\b(?: (?i:box) [0-9]{1,6}\b)?"
+_UNIT = (
+    r"(?i:\b(?:apt|apartment|suite|ste|unit|p\.? ?o\.? ?box|post ?box|post ?fach|flat)\b\.?) "
+    r"?#?[0-9]{1,6}[A-Za-z]?\b(?: (?i:box) [0-9]{1,6}\b)?"
+)
 _BREAK = r"(?:[ ]*\n[>?| \t,]*|,[ ]?\n?[ ]?|[ ]{1,2})"
 _WORDS = r"[\p{L}'’.\-]{2,}(?: [\p{L}'’.\-]{1,}){0,4}"
-_POSTAL = r"(?:[0-9]{4,6}(?:-[0-9]{3,4})?(?![\w/-])|[A-Z]{1,2}[0-9][0-9A-Z]? ?[0-9][A-Z]{2}\b|[A-Z]{2}[ -][0-9]{4,5}\b)"
+_POSTAL = (
+    r"(?:[0-9]{4,6}(?:-[0-9]{3,4})?(?![\w/-])|[A-Z]{1,2}[0-9][0-9A-Z]? ?[0-9][A-Z]{2}\b|[A-Z]{2}[ "
+    r"-][0-9]{4,5}\b)"
+)
 _STREET_BEFORE = regex.compile(
-    r"(?:[0-9]{1,5}[A-Za-z]?[ ,/-]{1,2}){0,2}(?:[\p{L}'’.\-]{1,}[ ]){1,6}(?:[0-9]{1,5}[a-zA-Z]?)?[ ]*(?:,|\n[>?| \t]*|[ ])[ ]*$"
+    r"(?:[0-9]{1,5}[A-Za-z]?[ ,/-]{1,2}){0,2}(?:[\p{L}'’.\-]{1,}[ "
+    r"]){1,6}(?:[0-9]{1,5}[a-zA-Z]?)?[ ]*(?:,|\n[>?| \t]*|[ ])[ ]*$"
 )
 _NUMBERS_BEFORE = regex.compile(r"(?<![\w./$€£:-])(?:[0-9]{1,5}[A-Za-z]?[ ,/-]{1,2}){1,2}$")
 _UNITS = regex.compile(_UNIT)
 _TAIL = regex.compile(
-    rf"(?:{_BREAK}{_WORDS}){{0,3}}?{_BREAK}(?:{_WORDS}{_BREAK})?{_POSTAL}(?:{_BREAK}[\p{{Lu}}]{{2}}\b)?"
+    rf"(?:{_BREAK}{_WORDS}){{0,3}}?{_BREAK}(?:{_WORDS}{_BREAK})?{_POSTAL}(?:{_BREAK}[\p{{Lu}}]"
+    rf"{{2}}\b)?"
 )
 _TOWN = regex.compile(
     r"(?:[ ]*\n[>?| \t,]*|,[ ])(?:\p{Lu}[\p{L}'’.\-]*)(?:[ ](?:\p{Lu}[\p{L}'’.\-]*"
     r"|d[eou]l?|la|nad|sur|upon|am)){0,3}"
 )
-_STREET_WORD = r"(?:Street|St|Avenue|Ave|Road|Rd|Lane|Ln|Drive|Dr|Boulevard|Blvd|Court|Ct|Way|Square|Sq|Terrace|Place|Pl|Close|Crescent|Parkway|Pkwy|Highway|Hwy|Circle|Cir|Trail|Row|Walk|Quay|Grove|Gardens|Hill)"
+_STREET_WORD = (
+    r"(?:Street|St|Avenue|Ave|Road|Rd|Lane|Ln|Drive|Dr|Boulevard|Blvd|Court|Ct|Way|Square|Sq"
+    r"|Terrace|Place|Pl|Close|Crescent|Parkway|Pkwy|Highway|Hwy|Circle|Cir|Trail|Row|Walk|Quay"
+    r"|Grove|Gardens|Hill)"
+)
 _STREETS = regex.compile(
-    rf"(?i)\b[0-9]{{1,5}}[a-z]? (?:[0-9]{{1,5}} )?(?:[\p{{L}}0-9.'’-]+ ){{1,3}}{_STREET_WORD}\b\.?(?![\p{{L}}-])"
+    rf"(?i)\b[0-9]{{1,5}}[a-z]? (?:[0-9]{{1,5}} )?(?:[\p{{L}}0-9.'’-]+ "
+    rf"){{1,3}}{_STREET_WORD}\b\.?(?![\p{{L}}-])"
     r"|\b\p{L}{3,}(?:straße|strasse|str\.?|weg|platz|allee|gasse|gatan|gata|vej|veien|vegen|gade"
     r"|laan|straat|plein|utca|katu|tie) [0-9]{1,5}[a-z]?\b"
     r"|\b(?:rue|avenue|boulevard|place|impasse|chemin|calle|avenida|av|plaza|paseo|via|viale"
@@ -36,7 +49,8 @@ _STREETS = regex.compile(
     r"|avenida|via|viale|rua|ul\.?) (?:[\p{L}.'’-]+ ){0,4}[\p{L}.'’-]+"
 )
 _HOUSE = regex.compile(
-    r"(?<![\w./$€£:%-])(?:[0-9]{1,4} )?\p{Lu}[\p{L}'’.\-]+(?:[ ]\p{L}[\p{L}'’.\-]*){0,3} [0-9]{1,4}[a-z]?(?=,? ?\n|, \p{Lu})"
+    r"(?<![\w./$€£:%-])(?:[0-9]{1,4} )?\p{Lu}[\p{L}'’.\-]+(?:[ ]\p{L}[\p{L}'’.\-]*){0,3} "
+    r"[0-9]{1,4}[a-z]?(?=,? ?\n|, \p{Lu})"
 )
 _PLACE_CUE = regex.compile(
     r"(?i:\b(?:lives?|living|live|located|resid(?:es|ing|ent)|office is|address(?: is|:)?|moved?"
@@ -87,16 +101,25 @@ def _with_tail(text: str, start: int, end: int) -> Span:
 
 _TWICE = frozenset({"Georgia", "Jordan", "Chad", "Guinea", "Jersey"})
 _ALSO = (
-    "Russia|South Korea|North Korea|Korea|Vietnam|Syria|Iran|Bolivia|Venezuela|Tanzania|Laos|Moldova|Taiwan|Macedonia|"
-    "Ivory Coast|Libya|USA|Chechnya|Kurdistan|Scotland|Wales|England|Northern Ireland|Kosovo|Great Britain|Palestine"
+    "Russia|South Korea|North Korea|Korea|Vietnam|Syria|Iran|Bolivia|Venezuela|Tanzania|Laos"
+    "|Moldova|Taiwan|Macedonia|"
+    "Ivory Coast|Libya|USA|Chechnya|Kurdistan|Scotland|Wales|England|Northern Ireland|Kosovo"
+    "|Great Britain|Palestine"
 )
 _WIDE = (
-    "United States|North|South|East|West|Southeast|Northeast|Southwest|Northwest|Midwest|US|U.S.|U.S|U.S.A.|America|United States of America|UK|U.K.|Britain|EU|Europe|Asia|Africa|North America|South America|"
-    "Latin America|Central America|Australia|Antarctica|Antarctic|Arctic|Middle East|Earth|Georgia|Jordan|Chad|Guinea|Holland|Czechia|"
-    "Alabama|Alaska|Arizona|Arkansas|California|Colorado|Connecticut|Delaware|Florida|Hawaii|Idaho|Illinois|Indiana|"
-    "Iowa|Kansas|Kentucky|Louisiana|Maine|Maryland|Massachusetts|Michigan|Minnesota|Mississippi|Missouri|Montana|"
-    "Nebraska|Nevada|New Hampshire|New Jersey|New Mexico|New York|North Carolina|North Dakota|Ohio|Oklahoma|Oregon|"
-    "Pennsylvania|Rhode Island|South Carolina|South Dakota|Tennessee|Texas|Utah|Vermont|Virginia|Washington|"
+    "United States|North|South|East|West|Southeast|Northeast|Southwest|Northwest|Midwest|US"
+    "|U.S.|U.S|U.S.A.|America|United States of America|UK|U.K.|Britain|EU|Europe|Asia|Africa"
+    "|North America|South America|"
+    "Latin America|Central America|Australia|Antarctica|Antarctic|Arctic|Middle East|Earth"
+    "|Georgia|Jordan|Chad|Guinea|Holland|Czechia|"
+    "Alabama|Alaska|Arizona|Arkansas|California|Colorado|Connecticut|Delaware|Florida|Hawaii"
+    "|Idaho|Illinois|Indiana|"
+    "Iowa|Kansas|Kentucky|Louisiana|Maine|Maryland|Massachusetts|Michigan|Minnesota"
+    "|Mississippi|Missouri|Montana|"
+    "Nebraska|Nevada|New Hampshire|New Jersey|New Mexico|New York|North Carolina|North Dakota"
+    "|Ohio|Oklahoma|Oregon|"
+    "Pennsylvania|Rhode Island|South Carolina|South Dakota|Tennessee|Texas|Utah|Vermont"
+    "|Virginia|Washington|"
     "West Virginia|Wisconsin|Wyoming|DC|D.C.|Soviet Union|USSR|World|Pacific|Atlantic|Mars|Moon"
 )
 

@@ -139,7 +139,8 @@ def _national_id(rng: random.Random) -> str:
             f"AB {_digits(rng, 2)} {_digits(rng, 2)} {_digits(rng, 2)} C",
             f"{_digits(rng, 3)}.{_digits(rng, 3)}.{_digits(rng, 3)}-{_digits(rng, 2)}",
             f"756.{_digits(rng, 4)}.{_digits(rng, 4)}.{_digits(rng, 2)}",
-            f"{rng.randint(60, 99)}{rng.randint(10, 12)}{rng.randint(10, 28)}-{rng.randint(1, 4)}{_digits(rng, 6)}",
+            f"{rng.randint(60, 99)}{rng.randint(10, 12)}{rng.randint(10, 28)}-"
+            f"{rng.randint(1, 4)}{_digits(rng, 6)}",
             f"RSSMRA{rng.randint(50, 99)}T{rng.randint(10, 28)}A{_digits(rng, 3)}S",
             f"S{_digits(rng, 7)}D",
             f"passport X{_digits(rng, 8)}",
@@ -237,7 +238,8 @@ NAMED: dict[str, tuple[int, Callable[[random.Random], str], tuple[str, ...]]] = 
     "ORGANIZATION": (
         2,
         lambda rng: (
-            f"{rng.choice(_LAST)} {rng.choice(('Logistics Ltd', 'Partners LLP', 'Foods Inc', 'Machinery GmbH'))}"
+            f"{rng.choice(_LAST)} "
+            f"{rng.choice(('Logistics Ltd', 'Partners LLP', 'Foods Inc', 'Machinery GmbH'))}"
         ),
         ("I work for {} in the north.", "The offer of {} was too low."),
     ),
@@ -251,11 +253,15 @@ KEYED: dict[str, tuple[str, Callable[[random.Random], str]]] = {
     "client_secret": ("SECRET", lambda rng: "".join(rng.choice("bcdfghjkm") for _ in range(16))),
     "ssn": ("US_SSN", lambda rng: f"{rng.randint(100, 665)}{_digits(rng, 6)}"),
     "phone": ("PHONE_NUMBER", lambda rng: _digits(rng, 7)),
-    "full_name": ("PERSON", lambda rng: f"{rng.choice(_FIRST)}{rng.choice('bdfg')}o {rng.choice(_LAST)}x"),
+    "full_name": ("PERSON", lambda rng: (
+        f"{rng.choice(_FIRST)}{rng.choice('bdfg')}o {rng.choice(_LAST)}x"
+    )),
     "name": ("PERSON", lambda rng: f"{rng.choice(_FIRST)} {rng.choice(_LAST)}"),
     "passport_number": ("NATIONAL_ID", lambda rng: f"C{_digits(rng, 8)}"),
     "account_number": ("ACCOUNT", lambda rng: _digits(rng, 10)),
-    "date_of_birth": ("DATE_OF_BIRTH", lambda rng: f"{rng.randint(1940, 2005)}-{rng.randint(1, 12):02}-{rng.randint(1, 28):02}"),
+    "date_of_birth": ("DATE_OF_BIRTH", lambda rng: (
+        f"{rng.randint(1940, 2005)}-{rng.randint(1, 12):02}-{rng.randint(1, 28):02}"
+    )),
 }  # fmt: skip
 """Key of JSON -> the type that it promises and a value that says nothing by itself."""
 

@@ -178,7 +178,10 @@ def year_of(text: str) -> str:
     return found.group() if found else "some day"
 
 
-_COUNTED = "one two three four five six seven eight nine ten eleven twelve fifteen eighteen twenty thirty forty fifty sixty".split()
+_COUNTED = """
+    one two three four five six seven eight nine ten eleven twelve fifteen eighteen twenty
+    thirty forty fifty sixty
+    """.split()
 _DAYS = [day.lower() for day in calendar.day_name]
 _WORDS = re.compile(r"[0-9]+|[^\W\d_]+")
 

@@ -12,13 +12,17 @@ _PLAIN = frozenset("PERSON ORGANIZATION LOCATION GROUP".split())
 _ARTICLE = regex.compile(r"(?i)(?:the|a|an|his|her|their|our|my|this)\s+")
 _RELATIVE = frozenset(
     """
-    today tomorrow yesterday tonight now currently recently daily weekly monthly yearly annual annually day days night nights
-    morning evening afternoon week weeks month months year years hour hours minute minutes second seconds decade century
-    weekend once moment summer winter spring autumn fall
+    today tomorrow yesterday tonight now currently recently daily weekly monthly yearly annual
+    annually day days night nights morning evening afternoon week weeks month months year years
+    hour hours minute minutes second seconds decade century weekend once moment summer winter
+    spring autumn fall
     """.split()
 )
 _MORE = r"(?:[ ,]{1,2}|,?\s*\n ?,? ?)"
-_UNIT = r"(?i:(?:apt|apartment|suite|ste|unit|box|p\.?o\.? box|floor|fl|room|rm|flat|no|nr|building|bldg)\b\.?) ?#?[0-9A-Za-z]{1,6}"
+_UNIT = (
+    r"(?i:(?:apt|apartment|suite|ste|unit|box|p\.?o\.? box|floor|fl|room|rm|flat|no|nr|building"
+    r"|bldg)\b\.?) ?#?[0-9A-Za-z]{1,6}"
+)
 _AFTER_PLACE = regex.compile(
     rf"(?:{_MORE}(?:{_UNIT}|[A-Z]{{2}}\b(?=[ ,.\n]|$)|[0-9]{{4,6}}(?:-[0-9]{{3,4}})?(?![\w/])"
     rf"|[A-Z]{{1,2}}[0-9]{{1,2}}[A-Z]? ?[0-9][A-Z]{{2}}\b))+"
@@ -50,9 +54,10 @@ def mended(text: str, spans: list[Span]) -> list[Span]:
 
 _GROUPS = frozenset(
     """
-    jew jews jewish slavs nazi nazis muslim muslims christian christians catholic catholics hindu hindus arab arabs latino latinos
-    hispanic hispanics asian asians african africans american americans mexican mexicans russian russians irish gypsies roma
-    democrat democrats republican republicans gay lesbian black blacks white whites karen boomer
+    jew jews jewish slavs nazi nazis muslim muslims christian christians catholic catholics hindu
+    hindus arab arabs latino latinos hispanic hispanics asian asians african africans american
+    americans mexican mexicans russian russians irish gypsies roma democrat democrats republican
+    republicans gay lesbian black blacks white whites karen boomer
     """.split()
 )
 """Groups that a small model takes for persons."""

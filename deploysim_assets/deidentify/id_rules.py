@@ -130,11 +130,15 @@ def _are_coordinates(found: str) -> bool:
 
 _DAY = "(?:0[1-9]|[12][0-9]|3[01])"
 _MONTH = "(?:0[1-9]|1[0-2])"
-_GAP = r"(?:[^\w]|(?i:no|nr|num|number|n°|nummer|numéro|número|numero|is|was|are|of|ist|est|es|é|id|card|my|the|value|de|del|della|of|是|为|は|號|号|番号|번호)[^\w\n]){0,6}"
+_GAP = (
+    r"(?:[^\w]|(?i:no|nr|num|number|n°|nummer|numéro|número|numero|is|was|are|of|ist|est|es|é|id"
+    r"|card|my|the|value|de|del|della|of|是|为|は|號|号|番号|번호)[^\w\n]){0,6}"
+)
 """Between a cue and its number: signs and small words."""
 _NUMBER = r"([A-Za-z]{0,4}[0-9](?:(?:[.\-/]|[ ](?=[0-9A-Z]))?[0-9A-Za-z]){4,22})"
 _IDS = (
-    r"passport|reisepass|passeport|pasaporte|passaporto|паспорт|护照|護照|パスポート|여권|جواز(?: السفر)?"
+    r"passport|reisepass|passeport|pasaporte|passaporto|паспорт|护照|護照"
+    r"|パスポート|여권|جواز(?: السفر)?"
     r"|national id(?:entity|entification)?|identity card|id card|id number|identification number"
     r"|citizen id"
     r"|personalausweis|ausweis(?:nummer)?|cédula|cedula|carte d'identité|carta d'identità|tax id"
@@ -144,7 +148,8 @@ _IDS = (
     r"|social insurance|national insurance|nhs|cpf|cnpj|curp|bsn|burgerservicenummer|sofinummer"
     r"|tax file"
     r"|medicare|medicaid|aadhaar|aadhar|voter id|pesel|personnummer|samordningsnummer|fødselsnummer"
-    r"|fodselsnummer|hetu|henkilötunnus|nric|my number|mynumber|マイナンバー|个人番号|個人番号|身份证|身分證"
+    r"|fodselsnummer|hetu|henkilötunnus|nric|my number|mynumber"
+    r"|マイナンバー|个人番号|個人番号|身份证|身分證"
     r"|주민등록번호|снилс|инн|tc kimlik|kimlik|رقم (?:الهوية|جواز السفر)|teudat zehut|תעודת זהות"
     r"|driver'?s? licen[cs]e|driving licen[cs]e|führerschein|permis de conduire|licen[cs]e number"
     r"|medical record|patient id|health card|insurance (?:id|member|policy)|member id"
@@ -155,7 +160,10 @@ _IDS = (
     r"|sort code"
     r"|kontonummer|iban|swift"
 )
-_ACRONYMS = "NI|SIN|TIN|ITIN|EIN|DNI|NIE|NIF|RG|INE|TFN|ABN|PAN|CPR|FIN|RRN|TCKN|MRN|NIR|AHV|NINO|RUT|RUN|DL|SVNR|CF"
+_ACRONYMS = (
+    "NI|SIN|TIN|ITIN|EIN|DNI|NIE|NIF|RG|INE|TFN|ABN|PAN|CPR|FIN|RRN|TCKN|MRN|NIR|AHV|NINO|RUT|RUN"
+    "|DL|SVNR|CF"
+)
 """As words they prove nothing: `sin`, `fin`, `nie`, `ein`."""
 _PLATE = (
     r"licen[cs]e plate|number plate|plate|registration plate|kennzeichen|immatriculation|plaque"
@@ -171,7 +179,8 @@ _PLATFORMS = (
 )
 _PAIR = (
     r"(?:^|[^0-9.,;\s\[+-][ :=(\n]{0,2})"
-    r"([+-]?[0-9]{1,2}\.[0-9]{4,}\s?°?\s?[NSns]?\s?[,;/ ]\s?[+-]?[0-9]{1,3}\.[0-9]{4,}\s?°?(?:\s?[EWew]\b)?)"
+    r"([+-]?[0-9]{1,2}\.[0-9]{4,}\s?°?\s?[NSns]?\s?[,;/ "
+    r"]\s?[+-]?[0-9]{1,3}\.[0-9]{4,}\s?°?(?:\s?[EWew]\b)?)"
 )
 _ALONE: Any = {
     "before": r"(?<![0-9A-Za-z.])(?<![,;:=\[\t|] ?)",
@@ -180,11 +189,15 @@ _ALONE: Any = {
 """A number that only a checksum tells from others is none of an array or a table."""
 
 ID_RULES: tuple[Rule, ...] = (
-    rule("NATIONAL_ID", r"[0-9]{1,2}\.[0-9]{3}\.[0-9]{3}-[0-9Kk]", **NOT_IN_WORD, digits=True),  # Chile
+    rule(
+        "NATIONAL_ID", r"[0-9]{1,2}\.[0-9]{3}\.[0-9]{3}-[0-9Kk]", **NOT_IN_WORD, digits=True
+    ),  # Chile
     rule(
         "NATIONAL_ID",
         rf"(?:\b(?:{_ACRONYMS})\b|(?i:{_IDS})){_GAP}{_NUMBER}",
-        lambda found: _has_digits(5)(found) and not re.match(r"[0-9]{4}[ -][0-9]{1,4}(?:\.|$)", found),
+        lambda found: (
+            _has_digits(5)(found) and not re.match(r"[0-9]{4}[ -][0-9]{1,4}(?:\.|$)", found)
+        ),
         after=r"(?![0-9])",
         part=1,
         digits=True,
@@ -196,10 +209,24 @@ ID_RULES: tuple[Rule, ...] = (
         digits=True,
     ),
     rule("NATIONAL_ID", r"[0-9]{3}[ -][0-9]{3}[ -][0-9]{4}", _is_nhs, **NOT_IN_WORD, digits=True),
-    rule("NATIONAL_ID", r"[1-79][0-9]{2}[ -][0-9]{3}[ -][0-9]{3}", luhn, **NOT_IN_WORD, digits=True),  # Canada
-    rule("NATIONAL_ID", r"[2-9][0-9]{3}[ -][0-9]{4}[ -][0-9]{4}", _is_aadhaar, **NOT_IN_WORD, digits=True),
+    rule(
+        "NATIONAL_ID", r"[1-79][0-9]{2}[ -][0-9]{3}[ -][0-9]{3}", luhn, **NOT_IN_WORD, digits=True
+    ),  # Canada
+    rule(
+        "NATIONAL_ID",
+        r"[2-9][0-9]{3}[ -][0-9]{4}[ -][0-9]{4}",
+        _is_aadhaar,
+        **NOT_IN_WORD,
+        digits=True,
+    ),
     rule("NATIONAL_ID", r"[A-Z]{3}[ABCFGHLJPT][A-Z][0-9]{4}[A-Z]", **NOT_IN_WORD),  # India, tax
-    rule("NATIONAL_ID", r"(?:[0-9]{8}|[XYZ][0-9]{7})[ -]?[A-HJ-NP-TV-Z]", _is_dni, **NOT_IN_WORD, digits=True),
+    rule(
+        "NATIONAL_ID",
+        r"(?:[0-9]{8}|[XYZ][0-9]{7})[ -]?[A-HJ-NP-TV-Z]",
+        _is_dni,
+        **NOT_IN_WORD,
+        digits=True,
+    ),
     rule(  # Italy
         "NATIONAL_ID",
         r"(?i:[A-Z]{6}[0-9]{2}[A-EHLMPR-T][0-9]{2}[A-Z][0-9]{3}[A-Z])",
@@ -214,7 +241,9 @@ ID_RULES: tuple[Rule, ...] = (
         **NOT_IN_WORD,
         digits=True,
     ),
-    rule("NATIONAL_ID", r"[0-9]{3}\.[0-9]{3}\.[0-9]{3}-[0-9]{2}", **NOT_IN_WORD, digits=True),  # Brazil
+    rule(
+        "NATIONAL_ID", r"[0-9]{3}\.[0-9]{3}\.[0-9]{3}-[0-9]{2}", **NOT_IN_WORD, digits=True
+    ),  # Brazil
     rule("NATIONAL_ID", r"[0-9]{11}", _is_cpf, **_ALONE, digits=True),
     rule(  # Mexico
         "NATIONAL_ID",
@@ -229,7 +258,9 @@ ID_RULES: tuple[Rule, ...] = (
         **NOT_IN_WORD,
         digits=True,
     ),
-    rule("NATIONAL_ID", rf"[0-9]{{2}}{_MONTH}{_DAY}-[1-8][0-9]{{6}}", **NOT_IN_WORD, digits=True),  # Korea
+    rule(
+        "NATIONAL_ID", rf"[0-9]{{2}}{_MONTH}{_DAY}-[1-8][0-9]{{6}}", **NOT_IN_WORD, digits=True
+    ),  # Korea
     rule(
         "NATIONAL_ID",
         rf"(?:19|20)?[0-9]{{2}}{_MONTH}(?:{_DAY}|[6-9][0-9])[-+][0-9]{{4}}",
@@ -244,12 +275,17 @@ ID_RULES: tuple[Rule, ...] = (
         digits=True,
     ),
     rule("NATIONAL_ID", rf"[0-9]{{2}}[0-3][0-9]{_DAY}[0-9]{{5}}", _is_pesel, **_ALONE, digits=True),
-    rule("NATIONAL_ID", r"756\.[0-9]{4}\.[0-9]{4}\.[0-9]{2}", **NOT_IN_WORD, digits=True),  # Switzerland
+    rule(
+        "NATIONAL_ID", r"756\.[0-9]{4}\.[0-9]{4}\.[0-9]{2}", **NOT_IN_WORD, digits=True
+    ),  # Switzerland
     rule("NATIONAL_ID", r"[STFGM][0-9]{7}[A-Z]", **NOT_IN_WORD, digits=True),  # Singapore
-    rule("NATIONAL_ID", r"[0-9]{3}-[0-9]{3}-[0-9]{3} [0-9]{2}", **NOT_IN_WORD, digits=True),  # Russia
+    rule(
+        "NATIONAL_ID", r"[0-9]{3}-[0-9]{3}-[0-9]{3} [0-9]{2}", **NOT_IN_WORD, digits=True
+    ),  # Russia
     rule(
         "LICENSE_PLATE",
-        rf"(?i:(?:^|[^A-Za-z])(?:{_PLATE})s?){_GAP}([A-Za-zÄÖÜА-Я京沪粤浙苏0-9][\-·A-Za-zÄÖÜА-Я0-9]{{0,4}}(?:[ \-·][A-Za-z0-9]{{1,5}}){{0,3}}[A-Z0-9]{{0,12}})",
+        rf"(?i:(?:^|[^A-Za-z])(?:{_PLATE})s?){_GAP}([A-Za-zÄÖÜА-Я京沪粤浙苏0-9][\-·A-Za-zÄÖÜА-Я0-9]"
+        rf"{{0,4}}(?:[ \-·][A-Za-z0-9]{{1,5}}){{0,3}}[A-Z0-9]{{0,12}})",
         lambda found: (
             any(c.isdigit() for c in found) and 4 <= sum(c.isalnum() for c in found) <= 17
         ),
@@ -350,6 +386,8 @@ ID_RULES: tuple[Rule, ...] = (
     ),
     rule(
         "COORDINATES",
-        r"[0-9]{1,3}°\s?[0-9]{1,2}['′’]\s?(?:[0-9]{1,2}(?:\.[0-9]+)?[\"″”]?\s?)?[NSEWnsew](?:[, ]{1,3}[0-9]{1,3}°\s?[0-9]{1,2}['′’]\s?(?:[0-9]{1,2}(?:\.[0-9]+)?[\"″”]?\s?)?[NSEWnsew])?",
+        r"[0-9]{1,3}°\s?[0-9]{1,2}['′’]\s?(?:[0-9]{1,2}(?:\.[0-9]+)?[\"″”]?\s?)?[NSEWnsew](?:["
+        r", ]{1,3}[0-9]{1,3}°\s?[0-9]{1,2}['′’]\s?(?:[0-9]{1,2}(?:\.[0-9]+)?[\"″”]?\s?)?[NSEWn"
+        r"sew])?",
     ),
-)  # fmt: skip
+)

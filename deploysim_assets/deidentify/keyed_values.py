@@ -19,77 +19,101 @@ from deploysim_assets.deidentify.secret_rules import is_filled_in
 
 _KEYS = {
     "SECRET": """
-        password passwd pwd pass passphrase passcode passwort userpassword dbpass dbpassword rootpassword secret secrets
-        clientsecret appsecret sharedsecret consumersecret secretkey secretaccesskey apikey apisecret apitoken appkey
-        accesskey accesskeyid accesstoken refreshtoken idtoken authtoken authorization authkey bearertoken bearer
-        sessiontoken sessionid sessionkey sessioncookie sid securitytoken privatekey signingkey encryptionkey
-        masterkey accountkey storagekey subscriptionkey licensekey sshkey pgpkey deploykey servicekey webhooksecret
-        webhookurl connectionstring connstr dsn databaseurl credential credentials cookie setcookie cookies csrftoken
-        xsrftoken otp totp mfacode onetimecode verificationcode securitycode securityanswer secretanswer pin pincode
-        cvv cvc cvv2 cardpin bottoken token usertoken devicetoken pushtoken githubtoken gitlabtoken slacktoken
-        discordtoken telegramtoken hftoken npmtoken personalaccesstoken pat jwt signature sas sastoken seed
-        seedphrase mnemonic recoveryphrase recoverycode recoverykey backupcode hash passwordhash pwdhash salt
-        passworddigest xapikey xauthtoken proxyauthorization
+        password passwd pwd pass passphrase passcode passwort userpassword dbpass dbpassword
+        rootpassword secret secrets clientsecret appsecret sharedsecret consumersecret secretkey
+        secretaccesskey apikey apisecret apitoken appkey accesskey accesskeyid accesstoken
+        refreshtoken idtoken authtoken authorization authkey bearertoken bearer sessiontoken
+        sessionid sessionkey sessioncookie sid securitytoken privatekey signingkey encryptionkey
+        masterkey accountkey storagekey subscriptionkey licensekey sshkey pgpkey deploykey
+        servicekey webhooksecret webhookurl connectionstring connstr dsn databaseurl credential
+        credentials cookie setcookie cookies csrftoken xsrftoken otp totp mfacode onetimecode
+        verificationcode securitycode securityanswer secretanswer pin pincode cvv cvc cvv2 cardpin
+        bottoken token usertoken devicetoken pushtoken githubtoken gitlabtoken slacktoken
+        discordtoken telegramtoken hftoken npmtoken personalaccesstoken pat jwt signature sas
+        sastoken seed seedphrase mnemonic recoveryphrase recoverycode recoverykey backupcode hash
+        passwordhash pwdhash salt passworddigest xapikey xauthtoken proxyauthorization
     """,
     "US_SSN": "ssn socialsecurity socialsecuritynumber ssnlast4 last4ssn",
     "NATIONAL_ID": """
-        nationalid nationalidnumber nationalinsurance nationalinsurancenumber nino nhsnumber sin taxid taxnumber taxpayerid
-        tin itin ein steuerid idnumber idno identitynumber identitycard idcard citizenid citizennumber personalnumber personalid
-        personnummer passport passportnumber passportno passportid driverlicense driverslicense driverlicence driverslicence
-        driverlicensenumber driverslicensenumber licensenumber licencenumber dlnumber aadhaar aadhar aadhaarnumber pan pannumber
-        cpf cnpj curp rfc dni nie nif bsn pesel nric fin tfn medicarenumber medicareid mrn medicalrecordnumber medicalrecord
-        patientid patientnumber healthcardnumber insuranceid insurancenumber insurancepolicy policynumber memberid
-        beneficiaryid residentid voterid visanumber aliennumber codicefiscale rrn mynumber hetu cprnumber vatid
+        nationalid nationalidnumber nationalinsurance nationalinsurancenumber nino nhsnumber sin
+        taxid taxnumber taxpayerid tin itin ein steuerid idnumber idno identitynumber identitycard
+        idcard citizenid citizennumber personalnumber personalid personnummer passport
+        passportnumber passportno passportid driverlicense driverslicense driverlicence
+        driverslicence driverlicensenumber driverslicensenumber licensenumber licencenumber dlnumber
+        aadhaar aadhar aadhaarnumber pan pannumber cpf cnpj curp rfc dni nie nif bsn pesel nric fin
+        tfn medicarenumber medicareid mrn medicalrecordnumber medicalrecord patientid patientnumber
+        healthcardnumber insuranceid insurancenumber insurancepolicy policynumber memberid
+        beneficiaryid residentid voterid visanumber aliennumber codicefiscale rrn mynumber hetu
+        cprnumber vatid
     """,
     "ACCOUNT": """
-        accountnumber accountno acctnumber acctno bankaccount bankaccountnumber routingnumber sortcode bic swift
-        swiftcode userid useridentifier uid customerid customernumber clientid clientnumber employeeid employeenumber staffid
-        studentid accountid deviceid deviceserial imei imsi iccid udid idfa gaid advertisingid serialnumber guestid
-        subscriberid loyaltynumber frequentflyer frequentflyernumber
+        accountnumber accountno acctnumber acctno bankaccount bankaccountnumber routingnumber
+        sortcode bic swift swiftcode userid useridentifier uid customerid customernumber clientid
+        clientnumber employeeid employeenumber staffid studentid accountid deviceid deviceserial
+        imei imsi iccid udid idfa gaid advertisingid serialnumber guestid subscriberid loyaltynumber
+        frequentflyer frequentflyernumber
     """,
     "IBAN_CODE": "iban ibannumber",
     "CREDIT_CARD": """
-        creditcard creditcardnumber ccnumber cardnumber cardno debitcard debitcardnumber ccnum cardnum paymentcard cc
+        creditcard creditcardnumber ccnumber cardnumber cardno debitcard debitcardnumber ccnum
+        cardnum paymentcard cc
     """,
     "PHONE_NUMBER": """
-        phone phonenumber phoneno telephone telephonenumber tel mobile mobilephone mobilenumber cell cellphone cellnumber fax
-        faxnumber whatsapp whatsappnumber contactnumber msisdn callerid phones phonenumbers homephone workphone telefon
-        telefono telefonnummer handy handynummer sms
+        phone phonenumber phoneno telephone telephonenumber tel mobile mobilephone mobilenumber cell
+        cellphone cellnumber fax faxnumber whatsapp whatsappnumber contactnumber msisdn callerid
+        phones phonenumbers homephone workphone telefon telefono telefonnummer handy handynummer sms
     """,
     "EMAIL_ADDRESS": "email emailaddress mail emails mailaddress",
     "PERSON": """
-        firstname lastname fullname middlename surname familyname givenname forename maidenname displayname realname legalname
-        customername clientname patientname employeename username personname contactname recipientname sendername guestname
-        passengername cardholder cardholdername nameoncard accountholder accountholdername beneficiaryname payeename
-        holdername ownername buyername sellername tenantname studentname teachername doctorname physicianname
-        drivername managername spousename parentname childname mothersmaidenname emergencycontact nextofkin attendees attendee
-        vorname nachname prenom nom nombre apellido apellidos nome cognome sobrenome fname lname
+        firstname lastname fullname middlename surname familyname givenname forename maidenname
+        displayname realname legalname customername clientname patientname employeename username
+        personname contactname recipientname sendername guestname passengername cardholder
+        cardholdername nameoncard accountholder accountholdername beneficiaryname payeename
+        holdername ownername buyername sellername tenantname studentname teachername doctorname
+        physicianname drivername managername spousename parentname childname mothersmaidenname
+        emergencycontact nextofkin attendees attendee vorname nachname prenom nom nombre apellido
+        apellidos nome cognome sobrenome fname lname
     """,
-    "NAME": "name names contact recipient sender author owner assignee customer patient passenger guest employee reporter",
+    "NAME": (
+        "name names contact recipient sender author owner assignee customer patient passenger "
+        "guest employee reporter"
+    ),
     "HANDLE": """
-        login handle screenname nickname nick usernames twitter twitterhandle instagram instagramhandle telegram telegramid discord
-        discordid skype skypeid githubusername githubuser wechat wechatid tiktok snapchat gamertag
+        login handle screenname nickname nick usernames twitter twitterhandle instagram
+        instagramhandle telegram telegramid discord discordid skype skypeid githubusername
+        githubuser wechat wechatid tiktok snapchat gamertag
     """,
-    "DATE_OF_BIRTH": "dob dateofbirth birthdate birthday birthdateutc geburtsdatum fechadenacimiento datenaissance",
+    "DATE_OF_BIRTH": (
+        "dob dateofbirth birthdate birthday birthdateutc geburtsdatum fechadenacimiento "
+        "datenaissance"
+    ),
     "ADDRESS": """
-        address addressline addressline1 addressline2 address1 address2 street streetaddress streetname homeaddress
-        mailingaddress shippingaddress billingaddress postaladdress deliveryaddress line1 line2 residence
-        zip zipcode postalcode postcode plz
+        address addressline addressline1 addressline2 address1 address2 street streetaddress
+        streetname homeaddress mailingaddress shippingaddress billingaddress postaladdress
+        deliveryaddress line1 line2 residence zip zipcode postalcode postcode plz
     """,
-    "LICENSE_PLATE": "licenseplate licenceplate plate platenumber numberplate vehicleplate registrationplate vin",
-    "COORDINATES": "lat latitude lng lon long longitude coordinates coords latlng latlong gps geolocation geo",
-    "PLACE": "city town village county hometown birthplace placeofbirth suburb neighborhood neighbourhood municipality",
-}  # fmt: skip
+    "LICENSE_PLATE": (
+        "licenseplate licenceplate plate platenumber numberplate vehicleplate registrationplate vin"
+    ),
+    "COORDINATES": (
+        "lat latitude lng lon long longitude coordinates coords latlng latlong gps geolocation geo"
+    ),
+    "PLACE": (
+        "city town village county hometown birthplace placeofbirth suburb neighborhood "
+        "neighbourhood municipality"
+    ),
+}
 """Type -> keys in lower case without signs. A key counts by its last words, so that
 `customer_phone` is a phone; NAME and PLACE are looked at more closely."""
 
 _TYPE_OF = {key: kind for kind, keys in _KEYS.items() for key in keys.split()}
 _WHOLE_KEY_ONLY = frozenset(
     """
-    pass pin pat hash salt seed sid uid cc tel cell mail fin sin pan rfc nie signature token tokens login
-    handle line1 line2 geo gps lat lon long plate cookies secrets nick nom nome name names contact recipient
-    sender author owner assignee sms handy residence jwt sas bic ein tin iban address city county customer
-    patient passenger guest employee reporter town street instagram telegram twitter discord cookie dsn
+    pass pin pat hash salt seed sid uid cc tel cell mail fin sin pan rfc nie signature token tokens
+    login handle line1 line2 geo gps lat lon long plate cookies secrets nick nom nome name names
+    contact recipient sender author owner assignee sms handy residence jwt sas bic ein tin iban
+    address city county customer patient passenger guest employee reporter town street instagram
+    telegram twitter discord cookie dsn
     """.split()
 )
 """Too short or too common at the end of a longer key (`pad_token`, `image_hash`)."""
@@ -108,11 +132,17 @@ _LONGER_TOO = {
     "name": (),
 }
 _WEAK = frozenset(
-    "hash salt seed signature token tokens cookie cookies setcookie sid pat pass sas dsn credential credentials secrets".split()
+    """
+        hash salt seed signature token tokens cookie cookies setcookie sid pat pass sas dsn
+        credential credentials secrets
+        """.split()
 )
 """Keys whose values are often words: a secret under them holds a digit or is long."""
 _PASSED_ON = frozenset(
-    "value values raw text current new old number content data 0 1 primary secondary home work main default".split()
+    """
+        value values raw text current new old number content data 0 1 primary secondary home
+        work main default
+        """.split()
 )
 """Keys that say nothing of their own: the one above counts."""
 _WORDS = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")

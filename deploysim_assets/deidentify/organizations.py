@@ -17,11 +17,15 @@ _HEAD = (
     r"Prosecutor|Registry|Bureau|Parliament|Assembly|Senate|Congress|Club|Laboratories"
     r"|Enterprises|Industries|Partners|Brothers|Railways|Airlines|Insurance|Fund)"
 )
-_SUFFIX = r"(?:Ltd|Limited|LLC|LLP|L\.L\.C|Inc|Incorporated|Corp|Corporation|PLC|plc|GmbH|AG|S\.?A\.?|N\.?V|B\.?V|Pty|Co|Group|and Sons|& Sons|& Co)\b\.?"
+_SUFFIX = (
+    r"(?:Ltd|Limited|LLC|LLP|L\.L\.C|Inc|Incorporated|Corp|Corporation|PLC|plc|GmbH|AG|S\.?A\.?"
+    r"|N\.?V|B\.?V|Pty|Co|Group|and Sons|& Sons|& Co)\b\.?"
+)
 _CAP = r"\p{Lu}[\p{L}\p{M}'’&.-]*"
 _LINK = r"(?:of the|of|for the|for|and the|and|&|the|de la|de|du|des|der|für|in)"
 _NAMED = regex.compile(
-    rf"(?<![\p{{L}}-])(?:{_CAP} (?:{_LINK} )?){{1,6}}{_HEAD}\b(?: (?:{_LINK}) {_CAP}(?: {_CAP}){{0,4}})*"
+    rf"(?<![\p{{L}}-])(?:{_CAP} (?:{_LINK} )?){{1,6}}{_HEAD}\b(?: (?:{_LINK}) {_CAP}(?: "
+    rf"{_CAP}){{0,4}})*"
     rf"|(?<![\p{{L}}-]){_HEAD} (?:of|for) (?:the )?{_CAP}(?: (?:{_LINK} )?{_CAP}){{0,5}}"
     rf"|(?<![\p{{L}}-])Secretary of State\b(?: for (?:the )?{_CAP}(?: (?:and )?{_CAP}){{0,3}})?"
     rf"|(?<![\p{{L}}-])(?:{_CAP},? (?:and |& )?){{1,4}}{_SUFFIX}"
@@ -38,8 +42,9 @@ _INITIALS = regex.compile(
 )
 _ABBREVIATIONS = frozenset(
     """
-    US USA UK EU UN DC AM PM NY LA PS BC AD ID PO RIP TV HM QC MP BA MA MD JD PHD OK DVD CD UV IE EG FBI CIA NATO AKA FAQ
-    UAE USSR HIV HR CEO CFO PR PE IQ BCE CE VP MC DJ RE ET AL NB RSVP CV BS MS
+    US USA UK EU UN DC AM PM NY LA PS BC AD ID PO RIP TV HM QC MP BA MA MD JD PHD OK DVD CD UV IE
+    EG FBI CIA NATO AKA FAQ UAE USSR HIV HR CEO CFO PR PE IQ BCE CE VP MC DJ RE ET AL NB RSVP CV BS
+    MS
     """.split()
 )
 _JUDGE = regex.compile(
@@ -72,7 +77,8 @@ def initial_spans(text: str) -> Iterator[Span]:
 
 
 def letter_spans(text: str) -> Iterator[Span]:
-    """Single capitals that stand for a person, of which one comes up again: `K., a former patient`."""
+    """Single capitals that stand for a person, of which one comes up again: `K., a former
+    patient`."""
     found = list(_SINGLE.finditer(text, timeout=_TIMEOUT))
     letters = [m.group()[0] for m in found]
     for m in found:

@@ -10,12 +10,19 @@ from deploysim_assets.deidentify.names import first_names, last_names
 from deploysim_assets.deidentify.rules import Span
 
 TITLES = (
-    "Mr|Mrs|Ms|Miss|Mx|Dr|Prof|Professor|Sir|Dame|Lord|Lady|Judge|Justice|Sergeant|Sgt|Captain|Capt|Major|"
-    "Colonel|Col|Lieutenant|Lt|General|Gen|Officer|Detective|Inspector|Constable|Reverend|Rev|Father|Sister|Brother|"
-    "Herr|Frau|Fräulein|Mme|Mlle|Monsieur|Madame|Mademoiselle|Señora|Señor|Señorita|Senor|Senora|Don|Doña|Sra|Sr|"
-    "Signora|Signor|Sig|Dott|Avv|Ing|Maître|Me|Mevrouw|Meneer|Dhr|Mevr|Messrs|Mesdames|Hon|Attorney|Nurse|Doctor|Uncle|Aunt"
+    "Mr|Mrs|Ms|Miss|Mx|Dr|Prof|Professor|Sir|Dame|Lord|Lady|Judge|Justice|Sergeant|Sgt|Captain"
+    "|Capt|Major|"
+    "Colonel|Col|Lieutenant|Lt|General|Gen|Officer|Detective|Inspector|Constable|Reverend|Rev"
+    "|Father|Sister|Brother|"
+    "Herr|Frau|Fräulein|Mme|Mlle|Monsieur|Madame|Mademoiselle|Señora|Señor|Señorita|Senor"
+    "|Senora|Don|Doña|Sra|Sr|"
+    "Signora|Signor|Sig|Dott|Avv|Ing|Maître|Me|Mevrouw|Meneer|Dhr|Mevr|Messrs|Mesdames|Hon"
+    "|Attorney|Nurse|Doctor|Uncle|Aunt"
 )
-_PARTICLE = r"(?:de|del|della|delle|di|da|das|do|dos|du|van|von|der|den|ten|ter|zu|la|le|el|al|bin|ibn|ben|bint|abu|af|av|y|e|O')"
+_PARTICLE = (
+    r"(?:de|del|della|delle|di|da|das|do|dos|du|van|von|der|den|ten|ter|zu|la|le|el|al|bin|ibn|ben"
+    r"|bint|abu|af|av|y|e|O')"
+)
 _UPPER_WORD = r"\p{Lu}[\p{L}\p{M}]*(?:['’\-\u2011]\p{L}[\p{L}\p{M}]*)*"
 _LONG_WORD = r"\p{Lu}[\p{L}\p{M}’'\-\u2011]+"
 _INITIALS = r"(?:\p{Lu}\.[ \u00a0]?-?)+(?:\p{Lu}\b)?"
@@ -37,22 +44,30 @@ TITLED = regex.compile(
 )
 STOP = frozenset(
     """
-    a an and are as at article articles act acts because best board but by call chamber cheers commission committee
-    convention council court dear did does for from government had has have he hello her hey hi his i if in into is it its judgment
-    kind law may my no not of on or our paragraph please president protocol regards registrar rule rules section she since
-    sincerely state so some still tell thank thanks that the their then there these they this those to today tomorrow was we
-    were what when where which while who why will with would yes yesterday you your monday tuesday wednesday thursday friday
-    saturday sunday january february march april june july august september october november december english french
-    german spanish american british christmas easter internet ok okay sure sorry well also however did do can could should
-    how let make just english god jesus lord mr mrs ms dr chapter
+    a an and are as at article articles act acts because best board but by call chamber cheers
+    commission committee convention council court dear did does for from government had has have he
+    hello her hey hi his i if in into is it its judgment kind law may my no not of on or our
+    paragraph please president protocol regards registrar rule rules section she since sincerely
+    state so some still tell thank thanks that the their then there these they this those to today
+    tomorrow was we were what when where which while who why will with would yes yesterday you your
+    monday tuesday wednesday thursday friday saturday sunday january february march april june july
+    august september october november december english french german spanish american british
+    christmas easter internet ok okay sure sorry well also however did do can could should how let
+    make just english god jesus lord mr mrs ms dr chapter
     """.split()
 )
 """Words with a capital that are no part of a name."""
 AMBIGUOUS = frozenset(
-    "art august autumn bill chase christian dawn drew faith frank grace grant guy hope hunter iris ivy jack joy june king lance "
-    "long man major march mark may mercy miles penny rich rob rose ruby sandy sky young summer sue will law love see say low le so hall best bush cook day fox green hill house lord moss park price reed rice short small stone street sweet wall ward wise wood young black white brown bond case cross church field "
-    "flowers glass gold good head key knight little may moon more noble paul pope power queen read self sharp silver "
-    "snow son star sun swift way well wells west winter east north south english french german welsh major mercer an do "
+    "art august autumn bill chase christian dawn drew faith frank grace grant guy hope hunter "
+    "iris ivy jack joy june king lance "
+    "long man major march mark may mercy miles penny rich rob rose ruby sandy sky young "
+    "summer sue will law love see say low le so hall best bush cook day fox green hill house "
+    "lord moss park price reed rice short small stone street sweet wall ward wise wood young "
+    "black white brown bond case cross church field "
+    "flowers glass gold good head key knight little may moon more noble paul pope power queen "
+    "read self sharp silver "
+    "snow son star sun swift way well wells west winter east north south english french "
+    "german welsh major mercer an do "
     "van den ten man bin ben di da de max min win won".split()
 )
 """Names that are words as well: in lower case they prove nothing."""

@@ -41,7 +41,21 @@ _UNCERTAIN = {
 _CERTAIN, _WHOLE = 10, 20
 _ISSUED = ""
 """The type of what stands in an output because it was put there."""
-_AGAIN = frozenset({"LOCATION", "ORGANIZATION", "CODE", "ADDRESS", "NATIONAL_ID", "ACCOUNT", "SECRET", "API_KEY", "US_SSN", "HANDLE", "LICENSE_PLATE"})  # fmt: skip
+_AGAIN = frozenset(
+    {
+        "LOCATION",
+        "ORGANIZATION",
+        "CODE",
+        "ADDRESS",
+        "NATIONAL_ID",
+        "ACCOUNT",
+        ("SECRET"),
+        "API_KEY",
+        "US_SSN",
+        "HANDLE",
+        "LICENSE_PLATE",
+    }
+)
 """What is also replaced wherever the same words stand again in the conversation."""
 _SHORTEST_AGAIN = 4
 _ROUNDS = 3

@@ -81,7 +81,8 @@ SECRET_RULES = (
         lambda found: _is_mixed(found) and entropy(found[-24:]) >= 3.0,
         **NOT_IN_WORD,
         keywords="_v1_ dapi hvs. hvb. hvr. atatt3 gsk_ xai- tvly- pplx- nvapi- figd_ r8_ lin_ ntn_ "
-        "secret_ sbp_ whsec_ pscale_ rnd_ sq0 eaac eaaa phc_ phx_ key- re_ napi_ fo1_ vercel_ tskey- "
+        "secret_ sbp_ whsec_ pscale_ rnd_ sq0 eaac eaaa phc_ phx_ key- "
+        "re_ napi_ fo1_ vercel_ tskey- "
         "jina_ fw_ csk- age-secret",
     ),
     rule(
@@ -152,8 +153,8 @@ SECRET_RULES = (
             _is_password(found.rstrip(".!?")) or (found.rstrip(".").isdigit() and len(found) <= 12)
         ),
         part=1,
-        keywords="password passwort passcode passphrase contrase passe senha wachtwoord pin: otp access api one-time "
-        "verification secret",
+        keywords="password passwort passcode passphrase contrase passe senha wachtwoord pin: otp access "
+        "api one-time verification secret",
     ),
     rule(
         "SECRET",
@@ -177,6 +178,6 @@ SECRET_RULES = (
         part=1,
         keywords="cookie:",
     ),
-)  # fmt: skip
+)
 """Facts from the public rule lists of gitleaks and detect-secrets (which prefix, which length) and
 from the services' own pages."""

@@ -71,7 +71,10 @@ def _token(number: int) -> str:
     return f"redacted-{_base32(number, 24)}"
 
 
-_COMPANY = "Alder Birch Cobalt Drake Ember Fathom Garnet Heron Indigo Juniper Kestrel Larch Meridian Nimbus Orchard Pinnacle".split()
+_COMPANY = """
+    Alder Birch Cobalt Drake Ember Fathom Garnet Heron Indigo Juniper Kestrel Larch Meridian
+    Nimbus Orchard Pinnacle
+    """.split()
 _KEPT_OF_COMPANY = re.compile(
     r"(?i)\b(?:Ltd|Limited|Inc|LLC|LLP|Corp|Corporation|Company|GmbH|AG|Bank|Court|University"
     r"|College|School|Hospital|"

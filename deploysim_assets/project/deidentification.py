@@ -91,14 +91,17 @@ PROFILES: Mapping[str, Mapping[str, Action]] = {
 
 PUBLIC_ORGANIZATIONS = tuple(
     """
-    Google, Apple, Microsoft, Amazon, Facebook, Meta, Twitter, X, YouTube, Instagram, WhatsApp, TikTok, Netflix, Wikipedia, Reddit,
-    OpenAI, Anthropic, DeepMind, Nvidia, Intel, AMD, IBM, Oracle, Samsung, Sony, Nintendo, Tesla, SpaceX, Uber, Airbnb, PayPal, Visa,
-    Walmart, Target, Costco, Starbucks, McDonald's, Coca-Cola, Pepsi, Nike, Adidas, Disney, Marvel, Toyota, Honda, Ford, BMW, Boeing,
-    GitHub, GitLab, Stack Overflow, Linux, Mozilla, Adobe, Spotify, Zoom, Slack, Discord, LinkedIn, Craigslist, eBay, Etsy,
-    UN, United Nations, EU, European Union, NATO, WHO, UNESCO, UNICEF, IMF, World Bank, Red Cross, Congress, Senate, House,
-    Supreme Court, White House, Pentagon, FBI, CIA, NSA, NASA, IRS, FDA, CDC, EPA, DEA, ATF, ICE, TSA, DHS, NIH, Parliament, Army, Navy,
-    BBC, CNN, Fox News, NBC, ABC, CBS, PBS, NPR, Reuters, New York Times, Washington Post, NFL, NBA, MLB, NHL, FIFA, UEFA, KKK, Nazi,
-    Nazis, Hamas, ISIS, Taliban, Al-Qaeda, NRA, ACLU, NAACP, PETA, AARP, YMCA, Harvard, MIT, Yale, Stanford, Oxford, Cambridge
+    Google, Apple, Microsoft, Amazon, Facebook, Meta, Twitter, X, YouTube, Instagram, WhatsApp,
+    TikTok, Netflix, Wikipedia, Reddit, OpenAI, Anthropic, DeepMind, Nvidia, Intel, AMD, IBM,
+    Oracle, Samsung, Sony, Nintendo, Tesla, SpaceX, Uber, Airbnb, PayPal, Visa, Walmart, Target,
+    Costco, Starbucks, McDonald's, Coca-Cola, Pepsi, Nike, Adidas, Disney, Marvel, Toyota, Honda,
+    Ford, BMW, Boeing, GitHub, GitLab, Stack Overflow, Linux, Mozilla, Adobe, Spotify, Zoom, Slack,
+    Discord, LinkedIn, Craigslist, eBay, Etsy, UN, United Nations, EU, European Union, NATO, WHO,
+    UNESCO, UNICEF, IMF, World Bank, Red Cross, Congress, Senate, House, Supreme Court,
+    White House, Pentagon, FBI, CIA, NSA, NASA, IRS, FDA, CDC, EPA, DEA, ATF, ICE, TSA, DHS, NIH,
+    Parliament, Army, Navy, BBC, CNN, Fox News, NBC, ABC, CBS, PBS, NPR, Reuters, New York Times,
+    Washington Post, NFL, NBA, MLB, NHL, FIFA, UEFA, KKK, Nazi, Nazis, Hamas, ISIS, Taliban,
+    Al-Qaeda, NRA, ACLU, NAACP, PETA, AARP, YMCA, Harvard, MIT, Yale, Stanford, Oxford, Cambridge
     """.replace("\n", " ").split(",")
 )  # fmt: skip
 """Organizations that everybody speaks of: under `chat` they stay, for a text about them is about

@@ -1,5 +1,5 @@
-"""Values that only their key tells, identifiers in hiding or in two messages, persons in every form,
-dates that keep their distance, and the audit of all that."""
+"""Values that only their key tells, identifiers in hiding or in two messages, persons in every
+form, dates that keep their distance, and the audit of all that."""
 
 import json
 from datetime import date
