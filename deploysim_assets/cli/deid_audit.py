@@ -50,20 +50,22 @@ class DeidAudit:
         by_type: dict[str, list[Cell]] = {}
         for cell in cells:
             by_type.setdefault(_group(cell), []).append(cell)
-        rows = [
-            [
-                kind,
-                f"{sum(c.planted for c in of):,}",
-                f"{sum(c.caught for c in of) / sum(c.planted for c in of):.5f}",
-                f"{Cell('', '', '', sum(c.planted for c in of), sum(c.caught for c in of)).lower:.4f}",
-                f"{min(c.lower for c in of):.4f}",
-            ]
-            for kind, of in by_type.items()
-        ]
+        rows: list[list[str]] = []
+        for kind, of in by_type.items():
+            every = Cell(kind, "", "", sum(c.planted for c in of), sum(c.caught for c in of))
+            rows.append(
+                [
+                    kind,
+                    f"{every.planted:,}",
+                    f"{every.caught / every.planted:.5f}",
+                    f"{every.lower:.4f}",
+                    f"{min(c.lower for c in of):.4f}",
+                ]
+            )
         self._out.print(
             rich_table(
-                f"Canaries at {self._what}: recall, its lower 95% bound, and the lowest of a script "
-                "and container",
+                f"Canaries at {self._what}: recall, its lower 95% bound, and the lowest of a "
+                "script and container",
                 ("type", "planted", "recall", "bound", "lowest bound"),
                 rows,
             )

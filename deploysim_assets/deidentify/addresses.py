@@ -69,12 +69,11 @@ def address_spans(text: str) -> Iterator[Span]:
         line = max(text.rfind("\n", 0, start) + 1, start - 60)
         if start == line or not text[line:start].strip(" >?|,"):
             line = max(text.rfind("\n", 0, max(line - 1, 0)) + 1, start - 70)
-        if before := _STREET_BEFORE.search(text, line, start, timeout=_TIMEOUT):
-            if any(c.isdigit() for c in before.group()):
-                start = before.start()
-                digits = regex.search(r"[0-9]", before.group())
-                if digits and not before.group()[: digits.start()].istitle():
-                    start += digits.start()
+        before = _STREET_BEFORE.search(text, line, start, timeout=_TIMEOUT)
+        if before and (digits := regex.search(r"[0-9]", before.group())):
+            start = before.start()
+            if not before.group()[: digits.start()].istitle():
+                start += digits.start()
         yield _with_tail(text, start, m.end())
     for pattern in (_STREETS, _HOUSE):
         for m in pattern.finditer(text, timeout=_TIMEOUT):

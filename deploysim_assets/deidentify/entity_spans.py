@@ -107,9 +107,9 @@ def _place(text: str, span: Span) -> Span:
     start, end = span.start, span.end
     if is_wide(text[start:end]) or text[start:end].isupper():
         return span
-    if before := _NUMBER_BEFORE.search(text, max(0, start - 16), start):
-        if not regex.fullmatch(r"(?:19|20)[0-9]{2}\W*", before.group()):
-            start = before.start()
+    before = _NUMBER_BEFORE.search(text, max(0, start - 16), start)
+    if before and not regex.fullmatch(r"(?:19|20)[0-9]{2}\W*", before.group()):
+        start = before.start()
     if start == span.start and (number := _NUMBER_AFTER.match(text, end)):
         street = regex.search(
             r"(?i)(?:str|straße|gatan|gata|vej|weg|laan|utca|ulica|ul|via|rue|calle|rua|avenida"

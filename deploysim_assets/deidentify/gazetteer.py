@@ -11,7 +11,7 @@ from deploysim_assets.deidentify.addresses import address_spans
 from deploysim_assets.deidentify.dates import age_spans, date_spans
 from deploysim_assets.deidentify.names import first_names, last_names
 from deploysim_assets.deidentify.people import TITLED, grown
-from deploysim_assets.deidentify.rules import Span
+from deploysim_assets.deidentify.rules import Clock, Span
 
 _WORD = r"\p{Lu}[\p{Ll}\p{M}'’]+(?:-\p{Lu}\p{Ll}+)?"
 _PARTICLE = r"(?:de|del|della|di|da|dos|van|von|der|den|ter|la|le|el|al|bin|ben)"
@@ -62,13 +62,17 @@ class GazetteerDetector:
 
     def spans(self, text: str, language: str | None = None) -> list[Span]:
         """PERSON and ADDRESS spans; TimeoutError where a pattern took too long."""
-        found = {
-            *(grown(text, span) for span in self._people(text)),
-            *(Span(m.start(), m.end(), "PERSON") for m in TITLED.finditer(text, timeout=_TIMEOUT)),
-            *date_spans(text),
-            *age_spans(text),
-            *address_spans(text),
-        }
+        clock, found = Clock(), set[Span]()
+        for part in (
+            (grown(text, span) for span in self._people(text)),
+            (Span(m.start(), m.end(), "PERSON") for m in TITLED.finditer(text, timeout=_TIMEOUT)),
+            date_spans(text),
+            age_spans(text),
+            address_spans(text),
+        ):
+            for span in part:
+                clock.check()
+                found.add(span)
         return sorted(found)
 
     @staticmethod

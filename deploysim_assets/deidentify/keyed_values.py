@@ -190,7 +190,7 @@ def is_name(value: str, *, certain: bool) -> bool:
     return folded[0] in first_names() or folded[-1] in last_names() - AMBIGUOUS
 
 
-def type_of_value(
+def type_of_value(  # noqa: C901, PLR0912 (one case a type)
     key_type: str, value: str, key: str = "", *, beside_person: bool = False
 ) -> str | None:
     """The type of the value under a key of `key_type`, or None where it is not one: a schema's
@@ -336,21 +336,23 @@ def _plain(encoded: EncodedText, text: str) -> Iterator[Span]:
         if value is None:
             continue
         found = value.group()
-        if kind == "SECRET":
-            tight = sign in (b"=", b":") and (
-                key.isupper() or text[before - 1 : before] in (";", "&", "?")
-            )
-            if not tight and not _looks_random(found):
-                continue
-        elif kind == "PERSON":
-            if sign != b"=" or text[before - 1 : before] not in ("&", "?"):
-                continue
-        elif kind == "ADDRESS":
-            if not any(c.isdigit() for c in found) or "://" in found:
-                continue
-        elif sum(c.isdigit() for c in found) < 4 or re.match(r"[A-Za-z_]\w*[.(\[]", found):
-            continue
-        yield from _valued(kind, key, text, value.start(), value.end())
+        tight = key.isupper() or text[before - 1 : before] in (";", "&", "?")
+        if _holds_bare(kind, found, sign, tight=tight, in_url=text[before - 1 : before] in "&?"):
+            yield from _valued(kind, key, text, value.start(), value.end())
+
+
+def _holds_bare(kind: str, found: str, sign: bytes, *, tight: bool, in_url: bool) -> bool:
+    """Whether an unquoted value is one, not a name of code or the next word."""
+    match kind:
+        case "SECRET":
+            return (tight and sign in (b"=", b":")) or _looks_random(found)
+        case "PERSON":
+            return sign == b"=" and in_url
+        case "ADDRESS":
+            return any(c.isdigit() for c in found) and "://" not in found
+        case _:
+            digits = sum(c.isdigit() for c in found)
+            return digits >= 4 and re.match(r"[A-Za-z_]\w*[.(\[]", found) is None
 
 
 def _looks_random(found: str) -> bool:

@@ -63,11 +63,9 @@ def read_marked(path: Path) -> Iterator[Marked]:
                 row: dict[str, Any] = json.loads(line)
                 text = row["text"]
                 spans = [(int(a), int(b), str(kind)) for a, b, kind in row["spans"]]
-                if not isinstance(text, str) or any(
-                    not 0 <= a < b <= len(text) for a, b, _ in spans
-                ):
-                    raise ValueError
-            except (ValueError, KeyError, TypeError):
+                assert isinstance(text, str)
+                assert all(0 <= a < b <= len(text) for a, b, _ in spans)
+            except (AssertionError, ValueError, KeyError, TypeError):
                 raise ProjectError(
                     f"{path}: line {number}: not a marked text; each line is "
                     '{"text": "..", "spans": [[start, end, "TYPE"], ..]} with places in characters'

@@ -6,7 +6,6 @@ rules, behind one gate pass."""
 
 import logging
 import re
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -29,7 +28,13 @@ from deploysim_assets.deidentify.hidden_text import hidden_texts
 from deploysim_assets.deidentify.id_rules import ID_RULES
 from deploysim_assets.deidentify.keyed_values import keyed_spans
 from deploysim_assets.deidentify.phones import REGIONS, FastPhoneRecognizer
-from deploysim_assets.deidentify.rules import CONTACT_RULES, SPLIT_TYPES, DetectionError, Span
+from deploysim_assets.deidentify.rules import (
+    CONTACT_RULES,
+    SPLIT_TYPES,
+    Clock,
+    DetectionError,
+    Span,
+)
 from deploysim_assets.deidentify.scan_copy import ScanCopy, joined_lines, scan_copy
 from deploysim_assets.deidentify.secret_rules import SECRET_RULES
 
@@ -37,7 +42,6 @@ FLAGS = (
     regex.IGNORECASE | regex.MULTILINE | regex.DOTALL | regex.ASCII
 )  # ASCII: else CJK text has no boundary next to an identifier
 THRESHOLD = 0.35
-MAX_SECONDS = 10.0
 
 
 class AnyDomainEmail(EmailRecognizer):
@@ -174,19 +178,6 @@ def _is_none(span: Span, text: str) -> bool:
 _RUNS_ON = {"API_KEY": 6, "JWT": 6, "PHONE_NUMBER": 3, "NATIONAL_ID": 2}
 """Types whose first line often passes for a whole one, and the length that its rest on the next
 line has at least."""
-
-
-class Clock:
-    """The CPU time that one text may take, so that what no pattern's own limit stops ends in
-    quarantine, too. Of this thread: another's load does not count."""
-
-    def __init__(self) -> None:
-        self._until = time.thread_time() + MAX_SECONDS
-
-    def check(self) -> None:
-        """TimeoutError once it is used up."""
-        if time.thread_time() > self._until:
-            raise TimeoutError
 
 
 class _TimeOuts(logging.Handler):

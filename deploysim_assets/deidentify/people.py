@@ -90,29 +90,35 @@ def grown(text: str, span: Span) -> Span:
         start -= 1
     while end < len(text) and _runs_on(text[end]) and end - start < 120:
         end += 1
-    if before := _BEFORE.search(text, max(0, start - 60), start, timeout=1.0):
-        at = before.start()
-        while at < start:
-            word = re.match(r"\S+", text[at:start])
-            if word is None or _belongs(text, at, word.group()):
-                break
-            at += len(word.group())
-            while at < start and text[at].isspace():
-                at += 1
-        start = at
-    while (
-        after := _AFTER.match(text, end, min(len(text), end + 60), timeout=1.0)
-    ) and after.end() > end:
-        words = _WORD.findall(after.group())
-        if words and words[0].lower() in STOP:
+    return Span(_start(text, start), _end(text, start, end), "PERSON")
+
+
+def _start(text: str, start: int) -> int:
+    """Where a name begins with its title, its initials and the names before it."""
+    before = _BEFORE.search(text, max(0, start - 60), start, timeout=1.0)
+    at = before.start() if before else start
+    while at < start:
+        word = re.match(r"\S+", text[at:start])
+        if word is None or _belongs(text, at, word.group()):
             break
-        end = after.end()
-        while words and words[-1].lower() in STOP:
-            end = text.rindex(words.pop(), start, end)
-        while end > start and not (text[end - 1].isalnum() or text[end - 1] == "."):
-            end -= 1
-        break
-    return Span(start, end, "PERSON")
+        at += len(word.group())
+        while at < start and text[at].isspace():
+            at += 1
+    return at
+
+
+def _end(text: str, start: int, end: int) -> int:
+    """Where a name ends with the names after it."""
+    after = _AFTER.match(text, end, min(len(text), end + 60), timeout=1.0)
+    words = _WORD.findall(after.group()) if after else []
+    if after is None or (words and words[0].lower() in STOP):
+        return end
+    end = after.end()
+    while words and words[-1].lower() in STOP:
+        end = text.rindex(words.pop(), start, end)
+    while end > start and not (text[end - 1].isalnum() or text[end - 1] == "."):
+        end -= 1
+    return end
 
 
 def _runs_on(character: str) -> bool:
@@ -148,13 +154,13 @@ def forms(names: Iterable[str]) -> re.Pattern[str] | None:
         ]
         first, last = (words[0], words[-1]) if words else ("", "")
         if len(words) > 1 and first.isascii() and last.isascii():
-            f, l = re.escape(first.lower()), re.escape(last.lower())
+            given, family = re.escape(first.lower()), re.escape(last.lower())
             parts |= {
-                rf"(?<![a-z0-9]){f}[._\- ]?{l}[0-9]*(?![a-z0-9])",
-                rf"(?<![a-z0-9]){l}[._-]?{f}[0-9]*(?![a-z0-9])",
+                rf"(?<![a-z0-9]){given}[._\- ]?{family}[0-9]*(?![a-z0-9])",
+                rf"(?<![a-z0-9]){family}[._-]?{given}[0-9]*(?![a-z0-9])",
             }
             if len(last) > 3:
-                parts.add(rf"(?<![a-z0-9]){f[:1]}[._-]?{l}[0-9]*(?![a-z0-9])")
+                parts.add(rf"(?<![a-z0-9]){given[:1]}[._-]?{family}[0-9]*(?![a-z0-9])")
         for word in words:
             folded = word.lower()
             if len(word) < 3 and not word.isupper() and not (len(words) > 1 and len(word) == 2):

@@ -6,6 +6,7 @@ secrets, encoded addresses."""
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -17,6 +18,22 @@ from deploysim_assets.deidentify.encoded import EncodedText
 
 class DetectionError(Exception):
     """A text could not be scanned whole; the argument is the reason code."""
+
+
+MAX_SECONDS = 10.0
+
+
+class Clock:
+    """The CPU time that one text may take, so that what no pattern's own limit stops ends in
+    quarantine, too. Of this thread: another's load does not count."""
+
+    def __init__(self) -> None:
+        self._until = time.thread_time() + MAX_SECONDS
+
+    def check(self) -> None:
+        """TimeoutError once it is used up."""
+        if time.thread_time() > self._until:
+            raise TimeoutError
 
 
 class Span(NamedTuple):

@@ -5,13 +5,16 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from presidio_anonymizer import AnonymizerEngine
+from presidio_anonymizer.entities import OperatorConfig, RecognizerResult
+
 from deploysim_assets.deidentify.detectors import Detector, detectors
 from deploysim_assets.deidentify.leaves import MAX_MESSAGE_BYTES, Leaf, rewritten
 from deploysim_assets.deidentify.ner import NerDetector
 from deploysim_assets.deidentify.over_messages import split_spans
 from deploysim_assets.deidentify.people import forms, mentions
 from deploysim_assets.deidentify.rules import DetectionError, Span
-from deploysim_assets.deidentify.surrogates import Placeholders, Treatment, keyed_draw
+from deploysim_assets.deidentify.surrogates import Placeholders, Put, Treatment, keyed_draw
 from deploysim_assets.project import Deidentification
 
 __all__ = [
@@ -58,6 +61,8 @@ _AGAIN = frozenset(
 )
 """What is also replaced wherever the same words stand again in the conversation."""
 _SHORTEST_AGAIN = 4
+_MAX_PEOPLE = 500
+"""Every form of each is looked for in every text."""
 _ROUNDS = 3
 
 
@@ -115,6 +120,8 @@ class Scrubber:
         self._languages = {language.casefold() for language in policy.languages or ()}
         self._detectors: list[Detector] = detectors(policy)
         self._memo = _Memo(_MEMO_BYTES)
+        self._anonymizer = AnonymizerEngine()
+        self._anonymizer.add_anonymizer(Put)
 
     def read_ahead(
         self, conversations: Iterable[tuple[Sequence[Mapping[str, Any]], str | None]]
@@ -129,7 +136,7 @@ class Scrubber:
             try:
                 for leaf in self._leaves(messages)[0]:
                     if (
-                        _is_for_model(leaf, ner)
+                        _is_for_model(leaf)
                         and self._memo.get((ner.name, leaf.text, language)) is None
                     ):
                         texts.setdefault(language, {})[leaf.text] = None
@@ -220,7 +227,7 @@ class Scrubber:
             span
             for detector in self._detectors
             if detector.level <= (0 if leaf.is_key else up_to)
-            and (detector.level < 2 or _is_for_model(leaf, detector))
+            and (detector.level < 2 or _is_for_model(leaf))
             for span in self._found(detector, leaf.text, language)
         ]
 
@@ -276,6 +283,8 @@ class Scrubber:
                     and len(words) < 200
                 ):
                     again.setdefault(words, s.type)
+        if len(people) > _MAX_PEOPLE:
+            raise DetectionError("too_many_entities")
         pattern = forms(people)
         for i, leaf in enumerate(leaves):
             if leaf.type or leaf.is_key:
@@ -302,20 +311,34 @@ class Scrubber:
 
             def put(_: Leaf, counter: Counter[str] = counter) -> str:
                 leaf, todo = next(at)
-                new = _applied(leaf.text, todo)
+                new, issued = self._applied(leaf.text, todo)
                 counter.update(c.type for c in todo if c.new != leaf.text[c.start : c.end])
-                return self._rid(new, leaf, todo, treatment) if new != leaf.text else new
+                return self._rid(new, leaf, issued, treatment) if new != leaf.text else new
 
             done = rewritten(message, put)
             cleaned.append(_call_ids(done, ids))
             entities.append(counter)
         return cleaned, entities
 
-    def _rid(self, new: str, leaf: Leaf, todo: list[Change], treatment: Treatment) -> str:
+    def _applied(self, text: str, todo: Sequence[Change]) -> tuple[str, list[tuple[int, int]]]:
+        """The text with disjoint changes made, and where they stand in it."""
+        if not todo:
+            return text, []
+        put = {(c.type, text[c.start : c.end]): c.new for c in todo}
+        result = self._anonymizer.anonymize(
+            text,
+            [RecognizerResult(c.type, c.start, c.end, 1.0) for c in todo],
+            operators={"DEFAULT": OperatorConfig("deploysim", {"replacements": put})},
+            merge_entities_with_spaces=False,  # by default neighbors of one type become one entity
+        )
+        return result.text, sorted((item.start, item.end) for item in result.items)
+
+    def _rid(
+        self, new: str, leaf: Leaf, issued: list[tuple[int, int]], treatment: Treatment
+    ) -> str:
         """The output rid of what lists and cues find in it that nothing issued: other words around
         a name make another find. What a pattern finds there quarantines. The model is not asked
         again: it has had its say, and a surrogate is a name to it."""
-        issued = _issued(todo)
         for _ in range(_ROUNDS):
             rest = self._residual(new, leaf, issued)
             if not rest:
@@ -324,9 +347,8 @@ class Scrubber:
                 Change(s.start, s.end, s.type, treatment.of(s.type, new[s.start : s.end]))
                 for s in rest
             ]
-            kept = [Change(a, b, "", new[a:b]) for a, b in issued]
-            both = sorted([*kept, *more])
-            new, issued = _applied(new, both), _issued(both)
+            kept = [Change(a, b, _ISSUED, new[a:b]) for a, b in issued if a < b]
+            new, issued = self._applied(new, sorted([*kept, *more]))
         raise DetectionError("residual")
 
     def _residual(self, new: str, leaf: Leaf, issued: list[tuple[int, int]]) -> list[Span]:
@@ -351,7 +373,7 @@ class Scrubber:
         return [s for s in _disjoint(Leaf(new), [*taken, *rest]) if (s.start, s.end) not in issued]
 
 
-def _is_for_model(leaf: Leaf, detector: Detector) -> bool:
+def _is_for_model(leaf: Leaf) -> bool:
     return not leaf.is_key and leaf.type is None and any(c.isalpha() for c in leaf.text)
 
 
@@ -400,26 +422,6 @@ def _disjoint(leaf: Leaf, found: Iterable[Span]) -> list[Span]:
                 covered[first:last] = b"\1" * (last - first)
             start = end
     return sorted(taken)
-
-
-def _applied(text: str, todo: Iterable[Change]) -> str:
-    out: list[str] = []
-    at = 0
-    for change in todo:
-        out += [text[at : change.start], change.new]
-        at = change.end
-    return "".join([*out, text[at:]])
-
-
-def _issued(todo: Iterable[Change]) -> list[tuple[int, int]]:
-    """Where the changes stand in the output."""
-    issued: list[tuple[int, int]] = []
-    grown = 0
-    for change in todo:
-        start = change.start + grown
-        issued.append((start, start + len(change.new)))
-        grown += len(change.new) - (change.end - change.start)
-    return issued
 
 
 def _is_issued(hit: Span, issued: list[tuple[int, int]], text: str) -> bool:

@@ -153,8 +153,8 @@ SECRET_RULES = (
             _is_password(found.rstrip(".!?")) or (found.rstrip(".").isdigit() and len(found) <= 12)
         ),
         part=1,
-        keywords="password passwort passcode passphrase contrase passe senha wachtwoord pin: otp access "
-        "api one-time verification secret",
+        keywords="password passwort passcode passphrase contrase passe senha wachtwoord pin: otp "
+        "access api one-time verification secret",
     ),
     rule(
         "SECRET",

@@ -8,8 +8,10 @@ import re
 import unicodedata
 from collections.abc import Callable
 from hashlib import sha256
+from typing import Any
 
-from deploysim_assets.deidentify.addresses import is_wide
+from presidio_anonymizer.operators import Operator, OperatorType
+
 from deploysim_assets.deidentify.dates import other_date, shifted, year_of
 from deploysim_assets.deidentify.names import last_names, other_name, other_place, script_of
 from deploysim_assets.deidentify.people import without_title
@@ -171,7 +173,9 @@ def _plain(name: str) -> str:
     return re.sub(r"[^a-z]", "", unicodedata.normalize("NFKD", name).casefold())
 
 
-def make_surrogate(entity_type: str, text: str, draw: Draw) -> str:
+def make_surrogate(  # noqa: C901, PLR0912 (one case a type)
+    entity_type: str, text: str, draw: Draw
+) -> str:
     """A stand-in of the entity's shape; `draw` gives a number (256 bits) for a kind and a text.
     Unknown types get an opaque token."""
     number = draw(entity_type, text)
@@ -259,6 +263,25 @@ class Placeholders:
         return f"<{entity_type}_{len(known)}>"
 
 
+class Put(Operator):
+    """presidio-anonymizer's operator that puts what `replacements` holds for an entity type and a
+    text."""
+
+    def operate(self, text: str | None = None, params: dict[str, Any] | None = None) -> str:
+        assert text is not None and params is not None
+        return params["replacements"][params["entity_type"], text]
+
+    def validate(self, params: dict[str, Any] | None = None) -> None:
+        if not params or "replacements" not in params:
+            raise ValueError("`replacements` is missing")
+
+    def operator_name(self) -> str:
+        return "deploysim"
+
+    def operator_type(self) -> OperatorType:
+        return OperatorType.Anonymize
+
+
 class Treatment:
     """What a policy does with each entity of one conversation."""
 
@@ -295,15 +318,9 @@ class Treatment:
         return make_surrogate(entity_type, text, self._draw)
 
     def _is_public(self, entity_type: str, text: str) -> bool:
-        """Whether an organization or a place is everybody's: one of the list, an acronym, a
-        country."""
-        if entity_type == "LOCATION":
-            return all(is_wide(part) for part in re.split(r", | and ", text)) or (
-                text.isupper() and len(text) <= 3
-            )
+        """Whether an organization is everybody's: one of the list."""
         name = re.sub(r"(?i)^the |['’]s$", "", text).strip(" .,")
-        acronym = name.isupper() and len(name) <= 5
-        return entity_type == "ORGANIZATION" and (acronym or name.casefold() in self._public)
+        return entity_type == "ORGANIZATION" and name.casefold() in self._public
 
     def _shifted(self, entity_type: str, text: str) -> str:
         moved = shifted(text, self._offset)
