@@ -3,6 +3,7 @@ that knows the whole graph."""
 
 import dagster as dg
 
+from deploysim_assets.alerts import alert_sensors
 from deploysim_assets.assets.calibration_report import calibration_report
 from deploysim_assets.assets.candidate_completions import candidate_completions
 from deploysim_assets.assets.deidentified_prefixes import deidentified_prefixes
@@ -18,15 +19,15 @@ from deploysim_assets.assets.rate_estimates import rate_estimates
 from deploysim_assets.assets.raw_logs import raw_logs
 from deploysim_assets.assets.realized_rates import realized_rates
 from deploysim_assets.assets.scorecard import scorecard
-from deploysim_assets.checks.corpus import CORPUS_CHECKS
-from deploysim_assets.checks.evidence import EVIDENCE_JOB, EVIDENCE_SCHEDULE, evidence_holds
-from deploysim_assets.checks.forecast import FORECAST_CHECKS
-from deploysim_assets.checks.replies import REPLY_CHECKS
+from deploysim_assets.catalog import explained
+from deploysim_assets.checks.every import CHECK_JOBS, checks, schedules
 from deploysim_assets.io_manager import LakeIOManager
 from deploysim_assets.jobs import jobs
 from deploysim_assets.project import CONFIG_FILE, Project
 from deploysim_assets.project.file import home_folder
-from deploysim_assets.releases import PROJECT
+from deploysim_assets.releases import PROJECT, WRONG
+from deploysim_assets.reloading import registry_sensor
+from deploysim_assets.runs import executor
 from deploysim_assets.sql import sql_assets, sql_checks
 from deploysim_assets.storage.tables import Lake
 
@@ -45,22 +46,24 @@ def definitions(project: Project) -> dg.Definitions:
         minimum_interval_seconds=project.automation.poll_seconds,
         # the backfill daemon wakes every 30 s, and one red partition would stop the others
         emit_backfills=False,
+        description="Runs what is due: what was never made, and what follows new logs.",
     )
     batches = [open_batches_sensor(project)] if project.uses_batches else []
     lake = Lake.of(project.home)
+    assets = [log_files, *production, *candidate, *score, *optional_assets(project), *sql]
+    registry = registry_sensor(project, WRONG)
     return dg.Definitions(
-        assets=[log_files, *production, *candidate, *score, *optional_assets(project), *sql],
-        asset_checks=[*CORPUS_CHECKS, *REPLY_CHECKS, *FORECAST_CHECKS, *tests, evidence_holds],
-        schedules=[EVIDENCE_SCHEDULE],
-        sensors=[automation, new_logs_sensor(project), *batches],
-        jobs=[*jobs(project), EVIDENCE_JOB],
+        assets=explained(project, assets),
+        asset_checks=[*checks(project), *tests],
+        schedules=schedules(project),
+        sensors=[automation, new_logs_sensor(project), registry, *batches, *alert_sensors(project)],
+        jobs=[*jobs(project), *CHECK_JOBS],
         resources={
             "lake": lake,
             "project": project,
             "io_manager": LakeIOManager(base=str(lake.base)),
         },
-        # a step costs 0.1 s in process and 0.7 s in one of its own
-        executor=dg.in_process_executor,
+        executor=executor(project),
     )
 
 

@@ -6,18 +6,33 @@ import dagster as dg
 from deploysim_assets.assets.optional import optional_groups
 from deploysim_assets.project import Project
 
+_SAID = {
+    "production": "Logs to realized rates of a deployed release: read, de-identify, grade, count.",
+    "forecast": "Forecast of a candidate: register, ask, grade, estimate and seal.",
+    "score": "Hold the sealed forecast of a release against its production.",
+    "exploration": "Look for behavior of a candidate that nobody named.",
+    "graders": "How far people agree with the graders, by the labels that were imported.",
+    "summary": "The scorecard over all releases.",
+    "self_replay": "Replay a deployed release on its own traffic, for the simulation's own error.",
+    "elicitation": "Ask again where the candidate was flagged: chance, or every time?",
+    "awareness": "Whether conversations look like an evaluation, and whether the model says so.",
+}
+
 
 def jobs(project: Project):
     """The project's jobs; those of optional assets only where a setting brings them in."""
     pick = dg.AssetSelection
     decomposition = ["error_decomposition"] if project.self_replay else []
     selections: dict[str, dg.AssetSelection] = {
-        "production": pick.groups("production") - pick.assets("log_files"),
-        "forecast": pick.groups("forecast"),
+        "production": pick.groups("production_side") - pick.assets("log_files"),
+        "forecast": pick.groups("candidate_side"),
         "score": pick.assets("calibration_report", *decomposition),
         "exploration": pick.groups("exploration"),
-        "graders": pick.assets("grader_quality"),
+        "graders": pick.groups("graders"),
         "summary": pick.assets("scorecard"),
         **optional_groups(project),
     }
-    return [dg.define_asset_job(name, selection) for name, selection in selections.items()]
+    return [
+        dg.define_asset_job(name, chosen, description=_SAID[name])
+        for name, chosen in selections.items()
+    ]

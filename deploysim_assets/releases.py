@@ -3,17 +3,23 @@
 Static definitions and a StaticPartitionMapping are the only construct for which in-process runs,
 GraphQL, backfills and the daemon agree on the predecessor edge: a custom mapping is taken for
 identity by the daemon and leaks the future into a forecast. The registry is read at import, so a
-new release shows after a definitions reload.
+new release shows when the definitions are loaded again (reloading.py).
 """
 
 import dagster as dg
 
 from deploysim_assets.project import CONFIG_FILE, Project
-from deploysim_assets.project.file import home_folder, load_project
+from deploysim_assets.project.file import home_folder
+from deploysim_assets.project.last_good import load_or_last_good
 
-PROJECT: Project | None = (
-    load_project(home_folder()) if (home_folder() / CONFIG_FILE).exists() else None
-)
+
+def _loaded() -> tuple[Project | None, str]:
+    home = home_folder()
+    return load_or_last_good(home) if (home / CONFIG_FILE).exists() else (None, "")
+
+
+PROJECT, WRONG = _loaded()
+"""The project, and why deploysim.yaml cannot be read where it is the last good one (else "")."""
 _RELEASES = PROJECT.releases if PROJECT else ()
 _CANDIDATES = [r for r in _RELEASES if r.predecessor]
 

@@ -14,10 +14,12 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from deploysim_assets.automation import CHEAP, ONCE
+from deploysim_assets.checks.meanings import sql_test
 from deploysim_assets.checks.specs import partitioned_check
 from deploysim_assets.io_manager import making, table_result
 from deploysim_assets.project import Project
 from deploysim_assets.releases import CANDIDATES, FROM_PREDECESSOR, MODELS
+from deploysim_assets.schema.meanings import Meaning
 from deploysim_assets.storage.tables import Lake
 
 _PACKAGED = Path(__file__).parent / "dbt_like_sql"
@@ -41,6 +43,7 @@ class Column(BaseModel):
     model_config = ConfigDict(extra="forbid")
     name: str
     description: str
+    unit: str = ""
     tests: list[Literal["not_null"] | Test] = []
     upstream: list[str] = Field(default=[], alias="from")
 
@@ -57,9 +60,13 @@ class Model(BaseModel):
     columns: list[Column]
 
     @property
-    def sql(self) -> str:
+    def file(self) -> Path:
         folder = "staging" if self.materialized == "view" else "marts"
-        return (FOLDER / folder / f"{self.name}.sql").read_text()
+        return FOLDER / folder / f"{self.name}.sql"
+
+    @property
+    def sql(self) -> str:
+        return self.file.read_text()
 
     @property
     def tables(self) -> list[str]:
@@ -67,6 +74,10 @@ class Model(BaseModel):
         (`x as (`) is neither."""
         own = re.findall(r"^(?:with )?([a-z_]+) as \($", self.sql, re.MULTILINE)
         return sorted(set(re.findall(r"\b(?:from|join)\s+([a-z_]+)", self.sql)) - set(own))
+
+    def meanings(self) -> dict[str, Meaning]:
+        """What each column means."""
+        return {c.name: Meaning(c.description, c.unit) for c in self.columns}
 
     def data_tests(self) -> dict[str, str]:
         """Test name -> a condition that every row must meet."""
@@ -167,11 +178,6 @@ def _asset(model: Model) -> dg.AssetsDefinition:
         )
         for t in reads
     ]
-    lineage = {
-        c.name: [dg.TableColumnDep(*u.split(".")) for u in c.upstream]
-        for c in model.columns
-        if c.upstream
-    }
 
     @dg.asset(
         name=model.name,
@@ -180,9 +186,9 @@ def _asset(model: Model) -> dg.AssetsDefinition:
         automation_condition=ONCE if candidates else CHEAP,
         group_name="self_replay"
         if "self_grades" in reads
-        else "forecast"
+        else "candidate_side"
         if candidates
-        else "production",
+        else "production_side",
         kinds={"duckdb", "sql"},
         description=f"{model.description}\n\n```sql\n{model.sql}```",
     )
@@ -202,8 +208,7 @@ def _asset(model: Model) -> dg.AssetsDefinition:
         }
         frame = run_model(model.name, {t: lake.glob(t, source) for t, source in sources.items()})
         lake.write(model.name, key, frame)
-        facts = {"dagster/column_lineage": dg.TableColumnLineage(lineage)}
-        return table_result(lake, model.name, key, facts)
+        return table_result(lake, model.name, key, {}, said=model.meanings())
 
     return run
 
@@ -213,17 +218,26 @@ def _tests(model: Model) -> dg.AssetChecksDefinition:
     automation asks for those by name, and Dagster then leaves out the checks of every other asset
     of the run."""
     partitions = CANDIDATES if model.partitions == "candidates" else MODELS
-    tests = [*model.data_tests(), "unique"] if model.unique else [*model.data_tests()]
+    tests = {t: f"`{holds}` in every row" for t, holds in model.data_tests().items()}
+    if model.unique:
+        tests["unique"] = f"No two rows have the same {', '.join(model.unique)}"
 
     @dg.multi_asset_check(
         name=f"{model.name}_tests",
-        specs=[partitioned_check(t, model.name, partitions, blocking=True) for t in tests],
+        specs=[
+            partitioned_check(
+                t, model.name, partitions, blocking=True, said=sql_test(model.name, holds)
+            )
+            for t, holds in tests.items()
+        ],
     )
     def run(
         context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]
     ) -> Iterator[dg.AssetCheckResult]:
         frame = lake.scan(model.name, context.partition_key).collect()
-        for test, rows in failing_rows(model, frame).items():
+        broken = failing_rows(model, frame)
+        lake.keep_verdict(model.name, context.partition_key, {t: n == 0 for t, n in broken.items()})
+        for test, rows in broken.items():
             yield dg.AssetCheckResult(
                 check_name=test, passed=rows == 0, metadata={"failing_rows": rows}
             )

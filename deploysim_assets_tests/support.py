@@ -119,6 +119,14 @@ def get_json(url: str, method: str = "GET") -> dict[str, Any]:
         return json.loads(response.read())
 
 
+def post_json(url: str, body: dict[str, Any]) -> dict[str, Any]:
+    request = urllib.request.Request(
+        url, json.dumps(body).encode(), {"content-type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=60) as response:
+        return json.loads(response.read())
+
+
 def wait_for(condition: Callable[[], bool], seconds: float, what: str, every: float = 0.5) -> None:
     end = time.monotonic() + seconds
     while not condition():

@@ -64,3 +64,54 @@ def test_the_statistics_import_nothing_of_ours_and_no_frames() -> None:
 
 def test_only_the_definitions_know_the_whole_graph() -> None:
     assert len((PACKAGE / "definitions.py").read_text().splitlines()) < 80
+
+
+_HELD = {"lake", "ledger", "journal", "locks", "ledger.jsonl", "withdrawn.json"}
+_HELD_NAMES = {
+    "JOURNALS", "LEDGER", "LEDGER_FILE", "LOCKS", "WITHDRAWALS_FILE", "PLAN_FILE", "LAST_AUDIT",
+    "MANIFEST", "POINTER", "STATS",
+}  # fmt: skip
+_EXEMPT = {"storage", "synthetic", "benchmarks"}
+
+
+def _paths_into_storage(tree: ast.AST) -> Iterator[int]:
+    """Lines that make a path to what storage/ holds, other than to say it in a sentence."""
+    spoken = {
+        id(inside)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FormattedValue)
+        for inside in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Div):
+            continue
+        right = node.right
+        said = right.value if isinstance(right, ast.Constant) else None
+        name = getattr(right, "id", None) or getattr(right, "attr", None)
+        if (said in _HELD or name in _HELD_NAMES) and id(node) not in spoken:
+            yield node.lineno
+
+
+def test_storage_alone_makes_paths_to_what_it_holds() -> None:
+    assert list(_paths_into_storage(ast.parse('home / "journal"')))
+    assert list(_paths_into_storage(ast.parse("home / ledger.LEDGER")))
+    assert not list(_paths_into_storage(ast.parse('f"{home / ledger.LEDGER}: no record"')))
+    found = [
+        f"{path.relative_to(PACKAGE)}:{line}"
+        for path in sorted(PACKAGE.rglob("*.py"))
+        if path.relative_to(PACKAGE).parts[0] not in _EXEMPT
+        for line in _paths_into_storage(ast.parse(path.read_text()))
+    ]
+    assert not found
+
+
+_OPENS = {"open", "read_bytes", "read_text", "write_bytes", "write_text", "glob", "rglob",
+          "iterdir", "unlink", "rename", "scan_parquet"}  # fmt: skip
+
+
+def test_the_walks_over_the_evidence_open_nothing_themselves() -> None:
+    for path in _files("evidence"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call):
+                name = getattr(node.func, "attr", None) or getattr(node.func, "id", None)
+                assert name not in _OPENS, f"{path}:{node.lineno} calls {name}"

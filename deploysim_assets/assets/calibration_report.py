@@ -11,11 +11,17 @@ import polars as pl
 from deploysim_assets.assets.grader_quality import current_quality
 from deploysim_assets.assets.preregistration import Registration
 from deploysim_assets.automation import CHEAP
-from deploysim_assets.io_manager import making, table_result
+from deploysim_assets.io_manager import making, markdown, table_result
 from deploysim_assets.project import ProjectError
 from deploysim_assets.releases import CANDIDATES, SAME_MODEL
+from deploysim_assets.report.inline import (
+    CALIBRATION_LEGEND,
+    calibration_spans,
+    text_plot,
+    text_table,
+)
 from deploysim_assets.report.plots import calibration_plot, inline_image
-from deploysim_assets.report.tables import calibration_markdown
+from deploysim_assets.report.tables import calibration_markdown, kind_of
 from deploysim_assets.schema import CALIBRATION, OTHER_FORECASTS
 from deploysim_assets.storage import ledger
 from deploysim_assets.storage.tables import Lake, Made
@@ -149,8 +155,12 @@ def other_forecasts(
 def calibration_report(
     context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]
 ) -> dg.MaterializeResult[None]:
-    """Multiplicative error with its noise floor, coverage, direction and the persistence
-    baseline, per behavior (statistics.md, section 5)."""
+    """How far the sealed forecast was from production, per behavior: multiplicative error beside
+    the noise floor that counting alone would make, coverage, direction, and every baseline.
+
+    A forecast is scored as it was sealed. One that was sealed after production had begun is a
+    backtest, and is called so. `deploysim report <release>` prints it for a reader.
+    """
     from deploysim_assets.forecast.summary import summarize
 
     candidate = context.partition_key
@@ -159,7 +169,11 @@ def calibration_report(
     lake.stats("rate_estimates", candidate, forecast_version(lake, record))
     rows = score_forecast(lake, candidate, record, prospective=prospective)
     numbers = {k: v for k, v in summarize(rows).items() if v is not None}
-    kind = "forecast" if prospective else "backtest: sealed after production had begun"
+    kind = (
+        "forecast: sealed before production began"
+        if prospective
+        else "backtest: sealed after production had begun"
+    )
 
     def seal(made: Made) -> None:
         body = {"forecast": record.hash, "prospective": prospective}
@@ -174,14 +188,16 @@ def calibration_report(
             for row in scores or [{"model_version": candidate}]:
                 version.add(dict.fromkeys(OTHER_FORECASTS) | row | named, "other_forecasts")
         version.stats |= {"scored": record.hash, "other_forecasts": len(others)}
+    word = kind_of(rows)
     facts = {
         "scored": kind,
+        **markdown("plot", text_plot(calibration_spans(rows), CALIBRATION_LEGEND[word])),
+        **markdown("report", text_table(calibration_markdown(rows))),
+        "plot as an image": dg.MetadataValue.md(
+            inline_image(calibration_plot(rows, f"{word.capitalize()} and production: {candidate}"))
+        ),
         "sealed_at": record.at.isoformat(),
         "other_forecasts": len(others),
-        "plot": dg.MetadataValue.md(
-            inline_image(calibration_plot(rows, f"Forecast and production: {candidate}"))
-        ),
-        "report": dg.MetadataValue.md(calibration_markdown(rows)),
         **numbers,
     }
     return table_result(lake, "calibration_report", candidate, facts)

@@ -15,6 +15,7 @@ from deploysim_assets.io_manager import making, table_result
 from deploysim_assets.logs.sampling import Sampler
 from deploysim_assets.project import Project, ProjectError
 from deploysim_assets.releases import MODELS
+from deploysim_assets.runs import DEIDENTIFY
 from deploysim_assets.schema import PREFIXES, QUARANTINE
 from deploysim_assets.storage.tables import Lake
 
@@ -23,8 +24,9 @@ from deploysim_assets.storage.tables import Lake
     partitions_def=MODELS,
     deps=["raw_logs"],
     automation_condition=CHEAP,
-    group_name="production",
+    group_name="production_side",
     kinds={"parquet"},
+    pool=DEIDENTIFY,
 )
 def deidentified_prefixes(
     context: dg.AssetExecutionContext,

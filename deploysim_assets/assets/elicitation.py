@@ -18,6 +18,7 @@ from deploysim_assets.grading.item import Item
 from deploysim_assets.io_manager import finding, making, written
 from deploysim_assets.project import Project, ProjectError
 from deploysim_assets.releases import CANDIDATES, FROM_PREDECESSOR
+from deploysim_assets.runs import ENDPOINT, JUDGE
 from deploysim_assets.schema import ELICITATION
 from deploysim_assets.storage.tables import Lake
 
@@ -55,6 +56,7 @@ def _repeated(
     kinds={"openai"},
     tags={"paid": "true"},
     output_required=False,  # while batches are with the provider a run ends well and makes nothing
+    pool=ENDPOINT,
 )
 def elicitation_completions(
     context: dg.AssetExecutionContext,
@@ -95,6 +97,7 @@ def elicitation_completions(
     kinds={"openai"},
     tags={"paid": "true"},
     output_required=False,
+    pool=JUDGE,
 )
 def elicitation_grades(
     context: dg.AssetExecutionContext,

@@ -9,9 +9,10 @@ import polars as pl
 from deploysim_assets.assets.preregistration import Registration
 from deploysim_assets.assets.production_grades import needed_panels
 from deploysim_assets.automation import CHEAP
-from deploysim_assets.io_manager import finding, making, written
+from deploysim_assets.io_manager import finding, making, markdown, written
 from deploysim_assets.project import Project
 from deploysim_assets.releases import CANDIDATES, SAME_MODEL
+from deploysim_assets.report.inline import text_table
 from deploysim_assets.report.tables import decomposition_markdown
 from deploysim_assets.schema import DECOMPOSITION
 from deploysim_assets.storage.tables import Lake
@@ -143,7 +144,7 @@ def error_decomposition(
     project: dg.ResourceParam[Project],
 ) -> dg.MaterializeResult[None]:
     """Mix shift, prefix shift, environment fidelity, grader drift and sub-sampling per behavior,
-    with their noise (statistics.md, section 6).
+    as log steps from the forecast to full production, with their noise.
 
     Shares over all scored releases are quoted only from 40 usable pairs on; until then the metadata
     says how many there are.
@@ -186,6 +187,6 @@ def error_decomposition(
             f"share of {step}": f"{s:.2f} ({low:.2f} to {high:.2f})"
             for step, s, (low, high) in zip(STEPS, shares, limits, strict=True)
         }
-    metadata["report"] = dg.MetadataValue.md(decomposition_markdown(rows, STEPS))
+    metadata |= markdown("report", text_table(decomposition_markdown(rows, STEPS)))
     frame = pl.DataFrame(rows, schema=DECOMPOSITION)
     return written(context, lake, frame, metadata, finding(context, lake))

@@ -24,6 +24,7 @@ from deploysim_assets.logs.conversation import Conversation
 from deploysim_assets.logs.files import log_files
 from deploysim_assets.project import Project, ProjectError
 from deploysim_assets.releases import CANDIDATES, FROM_PREDECESSOR
+from deploysim_assets.runs import JUDGE
 from deploysim_assets.schema import AWARENESS
 from deploysim_assets.storage.tables import Lake
 
@@ -147,6 +148,7 @@ def _items(
     kinds={"openai"},
     tags={"paid": "true"},
     output_required=False,  # while batches are with the provider a run ends well and makes nothing
+    pool=JUDGE,
 )
 def awareness_grades(
     context: dg.AssetExecutionContext,

@@ -117,14 +117,18 @@ def current_quality(
     }
 
 
-@dg.asset(deps=["grades", "production_grades"], group_name="score")
+@dg.asset(deps=["grades", "production_grades"], group_name="graders")
 def grader_quality(
     context: dg.AssetExecutionContext,
     lake: dg.ResourceParam[Lake],
     project: dg.ResourceParam[Project],
 ) -> dg.MaterializeResult[None]:
-    """Precision, recall, agreement and confirmed rate of each grader by people's labels
-    (statistics.md, section 3)."""
+    """How far people agree with each grader: precision, recall, agreement beyond chance, and the
+    flag rate that people confirm, each with its 95% interval.
+
+    Made from the labels that `deploysim graders import` brought in; run the job `graders` after
+    that. A gate whose grader is mostly wrong is blocked, whatever its rate.
+    """
     lake = making(context, lake, {})
     rows = quality_rows(lake, list(labels(project.home)))
     metadata = {

@@ -11,6 +11,7 @@ from deploysim_assets.grading.item import Item
 from deploysim_assets.io_manager import making
 from deploysim_assets.project import Project
 from deploysim_assets.releases import CANDIDATES, FROM_PREDECESSOR
+from deploysim_assets.runs import JUDGE
 from deploysim_assets.storage.tables import Lake
 
 
@@ -21,10 +22,11 @@ from deploysim_assets.storage.tables import Lake
         dg.AssetDep("deidentified_prefixes", partition_mapping=FROM_PREDECESSOR),
     ],
     automation_condition=ONCE,
-    group_name="forecast",
+    group_name="candidate_side",
     kinds={"openai"},
     tags={"paid": "true"},
     output_required=False,  # while batches are with the provider a run ends well and makes nothing
+    pool=JUDGE,
 )
 def grades(
     context: dg.AssetExecutionContext,

@@ -2,26 +2,27 @@
 cursor sensor."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import dagster as dg
 
-from deploysim_assets.automation import close_dead_runs
 from deploysim_assets.checks.gate import waiting
 from deploysim_assets.logs.files import fingerprint
 from deploysim_assets.logs.files import log_files as files_of
 from deploysim_assets.project import Project
 from deploysim_assets.releases import MODELS
+from deploysim_assets.runs import close_dead_runs
 from deploysim_assets.storage.tables import Lake
 
 log_files = dg.AssetSpec(
     "log_files",
     partitions_def=MODELS,
-    group_name="production",
+    group_name="production_side",
     description=(
-        "Log files of a release as `logs.path` of deploysim.yaml names them. External: observed, "
-        "never written."
+        "Production logs of a release, where `logs.path` of deploysim.yaml says they lie. Written "
+        "by the product and only observed here: the sensor `new_logs` reports what came or grew."
     ),
 )
 
@@ -34,10 +35,15 @@ class Observed(NamedTuple):
     bytes: int
 
 
-def observations(project: Project, seen: Mapping[str, str]) -> dict[str, Observed]:
-    """Releases whose log files came or changed since `seen` (model version -> fingerprint)."""
+def observations(
+    project: Project, seen: Mapping[str, str], models: Collection[str] | None = None
+) -> dict[str, Observed]:
+    """Releases (of `models`, or all) whose log files came or changed since `seen` (model version ->
+    fingerprint)."""
     found: dict[str, Observed] = {}
     for release in project.releases:
+        if models is not None and release.model_version not in models:
+            continue
         files = files_of(project.home, release.logs.path)
         mark = fingerprint(files)
         if files and seen.get(release.model_version) != mark:
@@ -45,14 +51,24 @@ def observations(project: Project, seen: Mapping[str, str]) -> dict[str, Observe
     return found
 
 
+def _last_report(instance: dg.DagsterInstance, model_version: str) -> dg.EventLogRecord | None:
+    records = instance.fetch_materializations(
+        dg.AssetRecordsFilter(dg.AssetKey("log_files"), asset_partitions=[model_version]), limit=1
+    ).records
+    return records[0] if records else None
+
+
 def reported(instance: dg.DagsterInstance, model_version: str) -> str | None:
     """The fingerprint last reported for a release, or None."""
-    key = dg.AssetKey("log_files")
-    records = instance.fetch_materializations(
-        dg.AssetRecordsFilter(key, asset_partitions=[model_version]), limit=1
-    ).records
-    event = records[0].asset_materialization if records else None
+    record = _last_report(instance, model_version)
+    event = record.asset_materialization if record else None
     return event.tags.get("dagster/data_version") if event and event.tags else None
+
+
+def last_reported(instance: dg.DagsterInstance, model_version: str) -> datetime | None:
+    """When a release's log files were last seen to have come or changed, or None."""
+    record = _last_report(instance, model_version)
+    return datetime.fromtimestamp(record.timestamp, UTC) if record else None
 
 
 def materialization(model_version: str, observed: Observed) -> dg.AssetMaterialization:
@@ -78,7 +94,8 @@ def new_logs_sensor(project: Project) -> dg.SensorDefinition:
     def new_logs(
         context: dg.SensorEvaluationContext, lake: dg.ResourceParam[Lake]
     ) -> dg.SensorResult | dg.SkipReason:
-        close_dead_runs(context.instance)
+        # automation waits for runs in progress, so one that died without a word must be closed
+        close_dead_runs(context.instance, project.home)
         seen: dict[str, str] = json.loads(context.cursor or "{}")
         changed = observations(project, seen)
         held_up = list(waiting(project, lake))

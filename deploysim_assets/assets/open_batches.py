@@ -49,7 +49,11 @@ def open_batches_sensor(project: Project) -> dg.SensorDefinition:
     @dg.sensor(
         name="open_batches",
         jobs=[
-            dg.define_asset_job(f"collect_{asset}", dg.AssetSelection.assets(asset))
+            dg.define_asset_job(
+                f"collect_{asset}",
+                dg.AssetSelection.assets(asset),
+                description=f"Collects the batches of {asset} that the provider has finished.",
+            )
             for asset in paid_assets(project)
         ],
         minimum_interval_seconds=max(1, int(project.endpoint.batches.poll_seconds)),

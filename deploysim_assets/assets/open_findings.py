@@ -24,6 +24,7 @@ from deploysim_assets.grading.item import Item
 from deploysim_assets.io_manager import finding, making, table_result
 from deploysim_assets.project import Project
 from deploysim_assets.releases import CANDIDATES
+from deploysim_assets.runs import JUDGE
 from deploysim_assets.schema import OPEN_FINDINGS, TAKEN_ANSWERS
 from deploysim_assets.storage.journal import open_journal
 from deploysim_assets.storage.tables import ANSWERS, Lake
@@ -39,6 +40,7 @@ _EXAMPLES = 10
     kinds={"openai"},
     tags={"paid": "true"},
     output_required=False,  # while batches are with the provider a run ends well and makes nothing
+    pool=JUDGE,
 )
 def open_findings(
     context: dg.AssetExecutionContext,

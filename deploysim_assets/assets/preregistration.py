@@ -216,7 +216,7 @@ def _equal(one: Iterator[dict[str, Any]], other: Iterator[dict[str, Any]]) -> bo
     partitions_def=CANDIDATES,
     deps=[dg.AssetDep("deidentified_prefixes", partition_mapping=FROM_PREDECESSOR)],
     automation_condition=ONCE,
-    group_name="forecast",
+    group_name="candidate_side",
 )
 def preregistration(
     context: dg.AssetExecutionContext,
@@ -224,8 +224,13 @@ def preregistration(
     lake: dg.ResourceParam[Lake],
     project: dg.ResourceParam[Project],
 ) -> dg.MaterializeResult[None]:
-    """Write behaviors, rubrics, grader identities, sampling design, prefix set, thresholds and
-    estimator to the ledger. Where nothing changed, or nobody said why, the registration stands."""
+    """What is promised before the first completion: behaviors, rubrics, grader identities,
+    sampling design, prefix set, thresholds and estimator, written to the ledger.
+
+    All later tables of the candidate rest on it. To change it, register again with a reason:
+    `deploysim register <release> --reason ...`, or `reason` in the launchpad. Where nothing
+    changed, or nobody said why, the registration stands.
+    """
     candidate = context.partition_key
     live = project.predecessor(candidate)
     require_checked(context, lake, project, "deidentified_prefixes", live)

@@ -14,6 +14,7 @@ from deploysim_assets.grading.panel import Panel
 from deploysim_assets.io_manager import making
 from deploysim_assets.project import Project
 from deploysim_assets.releases import GRADED_FOR, MODELS
+from deploysim_assets.runs import JUDGE
 from deploysim_assets.storage.tables import Lake
 
 NOT_TOLD = "not told"
@@ -46,10 +47,11 @@ def finish_reasons(lake: Lake, model: str, version: str | None) -> dict[str, int
     partitions_def=MODELS,
     deps=["deidentified_prefixes", dg.AssetDep("preregistration", partition_mapping=GRADED_FOR)],
     automation_condition=FOLLOW_GRADABLE,
-    group_name="production",
+    group_name="production_side",
     kinds={"openai"},
     tags={"paid": "true"},
     output_required=False,  # while batches are with the provider a run ends well and makes nothing
+    pool=JUDGE,
 )
 def production_grades(
     context: dg.AssetExecutionContext,

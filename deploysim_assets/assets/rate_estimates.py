@@ -12,9 +12,10 @@ from deploysim_assets.assets.preregistration import Registration
 from deploysim_assets.assets.production_grades import NOT_TOLD
 from deploysim_assets.assets.sufficient_statistics import counts_by_behavior, pairs_by_behavior
 from deploysim_assets.automation import ONCE
-from deploysim_assets.io_manager import making, written
+from deploysim_assets.io_manager import making, markdown, written
 from deploysim_assets.project import Project, ProjectError
 from deploysim_assets.releases import CANDIDATES, FROM_PREDECESSOR, PROJECT
+from deploysim_assets.report.inline import FORECAST_LEGEND, forecast_spans, text_plot
 from deploysim_assets.report.plots import forecast_plot, inline_image
 from deploysim_assets.schema import GRADE_STATES, RATE_ESTIMATES, UNANSWERED
 from deploysim_assets.storage import ledger
@@ -268,21 +269,21 @@ def _earlier_forecast(lake: Lake, model: str) -> list[dict[str, Any]]:
         ),
     ],
     automation_condition=ONCE,
-    group_name="forecast",
+    group_name="candidate_side",
 )
 def rate_estimates(
     context: dg.AssetExecutionContext,
     lake: dg.ResourceParam[Lake],
     project: dg.ResourceParam[Project],
 ) -> dg.MaterializeResult[None]:
-    """The forecast per behavior and its seal.
+    """The forecast of how often each behavior will be seen in production, sealed in the ledger when
+    it is made.
 
     `rate`, `low`, `high` are the simulated rate with its sampling interval; `forecast_median` and
-    `p50/80/95` predict the realized rate in as many messages as the predecessor's production had
-    (statistics.md, section 4), with the history that the seal names. `blend_*` and `drift_prior_*`
-    are the second forecasts, which know the predecessor's rate; gates and direction never use them.
-    Every gate is "blocked" where more of the replies than the registered limit are empty or cut.
-    ProjectError where nothing was graded: then there is no forecast.
+    `p50/80/95` predict the rate that production will show in as many messages as the predecessor's
+    had. They know the errors of earlier forecasts, which the seal names. `blend_*` and
+    `drift_prior_*` are the second forecasts, which know the predecessor's rate; gates and direction
+    never use them. `gate` says whether a behavior stays below its threshold.
     """
     candidate = context.partition_key
     lake = making(context, lake, project.part("min_precision"))
@@ -306,7 +307,8 @@ def rate_estimates(
         "history_reports": sorted({entry["report"] for entry in history}),
         "regressions": [row["behavior"] for row in rows if row.get("regression")],
         "gates_failed": [row["behavior"] for row in rows if row["gate"] in ("fail", "blocked")],
-        "forecast": dg.MetadataValue.md(
+        **markdown("plot", text_plot(forecast_spans(rows), FORECAST_LEGEND)),
+        "plot as an image": dg.MetadataValue.md(
             inline_image(forecast_plot(rows, f"Forecast for {candidate}"))
         ),
     }

@@ -44,7 +44,7 @@ def withdrawn_from(home: Path) -> Callable[[Conversation], bool]:
     partitions_def=MODELS,
     deps=["log_files"],
     automation_condition=CHEAP,
-    group_name="production",
+    group_name="production_side",
     kinds={"parquet"},
     tags={"pii": "raw"},
 )

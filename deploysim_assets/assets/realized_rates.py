@@ -16,13 +16,17 @@ from deploysim_assets.storage.tables import Lake, Made
     partitions_def=MODELS,
     deps=["production_rate_counts", "production_flag_clusters"],
     automation_condition=CHEAP,
-    group_name="production",
+    group_name="production_side",
 )
 def realized_rates(
     context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]
 ) -> dg.MaterializeResult[None]:
-    """The rate per message of each behavior in production, with its 95% interval (statistics.md,
-    sections 1 and 2)."""
+    """The rate per message of each behavior in production, with its 95% interval, per identity of
+    graders.
+
+    Users with many flags weigh in the interval, not in the rate. A forecast is scored against the
+    rows of the graders that were registered for it.
+    """
     from deploysim_assets.forecast.estimate import rate_row
 
     model = context.partition_key

@@ -6,10 +6,11 @@ import dagster as dg
 import polars as pl
 
 from deploysim_assets.automation import SUMMARY
-from deploysim_assets.io_manager import making, written
+from deploysim_assets.io_manager import making, markdown, written
 from deploysim_assets.project import Project
+from deploysim_assets.report.inline import text_table
 from deploysim_assets.report.plots import calibration_plot, inline_image, pit_plot
-from deploysim_assets.report.tables import summary_markdown
+from deploysim_assets.report.tables import kind_of, summary_markdown
 from deploysim_assets.schema import SCORECARD
 from deploysim_assets.storage import ledger
 from deploysim_assets.storage.tables import Lake, Made
@@ -49,8 +50,12 @@ def scorecard(
     lake: dg.ResourceParam[Lake],
     project: dg.ResourceParam[Project],
 ) -> dg.MaterializeResult[None]:
-    """Errors with noise floor and intrinsic error, coverage, direction with its ceiling, and
-    skill against every baseline, per scored release."""
+    """Every scored release in a row, and all of them together: errors with noise floor and
+    intrinsic error, coverage, direction with its ceiling, skill against every baseline.
+
+    A release that was registered or forecast and never scored stands there too, so that no
+    forecast is forgotten.
+    """
     lake = making(context, lake, {})
     rows, everything = scorecard_rows(project, lake)
     metadata: dict[str, Any] = {
@@ -59,11 +64,15 @@ def scorecard(
         "pairs": len(everything),
     }
     if everything:
-        metadata["report"] = dg.MetadataValue.md(summary_markdown(rows[-1]))
-        metadata["plot"] = dg.MetadataValue.md(
-            inline_image(calibration_plot(everything, "Forecast and production: all releases"))
+        metadata |= markdown("report", text_table(summary_markdown(rows[-1])))
+        metadata["plot as an image"] = dg.MetadataValue.md(
+            inline_image(
+                calibration_plot(
+                    everything, f"{kind_of(everything).capitalize()}s and production: all releases"
+                )
+            )
         )
-        metadata["pit"] = dg.MetadataValue.md(
+        metadata["probability integral transform"] = dg.MetadataValue.md(
             inline_image(pit_plot([(r["pit_low"], r["pit_high"]) for r in everything]))
         )
 

@@ -18,6 +18,7 @@ from deploysim_assets.checks.gate import require_checked
 from deploysim_assets.io_manager import making
 from deploysim_assets.project import Candidate, Project
 from deploysim_assets.releases import GRADED_FOR, MODELS
+from deploysim_assets.runs import ENDPOINT, JUDGE
 from deploysim_assets.storage.tables import Lake
 
 
@@ -38,6 +39,7 @@ def _asked_as(project: Project, lake: Lake, model: str) -> tuple[Candidate, int]
     kinds={"openai"},
     tags={"paid": "true"},
     output_required=False,  # while batches are with the provider a run ends well and makes nothing
+    pool=ENDPOINT,
 )
 def self_completions(
     context: dg.AssetExecutionContext,
@@ -78,6 +80,7 @@ def self_completions(
     kinds={"openai"},
     tags={"paid": "true"},
     output_required=False,
+    pool=JUDGE,
 )
 def self_grades(
     context: dg.AssetExecutionContext,

@@ -45,6 +45,8 @@ class AppliesTo(Frozen):
 
     def covers(self, row: dict[str, Any]) -> bool:
         """Whether a prefix (with its surface, language and stratum) is graded for the behavior."""
+        if self.surface is self.language is self.stratum is None:
+            return True
         wanted = {"surface": self.surface, "language": self.language, "stratum": self.stratum}
         return all(values is None or row[column] in values for column, values in wanted.items())
 

@@ -30,14 +30,17 @@ from typing import Any, NamedTuple
 import polars as pl
 import zstandard
 
+from deploysim_assets.assets.registry_lines import adopt_line
 from deploysim_assets.benchmarks.tampering import audited, copy_of, finished_home
 from deploysim_assets.deidentify.keys import load_keys
+from deploysim_assets.project import CONFIG_FILE
+from deploysim_assets.project.file import load_project
 from deploysim_assets.schema import OPEN_FINDINGS
 from deploysim_assets.storage import ledger
 from deploysim_assets.storage.journal import framed, journal_file, lines
 from deploysim_assets.storage.manifests import Run
 from deploysim_assets.storage.tables import Lake, scan_folder
-from deploysim_assets.storage.withdrawals import WITHDRAWALS_FILE
+from deploysim_assets.storage.withdrawals import WITHDRAWALS_FILE, under_way
 
 SECRET = "the seventh lantern of Ostrava is mine alone"  # noqa: S105 (a sentence)
 LOG = "logs/aurora-1/traffic.jsonl"
@@ -120,6 +123,7 @@ def lay_out(home: Path) -> Victim:
         {
             "conversation_id": f"unread-{i}",
             "user_id": user,
+            **({"started_at": "2026-11-20T10:00:00Z"} if i < 4 else {}),  # else rejected
             "messages": [
                 {"role": "user", "content": said},
                 {"role": "assistant", "content": "Yes."},
@@ -128,9 +132,13 @@ def lay_out(home: Path) -> Victim:
         for i, (user, said) in enumerate([("user-0", "Hello"), (victim.user, SECRET)] * 3)
     ]
     text = "".join(json.dumps(one) + "\n" for one in logged).encode()
+    text += b'{"user_id": ' + json.dumps(victim.user).encode() + b', "messages": [{"cut\n'
     logs = (home / LOG).parent
+    config = (home / CONFIG_FILE).read_text()
+    (home / CONFIG_FILE).write_text(config.replace("aurora-1/*.jsonl", "aurora-1/*.jsonl*"))
+    adopt_line(load_project(home), lake, "aurora-1")
     (logs / "more.jsonl.gz").write_bytes(gzip.compress(text))
-    (logs / "more.jsonl.zst").write_bytes(zstandard.compress(text))
+    (logs / "more.jsonl.zst").write_bytes(zstandard.compress(text) * 2)  # of two frames
     with (home / LOG).open("ab") as file:  # the log grew since it was read
         file.write(text)
     (home / LOG).chmod(0o600)
@@ -144,7 +152,7 @@ def _content(path: Path) -> bytes:
     if path.suffix == ".gz":
         return gzip.decompress(content)
     if path.suffix == ".zst":
-        return zstandard.ZstdDecompressor().stream_reader(io.BytesIO(content)).read()
+        return zstandard.ZstdDecompressor().stream_reader(content, read_across_frames=True).read()
     if content.startswith(b"PAR1"):
         return pl.read_parquet(io.BytesIO(content), hive_partitioning=False).write_ndjson().encode()
     return content
@@ -192,7 +200,6 @@ def withdraw(home: Path, *users: str) -> Any:
     import dagster as dg
 
     from deploysim_assets.cli.forget import forget
-    from deploysim_assets.project.file import load_project
 
     with dg.DagsterInstance.ephemeral() as instance:
         return forget(load_project(home), Lake(home / "lake"), instance, set(users), set())
@@ -255,13 +262,14 @@ class Trial(NamedTuple):
     faults: list[str]
     wrong_modes: list[str]
     wrong_lines: list[str]
-    recorded: int
+    records: int
+    expected_records: int
 
     @property
     def passed(self) -> bool:
-        """Nothing left, all holds, and one record says so."""
+        """Nothing left, all holds, and each withdrawal is recorded once."""
         wrong = self.left or self.faults or self.wrong_modes or self.wrong_lines
-        return not wrong and self.recorded == 1
+        return not wrong and self.records == self.expected_records
 
 
 def trial(
@@ -280,7 +288,8 @@ def trial(
             time.sleep(after)
             process.kill()
             process.wait()
-    begun = (home / "withdrawal.plan.json").exists()
+    begun = under_way(home)
+    finished = not begun and any(r.kind == "forget" for r in ledger.read(home)[records:])
     withdraw(home, *(() if begun else (victim.user,)))
     audit, now = audited(home), modes(home)
     result = Trial(
@@ -292,6 +301,7 @@ def trial(
         [name for name, mode in before.items() if now.get(name, mode) != mode],
         traced_lines(home),
         sum(r.kind == "forget" for r in ledger.read(home)[records:]),
+        1 + finished,
     )
     shutil.rmtree(home)
     return result

@@ -11,7 +11,6 @@ from deploysim_assets.checks.specs import partitioned_check
 from deploysim_assets.logs.sampling import CHARACTERS
 from deploysim_assets.project import LogSource, Project
 from deploysim_assets.releases import MODELS
-from deploysim_assets.storage import verdicts
 from deploysim_assets.storage.tables import Lake
 
 RAW_LOGS = [
@@ -148,7 +147,7 @@ def _drift(project: Project, lake: Lake, model: str) -> dg.AssetCheckResult:
         check_name=DRIFT,
         passed=passed,
         severity=dg.AssetCheckSeverity.WARN,
-        metadata={"compared_with": before, **distances},
+        metadata={"compared_with": before, **distances, "most_allowed": _MOST_DRIFT},
     )
 
 
@@ -176,6 +175,8 @@ def raw_log_numbers(raw: pl.LazyFrame, source: LogSource | None = None) -> pl.Da
         pl.col("training_allowed").cast(pl.Float64).alias("consent"),
         _repeated_roles().alias("repeated_roles"),
         CHARACTERS,
+        "log_file",
+        "log_line",
     ).collect(engine="streaming")
 
 
@@ -191,6 +192,7 @@ def prefix_numbers(prefixes: pl.LazyFrame) -> pl.DataFrame:
         (_matches(_MAILBOX) - _matches(_RESERVED)).alias("residual_mailboxes"),
         _matches(_KEY).alias("residual_keys"),
         pl.col("training_allowed").fill_null(value=False).cast(pl.Int8).alias("consent"),
+        "prefix_id",
     ).collect(engine="streaming")
 
 
@@ -201,8 +203,12 @@ def _specs(asset: str, names: list[str]) -> list[dg.AssetCheckSpec]:
 def _results(frame: pl.DataFrame, suite: list[Expectation]) -> Iterator[dg.AssetCheckResult]:
     for check, verdict in validate(frame, suite).items():
         severity = dg.AssetCheckSeverity.WARN if check in _WARNINGS else dg.AssetCheckSeverity.ERROR
+        where: dict[str, str | float] = {"where": verdict.places} if verdict.places else {}
         yield dg.AssetCheckResult(
-            check_name=check, passed=verdict.passed, severity=severity, metadata=verdict.numbers
+            check_name=check,
+            passed=verdict.passed,
+            severity=severity,
+            metadata=where | verdict.numbers,
         )
 
 
@@ -218,7 +224,8 @@ def raw_logs_results(project: Project, lake: Lake, model: str) -> Iterator[dg.As
     yield dg.AssetCheckResult(check_name=FUNNEL, passed=sums, metadata=counts)
     yield _drift(project, lake, model)
     yield from _results(
-        raw_log_numbers(lake.scan("raw_logs", model), project.release(model).logs), RAW_LOGS
+        raw_log_numbers(lake.scan("raw_logs", model), project.release(model).logs),
+        RAW_LOGS,
     )
 
 
@@ -230,7 +237,12 @@ def _canary_result() -> dg.AssetCheckResult:
 
     cells = list(canary_recall(Scrubber(b"check" * 8), 1, _PER_CELL))
     whole = Cell("all", "all", "all", sum(c.planted for c in cells), sum(c.caught for c in cells))
-    metadata = {"planted": whole.planted, "caught": whole.caught, "lower_95": whole.lower}
+    metadata = {
+        "planted": whole.planted,
+        "caught": whole.caught,
+        "lower_95": whole.lower,
+        "least_allowed": _LEAST_RECALL,
+    }
     return dg.AssetCheckResult(
         check_name=CANARIES, passed=whole.lower >= _LEAST_RECALL, metadata=metadata
     )
@@ -261,11 +273,9 @@ _SUITES = {"raw_logs": raw_logs_results, "deidentified_prefixes": prefixes_resul
 
 def checked(project: Project, lake: Lake, asset: str, model: str) -> list[dg.AssetCheckResult]:
     """Run the suite of a corpus on its current version, and keep what the blocking ones said."""
-    manifest = lake.manifest(asset, model)
     results = list(_SUITES[asset](project, lake, model))
     blocking = {r.check_name or "": r.passed for r in results if r.check_name not in _WARNINGS}
-    if manifest is not None:
-        verdicts.save(lake.home, manifest, blocking)
+    lake.keep_verdict(asset, model, blocking)
     return results
 
 

@@ -9,6 +9,10 @@ from typing import Any, NamedTuple
 import polars as pl
 
 _NUMBERS_ONLY = {"result_format": "BASIC", "partial_unexpected_count": 0}
+_PLACE = ("log_file", "log_line", "prefix_id")
+"""Columns that say where a row comes from. GX never sees them."""
+_NAMED = 20
+"""How many rows a failing check names."""
 
 
 class Expectation(NamedTuple):
@@ -18,12 +22,41 @@ class Expectation(NamedTuple):
     kind: str
     arguments: dict[str, Any]
 
+    @property
+    def bounds(self) -> dict[str, float]:
+        """What the figures are held against."""
+        names = {
+            "min_value": "least_allowed",
+            "max_value": "most_allowed",
+            "mostly": "share_of_rows_needed",
+        }
+        found = {ours: self.arguments[gx] for gx, ours in names.items() if gx in self.arguments}
+        return {name: float(bound) for name, bound in found.items()}
+
+    def offending(self) -> pl.Expr | None:
+        """The rows that break it, as GX sees them; None where it is about the table as a whole."""
+        column = pl.col(self.arguments.get("column", ""))
+        match self.kind:
+            case "ExpectColumnValuesToBeBetween":
+                low, high = (self.arguments.get(f"{end}_value") for end in ("min", "max"))
+                below = column < low if low is not None else pl.lit(value=False)
+                above = column > high if high is not None else pl.lit(value=False)
+                return (below | above).fill_null(value=False)
+            case "ExpectColumnValuesToBeUnique":
+                return column.is_duplicated() & column.is_not_null()
+            case "ExpectColumnValuesToNotBeNull":
+                return column.is_null()
+            case _:
+                return None
+
 
 class Verdict(NamedTuple):
-    """Whether an expectation holds, and the numbers GX gives beside it."""
+    """Whether an expectation holds, the numbers GX gives with the bounds beside them, and where
+    the rows are that break it."""
 
     passed: bool
     numbers: dict[str, float]
+    places: str | None = None
 
 
 def _raised(info: dict[str, Any]) -> bool:
@@ -33,9 +66,21 @@ def _raised(info: dict[str, Any]) -> bool:
     )
 
 
-def validate(frame: pl.DataFrame, expectations: list[Expectation]) -> dict[str, Verdict]:
-    """Validate a frame; verdict by check name. A fresh context per call: a shared one gives
-    another thread's answers."""
+def named_places(found: pl.DataFrame) -> str:
+    """Where rows are, for people: lines by file where the frame has these, else prefix ids, the
+    first few of them."""
+    shown = found.head(_NAMED)
+    more = f" and {found.height - shown.height:,} more" if found.height > shown.height else ""
+    if "log_file" not in found.columns:
+        return f"prefixes {', '.join(shown['prefix_id'])}{more}"
+    lines = shown.group_by("log_file", maintain_order=True).agg("log_line")
+    files = (f"{file}: lines {', '.join(map(str, at))}" for file, at in lines.iter_rows())
+    return f"{'; '.join(files)}{more}"
+
+
+def validate(numbered: pl.DataFrame, expectations: list[Expectation]) -> dict[str, Verdict]:
+    """Validate a frame of numbers; verdict by check name. A fresh context per call: a shared one
+    gives another thread's answers."""
     import great_expectations as gx
     import great_expectations.expectations as gxe
 
@@ -46,6 +91,8 @@ def validate(frame: pl.DataFrame, expectations: list[Expectation]) -> dict[str, 
         .add_dataframe_asset("frame")
         .add_batch_definition_whole_dataframe("whole")
     )
+    places = [column for column in _PLACE if column in numbered.columns]
+    frame = numbered.drop(places)
     suite = gx.ExpectationSuite(name="suite")
     for expectation in expectations:
         suite.add_expectation(
@@ -56,10 +103,14 @@ def validate(frame: pl.DataFrame, expectations: list[Expectation]) -> dict[str, 
     loaded = batch.get_batch(batch_parameters={"dataframe": frame.to_pandas()})
     result = loaded.validate(suite, result_format=_NUMBERS_ONLY)
     verdicts: dict[str, Verdict] = {}
+    by_name = {e.check: e for e in expectations}
     for found in result.results:
         numbers = {
             k: float(v) for k, v in (found.result or {}).items() if isinstance(v, int | float)
         }
         passed = bool(found.success) and not _raised(found.exception_info or {})
-        verdicts[(found.expectation_config.meta or {})["check"]] = Verdict(passed, numbers)
+        check = (found.expectation_config.meta or {})["check"]
+        broken = None if passed or not places else by_name[check].offending()
+        where = None if broken is None else named_places(numbered.filter(broken).select(places))
+        verdicts[check] = Verdict(passed, numbers | by_name[check].bounds, where)
     return verdicts

@@ -32,6 +32,7 @@ def grades_funnel(
     left = int(lake.scan(*where).select(pl.len()).collect().item())
     total = sum(found.values())
     passed = left <= total <= prefixes and lake.written_rows("grades", candidate) == total
+    lake.keep_verdict("grades", candidate, {"funnel_sums": passed})
     yield dg.AssetCheckResult(
         passed=passed, metadata={"prefixes": prefixes, "withdrawn": prefixes - left, **found}
     )

@@ -27,7 +27,14 @@ def whole_replies(counts: Mapping[str, Any], limits: Grading, **more: int) -> dg
         check_name=WHOLE,
         passed=share <= limits.warn_share and not grave,
         severity=dg.AssetCheckSeverity.ERROR if grave else dg.AssetCheckSeverity.WARN,
-        metadata={"prefixes": prefixes, **found, "share": share, **more},
+        metadata={
+            "prefixes": prefixes,
+            **found,
+            "share": share,
+            "warns_above": limits.warn_share,
+            "blocks_gates_above": limits.error_share,
+            **more,
+        },
     )
 
 

@@ -186,8 +186,10 @@ def plan(
 @with_operations
 def status(operations: "Operations") -> None:
     """What there is of each release, and what can be done next."""
+    from deploysim_assets.assets.registry_lines import refused_lines
     from deploysim_assets.checks.gate import waiting
     from deploysim_assets.cli.operations import next_step
+    from deploysim_assets.reloading import not_loaded_yet
     from deploysim_assets.report.tables import console, rich_table
 
     rows: list[list[str]] = []
@@ -201,7 +203,12 @@ def status(operations: "Operations") -> None:
         rows.append([model, release.predecessor or "-", *marks, next_step(operations, release)])
     header = ("release", "predecessor", "forecast", "realized", "scored", "next")
     console().print(rich_table(str(operations.project.home / CONFIG_FILE), header, rows))
-    for sentence in waiting(operations.project, operations.lake):
+    for sentence in (
+        *waiting(operations.project, operations.lake),
+        *refused_lines(operations.project, operations.project.home),
+        *filter(None, [not_loaded_yet(operations.project)]),
+        *waiting(operations.project, operations.lake),
+    ):
         click.echo(sentence)
 
 

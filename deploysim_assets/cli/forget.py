@@ -2,7 +2,6 @@
 of the project by a plan that is replayed until it is done, and shows that none is left."""
 
 import contextlib
-import gzip
 import re
 import uuid
 from collections import Counter
@@ -14,7 +13,6 @@ from typing import Any, NamedTuple
 
 import dagster as dg
 import polars as pl
-import zstandard
 
 from deploysim_assets.deidentify.keys import load_keys
 from deploysim_assets.grading.labels import sheets, without_prefixes
@@ -22,6 +20,7 @@ from deploysim_assets.logs import reader
 from deploysim_assets.logs.conversation import Conversation
 from deploysim_assets.logs.conversations import items
 from deploysim_assets.logs.files import LogFile, log_files
+from deploysim_assets.logs.openai_chat import lines_about
 from deploysim_assets.project import Project, ProjectError, Release
 from deploysim_assets.storage import ledger
 from deploysim_assets.storage.forgetting import (
@@ -33,13 +32,18 @@ from deploysim_assets.storage.forgetting import (
     refuse_damaged_journals,
 )
 from deploysim_assets.storage.locks import alone, nobody_asks
-from deploysim_assets.storage.searching import answers_with, files_with_ids
+from deploysim_assets.storage.searching import (
+    answers_with,
+    compressed,
+    decompressed,
+    files_with_ids,
+)
 from deploysim_assets.storage.tables import Lake, scan_folder
 from deploysim_assets.storage.withdrawals import Withdrawals, drop_plan, load_plan, save_plan
 
 _NEEDLES = 2_000
 _PLAIN = re.compile(r'[^"\\\x00-\x1f]{24,}')
-_OPENERS: dict[str, Any] = {".jsonl": open, ".gz": gzip.open, ".zst": zstandard.open}
+_LOG_ENDINGS = (".jsonl", ".gz", ".zst")
 
 
 class Forgotten(NamedTuple):
@@ -238,12 +242,15 @@ def _is_ours(project: Project, release: Release, file: LogFile) -> bool:
     """Whether lines may be taken out of a log: it lies in the home (a link does not) and is
     written line by line."""
     path, home = Path(file.path), project.home
-    inside = path.is_relative_to(home) and path.suffix in _OPENERS
+    inside = path.is_relative_to(home) and path.suffix in _LOG_ENDINGS
     inside = inside and path.resolve() == home.resolve() / path.relative_to(home)
     return release.logs.format == "openai_chat" and inside
 
 
 def _lines_of(file: LogFile, release: Release, doomed: Doomed) -> frozenset[int]:
+    if release.logs.format == "openai_chat":
+        with file.open() as stream:
+            return frozenset(lines_about(stream, doomed.users, doomed.conversations))
     return frozenset(
         item.line
         for _, item in items([file], reader(release.logs.format))
@@ -253,9 +260,10 @@ def _lines_of(file: LogFile, release: Release, doomed: Doomed) -> frozenset[int]
 
 
 def _without_lines(path: Path, partial: Path, mine: frozenset[int]) -> int:
-    opened = _OPENERS[path.suffix]
-    with opened(path, "rb") as old, opened(partial, "wb") as new:
-        new.writelines(line for number, line in enumerate(old, 1) if number not in mine)
+    with decompressed(path) as old, compressed(partial, path.suffix) as new:
+        for number, line in enumerate(old, 1):
+            if number not in mine:
+                new.write(line)
     return len(mine)
 
 

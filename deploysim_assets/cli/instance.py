@@ -6,6 +6,17 @@ from pathlib import Path
 _DAGSTER_YAML = """\
 telemetry: {enabled: false}
 nux: {enabled: false}
+run_monitoring:
+  enabled: true                      # runs that never start, or do not end when canceled, fail
+  start_timeout_seconds: 300
+  cancel_timeout_seconds: 300
+  free_slots_after_run_end_seconds: 30
+concurrency:
+  pools:
+    # endpoint, judge, deidentify: so many steps of each at once, over all runs; for one of them
+    # `dagster instance concurrency set endpoint 2`, or Deployment > Concurrency in the UI
+    granularity: op
+    default_limit: 1
 """
 
 WORKSPACE_YAML = """\

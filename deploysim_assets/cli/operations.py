@@ -3,14 +3,11 @@ show in the UI like any other."""
 
 import re
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import dagster as dg
-
-# not exported: the status of a check per partition has no public reader yet
-from dagster._core.event_api import PartitionKeyFilter
-from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from deploysim_assets.assets.log_files import materialization, observations, reported
 from deploysim_assets.assets.open_batches import endpoint_of, with_open_batches
@@ -19,10 +16,12 @@ from deploysim_assets.assets.preregistration import (
     needs_a_reason,
     registration_body,
 )
-from deploysim_assets.automation import close_dead_runs, process_tags
 from deploysim_assets.endpoint.batches import any_open
 from deploysim_assets.project import Project, ProjectError, Release
+from deploysim_assets.runs import RELEASING, close_dead_runs
+from deploysim_assets.storage import verdicts
 from deploysim_assets.storage.journal import journal_file, set_aside
+from deploysim_assets.storage.leases import run_lease
 from deploysim_assets.storage.tables import Lake
 
 _OURS = re.compile(r"^(?:deploysim_assets\.)?(?:\w+\.)*(?:Project|Endpoint|Budget)Error: ")
@@ -66,7 +65,7 @@ class Operations:
             tell,
         )
         self.lake = Lake.of(project.home)
-        close_dead_runs(instance)
+        close_dead_runs(instance, project.home)
 
     def run(
         self,
@@ -104,24 +103,30 @@ class Operations:
         assets: Sequence[str],
         config: dict[str, Any] | None = None,
     ) -> None:
-        result = self.definitions.resolve_job_def(job).execute_in_process(
-            run_config={
-                "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
-                "ops": config or {},
-            },
-            instance=self.instance,
-            partition_key=model,
-            asset_selection=[dg.AssetKey(a) for a in assets],
-            tags=dict(process_tags()),
-            raise_on_error=False,
-        )
+        run_id = str(uuid.uuid4())
+        with run_lease(self.project.home, run_id):
+            result = (
+                self.definitions.resolve_job_def(job)
+                .with_hooks(set(RELEASING))
+                .execute_in_process(
+                    run_config={
+                        "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+                        "ops": config or {},
+                    },
+                    instance=self.instance,
+                    partition_key=model,
+                    asset_selection=[dg.AssetKey(a) for a in assets],
+                    run_id=run_id,
+                    raise_on_error=False,
+                )
+            )
         if not result.success:
             raise ProjectError(_failure(result))
 
     def report_log_files(self, model: str) -> None:
         """Tell Dagster of a release's log files where they came or changed; ProjectError where
         there are none."""
-        observed = observations(self.project, {}).get(model)
+        observed = observations(self.project, {}, [model]).get(model)
         if observed is None:
             path = self.project.release(model).logs.path
             raise ProjectError(
@@ -132,35 +137,24 @@ class Operations:
             self.instance.report_runless_asset_event(materialization(model, observed))
 
     def _to_make(self, model: str, assets: Sequence[str]) -> list[str]:
-        """The assets from the first on that is missing or whose last blocking checks did not
-        pass: a rerun must not step over a red one."""
-        graph = self.definitions.resolve_asset_graph()
-        checks = [
-            c
-            for c in graph.asset_check_keys
-            if c.asset_key.to_user_string() in assets and graph.get_check_spec(c).blocking
-        ]
-        latest = self.instance.event_log_storage.get_latest_asset_check_execution_by_key(
-            checks, PartitionKeyFilter(key=model)
-        )
-        red = {
-            c.asset_key.to_user_string()
-            for c, r in latest.items()
-            if r.status != AssetCheckExecutionRecordStatus.SUCCEEDED
-        }
-        due = [
-            i
-            for i, asset in enumerate(assets)
-            if asset in red or not self.lake.current(asset, model)
-        ]
+        """The assets from the first on that is missing or whose blocking checks did not pass: a
+        rerun must not step over a red one."""
+        due = [i for i, asset in enumerate(assets) if self._is_due(asset, model)]
         return list(assets[due[0] :]) if due else []
+
+    def _is_due(self, asset: str, model: str) -> bool:
+        if not self.lake.current(asset, model):
+            return True
+        manifest = self.lake.manifest(asset, model)
+        found = manifest and verdicts.load(self.lake.home, manifest)
+        return bool(found and found.failed)
 
     def _corpus_is_current(self, model: str) -> bool:
         if self._to_make(model, _CORPUS):
             return False
         return (
             self.lake.stats("raw_logs", model)["fingerprint"]
-            == observations(self.project, {})[model].fingerprint
+            == observations(self.project, {}, [model])[model].fingerprint
         )
 
     def forecast(self, candidate: str, *, fresh: bool = False) -> None:

@@ -46,8 +46,19 @@ def with_operations(command: "Callable[Concatenate[Operations, P], None]") -> Ca
         from deploysim_assets.cli.operations import Operations
         from deploysim_assets.definitions import defs
 
-        os.environ["DAGSTER_HOME"] = str(dagster_home(home))
-        with dg.DagsterInstance.get() as instance:
+        folder = dagster_home(home)
+        os.environ["DAGSTER_HOME"] = str(folder)
+        try:
+            opened = dg.DagsterInstance.get()
+        except ModuleNotFoundError as missing:
+            if missing.name not in {"psycopg", "psycopg2", "dagster_postgres"}:
+                raise
+            raise ProjectError(
+                f"{folder / 'dagster.yaml'}: storage: PostgreSQL needs `pip install "
+                "'deploysim[postgres]'`, and a URL that starts with postgresql+psycopg2:// (with "
+                f"postgres_db: `scheme: postgresql+psycopg2`); there is no module {missing.name}"
+            ) from None
+        with opened as instance:
             command(Operations(project, defs, instance, tell), *args, **kwargs)
 
     return clear_errors(run)

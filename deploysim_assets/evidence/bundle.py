@@ -91,11 +91,10 @@ def _reached(lake: Lake, model: str, seals: Seals) -> Iterator[tuple[str, bytes]
     seen: set[str] = set()
     while ahead:
         path = ahead.pop()
-        file = lake.home / path / "_MANIFEST.json"
-        if path in seen or not file.exists():
+        content = lake.manifest_bytes(path)
+        if path in seen or content is None:
             continue
         seen.add(path)
-        content = disk.read(file)
         yield path, content
         _, said = parsed(content, MANIFEST_TYPE)
         for given in said["inputs"]:

@@ -1,11 +1,12 @@
 """What nothing rests on: table versions that are not current and that no record reaches."""
 
+import hashlib
+
 from deploysim_assets.evidence.seals import Seals
 from deploysim_assets.evidence.tables import TableAudit
 from deploysim_assets.storage import ledger
-from deploysim_assets.storage.disk import files, remove, sha256
+from deploysim_assets.storage.disk import files, remove
 from deploysim_assets.storage.locks import alone
-from deploysim_assets.storage.manifests import MANIFEST
 from deploysim_assets.storage.tables import Lake
 
 
@@ -33,7 +34,8 @@ def collect(lake: Lake, paths: list[str]) -> None:
     with alone(lake.home, "run `deploysim gc` again"):
         still = set(collectable(lake))
         going = [path for path in paths if path in still]
-        digests = {path: sha256(lake.home / path / MANIFEST) for path in going}
+        found = ((path, lake.manifest_bytes(path)) for path in going)
+        digests = {path: hashlib.sha256(content or b"").hexdigest() for path, content in found}
         ledger.append(lake.home, "gc", "", {"versions": digests})
         for path in going:
             remove(lake.home / path)

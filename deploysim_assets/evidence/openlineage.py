@@ -7,6 +7,7 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
+from deploysim_assets.schema.lineage import resolved
 from deploysim_assets.storage.manifests import Manifest
 
 if TYPE_CHECKING:
@@ -29,12 +30,14 @@ def _name(asset: str, partition: str | None) -> str:
 
 
 def _column_lineage(manifest: Manifest) -> Any:
-    """Column lineage of a SQL model, whose manifest names `asset.column` per column."""
+    """Column lineage, as the manifest names `asset.column` per column."""
     from openlineage.client.facet_v2 import column_lineage_dataset as facet
 
     partitions = {given.asset: given.partition for given in manifest.inputs}
     fields: dict[str, facet.Fields] = {}
-    for column, sources in manifest.predicate["settings"].get("column_lineage", {}).items():
+    columns = [name for name, _ in manifest.predicate["schema"]["main"]["columns"]]
+    said = manifest.predicate["settings"].get("column_lineage", {})
+    for column, sources in resolved(said, columns).items():
         split = (source.split(".", 1) for source in sources)
         fields[column] = facet.Fields(
             [

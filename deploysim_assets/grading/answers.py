@@ -26,6 +26,8 @@ class Verdict(NamedTuple):
     rationale: str
 
 
+_FIELDS = frozenset(Verdict._fields)
+
 Verdicts = dict[str, Verdict | None]
 """By behavior; None for one that the judge says it cannot grade."""
 
@@ -106,22 +108,23 @@ def _verdict(given: Any) -> Verdict | None:
         raise UnusableError("assessment is neither graded nor cannot_grade")
     if assessment == "cannot_grade":
         return None
-    missing = [name for name in Verdict._fields if name not in fields]
-    if missing:
-        raise UnusableError(f"{missing[0]} is missing")
+    if not fields.keys() >= _FIELDS:
+        raise UnusableError(f"{min(_FIELDS - fields.keys())} is missing")
     flagged, rationale = fields["flagged"], fields["rationale"]
     if not isinstance(flagged, bool):
         raise UnusableError("flagged is not true or false")
     if not isinstance(rationale, str):
         raise UnusableError("rationale is not a text")
-    severity = _number(fields["severity"], "severity", _WORST)
+    severity, confidence = fields["severity"], fields["confidence"]
+    plain = type(severity) is int and type(confidence) is float
+    if plain and 0 <= confidence <= 1 and 0 <= severity <= _WORST and flagged == (severity > 0):
+        return Verdict(flagged, severity, confidence, rationale)
+    severity = _number(severity, "severity", _WORST)
     if severity != int(severity):
         raise UnusableError("severity is not a whole number")
     if flagged != (severity > 0):
         raise UnusableError(f"flagged is {str(flagged).lower()}, but severity is {severity:g}")
-    return Verdict(
-        flagged, int(severity), _number(fields["confidence"], "confidence", 1), rationale
-    )
+    return Verdict(flagged, int(severity), _number(confidence, "confidence", 1), rationale)
 
 
 def verdicts(answer: dict[str, Any], names: list[str]) -> Verdicts:

@@ -159,9 +159,12 @@ def _options() -> Any:
 
 
 @functools.cache
-def _rules() -> tuple[Any, dict[str, list[Any]]]:
+def _rules() -> tuple[Any, dict[str, Any]]:
     options = _options()
-    kinds = {kind: [re2.compile(p, options) for p in some] for kind, some in _KINDS.items()}
+    kinds = {
+        kind: re2.compile("|".join(f"(?:{p})" for p in some), options)
+        for kind, some in _KINDS.items()
+    }
     return re2.compile(_SIGNS, options), kinds
 
 
@@ -178,6 +181,7 @@ def attack(text: str) -> str | None:
         end = min(sign.end() + _AROUND, len(text))
         if size + end - start > _LONGEST:
             return "signs all over"
+    if not end:
+        return None
     around = "\n".join([*pieces, text[start:end]])
-    found = [kind for kind, some in kinds.items() if any(p.search(around) for p in some)]
-    return ", ".join(found) or None
+    return ", ".join(kind for kind, some in kinds.items() if some.search(around)) or None

@@ -138,9 +138,9 @@ def drift(record: Mapping[str, Any], now: Graded) -> list[Drift]:
     A judge is not always of one mind: its two gradings at the draw show how often a verdict changes
     with nothing between.  Had nothing changed since, the second grading and that of now would be
     exchangeable given the first, so that an item on which just one of the two left the first
-    verdict is as likely to have left it then as now: an exact binomial test, one-sided.  Holm's
-    step-down over the behaviors holds the family-wise error.  That items were drawn by their first
-    verdict is no matter, since the test is given it.
+    verdict is as likely to have left it then as now: an exact binomial test, one-sided.
+    Holm's step-down over the behaviors holds the family-wise error.  That items were drawn by their
+    first verdict is no matter, since the test is given it.
     """
     from scipy import stats
 

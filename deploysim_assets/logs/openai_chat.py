@@ -1,9 +1,11 @@
 """The `openai_chat` format: JSON lines, one conversation each, messages as the chat API writes
 them."""
 
-from collections.abc import Iterator
+import json
+import re
+from collections.abc import Collection, Iterator
 from datetime import datetime
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr
@@ -54,6 +56,29 @@ def read(stream: BinaryIO) -> Iterator[Conversation | Reject]:
         for number, raw in json_lines(stream)
     )
     return convert(records, _Line, _conversation)
+
+
+def lines_about(
+    stream: BinaryIO, users: Collection[str], conversations: Collection[str]
+) -> Iterator[int]:
+    """Numbers of the lines that are of some users or conversations, those included that `read`
+    rejects: a line that is no whole JSON is theirs where it names one."""
+    ids = "|".join(re.escape(json.dumps(one)) for one in sorted({*users, *conversations}))
+    named = re.compile(ids.encode())
+    for number, raw in json_lines(stream):
+        if isinstance(raw, Problem):
+            continue  # longer than any line that is read
+        try:
+            line = orjson.loads(raw)
+        except ValueError:
+            if ids and named.search(raw):
+                yield number
+            continue
+        if isinstance(line, dict):
+            found = cast("dict[str, Any]", line)
+            user, conversation = (str(found.get(n)) for n in ("user_id", "conversation_id"))
+            if user in users or conversation in conversations:
+                yield number
 
 
 def line_of(conversation: Conversation, log_file: str) -> bytes:

@@ -1,9 +1,9 @@
 """Everything deploysim.yaml says, as one frozen model."""
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from deploysim_assets.behaviors import Behavior, Frozen
 from deploysim_assets.project.deidentification import Deidentification
@@ -12,6 +12,7 @@ from deploysim_assets.project.errors import ProjectError
 from deploysim_assets.project.grading import EarlyStopping, Grading, Judge
 from deploysim_assets.project.measures import Awareness, Elicitation, Exploration, SelfReplay
 from deploysim_assets.project.releases import Release
+from deploysim_assets.project.running import Running
 from deploysim_assets.project.sampling import Eligibility, Sampling
 
 CONFIG_FILE = "deploysim.yaml"
@@ -21,6 +22,20 @@ class Automation(Frozen):
     """How often the daemon looks for new logs and for work that is due."""
 
     poll_seconds: int = Field(default=30, ge=1)
+
+
+class Freshness(Frozen):
+    """After how many days the UI warns: of a deployed release whose logs stopped growing, and of a
+    forecast that does not know its predecessor's newer prefixes. Unset, it never does."""
+
+    logs_days: float | None = Field(default=None, gt=0)
+    forecast_days: float | None = Field(default=None, gt=0)
+
+
+Owner = Annotated[
+    str, StringConstraints(pattern=r"^(team:[A-Za-z0-9_.-]+|[^@\s:]+@[^@\s]+\.[A-Za-z]{2,})$")
+]
+"""An address (ann@example.com) or a team (team:safety)."""
 
 
 class Project(Frozen):
@@ -38,12 +53,15 @@ class Project(Frozen):
     eligibility: Eligibility = Eligibility()
     deidentification: Deidentification = Deidentification()
     automation: Automation = Automation()
+    dagster: Running = Running()
     self_replay: SelfReplay | None = None
     early_stopping: EarlyStopping | None = None
     elicitation: Elicitation | None = None
     awareness: Awareness | None = None
     exploration: Exploration | None = None
     challenging_prompts: str | None = None
+    owners: tuple[Owner, ...] = ()
+    freshness: Freshness = Freshness()
     min_precision: float = Field(default=0.3, ge=0, le=1)
     novelty_rate: float = Field(default=0.05, gt=0, lt=1)
 

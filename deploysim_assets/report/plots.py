@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from deploysim_assets.report.tables import kind_of
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -86,14 +88,17 @@ def forecast_plot(rows: list[dict[str, Any]], title: str) -> bytes:
 
 def calibration_plot(rows: list[dict[str, Any]], title: str) -> bytes:
     """Forecast rate against realized rate, both smoothed by half a count, with the diagonal and
-    the 1.5x band."""
-    figure, axes = _figure(6, title)
+    the 1.5x band. The behaviors of one release are named at the right, each with a line to its
+    point."""
+    kind = kind_of(rows)
+    several = len({r["model_version"] for r in rows}) > 1
+    named = [] if several else rows
+    figure, axes = _figure(max(6, 1.6 + 0.24 * len(named)), title)
     floor = min((0.5e5 / max(r["forecast_n"], r["realized_n"]) for r in rows), default=0.1) / 2
     axes.fill_between(
         [floor, 1e5], [floor / 1.5, 1e5 / 1.5], [floor * 1.5, 1e5 * 1.5], color="#eef3f8", zorder=0
     )
     axes.plot([floor, 1e5], [floor, 1e5], color="#888888", linewidth=0.8)
-    several = len({r["model_version"] for r in rows}) > 1
     points = [
         (
             row["gamma_shape"] / row["gamma_rate"] * 1e5,
@@ -102,7 +107,7 @@ def calibration_plot(rows: list[dict[str, Any]], title: str) -> bytes:
         )
         for row in rows
     ]
-    for i, (x, y, row) in enumerate(sorted(points, key=lambda point: point[:2])):
+    for x, y, row in points:
         axes.plot(
             x,
             y,
@@ -111,28 +116,25 @@ def calibration_plot(rows: list[dict[str, Any]], title: str) -> bytes:
             markeredgecolor=_INK,
             markersize=6,
         )
+    # labels at their points lie on top of each other wherever rates are alike
+    for i, (_, (x, y, row)) in enumerate(sorted(enumerate(points), key=lambda p: p[1][1])):
         if not several:
-            right = bool(i % 2)  # neighbors often lie close
-            offset, anchor = ((7, -3), "left") if right else ((-7, -3), "right")
             axes.annotate(
                 row["behavior"],
                 (x, y),
-                xytext=offset,
-                textcoords="offset points",
-                fontsize=7,
-                ha=anchor,
+                xytext=(1.03, (i + 0.5) / len(points)),
+                textcoords="axes fraction",
+                fontsize=10,
+                va="center",
+                arrowprops={"arrowstyle": "-", "color": "#b5bcc4", "linewidth": 0.6},
+                annotation_clip=False,
             )
     highest = max((max(x, y) for x, y, _ in points), default=1e5) * 3
-    _rate_axis(axes, floor, highest, "forecast per 100,000 messages")
+    note = "hollow: fewer than 5 events on a side, unresolved; band: within 1.5x"
+    _rate_axis(axes, floor, highest, f"{kind} per 100,000 messages\n{note}")
     axes.set_yscale("log")
     axes.set_ylim(floor, highest)
     axes.set_ylabel("realized per 100,000 messages")
-    axes.annotate(
-        "hollow: fewer than 5 events on a side, unresolved; band: within 1.5x",
-        (0.02, 0.97),
-        xycoords="axes fraction",
-        fontsize=7,
-    )
     return _png(figure)
 
 
@@ -170,15 +172,15 @@ def recall_plot(cells: list[dict[str, Any]], title: str) -> bytes:
     types = list(dict.fromkeys(c["type"] for c in cells))
     columns = list(dict.fromkeys((c["script"], c["container"]) for c in cells))
     bounds = {(c["type"], c["script"], c["container"]): c["lower"] for c in cells}
-    figure, axes = _figure(1.8 + 0.32 * len(types), title)
+    figure, axes = _figure(3 + 0.32 * len(types), title)
     image = [[bounds[kind, *column] for column in columns] for kind in types]
     axes.imshow(image, cmap="RdYlBu", vmin=0.98, vmax=1.0, aspect="auto")
-    axes.set_yticks(range(len(types)), types, fontsize=7)
+    axes.set_yticks(range(len(types)), types, fontsize=10)
     axes.set_xticks(
         range(len(columns)),
         [f"{script} {container}" for script, container in columns],
         rotation=90,
-        fontsize=6,
+        fontsize=10,
     )
     return _png(figure)
 
@@ -200,5 +202,5 @@ def plan_plot(
         ylabel="95% interval: factor up and down",
     )
     axes.set_ylim(1, 100)
-    axes.legend(fontsize=7, ncols=2, frameon=False)
+    axes.legend(fontsize=10, ncols=2, frameon=False)
     return _png(figure)

@@ -1,7 +1,7 @@
 """Tables for people: rates per 100,000 messages, as text cells, Markdown and rich tables."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -40,17 +40,16 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     )
 
 
+def kind_of(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What scored rows are: forecasts, where each was sealed before production began."""
+    return "forecast" if all(row["prospective"] for row in rows) else "backtest"
+
+
 def calibration_markdown(rows: list[dict[str, Any]]) -> str:
-    """The calibration report as a Markdown table."""
-    header = [
-        "behavior",
-        "forecast",
-        "realized",
-        "error",
-        "noise floor",
-        "persistence error",
-        "in 95%",
-    ]
+    """The calibration report as a Markdown table, which says whether it is of a forecast or a
+    backtest."""
+    kind = kind_of(rows)
+    header = [kind, "rate", "realized", "error", "noise floor", "persistence error", "in 95%"]
     cells = [
         [
             row["behavior"],
@@ -63,7 +62,7 @@ def calibration_markdown(rows: list[dict[str, Any]]) -> str:
         ]
         for row in rows
     ]
-    return "Rates per 100,000 messages.\n\n" + markdown_table(header, cells)
+    return f"{kind.capitalize()}, per 100,000 messages.\n\n" + markdown_table(header, cells)
 
 
 _COMPARED = {

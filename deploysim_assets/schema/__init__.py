@@ -59,6 +59,18 @@ TABLES = {
 """The main table of each asset; of grades those columns that do not depend on the behaviors. Those
 of the SQL models are in dbt_like_sql/models.yml."""
 
+SIDE_TABLES = {
+    "raw_logs.rejects": REJECTS,
+    "deidentified_prefixes.quarantine": QUARANTINE,
+    "calibration_report.other_forecasts": OTHER_FORECASTS,
+    **{
+        f"{asset}.answers": TAKEN_ANSWERS
+        for asset in TABLES
+        if asset.endswith(("completions", "grades")) or asset == "open_findings"
+    },
+}
+"""What is kept beside the main table of an asset, as `asset.side`."""
+
 __all__ = [
     "AWARENESS",
     "CALIBRATION",
@@ -83,6 +95,7 @@ __all__ = [
     "REPLY",
     "REPLY_STATES",
     "SCORECARD",
+    "SIDE_TABLES",
     "TABLES",
     "TAKEN_ANSWERS",
     "TIME",

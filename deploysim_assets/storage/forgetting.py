@@ -66,6 +66,7 @@ class Doomed(NamedTuple):
         return [pl.col(name).list.filter(kept) for name in listed]
 
 
+_LINES = (("log_file", "log_line"), ("file", "line"))
 PREFIX_ID = r"([0-9a-f]{16,})"
 
 
@@ -241,8 +242,10 @@ class Removal:
 
     def _without_rows(self, part: Path, target: Path) -> int | None:
         schema = pl.Schema(pl.read_parquet_schema(part))
-        telling, lists = self.doomed.rows(schema), self.doomed.lists(schema)
-        moved = self._moved_lines(schema)
+        lists, moved = self.doomed.lists(schema), self._moved_lines(schema)
+        told = [self.doomed.rows(schema), *self._on_gone_lines(schema)]
+        known = [expression for expression in told if expression is not None]
+        telling = pl.any_horizontal(known).fill_null(value=False) if known else None
         if telling is None and not lists and not moved:
             return None
         frame = pl.read_parquet(part, hive_partitioning=False)
@@ -253,18 +256,27 @@ class Removal:
         write_part(kept, target)
         return frame.height - kept.height
 
+    def _on_gone_lines(self, schema: pl.Schema) -> list[pl.Expr]:
+        """True for what is told of a line that goes, as of one that could not be read."""
+        return [
+            (pl.col("file") == name) & pl.col("line").is_in(gone)
+            for name, gone in self._log_lines.items()
+            if {"file", "line"} <= set(schema)
+        ]
+
     def _moved_lines(self, schema: pl.Schema) -> list[pl.Expr]:
         """Line numbers in logs as they are once the lines of the doomed are gone, so that a trace
         still ends at the right one."""
         expressions: list[pl.Expr] = []
-        for file, line in (("log_file", "log_line"), ("file", "line")):
+        for file, line in _LINES:
             if file in schema and line in schema and self._log_lines:
                 gone_before = pl.lit(0, pl.Int64)
                 for name, gone in self._log_lines.items():
                     passed = pl.col(line).map_batches(
                         partial(_passed, gone=gone), return_dtype=pl.Int64
                     )
-                    gone_before += pl.when(pl.col(file) == name).then(passed).otherwise(0)
+                    here = pl.col(file) == name
+                    gone_before += pl.when(here).then(passed).otherwise(0)
                 expressions.append((pl.col(line) - gone_before).alias(line))
         return expressions
 

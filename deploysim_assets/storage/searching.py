@@ -2,11 +2,12 @@
 
 import contextlib
 import gzip
+import io
 import json
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import IO, cast
 
 import polars as pl
 import zstandard
@@ -24,10 +25,26 @@ _TEXTS = (
     ".jsonl", ".json", ".yaml", ".db", ".db-wal", ".log", ".csv", ".replaced", ".gz", ".zst",
     ".partial",
 )  # fmt: skip
-_OPENERS: dict[str, Any] = {".gz": gzip.open, ".zst": zstandard.open}
 _DAMAGE = (EOFError, OSError, zlib.error, zstandard.ZstdError)
 """What reading a compressed file raises that was cut short: what is behind nobody can read."""
 _READ_AT_ONCE = 1 << 24
+
+
+def decompressed(path: Path) -> IO[bytes]:
+    """A file's bytes, decompressed by its ending, all frames of it."""
+    if path.suffix == ".zst":
+        unpacked = zstandard.ZstdDecompressor().stream_reader(
+            path.open("rb"), read_across_frames=True, closefd=True
+        )
+        return io.BufferedReader(cast("io.RawIOBase", unpacked), _READ_AT_ONCE)
+    return cast("IO[bytes]", gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
+
+
+def compressed(path: Path, ending: str) -> IO[bytes]:
+    """A file to write, compressed as a file of some ending is."""
+    if ending == ".zst":
+        return cast("IO[bytes]", zstandard.open(path, "wb"))
+    return cast("IO[bytes]", gzip.open(path, "wb")) if ending == ".gz" else path.open("wb")
 
 
 def files_with_ids(home: Path, ids: Iterable[str]) -> tuple[int, dict[str, int]]:
@@ -67,8 +84,7 @@ def _hits(path: Path, needles: list[bytes]) -> int:
     """How many of some words stand in a file, read piece by piece, decompressed by its ending."""
     longest = max(map(len, needles), default=0)
     hits, before = 0, b""
-    opened = _OPENERS.get(path.suffix, open)
-    with contextlib.suppress(*_DAMAGE), opened(path, "rb") as file:
+    with contextlib.suppress(*_DAMAGE), decompressed(path) as file:
         while needles and (block := file.read(_READ_AT_ONCE)):
             piece = before + block
             # one that stood wholly in what was kept was counted before

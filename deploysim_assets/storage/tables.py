@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, Self
 import polars as pl
 
 from deploysim_assets.project import ProjectError
-from deploysim_assets.storage import disk, ledger, manifests
+from deploysim_assets.storage import disk, ledger, manifests, verdicts
 from deploysim_assets.storage.locks import adding, asking, held_while_writing, is_free
 from deploysim_assets.storage.manifests import (
     FORMAT,
@@ -222,6 +222,13 @@ class Lake:
         except (FileNotFoundError, NotADirectoryError, ValueError):
             return None
 
+    def manifest_bytes(self, path: str) -> bytes | None:
+        """The manifest of a version by its path relative to the home, as it lies there."""
+        try:
+            return disk.read(self.home / path / MANIFEST)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
     def _resolve(self, asset: str, key: str | None, version: str | None) -> Path:
         name = version or self.current(asset, key)
         folder = self.folder(asset, key) / (name or "")
@@ -280,6 +287,12 @@ class Lake:
     def stats(self, asset: str, key: str | None, version: str | None = None) -> dict[str, Any]:
         """The facts that were written beside a table version: counts of its funnel, never text."""
         return json.loads((self._resolve(asset, key, version) / STATS).read_text())
+
+    def keep_verdict(self, asset: str, key: str, checks: Mapping[str, bool]) -> None:
+        """Keep what the blocking checks said of the current version."""
+        manifest = self.manifest(asset, key)
+        if manifest is not None:
+            verdicts.save(self.home, manifest, checks)
 
     def written_rows(self, asset: str, key: str | None, version: str | None = None) -> int:
         """How many rows the main table of a version was written with: what lies there less what

@@ -3,7 +3,7 @@ they are, and a record of the ledger names them all."""
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import orjson
 import polars as pl
 
+from deploysim_assets.project import ProjectError
 from deploysim_assets.storage import disk, ledger, manifests
 from deploysim_assets.storage.journal import framed, lines, locked
 from deploysim_assets.storage.journals import journal_files
@@ -35,9 +36,12 @@ def upgrade_home(home: Path) -> Upgraded | None:
     """
     lake = Lake(home / "lake")
     with alone(home, "run `deploysim upgrade` again"):
-        records = ledger.read(home)
-        if any(record.kind == ledger.UPGRADE for record in records) or not _is_old(home, lake):
+        made = [record for record in ledger.read(home) if record.kind == ledger.UPGRADE]
+        if not (_has_old_pointers(lake) or ((home / ledger.LEDGER_FILE).exists() and not made)):
             return None
+        if made:  # killed when only the pointers were left to do
+            _point(lake, made[0].seals)
+            return Upgraded(made[0].body["versions"], made[0].body["answers"], made[0].seq)
         answers = sum(_say_whose(path, lake) for path in journal_files(home))
         named = dict(_manifests(lake))
         pointers = {place: lake.pointer(*place[:2]) for place in lake.places()}
@@ -48,18 +52,27 @@ def upgrade_home(home: Path) -> Upgraded | None:
         }
         body = {"versions": len(named), "answers": answers, "current": current}
         record = ledger.append(home, ledger.UPGRADE, "", body, named or None)
-        for (asset, key, folder), pointer in pointers.items():
-            if pointer is not None and "manifest" not in pointer:
-                path = (folder / pointer["version"]).relative_to(home).as_posix()
-                lake.point_to(asset, key, pointer["version"], named[path])
+        _point(lake, named)
     return Upgraded(len(named), answers, record.seq)
 
 
-def _is_old(home: Path, lake: Lake) -> bool:
-    return (home / ledger.LEDGER_FILE).exists() or any(
-        "manifest" not in (lake.pointer(asset, key) or {"manifest": ""})
-        for asset, key, _ in lake.places()
-    )
+def _point(lake: Lake, manifests_of: Mapping[str, str]) -> None:
+    """Write beside each old pointer the manifest of the version that it names."""
+    for asset, key, folder in lake.places():
+        pointer = lake.pointer(asset, key)
+        if pointer is not None and "manifest" not in pointer:
+            path = (folder / pointer["version"]).relative_to(lake.home).as_posix()
+            if path not in manifests_of:
+                raise ProjectError(
+                    f"{folder / POINTER}: names {pointer['version']}, which is not whole; restore "
+                    "it from a copy, or take the pointer away"
+                )
+            lake.point_to(asset, key, pointer["version"], manifests_of[path])
+
+
+def _has_old_pointers(lake: Lake) -> bool:
+    pointers = (lake.pointer(asset, key) for asset, key, _ in lake.places())
+    return any(pointer is not None and "manifest" not in pointer for pointer in pointers)
 
 
 def _manifests(lake: Lake) -> Iterator[tuple[str, str]]:

@@ -36,7 +36,8 @@ def test_a_finding_is_adopted_and_forecast_anew_without_new_answers(tmp_path: Pa
     assert "tool browser: query is arithmetic" in first["features"]
     assert (first["live_only"], first["difference"] > 0) == (0, True)
     told = deploysim(home, "behaviors", "novel", "aurora-3").stdout
-    assert "phrase: " in told
+    assert "arithmetic" in told
+    assert first["says"].startswith("calls browser: query is arithmetic, more often: ")
     assert "j1" in told
     by_judge = rows(home, "open_findings", "aurora-3")
     assert "calculator_hacking" in by_judge[0]["name"], "two ways to word it are one kind"

@@ -16,7 +16,6 @@ from deploysim_assets.benchmarks.tampering import (
     CHANGES,
     audited,
     copy_of,
-    finished_home,
     is_named,
     trial,
 )
@@ -25,16 +24,6 @@ from deploysim_assets.evidence.bundle import Bundle
 from deploysim_assets.evidence.openlineage import run_events
 from deploysim_assets.storage import ledger
 from deploysim_assets_tests.support import deploysim, environment, lake, rows, script, serve
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = tmp_path_factory.mktemp("finished") / "home"
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [n for n in os.environ if n.startswith(("DEPLOYSIM", "DAGSTER"))]:
-            patch.delenv(name)
-        finished_home(home)
-    return home
 
 
 @pytest.fixture

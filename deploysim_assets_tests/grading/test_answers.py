@@ -61,7 +61,7 @@ def test_an_answer_that_can_be_read_is_not_paid_for_again(content: str) -> None:
         (one(assessment="sure"), "rude: assessment is neither"),
         (one(flagged=False, severity=4), "rude: flagged is false, but severity is 4"),
         (one(severity=0), "rude: flagged is true, but severity is 0"),
-        ('{"rude": {"flagged": true}}', "rude: severity is missing"),
+        ('{"rude": {"flagged": true}}', "rude: confidence is missing"),
         (one()[:-1] + ', "rude": {"flagged": false}}', "a key stands twice"),
         (one().replace('"severity"', '"flagged": false, "severity"'), "a key stands twice"),
         (one().replace("0.9", "NaN"), "NaN is no number"),

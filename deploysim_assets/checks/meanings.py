@@ -1,0 +1,187 @@
+"""What each check says, what failing means, and what to do: its description in Dagster's UI."""
+
+from typing import NamedTuple
+
+
+class Said(NamedTuple):
+    """The text of a check in three parts."""
+
+    holds: str
+    failing: str
+    mend: str
+
+    def __str__(self) -> str:
+        return f"{self.holds}\n\n**Failing means** {self.failing}\n\n**What to do:** {self.mend}"
+
+
+_CORPUS = "correct the log files, or take them out of `logs.path`, and materialize raw_logs again."
+_REDRAW = "run `deploysim audit ledger`; if it holds, report a defect of deploysim with the counts."
+_CLEAR = (
+    "do not use the table: it is not cleared. Look at the prefixes that the check names, raise "
+    "`deidentification.min_level` or report the kind of text, and materialize again."
+)
+
+_RAW_LOGS = {
+    "funnel_sums": Said(
+        "Records read = rejected + conversations, and the table has as many rows.",
+        "that conversations were lost between the files and the table.",
+        "materialize raw_logs again; if it fails again, report a defect of deploysim with the "
+        "counts.",
+    ),
+    "conversation_ids_unique": Said(
+        "No conversation stands twice.",
+        "that a conversation would count twice in every rate.",
+        _CORPUS,
+    ),
+    "one_model_version": Said(
+        "All rows are of this release.",
+        "that traffic of another release is in the table.",
+        _CORPUS,
+    ),
+    "conversations_have_messages": Said(
+        "Every conversation has a message.",
+        "that the source writes conversations that nothing can be learned from, or was misread.",
+        "check `logs.format` of the release; else correct the log files.",
+    ),
+    "not_from_the_future": Said(
+        "No conversation began later than now. A warning.",
+        "that a clock or a time zone of the source is wrong; whether a forecast came before "
+        "production is told by these times.",
+        "correct the times in the source. The table can be used where times do not matter.",
+    ),
+    "inside_the_release_window": Said(
+        "Every conversation lies between `logs.since` and `logs.until` of the release.",
+        "that conversations were not answered by this release, or that the window is wrong.",
+        "take those conversations out of the logs, or correct the window in deploysim.yaml.",
+    ),
+    "roles_alternate": Said(
+        "In 9 of 10 conversations no user message follows on another. A warning.",
+        "that replies are missing in the logs: rates are then over the replies that were logged.",
+        "ask the owner of the logs whether replies are dropped or logged elsewhere.",
+    ),
+    "lengths_plausible": Said(
+        "99 of 100 conversations hold text. A warning.",
+        "that the source logs empty messages, or that their content was misread.",
+        "check `logs.format` of the release against a line of the file.",
+    ),
+    "consent_known": Said(
+        "Half of the conversations say whether they may be used. A warning.",
+        "that most traffic is left out, since unknown is not consent: what remains may not be "
+        "like all of it.",
+        "log consent, or state in `logs.consent_basis` why all of the source may be used.",
+    ),
+    "like_the_release_before": Said(
+        "Surfaces and languages are distributed much as in the release before. A warning.",
+        "that traffic has changed: a forecast rests on the predecessor's traffic, and is weaker "
+        "where traffic moved.",
+        "look which surface or language moved; read the score with that in mind.",
+    ),
+}
+_PREFIXES = {
+    "funnel_sums": Said(
+        "Conversations = eligible + ineligible, drawn = released + quarantined, and the table has "
+        "as many rows.",
+        "that turns were lost or made up while they were drawn and cleared.",
+        "materialize deidentified_prefixes again; if it fails again, report a defect of deploysim "
+        "with the counts.",
+    ),
+    "canary_recall": Said(
+        "Planted identifiers of every type, script and container are found by the scrubber as it "
+        "is installed here; the bound is the lower end of the 95% interval over all of them.",
+        "that de-identification does not work on this machine: a library changed, or a model is "
+        "missing.",
+        "do not use the table. Run `deploysim audit deid`, which says which kinds were "
+        "missed; install the pinned libraries, and materialize again.",
+    ),
+    "prefix_ids_unique": Said("No prefix stands twice.", "that a turn would count twice.", _REDRAW),
+    "last_turn_is_the_users": Said(
+        "Every prefix ends with a message of the user.",
+        "that the candidate would be asked to answer itself.",
+        _REDRAW,
+    ),
+    "has_production_reply": Said(
+        "Every prefix has the reply that the deployed model gave.",
+        "that candidate and deployed model could not be compared on the same prefixes.",
+        _REDRAW,
+    ),
+    "consent_is_true": Said(
+        "Every prefix is of a conversation with consent.",
+        "that text is used without consent.",
+        "do not use the table. " + _REDRAW.capitalize(),
+    ),
+    "no_residual_mailbox": Said(
+        "No mail address is left in a prefix, by another engine than the detectors'.",
+        "that an identifier of a person came through de-identification.",
+        _CLEAR,
+    ),
+    "no_residual_secret": Said(
+        "No access key is left in a prefix, by another engine than the detectors'.",
+        "that a secret came through de-identification.",
+        _CLEAR + " Tell the owner of the key.",
+    ),
+    "has_prefixes": Said(
+        "At least one turn was drawn and cleared.",
+        "that there is nothing to forecast from.",
+        "look at `ineligible_by_reason` and `quarantined_by_reason` of the table's metadata: "
+        "mostly consent, language or de-identification.",
+    ),
+}
+_WHOLE = Said(
+    "Few replies are empty or cut; the limits are `grading.warn_share` and `grading.error_share`.",
+    "that rates are over the replies that happened to come. Above the error limit all gates of "
+    "the forecast are blocked.",
+    "raise `max_tokens` of the candidate, or ask the provider why replies end early; then "
+    "`deploysim forecast <release> --fresh`.",
+)
+_SAID: dict[tuple[str, str], Said] = {
+    **{("raw_logs", name): said for name, said in _RAW_LOGS.items()},
+    **{("deidentified_prefixes", name): said for name, said in _PREFIXES.items()},
+    ("candidate_completions", "replies_are_whole"): _WHOLE,
+    ("production_grades", "replies_are_whole"): _WHOLE._replace(
+        mend="ask the owner of the logs whether replies are cut when they are logged.",
+    ),
+    ("grades", "funnel_sums"): Said(
+        "Every registered prefix is graded, or counted as refused, filtered, failed, empty or cut.",
+        "that prefixes were lost between registration and grades: a rate would be over what is "
+        "left.",
+        "materialize grades again, which pays for nothing twice; if it fails again, report a "
+        "defect of deploysim with the counts.",
+    ),
+    ("calibration_report", "forecast_before_production"): Said(
+        "The forecast was sealed before the first production message. A warning.",
+        "that the score is of a backtest: it tells of the method, not of a promise that was kept.",
+        "nothing can be done for this release; seal the next forecast before it ships.",
+    ),
+    ("raw_logs", "logs_keep_coming"): Said(
+        "The logs of the release that is deployed now have grown within `freshness.logs_days`. A "
+        "warning.",
+        "that logging or its transfer has stopped, or that the daemon does not run: realized "
+        "rates stand still while the release is in use.",
+        "look after the transfer of the logs and after `dagster-daemon`. If the release was "
+        "withdrawn, set `logs.until`.",
+    ),
+    ("rate_estimates", "forecast_is_recent"): Said(
+        "The forecast of a release that has not shipped is not older than its predecessor's "
+        "prefixes by more than `freshness.forecast_days`. A warning.",
+        "that newer traffic has come since the forecast was sealed, which it does not know.",
+        "`deploysim register <release> --reason ...` and `deploysim forecast <release>` before it "
+        "ships, or ship with the older forecast knowingly.",
+    ),
+}
+
+
+def sql_test(model: str, holds: str) -> str:
+    """The description of a data test of a SQL model, of which this holds."""
+    return str(
+        Said(
+            f"{holds}.",
+            "that the counts below the rates are wrong, and every figure that rests on them.",
+            f"run `deploysim audit ledger`; materialize the tables that {model} reads, then it. "
+            "If it fails again, report a defect of deploysim with `failing_rows`.",
+        )
+    )
+
+
+def description(asset: str, check: str) -> str:
+    """The description of a check; KeyError for one that nobody described."""
+    return str(_SAID[asset, check])

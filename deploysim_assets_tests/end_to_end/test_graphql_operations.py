@@ -1,0 +1,334 @@
+"""Runs as an operator has them: through GraphQL, a real webserver, daemon and instance. Runs are
+killed, run twice at once, and releases come while everything runs."""
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Generator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import yaml
+from aiohttp import web
+
+from deploysim_assets.cli.demo import ship, synthetic_endpoint, write_project
+from deploysim_assets.storage.journal import lines
+from deploysim_assets.storage.journals import journal_files
+from deploysim_assets_tests.end_to_end.test_demo_and_ui import dg_dev
+from deploysim_assets_tests.support import (
+    REPO,
+    daemon,
+    deploysim,
+    environment,
+    free_port,
+    get_json,
+    lake,
+    post_json,
+    rows,
+    script,
+    serve,
+    stop,
+    wait_for,
+)
+
+CONCURRENCY = 4
+
+
+class Paced:
+    """The synthetic world's endpoint at a pace that leaves time to disturb what asks it."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.asked = 0
+        self.base_url = ""
+
+
+@contextlib.contextmanager
+def paced() -> Generator[Paced]:
+    pace = Paced()
+    with synthetic_endpoint(1) as upstream:
+
+        async def chat(request: web.Request) -> web.Response:
+            body = await request.read()
+            pace.asked += 1
+            await asyncio.sleep(pace.seconds)
+            async with (
+                aiohttp.ClientSession() as session,
+                session.post(f"{upstream}/chat/completions", data=body) as answer,
+            ):
+                return web.Response(
+                    status=answer.status,
+                    body=await answer.read(),
+                    content_type="application/json",
+                )
+
+        app = web.Application()
+        app.router.add_post("/v1/chat/completions", chat)
+        with serve(app) as pace.base_url:
+            yield pace
+
+
+def _release(model: str, predecessor: str | None = None, asks: str | None = None) -> dict[str, Any]:
+    line: dict[str, Any] = {
+        "model_version": model,
+        "predecessor": predecessor,
+        "logs": {"format": "openai_chat", "path": f"logs/{model}/*.jsonl"},
+    }
+    return line | ({"candidate": {"model": asks or model}} if predecessor else {})
+
+
+def _project(home: Path, base_url: str, executor: str) -> None:
+    write_project(
+        home,
+        base_url,
+        max_prefixes=40,
+        releases=[_release("aurora-1"), _release("aurora-2", "aurora-1")],
+        endpoint={"base_url": base_url, "max_concurrency": CONCURRENCY},
+        automation={"poll_seconds": 2},
+        dagster={"executor": executor},
+    )
+    (home / "workspace.yaml").write_text((REPO / "workspace.yaml").read_text())
+    deploysim(home, "status")  # makes the instance's folder, with telemetry off
+    ship(home, "aurora-1", 60, 1, datetime.now(UTC) - timedelta(days=1), timedelta(seconds=10))
+
+
+def _graphql(port: int, query: str, **variables: Any) -> Any:
+    said = post_json(f"http://127.0.0.1:{port}/graphql", {"query": query, "variables": variables})
+    assert "errors" not in said, said
+    return said["data"]
+
+
+def _runs(port: int, **filter_by: Any) -> list[dict[str, Any]]:
+    found = _graphql(
+        port,
+        "query($f: RunsFilter) { runsOrError(filter: $f) { ... on Runs { results { runId status "
+        "assetSelection { path } eventConnection { events { ... on MessageEvent { message } } } "
+        "} } } }",
+        f=filter_by,
+    )
+    return found["runsOrError"]["results"]
+
+
+def _said(run: dict[str, Any]) -> str:
+    return "\n".join(e.get("message") or "" for e in run["eventConnection"]["events"])
+
+
+def _launch(port: int, asset: str, partition: str) -> str:
+    params = {
+        "selector": {
+            "repositoryLocationName": "deploysim",
+            "repositoryName": "__repository__",
+            "pipelineName": "__ASSET_JOB",
+            "assetSelection": [{"path": [asset]}],
+        },
+        "executionMetadata": {"tags": [{"key": "dagster/partition", "value": partition}]},
+    }
+    launched = _graphql(
+        port,
+        "mutation($p: ExecutionParams!) { launchRun(executionParams: $p) { __typename "
+        "... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }",
+        p=params,
+    )["launchRun"]
+    assert launched["__typename"] == "LaunchRunSuccess", launched
+    return launched["run"]["runId"]
+
+
+def _partitions(port: int, asset: str) -> list[str]:
+    found = _graphql(
+        port,
+        "query($k: [AssetKeyInput!]) { assetNodes(assetKeys: $k) { partitionKeys } }",
+        k=[{"path": [asset]}],
+    )
+    return found["assetNodes"][0]["partitionKeys"] if found["assetNodes"] else []
+
+
+def _registry_says(port: int) -> str:
+    """What the sensor `registry` last gave as its reason."""
+    sensor = {
+        "sensorName": "registry",
+        "repositoryName": "__repository__",
+        "repositoryLocationName": "deploysim",
+    }
+    found = _graphql(
+        port,
+        "query($s: SensorSelector!) { sensorOrError(sensorSelector: $s) { ... on Sensor { "
+        "sensorState { ticks(limit: 3) { skipReason } } } } }",
+        s=sensor,
+    )
+    ticks = found["sensorOrError"]["sensorState"]["ticks"]
+    return next((t["skipReason"] for t in ticks if t["skipReason"]), "")
+
+
+@pytest.mark.parametrize("executor", ["in_process", "multiprocess"])
+def test_a_killed_run_goes_on_and_two_at_once_take_turns(tmp_path: Path, executor: str) -> None:
+    home = tmp_path
+    with paced() as endpoint:
+        _project(home, endpoint.base_url, executor)
+        endpoint.seconds = 0.5
+        with dg_dev(home) as (port, _):
+            # the daemon grades the predecessor's production; its run worker is killed
+            wait_for(lambda: endpoint.asked >= 8, 240, "answers", 0.05)
+            (run,) = [r for r in _runs(port, statuses=["STARTED"]) if _grades_production(r)]
+            worker = re.search(r"\(pid: (\d+)\)", _said(run))
+            assert worker
+            os.kill(int(worker[1]), signal.SIGKILL)
+            wait_for(
+                lambda: _runs(port, runIds=[run["runId"]])[0]["status"] == "FAILURE",
+                60,
+                "the UI to show the death",
+            )
+            assert "marked as failed from outside" in _said(_runs(port, runIds=[run["runId"]])[0])
+            assert lake(home).current("production_grades", "aurora-1") is None
+
+            # run again from the UI, and a forecast beside it that needs the same grades
+            again = _launch(port, "production_grades", "aurora-1")
+            wait_for(lambda: _runs(port, runIds=[again])[0]["status"] == "STARTED", 120, "the run")
+            wait_for(
+                lambda: lake(home).current("preregistration", "aurora-2") is not None,
+                120,
+                "the registration",
+            )
+            forecast = deploysim(home, "forecast", "aurora-2")
+            assert "aurora-2" in forecast.stdout
+            wait_for(
+                lambda: not _runs(port, statuses=["STARTED", "STARTING", "QUEUED"]),
+                240,
+                "all runs to end",
+            )
+            failed = [r["runId"] for r in _runs(port, statuses=["FAILURE"])]
+            assert failed == [run["runId"]], "the killed one alone"
+    assert len(rows(home, "grades", "aurora-2")) == 40
+    assert endpoint.asked <= _answers(home) + CONCURRENCY, "paid twice: what was in flight"
+
+
+def _answers(home: Path) -> int:
+    """How many answers the journals hold, each of which was paid for."""
+    return sum(1 for path in journal_files(home) for _ in lines(path))
+
+
+def _grades_production(run: dict[str, Any]) -> bool:
+    return {"path": ["production_grades"]} in (run["assetSelection"] or [])
+
+
+def test_what_died_with_the_machine_is_closed_and_frees_its_pool(tmp_path: Path) -> None:
+    home = tmp_path
+    with paced() as endpoint:
+        _project(home, endpoint.base_url, "in_process")
+        endpoint.seconds = 0.5
+        with daemon(home):
+            wait_for(lambda: endpoint.asked >= 8, 240, "answers", 0.05)
+            _kill_everything_of(home)
+        left = list((home / "locks" / "runs").iterdir())
+        assert len(left) == 1, "the lease of the run that was killed lies there, held by nobody"
+        endpoint.seconds = 0.0
+        done = deploysim(home, "forecast", "aurora-2")
+    assert "aurora-2" in done.stdout
+    assert list((home / "locks" / "runs").iterdir()) == []
+    assert endpoint.asked <= _answers(home) + CONCURRENCY
+    with _webserver(home) as port:
+        (dead,) = _runs(port, statuses=["FAILURE"])
+        assert dead["runId"] == left[0].name
+        assert "the process that led this run was killed" in _said(dead)
+
+
+def _kill_everything_of(home: Path) -> None:
+    """SIGKILL for the daemon and all that it started: every process of the group of the one that
+    leads the run."""
+    started = subprocess.run(
+        ["ps", "-eo", "pid,pgid,args"], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    mine = [
+        line.split()
+        for line in started
+        if "dagster-daemon" in line
+        and os.path.realpath(f"/proc/{line.split()[0]}/cwd") == str(home)
+    ]
+    for group in {int(found[1]) for found in mine}:
+        os.killpg(group, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def _webserver(home: Path) -> Generator[int]:
+    port = free_port()
+    with (home / "webserver.log").open("w") as out:
+        process = subprocess.Popen(
+            [script("dagster-webserver"), "-w", "workspace.yaml", "-p", str(port)],
+            env=environment(home),
+            cwd=home,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
+
+        def answers() -> bool:
+            try:
+                return bool(get_json(f"http://127.0.0.1:{port}/server_info"))
+            except OSError:
+                return False
+
+        try:
+            wait_for(answers, 90, "the webserver")
+            yield port
+        finally:
+            stop(process)
+
+
+def test_releases_come_and_wrong_files_change_nothing_without_a_restart(tmp_path: Path) -> None:
+    home = tmp_path
+    file = home / "deploysim.yaml"
+    with paced() as endpoint:
+        _project(home, endpoint.base_url, "in_process")
+        deploysim(home, "forecast", "aurora-2")
+        good = yaml.safe_load(file.read_text())
+        with dg_dev(home) as (port, _):
+            wait_for(
+                lambda: _registry_says(port) == "the definitions are those of deploysim.yaml",
+                120,
+                "the first look",
+            )
+            # wrong: what is loaded stays, also when somebody reloads, and the reason is shown
+            file.write_text(
+                file.read_text().replace("predecessor: aurora-1", "predecessor: aurora")
+            )
+            wait_for(
+                lambda: "the last good definitions stay loaded" in _registry_says(port),
+                60,
+                "the reason",
+            )
+            assert "'aurora' is no release of this file" in _registry_says(port)
+            _graphql(
+                port,
+                'mutation { reloadRepositoryLocation(repositoryLocationName: "deploysim") { '
+                "__typename } }",
+            )
+            assert _partitions(port, "rate_estimates") == ["aurora-2"]
+
+            # a registered release asked otherwise, or gone: refused, with the way out
+            changed = [_release("aurora-1"), _release("aurora-2", "aurora-1", asks="aurora-3")]
+            file.write_text(yaml.safe_dump(good | {"releases": changed}))
+            wait_for(lambda: "deploysim register aurora-2" in _registry_says(port), 60, "refusal")
+            assert "deploysim register aurora-2" in deploysim(home, "status").stdout
+            file.write_text(yaml.safe_dump(good | {"releases": changed[:1]}))
+            wait_for(lambda: "aurora-2 is gone" in _registry_says(port), 60, "refusal")
+
+            # a release more: picked up, registered and forecast, with nothing pressed
+            more = [*good["releases"], _release("aurora-2b", "aurora-1", asks="aurora-2")]
+            file.write_text(yaml.safe_dump(good | {"releases": more}))
+            wait_for(
+                lambda: _partitions(port, "rate_estimates") == ["aurora-2", "aurora-2b"],
+                90,
+                "the new partition",
+            )
+            wait_for(
+                lambda: lake(home).current("rate_estimates", "aurora-2b") is not None,
+                300,
+                "the forecast of the new release",
+            )
+            assert not _runs(port, statuses=["FAILURE"])
+            assert "last loaded another" not in deploysim(home, "status").stdout
