@@ -31,6 +31,7 @@ _SURROGATES_SHARE = (
         "postgresuserredacted",
         "lindenhofdemain",
         "dbpasswordredacted",
+        "passwordu003dredacted",  # the same with its sign as a JSON escape
         "passportredacted",
         "4000000000000000",
         "192.0.2.",

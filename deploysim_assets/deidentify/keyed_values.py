@@ -6,7 +6,7 @@ off), in .env lines, arguments, headers and connection strings."""
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportMissingTypeStubs=false, reportUnknownArgumentType=false
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 import re2
@@ -190,8 +190,48 @@ def is_name(value: str, *, certain: bool) -> bool:
     return folded[0] in first_names() or folded[-1] in last_names() - AMBIGUOUS
 
 
+_OF_A_THING = frozenset(
+    """
+    parameters arguments args input inputs inputschema function functions tool tools schema
+    properties required returns type types description enum size path filename mimetype extension
+    version url uri link price rating stars currency category quantity stock sku cuisine capacity
+    default command license packages dependencies cost amenities
+    """.split()
+)
+"""Keys beside a `name` that is a tool's, a file's, a product's or a place's."""
+_SURELY_NO_NAME = frozenset("string null none unknown n/a true false user assistant tool".split())
+_SUFFIX = re.compile(r"\.[A-Za-z0-9]{2,5}$")
+
+
+def may_be_person(value: str, *, of_a_thing: bool) -> bool:
+    """Whether the value under a bare `name` is taken for a person: by the lists where a thing's
+    keys stand beside it, else by its writing alone, for most names are on no list."""
+    words = value.replace(",", " ").split()
+    if is_name(value, certain=False):
+        return True
+    if of_a_thing or not is_name(value, certain=True) or _SUFFIX.search(value):
+        return False
+    if value.casefold() in _SURELY_NO_NAME:
+        return False
+    if value.islower():
+        return len(words) > 1 and any(
+            w in first_names() or w in last_names() - AMBIGUOUS for w in words
+        )
+    return not words[0][0].islower() and not re.search(r"[a-z][A-Z]{2}", value)
+
+
+def is_of_a_thing(keys: Iterable[str]) -> bool:
+    """Whether keys are those of a tool's, a file's or a product's description."""
+    return any(re.sub(r"[\W_]", "", k.lower()) in _OF_A_THING for k in keys)
+
+
 def type_of_value(  # noqa: C901, PLR0912 (one case a type)
-    key_type: str, value: str, key: str = "", *, beside_person: bool = False
+    key_type: str,
+    value: str,
+    key: str = "",
+    *,
+    beside_person: bool = False,
+    of_a_thing: bool = False,
 ) -> str | None:
     """The type of the value under a key of `key_type`, or None where it is not one: a schema's
     word, a variable, an empty one."""
@@ -207,7 +247,9 @@ def type_of_value(  # noqa: C901, PLR0912 (one case a type)
             if key in ("cookie", "cookies", "setcookie"):
                 kept = kept and "=" in value
         case "NAME":
-            return "PERSON" if is_name(value, certain=beside_person) else None
+            if beside_person:
+                return "PERSON" if is_name(value, certain=True) else None
+            return "PERSON" if may_be_person(value, of_a_thing=of_a_thing) else None
         case "PERSON":
             kept = is_name(value, certain=True) or digits > 0
             return ("PERSON" if is_name(value, certain=True) else "HANDLE") if kept else None
@@ -263,6 +305,9 @@ _AS_WRITTEN = {
     "ADDRESS": _BARE_ADDRESS,
 }
 _LIST_END = 2_000
+_ANY_KEY = re.compile(r"""["']([A-Za-z_]{2,40})\\{0,7}["']\s{0,3}:""")
+_NEAR = 300
+"""So far around a `name` in a text its object's other keys are looked for."""
 
 
 def keyed_spans(encoded: EncodedText) -> Iterator[Span]:
@@ -374,6 +419,9 @@ def _valued(kind: str, key: str, text: str, start: int, end: int) -> Iterator[Sp
         start += 1
     while end > start and text[end - 1].isspace():
         end -= 1
-    found = type_of_value(kind, text[start:end], key)
+    of_a_thing = kind == "NAME" and is_of_a_thing(
+        _ANY_KEY.findall(text, max(0, start - _NEAR), end + _NEAR)
+    )
+    found = type_of_value(kind, text[start:end], key, of_a_thing=of_a_thing)
     if found:
         yield Span(start, end, found)

@@ -6,7 +6,12 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from deploysim_assets.deidentify.keyed_values import is_passed_on, type_of_key, type_of_value
+from deploysim_assets.deidentify.keyed_values import (
+    is_of_a_thing,
+    is_passed_on,
+    type_of_key,
+    type_of_value,
+)
 from deploysim_assets.deidentify.rules import DetectionError
 
 MAX_MESSAGE_BYTES = 256 * 1024
@@ -62,21 +67,30 @@ def _json_or_text(value: str | None, replace: Replace, depth: int = 0) -> str | 
             parsed = orjson.loads(value)
         except ValueError:
             return replace(Leaf(value))
-        rebuilt = _rebuilt(parsed, replace, None, depth, beside=False)
+        rebuilt = _rebuilt(parsed, replace, None, depth, _Beside())
         return value if rebuilt == parsed else orjson.dumps(rebuilt).decode()
     return _text(value, replace)
 
 
-def _rebuilt(value: Any, replace: Replace, key: str | None, depth: int, *, beside: bool) -> Any:
+class _Beside(NamedTuple):
+    """What the other keys of an object say of it."""
+
+    person: bool = False
+    thing: bool = False
+
+
+def _rebuilt(value: Any, replace: Replace, key: str | None, depth: int, beside: _Beside) -> Any:
     if depth > _MAX_DEPTH:
         raise DetectionError("too_deep")
     if isinstance(value, dict):
         return _object(value, replace, key, depth)  # pyright: ignore[reportUnknownArgumentType]
     if isinstance(value, list):
-        return [_rebuilt(v, replace, key, depth + 1, beside=beside) for v in value]  # pyright: ignore[reportUnknownVariableType]
+        return [_rebuilt(v, replace, key, depth + 1, beside) for v in value]  # pyright: ignore[reportUnknownVariableType]
     promised = type_of_key(key) if key else None
     if isinstance(value, str):
-        kind = promised and type_of_value(promised, value, key or "", beside_person=beside)
+        kind = promised and type_of_value(
+            promised, value, key or "", beside_person=beside.person, of_a_thing=beside.thing
+        )
         if not kind and value.lstrip()[:1] in ("{", "[") and len(value) > 2:
             return _json_or_text(value, replace, depth + 1)
         return replace(Leaf(value, kind or None))
@@ -102,13 +116,11 @@ def _object(value: dict[str, Any], replace: Replace, key: str | None, depth: int
     )
     if told is not None and (type_of_key(told) is None or "value" not in value):
         told = None
-    beside = any(type_of_key(k) in _PERSONAL for k in value)
+    beside = _Beside(any(type_of_key(k) in _PERSONAL for k in value), is_of_a_thing(value))
     out: dict[str, Any] = {}
     for k, v in value.items():
         own = key if key and is_passed_on(k) else k
         if told and k == "value":
             own = told
-        out[replace(Leaf(k, None, is_key=True))] = _rebuilt(
-            v, replace, own, depth + 1, beside=beside
-        )
+        out[replace(Leaf(k, None, is_key=True))] = _rebuilt(v, replace, own, depth + 1, beside)
     return out

@@ -14,6 +14,11 @@ _CUT_DOMAIN = re.compile(r"@[\w-]*$|@[\w.-]*[.-]$")
 _PART = re.compile(
     r"[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{1,4})+|[+(]?[\w@](?:[\w@.+\-/()]|(?<=\d)[ \u00a0](?=\d))*[-@.]?"
 )
+_MAILBOX_END = re.compile(r"([\w.+\-]{2,64})\s*$")
+_DOMAIN_START = re.compile(r"\s*(@[\w\-]+(?:\.[\w\-]+)*\.[^\W\d_]{2,24})(?![\w@])")
+_ADDRESS_START = re.compile(r"\s*([\w.+\-]+@[\w\-]+(?:\.[\w\-]+)+)")
+_AT_START = re.compile(r"\s*[(\[]?at[)\]]?\s+([\w\-]+(?:\.[\w\-]+)*\.[^\W\d_]{2,24})(?!\w)")
+_MAIL_CUE = re.compile(r"(?i)mail|address|write (?:to|me)")
 
 
 def split_spans(
@@ -44,6 +49,8 @@ def split_spans(
 def _joined(one: str, two: str) -> list[tuple[Span, Span]]:
     """The two parts of what neither text holds alone."""
     tail, head = one[-_REACH:], two[:_REACH]
+    if mailbox := _cut_mailbox(tail, head, len(one) - len(tail)):
+        return [mailbox]
     if not (any(c.isdigit() or c in "@_-" for c in tail) or "@" in head):
         return []
     parts, following = list(_PART.finditer(tail)), list(_PART.finditer(head))
@@ -68,6 +75,24 @@ def _joined(one: str, two: str) -> list[tuple[Span, Span]]:
                     )
                     return out
     return out
+
+
+def _cut_mailbox(tail: str, head: str, offset: int) -> tuple[Span, Span] | None:
+    """A mailbox that is cut before its @, or, where mail is spoken of, in its name or before an
+    `at`: no part of it is one by itself."""
+    before = _MAILBOX_END.search(tail)
+    if before is None:
+        return None
+    after = _DOMAIN_START.match(head)
+    if after is None and _MAIL_CUE.search(tail, 0, before.start()):
+        cut = before.group(1)[-1] in "._+-"
+        after = (_ADDRESS_START if cut else _AT_START).match(head)
+    if after is None:
+        return None
+    return (
+        Span(offset + before.start(1), offset + before.end(1), "EMAIL_ADDRESS"),
+        Span(after.start(1), after.end(1), "EMAIL_ADDRESS"),
+    )
 
 
 def _may_be_part(word: str) -> bool:

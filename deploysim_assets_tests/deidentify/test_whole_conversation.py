@@ -13,6 +13,7 @@ from deploysim_assets.deidentify.dates import shifted
 from deploysim_assets.deidentify.keys import load_keys
 from deploysim_assets.deidentify.marked import read_marked, score
 from deploysim_assets.deidentify.scrub import Scrubber
+from deploysim_assets.deidentify.surrogates import Treatment, keyed_draw
 from deploysim_assets.project import Deidentification, ProjectError, packaged_ner
 from deploysim_assets_tests.support import SHARED, needs_shared
 
@@ -124,3 +125,41 @@ def test_level_2_strict_on_marked_texts(name: str, least: float) -> None:
     rows = {r.type: r for r in score(Scrubber(KEY, policy), texts).rows}
     assert rows["all"].recall >= least
     assert rows["PERSON"].recall >= 0.8
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        ("my mail is ann.lee@", "lindenhof.de thanks"),
+        ("ann.lee", "@lindenhof.de is my mail"),
+        ("my mail is ann.lee", "at lindenhof.de"),
+        ("my mail: ann.", "lee@lindenhof.de"),
+    ],
+)
+def test_a_mailbox_over_two_messages_is_replaced_in_both(one: str, two: str) -> None:
+    texts = (
+        Scrubber(KEY)
+        .scrub([message(one), message("Go on.", "assistant"), message(two)], "c")
+        .messages
+    )
+    joined = " ".join(m["content"] for m in texts)
+    assert not any(part in joined for part in ("ann", "lee", "lindenhof"))
+
+
+def test_a_name_in_json_is_a_persons_unless_its_object_is_a_things() -> None:
+    for text in ('{"name": "Zqrrl Vexby"}', '{"id": 5, "name": "Vexby"}', 'so: {"name": "Vexby"'):
+        assert "Vexby" not in scrub(LEVEL_0, text)[0]
+    for text in (
+        '{"name": "get_weather", "parameters": {"type": "object"}}',
+        '{"name": "Calculator", "description": "adds"}',
+        '{"name": "report.pdf", "size": 12}',
+        '[{"name": "Blue Hotel", "price": 3}]',
+    ):
+        assert scrub(LEVEL_0, text) == [text]
+
+
+def test_places_and_countries_are_replaced_in_chat() -> None:
+    chat = Treatment(LEVEL_0, keyed_draw(KEY, "c"), keyed_draw(KEY, "u"), None)
+    assert chat.of("LOCATION", "France") != "France"
+    assert chat.of("ORGANIZATION", "NASA") == "NASA"
+    assert chat.of("ORGANIZATION", "KLMN") != "KLMN"
