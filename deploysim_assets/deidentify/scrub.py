@@ -42,7 +42,7 @@ _UNCERTAIN = {
 }
 """Below a pattern: where both claim a place, the higher one is replaced there."""
 _CERTAIN, _WHOLE = 10, 20
-_ISSUED = ""
+_ISSUED = "ISSUED"
 """The type of what stands in an output because it was put there."""
 _AGAIN = frozenset(
     {
