@@ -1,8 +1,6 @@
 """Level 1: names that a gazetteer or a cue gives away, and street addresses. It cannot clear a
 text of names: level 2 is for that."""
 
-# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
-
 from collections.abc import Iterator
 
 import regex

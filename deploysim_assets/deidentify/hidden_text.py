@@ -1,20 +1,16 @@
 """Texts inside texts: runs of base64 or hex that decode to words, one level deep."""
 
-# pyright: reportOptionalMemberAccess=false, reportAttributeAccessIssue=false, reportArgumentType=false, reportOptionalSubscript=false, reportUnknownArgumentType=false
-
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportMissingTypeStubs=false
-
 import base64
 import binascii
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import re2
+import re2  # pyright: ignore[reportMissingTypeStubs]
 
 from deploysim_assets.deidentify.encoded import EncodedText
 
-_BASE64 = re2.compile(r"[A-Za-z0-9+/_-]{12,}={0,2}")
-_HEX = re2.compile(
+_BASE64: Any = re2.compile(r"[A-Za-z0-9+/_-]{12,}={0,2}")
+_HEX: Any = re2.compile(
     r"(?:0x)?(?:[0-9a-fA-F]{2}){8,}|[0-9a-fA-F]{2}(?:[ :][0-9a-fA-F]{2}){7,}"
     r"|(?:\\x[0-9a-fA-F]{2}){8,}"
 )

@@ -2,15 +2,11 @@
 dates, handles, profile pages, coordinates. Where a shape alone proves nothing a cue or a checksum
 must stand beside it."""
 
-# pyright: reportMissingTypeStubs=false
-
-# pyright: reportUnknownMemberType=false
-
 import re
 from collections.abc import Callable
 from typing import Any
 
-import re2
+import re2  # pyright: ignore[reportMissingTypeStubs]
 import regex
 
 from deploysim_assets.deidentify.rules import NOT_IN_WORD, Rule, luhn, rule

@@ -1,15 +1,12 @@
 """What a key says of its value: `{"password": ..}` in parsed JSON, in JSON inside a text (also cut
 off), in .env lines, arguments, headers and connection strings."""
 
-# pyright: reportOptionalMemberAccess=false, reportAttributeAccessIssue=false
-
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportMissingTypeStubs=false, reportUnknownArgumentType=false
-
 import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from typing import Any
 
-import re2
+import re2  # pyright: ignore[reportMissingTypeStubs]
 
 from deploysim_assets.deidentify.encoded import EncodedText
 from deploysim_assets.deidentify.names import first_names, last_names
@@ -278,7 +275,7 @@ def type_of_value(  # noqa: C901, PLR0912 (one case a type)
 
 # --- the same in a text that is no JSON as a whole -------------------------------------------
 
-_STEM = re2.compile(
+_STEM: Any = re2.compile(
     r"(?i)pass|pwd|secret|token|key|auth|cred|cookie|dsn|conn|database|ssn|social|nation"
     r"|passport|licen|tax|"
     r"phone|tel|mobil|cell|fax|whatsapp|mail|name|login|handle|nick|birth|dob|address|street|zip"
@@ -290,11 +287,11 @@ _STEM = re2.compile(
     r"recover|backup|verif|contact|recipient|sender|author|owner|guest|passenger|city|town"
     r"|county|swift|bic|id"
 )
-_QUOTED_KEY = re2.compile(
+_QUOTED_KEY: Any = re2.compile(
     r"""\\{0,7}["']([A-Za-z][A-Za-z0-9_. -]{1,40})\\{0,7}["']\s{0,3}(?::|=>|=)\s{0,3}"""
 )
-_PLAIN_KEY = re2.compile(r"""([A-Za-z][A-Za-z0-9_.-]{1,40})(\s{0,3}[=:]{1,2}>?\s{0,3})""")
-_TAG = re2.compile(r"<([A-Za-z][A-Za-z0-9_.:-]{1,40})>([^<>\n]{3,200})</")
+_PLAIN_KEY: Any = re2.compile(r"""([A-Za-z][A-Za-z0-9_.-]{1,40})(\s{0,3}[=:]{1,2}>?\s{0,3})""")
+_TAG: Any = re2.compile(r"<([A-Za-z][A-Za-z0-9_.:-]{1,40})>([^<>\n]{3,200})</")
 _QUOTE = re.compile(r"""\\{0,7}["']""")
 _BARE = re.compile(r"""[^\s,;}\]"'\\<>&)]{3,400}""")
 _BARE_PHONE = re.compile(r"[+(]?[0-9][0-9 ().\-/]{4,22}[0-9]")

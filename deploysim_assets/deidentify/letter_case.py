@@ -1,8 +1,6 @@
 """A text as a model that learned from edited English reads it best: shouted words in lower case
 with a capital, and names of a text without any capitals with theirs."""
 
-# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
-
 import re
 from functools import cache
 
@@ -21,7 +19,11 @@ def _names() -> frozenset[str]:
     from faker.providers.lorem.en_US import Provider
     from spacy.lang.en.stop_words import STOP_WORDS
 
-    words = frozenset(Provider.word_list) | frozenset(STOP_WORDS) | AMBIGUOUS
+    words = (
+        frozenset(Provider.word_list)
+        | frozenset[str](STOP_WORDS)  # pyright: ignore[reportUnknownArgumentType]
+        | AMBIGUOUS
+    )
     places = frozenset(
         w.lower() for name in country_names() for w in name.split() if w[0].isupper()
     )

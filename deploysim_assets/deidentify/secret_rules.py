@@ -1,13 +1,11 @@
 """Secrets by their shape: keys, tokens and headers of the services that mark theirs, key blocks,
 and what stands behind a word such as password."""
 
-# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
-
 import math
 import re
 from collections import Counter
 
-import re2
+import re2  # pyright: ignore[reportMissingTypeStubs]
 import regex
 
 from deploysim_assets.deidentify.rules import NOT_IN_WORD, Rule, rule

@@ -1,8 +1,6 @@
 """Realistic replacements in reserved ranges: the same original gives the same surrogate within a
 conversation, never across two."""
 
-# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportMissingParameterType=false, reportUnknownParameterType=false
-
 import hmac
 import re
 import unicodedata
