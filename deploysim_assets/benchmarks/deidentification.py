@@ -22,7 +22,12 @@ from presidio_analyzer.predefined_recognizers import PhoneRecognizer
 
 from deploysim_assets.benchmarks.chat_texts import chat_text
 from deploysim_assets.deidentify.encoded import EncodedText
-from deploysim_assets.deidentify.patterns import THRESHOLD, PatternDetector, recognizers
+from deploysim_assets.deidentify.patterns import (
+    THRESHOLD,
+    AnyDomainEmail,
+    PatternDetector,
+    recognizers,
+)
 from deploysim_assets.deidentify.phones import REGIONS, FastPhoneRecognizer
 from deploysim_assets.project import Deidentification, packaged_ner
 from deploysim_assets.report.tables import console, rich_table
@@ -89,7 +94,11 @@ def model_engine(path: str) -> AnalyzerEngine:
     from presidio_analyzer.nlp_engine import SpacyNlpEngine
 
     engine = SpacyNlpEngine(models=[{"lang_code": "en", "model_name": path}])
-    return AnalyzerEngine(nlp_engine=engine, supported_languages=["en"])
+    registry = RecognizerRegistry(supported_languages=["en"])
+    registry.load_predefined_recognizers(languages=["en"])
+    registry.remove_recognizer("EmailRecognizer")  # it would fetch the public-suffix list
+    registry.add_recognizer(AnyDomainEmail())
+    return AnalyzerEngine(registry=registry, nlp_engine=engine, supported_languages=["en"])
 
 
 def json_text(number: int, size: int) -> str:

@@ -71,13 +71,12 @@ def age_spans(text: str) -> Iterator[Span]:
 
 def _matches(text: str) -> list[re.Match[str]]:
     taken: list[re.Match[str]] = []
+    covered = bytearray(len(text))  # a look at every earlier match would be quadratic
     for form in _ANY:
         for m in form.finditer(text):
-            if (
-                all(m.end() <= t.start() or t.end() <= m.start() for t in taken)
-                and _parts(m) is not None
-            ):
+            if 1 not in covered[m.start() : m.end()] and _parts(m) is not None:
                 taken.append(m)
+                covered[m.start() : m.end()] = b"\1" * (m.end() - m.start())
     return sorted(taken, key=lambda m: m.start())
 
 

@@ -35,7 +35,7 @@ def hidden_texts(encoded: EncodedText, bare: EncodedText) -> Iterator[Hidden]:
     ):
         for hit in pattern.finditer(where.data):
             run = hit.group()
-            if run.isdigit() and len(run) < 20:
+            if pattern is _BASE64 and run.isdigit() and len(run) < 20:
                 continue
             head = decode(run[:16])
             if head is None or (not _PRINTED.issuperset(head[:3]) and head[0] < 0xC2):
