@@ -20,7 +20,7 @@ from deploysim_assets.assets.raw_logs import raw_logs
 from deploysim_assets.assets.realized_rates import realized_rates
 from deploysim_assets.assets.scorecard import scorecard
 from deploysim_assets.catalog import explained
-from deploysim_assets.checks.every import CHECK_JOBS, checks, schedules
+from deploysim_assets.checks.every import checks, schedules
 from deploysim_assets.io_manager import LakeIOManager
 from deploysim_assets.jobs import jobs
 from deploysim_assets.project import CONFIG_FILE, Project
@@ -57,7 +57,7 @@ def definitions(project: Project) -> dg.Definitions:
         asset_checks=[*checks(project), *tests],
         schedules=schedules(project),
         sensors=[automation, new_logs_sensor(project), registry, *batches, *alert_sensors(project)],
-        jobs=[*jobs(project), *CHECK_JOBS],
+        jobs=jobs(project),
         resources={
             "lake": lake,
             "project": project,

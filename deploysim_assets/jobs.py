@@ -4,6 +4,7 @@ of two partition definitions cannot share a run."""
 import dagster as dg
 
 from deploysim_assets.assets.optional import optional_groups
+from deploysim_assets.checks.evidence import EVIDENCE_JOB
 from deploysim_assets.project import Project
 
 _SAID = {
@@ -32,7 +33,8 @@ def jobs(project: Project):
         "summary": pick.assets("scorecard"),
         **optional_groups(project),
     }
-    return [
+    named = [
         dg.define_asset_job(name, chosen, description=_SAID[name])
         for name, chosen in selections.items()
     ]
+    return [*named, EVIDENCE_JOB]

@@ -302,12 +302,12 @@ def rate_estimates(
     }
     frame = pl.DataFrame([row | {"sealed_at": sealed_at} for row in rows], schema=RATE_ESTIMATES)
     facts = {
+        **markdown("plot", text_plot(forecast_spans(rows), FORECAST_LEGEND)),
         "sealed_at": sealed_at.isoformat(),
         "history_pairs": len(history),
         "history_reports": sorted({entry["report"] for entry in history}),
         "regressions": [row["behavior"] for row in rows if row.get("regression")],
         "gates_failed": [row["behavior"] for row in rows if row["gate"] in ("fail", "blocked")],
-        **markdown("plot", text_plot(forecast_spans(rows), FORECAST_LEGEND)),
         "plot as an image": dg.MetadataValue.md(
             inline_image(forecast_plot(rows, f"Forecast for {candidate}"))
         ),

@@ -147,7 +147,7 @@ def _drift(project: Project, lake: Lake, model: str) -> dg.AssetCheckResult:
         check_name=DRIFT,
         passed=passed,
         severity=dg.AssetCheckSeverity.WARN,
-        metadata={"compared_with": before, **distances, "most_allowed": _MOST_DRIFT},
+        metadata={"compared_with": before, **distances, "distance_allowed": _MOST_DRIFT},
     )
 
 
@@ -241,7 +241,7 @@ def _canary_result() -> dg.AssetCheckResult:
         "planted": whole.planted,
         "caught": whole.caught,
         "lower_95": whole.lower,
-        "least_allowed": _LEAST_RECALL,
+        "lower_95_at_least": _LEAST_RECALL,
     }
     return dg.AssetCheckResult(
         check_name=CANARIES, passed=whole.lower >= _LEAST_RECALL, metadata=metadata

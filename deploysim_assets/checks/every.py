@@ -1,11 +1,9 @@
-"""All checks of a project, and the schedules and jobs that run some of them by themselves."""
-
-from typing import Any
+"""All checks of a project, and the schedules that run some of them by themselves."""
 
 import dagster as dg
 
 from deploysim_assets.checks.corpus import CORPUS_CHECKS
-from deploysim_assets.checks.evidence import EVIDENCE_JOB, EVIDENCE_SCHEDULE, evidence_holds
+from deploysim_assets.checks.evidence import EVIDENCE_SCHEDULE, evidence_holds
 from deploysim_assets.checks.forecast import FORECAST_CHECKS
 from deploysim_assets.checks.freshness import freshness_checks, freshness_schedules
 from deploysim_assets.checks.replies import REPLY_CHECKS
@@ -21,13 +19,3 @@ def checks(project: Project) -> list[dg.AssetChecksDefinition]:
 def schedules(project: Project) -> list[dg.ScheduleDefinition]:
     """What runs checks by the clock."""
     return [EVIDENCE_SCHEDULE, *freshness_schedules(project)]
-
-
-CHECK_JOBS: list[Any] = [
-    EVIDENCE_JOB,
-    dg.define_asset_job(
-        "check_corpora",
-        dg.AssetSelection.checks_for_assets("raw_logs", "deidentified_prefixes"),
-        description="Only the data-quality checks of a release's conversations and prefixes.",
-    ),
-]

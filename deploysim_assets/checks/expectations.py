@@ -24,14 +24,17 @@ class Expectation(NamedTuple):
 
     @property
     def bounds(self) -> dict[str, float]:
-        """What the figures are held against."""
-        names = {
-            "min_value": "least_allowed",
-            "max_value": "most_allowed",
-            "mostly": "share_of_rows_needed",
+        """What the figures are held against, named so that the UI, which sorts, shows each beside
+        its figure."""
+        about = "value" if self.offending() is not None else "observed_value"
+        found = {
+            f"{about}_{ours}": float(self.arguments[f"{end}_value"])
+            for end, ours in (("min", "at_least"), ("max", "at_most"))
+            if f"{end}_value" in self.arguments
         }
-        found = {ours: self.arguments[gx] for gx, ours in names.items() if gx in self.arguments}
-        return {name: float(bound) for name, bound in found.items()}
+        if about == "value":
+            found["unexpected_percent_allowed"] = 100.0 * (1 - self.arguments.get("mostly", 1))
+        return found
 
     def offending(self) -> pl.Expr | None:
         """The rows that break it, as GX sees them; None where it is about the table as a whole."""

@@ -137,7 +137,8 @@ def _schedule(project: Project, check: dg.AssetChecksDefinition) -> dg.ScheduleD
             if lake.current(asset, release.model_version):
                 yield dg.RunRequest(
                     f"{context.scheduled_execution_time:%Y-%m-%d}/{release.model_version}",
-                    partition_key=release.model_version,
+                    # a job of checks alone has no partitions for Dagster to look a key up in
+                    tags={"dagster/partition": release.model_version},
                 )
 
     return daily

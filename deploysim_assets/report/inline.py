@@ -34,7 +34,7 @@ def _ticks(first: int, last: int) -> str:
     step = max(1, math.ceil((last - first) / 4))
     for power in range(first, last + 1, step):
         at = round((power - first) / (last - first) * (_WIDTH - 1))
-        text = f"{10**power:,}" if power >= 0 else f"{10.0**power:g}"
+        text = f"|{10**power:,}" if power >= 0 else f"|{10.0**power:g}"
         line[at : at + len(text)] = text
     return "".join(line).rstrip()
 

@@ -51,7 +51,7 @@ def forecast_plot(rows: list[dict[str, Any]], title: str) -> bytes:
     """Median and 50/80/95% limits of the forecast per behavior, with the predecessor's
     production rate as a tick."""
     shown = [r for r in rows if r.get("forecast_median") is not None]
-    figure, axes = _figure(1.2 + 0.36 * len(shown), title)
+    figure, axes = _figure(1.4 + 0.36 * len(shown), title)
     floor = min((0.5e5 / r["n"] for r in shown), default=0.1)
     for y, row in enumerate(reversed(shown)):
         for level, width in ((95, 2), (80, 5), (50, 9)):
@@ -80,7 +80,7 @@ def forecast_plot(rows: list[dict[str, Any]], title: str) -> bytes:
     )
     note = (
         "per 100,000 messages (log scale)\nbars: 50, 80, 95% forecast; red: rate of the release "
-        "before; a count of 0 sits at the left edge"
+        "before;\na count of 0 sits at the left edge"
     )
     _rate_axis(axes, floor / 2, highest * 2, note)
     return _png(figure)
@@ -117,7 +117,9 @@ def calibration_plot(rows: list[dict[str, Any]], title: str) -> bytes:
             markersize=6,
         )
     # labels at their points lie on top of each other wherever rates are alike
-    for i, (_, (x, y, row)) in enumerate(sorted(enumerate(points), key=lambda p: p[1][1])):
+    for i, (_, (x, y, row)) in enumerate(
+        sorted(enumerate(points), key=lambda p: (p[1][1], -p[1][0]))
+    ):
         if not several:
             axes.annotate(
                 row["behavior"],
@@ -126,7 +128,12 @@ def calibration_plot(rows: list[dict[str, Any]], title: str) -> bytes:
                 textcoords="axes fraction",
                 fontsize=10,
                 va="center",
-                arrowprops={"arrowstyle": "-", "color": "#b5bcc4", "linewidth": 0.6},
+                arrowprops={
+                    "arrowstyle": "-",
+                    "color": "#b5bcc4",
+                    "linewidth": 0.6,
+                    "relpos": (0, 0.5),
+                },
                 annotation_clip=False,
             )
     highest = max((max(x, y) for x, y, _ in points), default=1e5) * 3

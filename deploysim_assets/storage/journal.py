@@ -32,7 +32,7 @@ def set_aside(path: Path) -> None:
     nothing is lost."""
     for file in (path, path.with_name(path.name.removesuffix(".jsonl") + BATCHES)):
         if file.exists():
-            file.rename(file.with_suffix(f".{int(time.time())}.replaced"))
+            file.rename(file.with_suffix(f".{time.time_ns()}.replaced"))
 
 
 def put_aside(path: Path) -> list[Path]:

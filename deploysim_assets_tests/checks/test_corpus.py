@@ -5,6 +5,8 @@ from typing import Any
 
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from deploysim_assets.checks.corpus import (
     PREFIXES,
@@ -136,6 +138,51 @@ def test_a_failing_result_holds_numbers_and_no_cell() -> None:
     assert not verdict.passed
     assert all(isinstance(v, float) for v in verdict.numbers.values())
     assert "secret" not in str(verdict)
+
+
+def test_a_failing_check_says_where_the_rows_are_and_shows_the_bound() -> None:
+    rows = [
+        conversation(i, messages=[] if i % 2 else [message("user", "x")], log_file="logs/a.jsonl")
+        | {"log_line": i + 1}
+        for i in range(60)
+    ]
+    verdict = validate(raw_log_numbers(pl.LazyFrame(rows, schema=CONVERSATIONS)), RAW_LOGS)[
+        "conversations_have_messages"
+    ]
+    assert verdict.places is not None
+    assert verdict.places.startswith("logs/a.jsonl: lines 2, 4, 6, ")
+    assert verdict.places.endswith("40 and 10 more")
+    assert verdict.numbers["unexpected_count"] == 30
+    assert verdict.numbers["value_at_least"] == 1
+    assert verdict.numbers["unexpected_percent_allowed"] == 0
+    of_prefixes = validate(
+        prefix_numbers(pl.LazyFrame([prefix(7, role="assistant")], schema=PREFIX_SCHEMA)), PREFIXES
+    )
+    assert of_prefixes["last_turn_is_the_users"].places == "prefixes p7"
+    assert of_prefixes["has_prefixes"].numbers["observed_value_at_least"] == 1
+
+
+@given(
+    values=st.lists(st.one_of(st.none(), st.integers(-3, 3)), min_size=1, max_size=30),
+    kind=st.sampled_from(
+        [
+            ("ExpectColumnValuesToBeBetween", {"min_value": 0}),
+            ("ExpectColumnValuesToBeBetween", {"min_value": -1, "max_value": 1}),
+            ("ExpectColumnValuesToBeUnique", {}),
+            ("ExpectColumnValuesToNotBeNull", {}),
+        ]
+    ),
+)
+@settings(max_examples=25, deadline=None)
+def test_the_rows_that_are_named_are_those_that_great_expectations_counts(
+    values: list[int | None], kind: tuple[str, dict[str, Any]]
+) -> None:
+    frame = pl.DataFrame({"x": values}, schema={"x": pl.Float64})
+    expectation = Expectation("check", kind[0], {"column": "x", **kind[1]})
+    broken = expectation.offending()
+    assert broken is not None
+    counted = validate(frame, [expectation])["check"].numbers["unexpected_count"]
+    assert frame.filter(broken).height == counted
 
 
 def test_an_expectation_that_cannot_be_computed_fails() -> None:

@@ -210,7 +210,7 @@ def test_the_ui_shows_green_partitions_the_graph_and_a_plot(demo: tuple[Path, st
         base = f"http://127.0.0.1:{port}"
 
         _settled(page, f"{base}/asset-groups/", "Global asset lineage")
-        page.get_by_text("production").first.wait_for(timeout=30_000)
+        page.get_by_text("production_side").first.wait_for(timeout=30_000)
         page.screenshot(path=ARTIFACTS / "asset-graph.png")
 
         _settled(
@@ -220,11 +220,28 @@ def test_the_ui_shows_green_partitions_the_graph_and_a_plot(demo: tuple[Path, st
         )
         page.get_by_text("Missing (0)").wait_for()
         page.get_by_text("Failed (0)").wait_for()
+        page.get_by_text("F forecast, R realized").wait_for()  # the plot, without a click
+        assert "Forecast, per 100,000 messages." in page.inner_text("body")
         page.get_by_text("[Show Markdown]").first.click()  # what Dagster makes of a long text
         plot = page.locator("img[src^='data:image/png']").first
         plot.wait_for(timeout=30_000)
         assert plot.evaluate("image => image.naturalWidth") > 300
         page.screenshot(path=ARTIFACTS / "calibration-report.png")
+
+        for asset, check in (
+            ("raw_logs", "inside_the_release_window"),
+            ("deidentified_prefixes", "canary_recall"),
+            ("rate_counts", "n_in_range"),
+        ):
+            _settled(page, f"{base}/assets/{asset}?view=checks", "Failing means")
+            page.get_by_text(check).first.click()
+            page.get_by_text("What to do:").wait_for()
+            assert "Not evaluated" not in page.inner_text("body")
+        for asset in ("rate_estimates", "rate_counts", "raw_logs"):
+            _settled(page, f"{base}/assets/{asset}?view=overview", "Column name")
+            said = page.inner_text("body")
+            assert "No description" not in said
+            assert "The release: the partition" in said or asset == "rate_counts"
 
         _settled(page, f"{base}/assets/raw_logs?view=partitions", "Materialized (4)")
         page.screenshot(path=ARTIFACTS / "raw-logs.png")
