@@ -132,7 +132,7 @@ def _schedule(project: Project, check: dg.AssetChecksDefinition) -> dg.ScheduleD
         description=f"Runs the check {spec.name} every morning for each release that has {asset}.",
     )
     def daily(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest]:
-        lake = Lake(project.home / "lake")
+        lake = Lake.of(project.home)
         for release in project.releases:
             if lake.current(asset, release.model_version):
                 yield dg.RunRequest(

@@ -1,8 +1,5 @@
 """`deploysim batches`: what is with the provider, and what is expected of it no more."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import click
 
 from deploysim_assets.cli.running import clear_errors
@@ -10,12 +7,7 @@ from deploysim_assets.endpoint.batch_records import Record
 from deploysim_assets.endpoint.batches import drop_batch
 from deploysim_assets.project import ProjectError
 from deploysim_assets.project.file import home_folder, load_project
-from deploysim_assets.storage.journal import BATCHES, JOURNALS
-
-
-def _journals(home: Path) -> Iterator[Path]:
-    for file in sorted((home / JOURNALS).rglob(f"*{BATCHES}")):
-        yield file.with_name(file.name.removesuffix(BATCHES) + ".jsonl")
+from deploysim_assets.storage.journals import journals_with_batches
 
 
 @click.group()
@@ -28,7 +20,7 @@ def batches() -> None:
 def list_batches() -> None:
     """Each batch that was submitted and not collected yet, with its asset, release and requests."""
     home = load_project(home_folder()).home
-    for journal in _journals(home):
+    for journal in journals_with_batches(home):
         record = Record.load(journal)
         for batch in record.open.values():
             click.echo(
@@ -52,7 +44,7 @@ def drop(batch: str) -> None:
     this: what it answers after all is paid for and not collected.
     """
     home = load_project(home_folder()).home
-    dropped = sum(drop_batch(journal, batch) for journal in _journals(home))
+    dropped = sum(drop_batch(journal, batch) for journal in journals_with_batches(home))
     if not dropped:
         raise ProjectError(
             f"{batch}: no open batch of this project; `deploysim batches list` names them"

@@ -23,6 +23,12 @@ def batch_files(home: Path) -> list[Path]:
     return [p for p in found if _is_batches(p) and p.suffix in (".jsonl", ".replaced")]
 
 
+def journals_with_batches(home: Path) -> list[Path]:
+    """The journals in use that have a list of batches beside them."""
+    lists = sorted((home / JOURNALS).rglob(f"*{BATCHES}"))
+    return [f.with_name(f.name.removesuffix(BATCHES) + ".jsonl") for f in lists]
+
+
 def _is_batches(path: Path) -> bool:
     return BATCHES.removesuffix(".jsonl") in path.name
 

@@ -17,7 +17,6 @@ SIDES = {
     "forecast": ("aurora-2",),
     "score": ("aurora-2",),
     "exploration": ("aurora-2",),
-    "graders": (None,),
     "summary": (None,),
 }
 
