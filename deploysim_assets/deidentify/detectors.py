@@ -1,10 +1,11 @@
 """The detectors that a policy asks for: 0 patterns and secrets, 1 plus gazetteer and cues, 2
 plus statistical NER."""
 
+from pathlib import Path
 from typing import Protocol
 
 from deploysim_assets.deidentify.rules import Span
-from deploysim_assets.project import Deidentification
+from deploysim_assets.project import Deidentification, ProjectError
 
 
 class Detector(Protocol):
@@ -33,6 +34,8 @@ def detectors(policy: Deidentification) -> list[Detector]:
     if policy.min_level >= 2:
         from deploysim_assets.deidentify.ner import NerDetector
 
-        assert policy.ner is not None, "Project checks it"
-        found.append(NerDetector(policy.ner))
+        models = policy.effective_ner
+        if models is None:
+            raise ProjectError(f"deploysim.yaml: {policy.unreachable(Path())}")
+        found.append(NerDetector(models))
     return found

@@ -1,14 +1,15 @@
 """Level 1: names that a gazetteer or a cue gives away, and street addresses. It cannot clear a
 text of names: level 2 is for that."""
 
-# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
-
 from collections.abc import Iterator
 
 import regex
 
+from deploysim_assets.deidentify.addresses import address_spans
+from deploysim_assets.deidentify.dates import age_spans, date_spans
 from deploysim_assets.deidentify.names import first_names, last_names
-from deploysim_assets.deidentify.rules import Span
+from deploysim_assets.deidentify.people import TITLED, grown
+from deploysim_assets.deidentify.rules import Clock, Span
 
 _WORD = r"\p{Lu}[\p{Ll}\p{M}'’]+(?:-\p{Lu}\p{Ll}+)?"
 _PARTICLE = r"(?:de|del|della|di|da|dos|van|von|der|den|ter|la|le|el|al|bin|ben)"
@@ -21,27 +22,15 @@ _TOLD = regex.compile(
     r"est|me llamo|mi nombre es|mi chiamo|meu nome é))"
     rf"\s+({_NAME}|\p{{Ll}}{{3,}})"
 )
-_TITLED = regex.compile(
-    r"\b(?:Mr|Mrs|Ms|Miss|Dr|Prof|Sir|Herr|Frau|Mme|Mlle|Monsieur|Madame|Señora?|Sra?|Signora?)\.? "
-    rf"({_NAME})"
-)
 _GREETED = regex.compile(
     r"(?i:\b(?:dear|hi|hello|hey|i'm|i am|this "
     rf"is|regards|sincerely|best|cheers|thanks|hallo|liebe[r]?|bonjour|hola|ciao)),?\s+({_NAME})"
 )
 _HAN = regex.compile(
-    r"(?:我叫|我是|名字是|名字叫)(\p{Han}{2,4}?)(?=[，。！？,.\s的]|$)|(\p{Han}{1,3})(?=先生|女士|小姐|老师)|([\p{Han}\p{Katakana}ー]{2,5})(?=さん|様)"
+    r"(?:我叫|我是|名字是|名字叫)(\p{Han}{2,4}?)(?=[，。！？,.\s的]|$)|(\p{Han}{1,3})(?=先生|女士|小姐|老师)"
+    r"|([\p{Han}\p{Katakana}ー]{2,5})(?=さん|様)"
 )
 _CYRILLIC = regex.compile(r"(?i:меня зовут|мене звати)\s+(\p{Lu}\p{Ll}+(?: \p{Lu}\p{Ll}+){0,2})")
-_STREETS = regex.compile(
-    r"\b\d{1,5} (?:\p{Lu}[\p{L}.'’-]+ "
-    r"){1,3}(?:Street|St|Avenue|Ave|Road|Rd|Lane|Ln|Drive|Boulevard|Blvd|Court|Ct|Way|Square|Terrace)\b"
-    r"|\b\p{Lu}[\p{L}-]*(?:straße|strasse|str\.|weg|platz|allee|gasse) \d{1,4}[a-z]?\b"
-    r"|\b\d{1,4},? (?:rue|avenue|boulevard|place|impasse) (?:(?:de|du|des|la|le|les) "
-    r"|l'|d')*\p{Lu}[\p{L}'’-]+(?: \p{Lu}[\p{L}'’-]+)*"
-    r"|\b(?:Calle|Avenida|Plaza|Via|Viale|Rua) (?:(?:de|del|della|la|do|da) "
-    r")*\p{Lu}[\p{L}'’-]+(?: \p{Lu}[\p{L}'’-]+)*,? \d{1,4}\b"
-)
 _WORDS_TOO = frozenset(
     """
     april art august autumn bill chase christian dawn drew faith france frank georgia grace grant
@@ -71,13 +60,17 @@ class GazetteerDetector:
 
     def spans(self, text: str, language: str | None = None) -> list[Span]:
         """PERSON and ADDRESS spans; TimeoutError where a pattern took too long."""
-        found = {
-            *self._people(text),
-            *(
-                Span(m.start(), m.end(), "ADDRESS")
-                for m in _STREETS.finditer(text, timeout=_TIMEOUT)
-            ),
-        }
+        clock, found = Clock(), set[Span]()
+        for part in (
+            (grown(text, span) for span in self._people(text)),
+            (Span(m.start(), m.end(), "PERSON") for m in TITLED.finditer(text, timeout=_TIMEOUT)),
+            date_spans(text),
+            age_spans(text),
+            address_spans(text),
+        ):
+            for span in part:
+                clock.check()
+                found.add(span)
         return sorted(found)
 
     @staticmethod
@@ -90,7 +83,7 @@ class GazetteerDetector:
                 start += len(words.pop(0)) + 1
             if any(word.casefold() in known for word in words):
                 yield Span(start, match.end(), "PERSON")
-        for pattern in (_TOLD, _TITLED, _HAN, _CYRILLIC):
+        for pattern in (_TOLD, _HAN, _CYRILLIC):
             for match in pattern.finditer(text, timeout=_TIMEOUT):
                 group = next(i for i, part in enumerate(match.groups(), 1) if part)
                 if (

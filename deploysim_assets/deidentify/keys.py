@@ -64,6 +64,12 @@ def load_keys(home: Path, *, may_create: bool) -> Keys:
         return Keys(
             **{field: _checked(os.environ[name], name) for field, name in _ENVIRONMENT.items()}
         )
+    missing = [name for name in _ENVIRONMENT.values() if not os.environ.get(name)]
+    if len(missing) < len(_ENVIRONMENT):
+        raise ProjectError(
+            f"{missing[0]}: not set, but the other key variable is; set both, or none and keep "
+            f"the keys in {KEY_FILE} (one from each would join rows that nobody can join again)"
+        )
     path = home / KEY_FILE
     if may_create:
         create_key_file(home)

@@ -21,6 +21,16 @@ _LOCALES = {
         "sv_SE",
         "tr_TR",
         "en_IN",
+        "pl_PL",
+        "cs_CZ",
+        "da_DK",
+        "no_NO",
+        "fi_FI",
+        "hu_HU",
+        "ro_RO",
+        "hr_HR",
+        "es_MX",
+        "pt_PT",
     ),
     "CYRILLIC": ("ru_RU", "uk_UA"),
     "GREEK": ("el_GR",),
@@ -67,8 +77,7 @@ def names(locale: str) -> Names:
     """The names of a locale."""
     provider = importlib.import_module(f"faker.providers.person.{locale}").Provider
     first, last = (
-        tuple(dict.fromkeys(provider.first_names)),
-        tuple(dict.fromkeys(provider.last_names)),
+        tuple(dict.fromkeys(getattr(provider, f"{part}_names"))) for part in ("first", "last")
     )
     return Names(
         first, last, frozenset(map(str.casefold, first)), frozenset(map(str.casefold, last))
@@ -78,13 +87,22 @@ def names(locale: str) -> Names:
 @cache
 def first_names(script: str = "LATIN") -> frozenset[str]:
     """Folded first names of all locales of a script."""
-    return frozenset().union(*(names(locale).folded_first for locale in _LOCALES[script]))
+    found = frozenset().union(*(names(locale).folded_first for locale in _LOCALES[script]))
+    return found | _romanized("first") if script == "LATIN" else found
 
 
 @cache
 def last_names(script: str = "LATIN") -> frozenset[str]:
     """Folded last names of all locales of a script."""
-    return frozenset().union(*(names(locale).folded_last for locale in _LOCALES[script]))
+    found = frozenset().union(*(names(locale).folded_last for locale in _LOCALES[script]))
+    return found | _romanized("last") if script == "LATIN" else found
+
+
+@cache
+def _romanized(part: str) -> frozenset[str]:
+    """Japanese names in Latin letters."""
+    provider = importlib.import_module("faker.providers.person.ja_JP").Provider
+    return frozenset(map(str.casefold, getattr(provider, f"{part}_romanized_names", ())))
 
 
 def _list_of(word: str, script: str) -> tuple[str, ...]:

@@ -5,6 +5,8 @@ rules, behind one gate pass."""
 # pyright: reportUnknownParameterType=false, reportMissingParameterType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 import logging
+import re
+from collections.abc import Iterator
 from typing import Any
 
 import re2
@@ -22,9 +24,19 @@ from presidio_analyzer.predefined_recognizers import (
 from presidio_analyzer.predefined_recognizers.generic.iban_patterns import regex_per_country
 
 from deploysim_assets.deidentify.encoded import EncodedText
+from deploysim_assets.deidentify.hidden_text import hidden_texts
+from deploysim_assets.deidentify.id_rules import ID_RULES
+from deploysim_assets.deidentify.keyed_values import keyed_spans
 from deploysim_assets.deidentify.phones import REGIONS, FastPhoneRecognizer
-from deploysim_assets.deidentify.rules import SPLIT_TYPES, DetectionError, Span, rule_spans
+from deploysim_assets.deidentify.rules import (
+    CONTACT_RULES,
+    SPLIT_TYPES,
+    Clock,
+    DetectionError,
+    Span,
+)
 from deploysim_assets.deidentify.scan_copy import ScanCopy, joined_lines, scan_copy
+from deploysim_assets.deidentify.secret_rules import SECRET_RULES
 
 FLAGS = (
     regex.IGNORECASE | regex.MULTILINE | regex.DOTALL | regex.ASCII
@@ -95,7 +107,75 @@ def recognizers() -> list[EntityRecognizer]:
     return found
 
 
-_RUNS_ON = {"API_KEY": 6, "JWT": 6, "PHONE_NUMBER": 3}
+RULES = (*CONTACT_RULES, *SECRET_RULES, *ID_RULES)
+"""In the order in which they are tried."""
+_NO_ONES = re.compile(
+    r"(?:127\.|0\.0\.0\.0|255\.255\.|192\.0\.[02]\.|198\.51\.100\.|203\.0\.113\.|2001:db8:|::1?$)",
+    re.IGNORECASE,
+)
+"""Loopback, masks and the ranges kept for documentation."""
+_CELLS = (",", ";", "\t", "|")
+_SHORTEST_CARD = 13
+_NUMBERS = frozenset({"CREDIT_CARD", "PHONE_NUMBER", "US_SSN", "NATIONAL_ID"})
+
+
+_CLOSE_DIGITS = re2.compile(r"[0-9](?:[^0-9\n]{0,4}[0-9]){4}")
+
+
+_ANY_KEYWORD = re2.compile(
+    "|".join(sorted({re.escape(w.decode()) for rule in RULES for w in rule.keywords}))
+)
+_NO_IDENTIFIER = re.compile(
+    r"(?<![\w.])[+-]?\d{1,20}\.\d{5,}(?:[eE][+-]?\d+)?(?![\w.°])"
+    r"|(?<![0-9A-Za-z])(?:[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
+    r"|[0-9a-f]{32,128})(?![0-9A-Za-z])"
+    r"|(?<!\d)(?:19|20)\d\d-[01]\d-[0-3]\d[T ][0-2]\d:[0-5]\d(?::[0-5]\d(?:[.,]\d+)?)?(?:Z"
+    r"|[+-]\d\d:?\d\d)?"
+)
+"""Floats, hashes, UUIDs and timestamps."""
+
+
+def without_numbers(encoded: EncodedText) -> EncodedText:
+    """The text with blanks for the numbers that are nobody's, which every recognizer of numbers
+    would look at otherwise."""
+    if not _CLOSE_DIGITS.search(encoded.data):
+        return encoded
+    bare = _NO_IDENTIFIER.sub(lambda m: " " * len(m.group()), encoded.text)
+    return encoded if bare == encoded.text else EncodedText(bare)
+
+
+def rule_spans(encoded: EncodedText, bare: EncodedText | None = None) -> Iterator[Span]:
+    """What all rules find in a text; a rule whose keywords it does not hold is not tried, and
+    rules of numbers look at `bare`."""
+    bare = bare or encoded
+    lower = encoded.data.lower()
+    digits = _CLOSE_DIGITS.search(bare.data) is not None
+    told = _ANY_KEYWORD.search(lower) is not None
+    for rule in RULES:
+        if (rule.digits and not digits) or (rule.keywords and not told):
+            continue
+        if not rule.keywords or any(word in lower for word in rule.keywords):
+            yield from rule.spans(bare if rule.digits else encoded)
+
+
+def _is_none(span: Span, text: str) -> bool:
+    """Whether a find is no identifier by what it is or what stands around it."""
+    found = text[span.start : span.end]
+    match span.type:
+        case "EMAIL_ADDRESS" if "@" in found:
+            mailbox, _, domain = found.rpartition("@")
+            return not re.search(r"\w", mailbox) or bool(re.fullmatch(r"\d+(?:\.\d+){0,2}", domain))
+        case "IP_ADDRESS":
+            return _NO_ONES.match(found) is not None
+        case "CREDIT_CARD" if found.isdigit() and len(found) < _SHORTEST_CARD:
+            return True
+        case kind if kind in _NUMBERS and found.isalnum():  # what follows the point of a float
+            return bool(re.search(r"[0-9]\.$", text[max(0, span.start - 2) : span.start]))
+        case _:
+            return False
+
+
+_RUNS_ON = {"API_KEY": 6, "JWT": 6, "PHONE_NUMBER": 3, "NATIONAL_ID": 2}
 """Types whose first line often passes for a whole one, and the length that its rest on the next
 line has at least."""
 
@@ -133,14 +213,33 @@ class PatternDetector:
         """All entities of a text, overlapping ones included; DetectionError where a pattern
         timed out."""
         copy = scan_copy(text)
+        clock = Clock()
         try:
             encoded = EncodedText(copy.text)
-            found = {*self.presidio_spans(encoded, bare_numbers=False), *rule_spans(encoded)}
+            found = set(self._scan(encoded, clock))
+            for hidden in hidden_texts(encoded, without_numbers(encoded)):
+                inside = scan_copy(hidden.text)
+                known = next(self._scan(EncodedText(inside.text), clock), None)
+                if known:
+                    found.add(Span(hidden.start, hidden.end, "ENCODED"))
             places = {Span(*copy.original(s.start, s.end), s.type) for s in found}
             places |= self._across_lines(copy, places)
+            clock.check()
         except TimeoutError:
             raise DetectionError("time_out") from None
         return sorted(places)
+
+    def _scan(self, encoded: EncodedText, clock: Clock) -> Iterator[Span]:
+        bare = without_numbers(encoded)
+        for part in (
+            self.presidio_spans(bare, bare_numbers=False),
+            rule_spans(encoded, bare),
+            keyed_spans(encoded),
+        ):
+            for span in part:
+                clock.check()
+                if not _is_none(span, encoded.text):
+                    yield span
 
     def presidio_spans(self, encoded: EncodedText, *, bare_numbers: bool = True) -> list[Span]:
         """What presidio's recognizers find in a text, each run only where its gate lets it match
@@ -177,10 +276,15 @@ class PatternDetector:
         if joined is None:
             return set()
         encoded, spans = EncodedText(joined.text), set[Span]()
-        for s in rule_spans(encoded):
+        for s in rule_spans(encoded, without_numbers(encoded)):
             seam = joined.seam_within(s.start, s.end) if s.type in SPLIT_TYPES else None
-            if seam is None:
+            if seam is None or _is_none(s, joined.text):
                 continue
+            if (
+                joined.text[s.start - 1 : s.start] in _CELLS
+                or joined.text[s.end : s.end + 1] in _CELLS
+            ):
+                continue  # a table: its numbers do not run on
             start, end = joined.original(s.start, s.end)
             whole = any(f.type == s.type and start < f.end and f.start < end for f in found)
             tail = joined.text[seam : s.end]

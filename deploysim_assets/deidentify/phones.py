@@ -40,16 +40,46 @@ _EXTENSION = re2.compile(
     r"\x{a0}\t,]+[xｘ~～]|\p{Nd}[xｘ~～](?:[:.．,\t]|[ \x{a0}-]{4})"
 )
 """Where a candidate can run on past its run of digits."""
-_BARE = re.compile(
-    r"[\[(]?[1-9]\d{0,8}|\d{1,6}\.\d\d|(?:19|20)\d\d-[01]\d-[0-3]\d|(?:\d{1,3}\.){3}\d{1,3}|"
-    r"(?:\d{2} )?(?:\d{4}[ -]?){3,}\d{1,7}"
+_SHAPE = re.compile(
+    r"[+＋(\[（［]{0,3}[+＋].*"
+    r"|00[1-9][\d .\-/()]{7,}"
+    r"|[(（\[]\d{1,5}[)）\]][ .\-/]{0,2}\d[\d .\-/]{4,}.*"
+    r"|0\d{1,4}[ \-/.]\d{2,8}(?:[ \-.]\d{2,5}){0,4}"
+    r"|(?:1[ .\-]?)?[2-9]\d{2}[ .\-]\d{3}[ .\-]\d{4}.*"
+    r"|\d{2,4}(?:[ \-]\d{2,4}){2,4}",
+    re.DOTALL,
 )
+"""How a phone number is written that says so itself."""
+_BARE = re.compile(r"[2-9]\d{9}|1[3-9]\d{9}|0[1-9]\d{8,9}")
+"""Digits alone, ten or eleven: a phone number where a word stands before them."""
+_NO_PHONE = re.compile(
+    r"(?:19|20)\d\d[-/. ][01]?\d[-/. ][0-3]?\d.*|[0-3]?\d[-/.][01]?\d[-/.](?:19"
+    r"|20)?\d\d(?:[ ~\-]+[\d:].*)?"
+    r"|(?:\d{1,3}\.){3}\d{1,3}|(?:\d{2} )?(?:\d{4}[ -]?){3,}\d{0,7}|\d{4}-\d{4}|[+]\d+\.\d+"
+    r"|[-\s]*\d*\.\d+(?:[-\s\[\]()~/]+\d*\.\d+)*",
+    re.DOTALL,
+)
+"""Dates, IP addresses, the groups of a card or an account, ranges of years, decimals."""
+_OUTRIGHT = re.compile(
+    r"[+＋][1-9][\d ().\-]{8,}|001[ .\-]\d{3}[ .\-]\d{3}[ .\-]\d{4}"
+    r"|\(\d{2,4}\)[ ]?\d{3,4}-\d{3,4}|\d{3}-\d{3}-\d{4}(?!\d)"
+)
+_CALLED = re.compile(
+    r"(?i)(?:\bcall|phone|\btel|\bfax|mobile|\bcell|whatsapp|answering at|text me|reach (?:me"
+    r"|you|us))[^\d\n]*$"
+)
+_LONGEST_RUN = 48
+"""Beyond it a run is a table of numbers, in which the rules still look for what says so itself."""
 _LATIN = re.compile(r"[A-Za-z]")
 _CUE = re.compile(
-    r"(?i)phone|tel|call|cell|mobil|whatsapp|sms|fax|numer|número|numéro|nummer|電話|电话|手机|телефон|هاتف|전화"
+    r"(?i)phone|\btel|\bcall|\bcell|mobil|whatsapp|\bsms|\bfax|number|numer|text me|reach me"
+    r"|contact me|número|numéro|nummer|電話|电话|手机|телефон|هاتف|전화"
 )
 _ANY_CUE = re2.compile(_CUE.pattern)
 _CUE_REACH, _SHORTEST_CUED = 40, 5
+_CUE_AFTER = re.compile(
+    r"[ ,\\-]{0,3}\(?(?:office|fax|mobile|cell|home|work|phone|tel)\b", re.IGNORECASE
+)
 
 
 def _shortest(region: str) -> int:
@@ -74,6 +104,13 @@ class _Matcher(PhoneNumberMatcher):
             if not international and len(digits) < _SHORTEST[self.preferred_region]:
                 return None
         return super()._parse_and_verify(candidate, offset)
+
+
+def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
+    while end > start and not text[end - 1].isdigit():
+        end -= 1
+    extension = re.compile(r" ?x ?[0-9]{2,6}").match(text, end)
+    return start, extension.end() if extension else end
 
 
 class _Hit(NamedTuple):
@@ -101,38 +138,86 @@ class FastPhoneRecognizer(PhoneRecognizer):
     ) -> list[RecognizerResult]:
         """`analyze` of a text whose UTF-8 form is there already.
 
-        Without `bare_numbers`, a short run of digits with no sign, no leading zero and no cue
-        before it counts as an amount or an id, as do dates, IP addresses and the groups of a card
-        or an account: some region's plan holds almost any number.
+        Without `bare_numbers`, a run counts that is written as phone numbers are, or that stands
+        behind a cue: some region's plan holds almost any number, so floats, arrays, hashes,
+        timestamps and ids would all be found.
         """
+        if not bare_numbers:
+            return self._likely(encoded)
         runs = [
             (encoded.index(r.start()), encoded.index(r.end())) for r in _RUN.finditer(encoded.data)
         ]
         if runs and _EXTENSION.search(encoded.data):
             runs = [(0, len(encoded.text))]
         text, results = encoded.text, []
-        cues = not bare_numbers and bool(runs) and _ANY_CUE.search(encoded.data) is not None
         for start, end in runs:
-            if not bare_numbers and _BARE.fullmatch(text, start, end):
-                cued = (
-                    cues
-                    and end - start >= _SHORTEST_CUED
-                    and _CUE.search(text, max(0, start - _CUE_REACH), start)
-                )
-                if not cued:
-                    continue
-            key = (text[start - 1 : start] if start else "", text[start:end], text[end : end + 3])
-            if key[1].isdigit() and (_LATIN.match(key[0]) or _LATIN.match(key[2])):
-                continue  # part of a word: the matcher takes no number that touches a Latin letter
-            hits = self._memo.get(key)
-            if hits is None:
-                if len(self._memo) > _MEMO_SIZE:
-                    self._memo.clear()
-                hits = self._memo[key] = tuple(self._hits(text, start, end))
-            for hit in hits:
-                found = _Hit(start + hit.start, start + hit.end, hit.region)
-                results.append(self._get_recognizer_result(found, text, hit.region, None))
+            results += self._in_run(text, start, end)
         return EntityRecognizer.remove_duplicates(results)
+
+    def _likely(self, encoded: EncodedText) -> list[RecognizerResult]:
+        text, results = encoded.text, []
+        cues: bool | None = None
+        for run in _RUN.finditer(encoded.data):
+            size = run.end() - run.start()
+            if size < _SHORTEST_CUED or size > _LONGEST_RUN:
+                continue
+            if cues is None:
+                cues = _ANY_CUE.search(encoded.data) is not None
+            start, end = encoded.index(run.start()), encoded.index(run.end())
+            if self._is_likely(text, start, end, cues):
+                found = self._in_run(text, start, end)
+                whole = _Hit(*_trimmed(text, start, end), None)
+                if not found and self._says_so(text, whole.start, whole.end, cues):
+                    found = [self._get_recognizer_result(whole, text, None, None)]
+                results += found
+        return EntityRecognizer.remove_duplicates(results)
+
+    @staticmethod
+    def _is_likely(text: str, start: int, end: int, cues: bool) -> bool:
+        before = text[start - 1 : start]
+        if before and (before in "._=#$€£%" or before.isdigit()) and text[start] not in "+(":
+            return False
+        if before == "-" and text[start - 2 : start - 1].isalnum():
+            return False
+        if cues and _CUE.search(text, max(0, start - _CUE_REACH), start):
+            return _NO_PHONE.fullmatch(text, start, end) is None
+        if _CUE_AFTER.match(text, end):
+            return True
+        if _BARE.fullmatch(text, start, end):
+            return before == " " and text[start - 2 : start - 1].isalpha()
+        if not _SHAPE.fullmatch(text, start, end) or _NO_PHONE.fullmatch(text, start, end):
+            return False
+        spoken = text[start] in "+(（[［" or not text[max(0, start - 2) : start].strip().endswith(
+            (",", "[")
+        )
+        return spoken and sum(c.isdigit() for c in text[start:end]) >= 7
+
+    @staticmethod
+    def _says_so(text: str, start: int, end: int, cues: bool) -> bool:
+        """Whether a number that no region's plan holds is still given as one."""
+        digits = sum(c.isdigit() for c in text[start:end])
+        if not 6 <= digits <= 18:
+            return False
+        return bool(
+            _OUTRIGHT.match(text, start, end)
+            or _CUE_AFTER.match(text, end)
+            or (cues and _CALLED.search(text, max(0, start - 30), start))
+        )
+
+    def _in_run(self, text: str, start: int, end: int) -> list[RecognizerResult]:
+        results = []
+        key = (text[start - 1 : start] if start else "", text[start:end], text[end : end + 3])
+        if key[1].isdigit() and (_LATIN.match(key[0]) or _LATIN.match(key[2])):
+            return []  # part of a word: the matcher takes no number that touches a Latin letter
+        hits = self._memo.get(key)
+        if hits is None:
+            if len(self._memo) > _MEMO_SIZE:
+                self._memo.clear()
+            hits = self._memo[key] = tuple(self._hits(text, start, end))
+        for hit in hits:
+            found = _Hit(start + hit.start, start + hit.end, hit.region)
+            results.append(self._get_recognizer_result(found, text, hit.region, None))
+        return results
 
     def _hits(self, text: str, start: int, end: int) -> Iterator[_Hit]:
         """What the matcher of every region finds in one run; no run reaches into the next."""

@@ -41,10 +41,17 @@ class Cut(NamedTuple):
     quarantined: list[dict[str, Any]]
 
 
+def _whole(drawn: Drawn) -> list[dict[str, Any]]:
+    """The messages up to the answer to the last drawn turn."""
+    last = max(turn.turn_index for turn in drawn.turns)
+    return drawn.conversation["messages"][: last + 2]
+
+
 def cut_prefixes(chunk: list[Drawn], keys: Keys, scrubber: Scrubber) -> Cut:
     """De-identify the conversations of a chunk and cut each after its drawn turns. A pure
     function of its arguments."""
     cut = Cut([], [])
+    scrubber.read_ahead((_whole(drawn), drawn.conversation["language"]) for drawn in chunk)
     for conversation, turns in chunk:
         conversation_key = keys.identify("conversation", conversation["conversation_id"])
         user = conversation["user_id"]
@@ -54,9 +61,11 @@ def cut_prefixes(chunk: list[Drawn], keys: Keys, scrubber: Scrubber) -> Cut:
             for turn in turns
         }
         try:
-            last = max(turn.turn_index for turn in turns)
             scrubbed = scrubber.scrub(
-                conversation["messages"][: last + 2], conversation_key, conversation["language"]
+                _whole(Drawn(conversation, turns)),
+                conversation_key,
+                conversation["language"],
+                user_key,
             )
         except Quarantined as why:
             cut.quarantined.extend(

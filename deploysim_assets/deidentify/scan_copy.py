@@ -3,6 +3,7 @@ every place leads back to the original."""
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
 
+import html
 import re
 import unicodedata
 from bisect import bisect_right
@@ -15,18 +16,42 @@ _AS_THEY_ARE = frozenset("：！（），；？［］＂＇＜＞｛｝")
 address behind it."""
 
 
+_INVISIBLE = frozenset(
+    map(
+        chr,
+        (
+            0x034F,
+            0x115F,
+            0x1160,
+            0x180B,
+            0x180C,
+            0x180D,
+            0x2800,
+            0x3164,
+            0xFFA0,
+            *range(0xFE00, 0xFE10),
+            *range(0xE0100, 0xE01F0),
+        ),
+    )
+)
+"""Variation selectors, joiners and fillers, which category Cf leaves out."""
+
+
+def _is_invisible(character: str) -> bool:
+    return character in _INVISIBLE or unicodedata.category(character) == "Cf"
+
+
 def _hiding_characters() -> list[tuple[int, int]]:
-    """Ranges of the characters that NFKC changes or that are invisible (category Cf)."""
+    """Ranges of the characters that NFKC changes or that are invisible (category Cf, variation
+    selectors, fillers)."""
     codes = (
         *range(0x80, 0xD800),
         *range(0xE000, 0x10000),
         *range(0x1D400, 0x1D800),
-        *range(0xE0000, 0xE0080),
+        *range(0xE0000, 0xE01F0),
     )
     changed = (
-        c
-        for c in codes
-        if unicodedata.normalize("NFKC", chr(c)) != chr(c) or unicodedata.category(chr(c)) == "Cf"
+        c for c in codes if unicodedata.normalize("NFKC", chr(c)) != chr(c) or _is_invisible(chr(c))
     )
     runs: list[tuple[int, int]] = [(0, 0)]
     for code in changed:
@@ -39,7 +64,11 @@ def _hiding_characters() -> list[tuple[int, int]]:
     return runs
 
 
-_ESCAPES = r"\\u[0-9a-fA-F]{4}|%[2-7][0-9a-fA-F]|%[c-fC-F][0-9a-fA-F](?:%[89abAB][0-9a-fA-F])+"
+_ENTITIES = "commat period lowbar hyphen dash plus colon sol num nbsp amp quot apos lt gt".split()
+_ESCAPES = (
+    rf"&#[0-9]{{2,6}};|&#[xX][0-9a-fA-F]{{2,6}};|&(?:{'|'.join(_ENTITIES)});|\\x[2-7][0-9a-fA-F]|"
+    r"\\u[0-9a-fA-F]{4}|%[2-7][0-9a-fA-F]|%[c-fC-F][0-9a-fA-F](?:%[89abAB][0-9a-fA-F])+"
+)
 _CHARACTERS = _hiding_characters()
 _HIDING = re.compile(
     f"[{''.join(f'{re.escape(chr(a))}-{re.escape(chr(b))}' for a, b in _CHARACTERS)}]|{_ESCAPES}"
@@ -67,7 +96,9 @@ class ScanCopy(NamedTuple):
 
 def _decoded(piece: str) -> str:
     if piece[0] == "\\":
-        return chr(int(piece.removeprefix("\\u"), 16))
+        return chr(int(piece[2:], 16))  # noqa: FURB166 (a backslash, not a zero)
+    if piece[0] == "&" and len(piece) > 1:
+        return html.unescape(piece)
     if piece[0] == "%" and len(piece) > 1:
         return bytes.fromhex(piece.replace("%", "")).decode(errors="replace")
     return piece
@@ -93,7 +124,7 @@ def scan_copy(text: str) -> ScanCopy:
         out.append(plain)
         starts.extend(range(at, match.start()))
         ends.extend(range(at + 1, match.start() + 1))
-        seen = [c for c in _decoded(match.group()) if c != "\0" and unicodedata.category(c) != "Cf"]
+        seen = [c for c in _decoded(match.group()) if c != "\0" and not _is_invisible(c)]
         put(unicodedata.normalize("NFKC", "".join(seen)), match.start(), match.end())
         at = match.end()
     out.append(text[at:])

@@ -1,35 +1,69 @@
 """One conversation -> the same conversation without identifiers, or the reason why it could not
 be cleared."""
 
-# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
-
-from collections import Counter
-from collections.abc import Callable
-from functools import partial
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import orjson
 from presidio_anonymizer import AnonymizerEngine
-from presidio_anonymizer.entities import (
-    ConflictResolutionStrategy,
-    OperatorConfig,
-    RecognizerResult,
-)
+from presidio_anonymizer.entities import OperatorConfig, RecognizerResult
 
-from deploysim_assets.deidentify.detectors import detectors
-from deploysim_assets.deidentify.rules import DetectionError
-from deploysim_assets.deidentify.surrogates import Placeholders, Replace, keyed_draw, make_surrogate
+from deploysim_assets.deidentify.detectors import Detector, detectors
+from deploysim_assets.deidentify.leaves import MAX_MESSAGE_BYTES, Leaf, rewritten
+from deploysim_assets.deidentify.ner import NerDetector
+from deploysim_assets.deidentify.over_messages import split_spans
+from deploysim_assets.deidentify.people import forms, mentions
+from deploysim_assets.deidentify.rules import DetectionError, Span
+from deploysim_assets.deidentify.surrogates import Placeholders, Put, Treatment, keyed_draw
 from deploysim_assets.project import Deidentification
 
-MAX_MESSAGE_BYTES = 256 * 1024
-MAX_ENTITIES = 2_000  # presidio's splicing is quadratic in them
-_MAX_DEPTH = 64
-_MEMO_SIZE = 4_000
-_SHORTEST_NUMBER = 7
-_CERTAINTY = {"PERSON": 0.5, "LOCATION": 0.4, "ADDRESS": 0.6}
-"""Below a pattern's 1.0: where both claim a place, the pattern's find is the one that is
-replaced."""
+__all__ = [
+    "MAX_ENTITIES",
+    "MAX_MESSAGE_BYTES",
+    "PATTERNS_ONLY",
+    "Quarantined",
+    "Scrubbed",
+    "Scrubber",
+]
+
+MAX_ENTITIES = 2_000
+_MEMO_BYTES = 64 * 1024 * 1024
+_BYTES_OF_SPAN = 150
 PATTERNS_ONLY = Deidentification(min_level=0)
+_UNCERTAIN = {
+    "ADDRESS": 6,
+    "PERSON": 5,
+    "LOCATION": 4,
+    "ORGANIZATION": 3,
+    "GROUP": 2,
+    "DATE": 4,
+    "AGE": 4,
+    "CODE": 1,
+}
+"""Below a pattern: where both claim a place, the higher one is replaced there."""
+_CERTAIN, _WHOLE = 10, 20
+_ISSUED = "ISSUED"
+"""The type of what stands in an output because it was put there."""
+_AGAIN = frozenset(
+    {
+        "LOCATION",
+        "ORGANIZATION",
+        "CODE",
+        "ADDRESS",
+        "NATIONAL_ID",
+        "ACCOUNT",
+        ("SECRET"),
+        "API_KEY",
+        "US_SSN",
+        "HANDLE",
+        "LICENSE_PLATE",
+    }
+)
+"""What is also replaced wherever the same words stand again in the conversation."""
+_SHORTEST_AGAIN = 4
+_MAX_PEOPLE = 500
+"""Every form of each is looked for in every text."""
+_ROUNDS = 3
 
 
 class Quarantined(Exception):
@@ -43,6 +77,38 @@ class Scrubbed(NamedTuple):
     entities: list[Counter[str]]
 
 
+class Change(NamedTuple):
+    """A part of a text and what stands there afterwards; `new` is the old where it is kept."""
+
+    start: int
+    end: int
+    type: str
+    new: str
+
+
+class _Memo:
+    """Spans of texts, up to a number of bytes; the oldest go first."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit, self._size = limit, 0
+        self._found: OrderedDict[tuple[str, str, str | None], list[Span]] = OrderedDict()
+
+    def get(self, key: tuple[str, str, str | None]) -> list[Span] | None:
+        return self._found.get(key)
+
+    def put(self, key: tuple[str, str, str | None], spans: list[Span]) -> None:
+        if key in self._found:
+            return
+        self._found[key] = spans
+        self._size += self._bytes(key, spans)
+        while self._size > self._limit and self._found:
+            self._size -= self._bytes(*self._found.popitem(last=False))
+
+    @staticmethod
+    def _bytes(key: tuple[str, str, str | None], spans: list[Span]) -> int:
+        return 4 * len(key[1]) + _BYTES_OF_SPAN * (1 + len(spans))
+
+
 class Scrubber:
     """Replaces what the policy's detectors find, and scans its own output: whatever is found
     there beside what it issued quarantines."""
@@ -52,172 +118,339 @@ class Scrubber:
         self._policy = policy
         self.level = policy.min_level
         self._languages = {language.casefold() for language in policy.languages or ()}
-        self._detectors = detectors(policy)
+        self._detectors: list[Detector] = detectors(policy)
+        self._memo = _Memo(_MEMO_BYTES)
         self._anonymizer = AnonymizerEngine()
-        self._anonymizer.add_anonymizer(Replace)
-        self._memo: dict[tuple[str, str | None], list[RecognizerResult]] = {}
+        self._anonymizer.add_anonymizer(Put)
+
+    def read_ahead(
+        self, conversations: Iterable[tuple[Sequence[Mapping[str, Any]], str | None]]
+    ) -> None:
+        """Let the model read the texts of many conversations (messages and language) in batches,
+        equal ones once: several times as fast as one by one, with the same finds."""
+        ner = next((d for d in self._detectors if isinstance(d, NerDetector)), None)
+        if ner is None:
+            return
+        texts: dict[str | None, dict[str, None]] = {}
+        for messages, language in conversations:
+            try:
+                for leaf in self._leaves(messages)[0]:
+                    if (
+                        _is_for_model(leaf)
+                        and self._memo.get((ner.name, leaf.text, language)) is None
+                    ):
+                        texts.setdefault(language, {})[leaf.text] = None
+            except DetectionError:
+                continue  # scrub says why
+        for language, found in texts.items():
+            some = sorted(found, key=len)
+            try:
+                for text, spans in zip(some, ner.batch(some, language), strict=True):
+                    self._memo.put((ner.name, text, language), spans)
+            except DetectionError:
+                continue
 
     def scrub(
-        self, messages: list[dict[str, Any]], scope: str, language: str | None = None
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        scope: str,
+        language: str | None = None,
+        user: str | None = None,
     ) -> Scrubbed:
         """De-identify all messages of a conversation; `scope` (its keyed id) makes surrogates
-        differ from every other conversation's.
+        differ from every other conversation's, `user` (default: the scope) gives the offset of
+        dates.
 
         Raises Quarantined: time_out, message_too_long, too_many_entities, too_deep, not_text,
         unsupported_language, residual.
         """
         if self._languages and (language or "").casefold() not in self._languages:
             raise Quarantined("unsupported_language")
-        by_name = (
-            language if self._policy.min_level >= 2 else None
-        )  # else the memo would hold a text once per language
-        operator = self._operator(scope)
+        try:
+            leaves, of_message = self._leaves(messages)
+            treatment = self._treatment(scope, user)
+            changes = self._changes(leaves, of_message, messages, language, treatment)
+            cleaned, entities = self._replaced(messages, leaves, changes, treatment)
+        except DetectionError as wrong:
+            raise Quarantined(str(wrong)) from wrong
+        return Scrubbed(cleaned, entities)
+
+    def changes(self, text: str, language: str | None = None) -> list[Change]:
+        """What is replaced in one text, in its own places; Quarantined as `scrub` raises it."""
+        message = dict.fromkeys(("reasoning", "name", "tool_calls", "tool_call_id")) | {
+            "role": "user",
+            "content": text,
+        }
+        self.scrub([message], "text", language)
+        leaves, of_message = self._leaves([message])
+        if len(leaves) != 1 or leaves[0].text != text:
+            raise ValueError("one plain text, not JSON")
+        treatment = self._treatment("text", None)
+        found = self._changes(leaves, of_message, [message], language, treatment)
+        return [c for c in found[0] if c.new != text[c.start : c.end]]
+
+    @staticmethod
+    def _leaves(messages: Sequence[Mapping[str, Any]]) -> tuple[list[Leaf], list[int]]:
+        leaves: list[Leaf] = []
+        of_message: list[int] = []
+        for i, message in enumerate(messages):
+
+            def keep(leaf: Leaf, i: int = i) -> str:
+                try:
+                    size = len(leaf.text.encode())
+                except UnicodeEncodeError:
+                    raise DetectionError("not_text") from None
+                if size > MAX_MESSAGE_BYTES:
+                    raise DetectionError("message_too_long")
+                leaves.append(leaf)
+                of_message.append(i)
+                return leaf.text
+
+            rewritten(message, keep)
+        return leaves, of_message
+
+    def _found(self, detector: Detector, text: str, language: str | None) -> list[Span]:
+        by_name = language if detector.level >= 2 else None
+        found = self._memo.get((detector.name, text, by_name))
+        if found is None:
+            try:
+                found = detector.spans(text, language)
+            except TimeoutError:
+                raise DetectionError("time_out") from None
+            self._memo.put((detector.name, text, by_name), found)
+        return found
+
+    def _spans(self, leaf: Leaf, language: str | None, *, up_to: int) -> list[Span]:
+        if leaf.type:
+            return [Span(0, len(leaf.text), leaf.type)]
+        return [
+            span
+            for detector in self._detectors
+            if detector.level <= (0 if leaf.is_key else up_to)
+            and (detector.level < 2 or _is_for_model(leaf))
+            for span in self._found(detector, leaf.text, language)
+        ]
+
+    def _treatment(self, scope: str, user: str | None) -> Treatment:
+        return Treatment(
+            self._policy,
+            keyed_draw(self._key, scope),
+            keyed_draw(self._key, user or scope),
+            Placeholders() if self._policy.replacement == "placeholders" else None,
+        )
+
+    def _changes(
+        self,
+        leaves: list[Leaf],
+        of_message: list[int],
+        messages: Sequence[Mapping[str, Any]],
+        language: str | None,
+        treatment: Treatment,
+    ) -> list[list[Change]]:
+        """For each text what is replaced in it."""
+        spans = [self._spans(leaf, language, up_to=self.level) for leaf in leaves]
+        for i, found in split_spans(messages, leaves, of_message).items():
+            spans[i] = spans[i] + found
+        self._add_mentions(leaves, spans)
+        out: list[list[Change]] = []
+        for leaf, found in zip(leaves, spans, strict=True):
+            if len(found) > 2 * MAX_ENTITIES:
+                raise DetectionError("too_many_entities")
+            parts = _disjoint(leaf, found)
+            if len(parts) > MAX_ENTITIES:
+                raise DetectionError("too_many_entities")
+            out.append(
+                [
+                    Change(s.start, s.end, s.type, treatment.of(s.type, leaf.text[s.start : s.end]))
+                    for s in parts
+                ]
+            )
+        return out
+
+    def _add_mentions(self, leaves: list[Leaf], spans: list[list[Span]]) -> None:
+        """A person, a place or a code that was found once is found wherever it comes up again."""
+        people: dict[str, None] = {}
+        again: dict[str, str] = {}
+        for leaf, found in zip(leaves, spans, strict=True):
+            for s in found:
+                words = leaf.text[s.start : s.end]
+                if s.type == "PERSON" and self._policy.action("PERSON") != "keep":
+                    people[words] = None
+                elif (
+                    s.type in _AGAIN
+                    and len(words) >= _SHORTEST_AGAIN
+                    and (words[0].isupper() or any(c.isdigit() for c in words))
+                    and len(words) < 200
+                ):
+                    again.setdefault(words, s.type)
+        if len(people) > _MAX_PEOPLE:
+            raise DetectionError("too_many_entities")
+        pattern = forms(people)
+        for i, leaf in enumerate(leaves):
+            if leaf.type or leaf.is_key:
+                continue
+            if pattern is not None:
+                spans[i] = spans[i] + list(mentions(pattern, leaf.text))
+            more = [s for words, kind in again.items() for s in _places(words, kind, leaf.text)]
+            if more:
+                spans[i] = spans[i] + more
+
+    def _replaced(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        leaves: list[Leaf],
+        changes: list[list[Change]],
+        treatment: Treatment,
+    ) -> tuple[list[dict[str, Any]], list[Counter[str]]]:
+        at = iter(zip(leaves, changes, strict=True))
+        entities: list[Counter[str]] = []
+        ids: dict[str, str] = {}
         cleaned: list[dict[str, Any]] = []
-        counts: list[Counter[str]] = []
         for message in messages:
             counter: Counter[str] = Counter()
 
-            def replace(text: str, counter: Counter[str] = counter) -> str:
-                return self._replace(text, by_name, operator, counter)
+            def put(_: Leaf, counter: Counter[str] = counter) -> str:
+                leaf, todo = next(at)
+                new, issued = self._applied(leaf.text, todo)
+                counter.update(c.type for c in todo if c.new != leaf.text[c.start : c.end])
+                return self._rid(new, leaf, issued, treatment) if new != leaf.text else new
 
-            cleaned.append(_walk(message, replace))
-            counts.append(counter)
-        return Scrubbed(cleaned, counts)
+            done = rewritten(message, put)
+            cleaned.append(_call_ids(done, ids))
+            entities.append(counter)
+        return cleaned, entities
 
-    def _operator(self, scope: str) -> OperatorConfig:
-        if self._policy.replacement == "placeholders":
-            return OperatorConfig("deploysim", {"replacement": Placeholders()})
-        return OperatorConfig(
-            "deploysim", {"replacement": partial(make_surrogate, draw=keyed_draw(self._key, scope))}
-        )
-
-    def _found(self, text: str, language: str | None) -> list[RecognizerResult]:
-        found = self._memo.get((text, language))
-        if found is None:
-            try:
-                spans = [
-                    span for detector in self._detectors for span in detector.spans(text, language)
-                ]
-            except DetectionError as wrong:
-                raise Quarantined(str(wrong)) from wrong
-            except TimeoutError:
-                raise Quarantined("time_out") from None
-            found = [
-                RecognizerResult(
-                    entity_type=s.type, start=s.start, end=s.end, score=_CERTAINTY.get(s.type, 1.0)
-                )
-                for s in spans
-            ]
-            if len(self._memo) > _MEMO_SIZE:
-                self._memo.clear()
-            self._memo[text, language] = found
-        return found
-
-    def _replace(
-        self, text: str, language: str | None, operator: OperatorConfig, counter: Counter[str]
-    ) -> str:
-        try:
-            size = len(text.encode())
-        except UnicodeEncodeError:
-            raise Quarantined("not_text") from None
-        if size > MAX_MESSAGE_BYTES:
-            raise Quarantined("message_too_long")
-        found = self._found(text, language)
-        if not found:
-            return text
-        if len(found) > MAX_ENTITIES:
-            raise Quarantined("too_many_entities")
-        if self._policy.replacement == "placeholders":
-            for hit in sorted(
-                found, key=lambda hit: hit.start
-            ):  # the anonymizer goes through a text from its end
-                operator.params["replacement"](hit.entity_type, text[hit.start : hit.end])
+    def _applied(self, text: str, todo: Sequence[Change]) -> tuple[str, list[tuple[int, int]]]:
+        """The text with disjoint changes made, and where they stand in it."""
+        if not todo:
+            return text, []
+        put = {(c.type, text[c.start : c.end]): c.new for c in todo}
         result = self._anonymizer.anonymize(
             text,
-            list(found),
-            operators={"DEFAULT": operator},
-            conflict_resolution=ConflictResolutionStrategy.REMOVE_INTERSECTIONS,
+            [RecognizerResult(c.type, c.start, c.end, 1.0) for c in todo],
+            operators={"DEFAULT": OperatorConfig("deploysim", {"replacements": put})},
             merge_entities_with_spaces=False,  # by default neighbors of one type become one entity
         )
-        issued = [(item.start, item.end) for item in result.items]
-        counter.update(item.entity_type for item in result.items)
-        for hit in self._found(result.text, language):
-            if not _is_issued(hit, issued, result.text):
-                raise Quarantined("residual")
-        return result.text
+        return result.text, sorted((item.start, item.end) for item in result.items)
+
+    def _rid(
+        self, new: str, leaf: Leaf, issued: list[tuple[int, int]], treatment: Treatment
+    ) -> str:
+        """The output rid of what lists and cues find in it that nothing issued: other words around
+        a name make another find. What a pattern finds there quarantines. The model is not asked
+        again: it has had its say, and a surrogate is a name to it."""
+        for _ in range(_ROUNDS):
+            rest = self._residual(new, leaf, issued)
+            if not rest:
+                return new
+            more = [
+                Change(s.start, s.end, s.type, treatment.of(s.type, new[s.start : s.end]))
+                for s in rest
+            ]
+            kept = [Change(a, b, _ISSUED, new[a:b]) for a, b in issued if a < b]
+            new, issued = self._applied(new, sorted([*kept, *more]))
+        raise DetectionError("residual")
+
+    def _residual(self, new: str, leaf: Leaf, issued: list[tuple[int, int]]) -> list[Span]:
+        if leaf.type:
+            return []
+        rest: list[Span] = []
+        for detector in self._detectors:
+            if detector.level > (0 if leaf.is_key else 1):
+                continue
+            try:
+                found = detector.spans(new)
+            except TimeoutError:
+                raise DetectionError("time_out") from None
+            for hit in found:
+                if self._policy.action(hit.type) == "keep" or _is_issued(hit, issued, new):
+                    continue
+                touches = any(a < hit.end and hit.start < b for a, b in issued)
+                if hit.type not in _UNCERTAIN and not touches:
+                    raise DetectionError("residual")
+                rest.append(hit)
+        taken = [Span(a, b, _ISSUED) for a, b in issued if a < b]
+        return [s for s in _disjoint(Leaf(new), [*taken, *rest]) if (s.start, s.end) not in issued]
 
 
-def _is_issued(hit: RecognizerResult, issued: list[tuple[int, int]], text: str) -> bool:
-    """Whether a find in the output lies inside a surrogate; a name's may reach over words
-    without a capital or a digit (`said Ann`)."""
+def _is_for_model(leaf: Leaf) -> bool:
+    return not leaf.is_key and leaf.type is None and any(c.isalpha() for c in leaf.text)
+
+
+def _places(words: str, kind: str, text: str) -> Iterable[Span]:
+    at = text.find(words)
+    while at >= 0:
+        end = at + len(words)
+        if not (text[at - 1 : at].isalnum() and at) and not text[end : end + 1].isalnum():
+            yield Span(at, end, kind)
+        at = text.find(words, end)
+
+
+def _rank(span: Span) -> int:
+    return _WHOLE if span.type == _ISSUED else _UNCERTAIN.get(span.type, _CERTAIN)
+
+
+def _disjoint(leaf: Leaf, found: Iterable[Span]) -> list[Span]:
+    """Spans that do not overlap and cover all that was found: the certain and the long first, of
+    the others what is left and holds a letter or a digit."""
+    if leaf.type:
+        return [Span(0, len(leaf.text), leaf.type)]
+    ranked = sorted(
+        set(found),
+        key=lambda s: (-_rank(s), s.start - s.end, s.start, s.type),
+    )
+    taken: list[Span] = []
+    covered = bytearray(len(leaf.text))
+    for span in ranked:
+        start = span.start
+        while start < span.end:
+            if covered[start]:
+                start += 1
+                continue
+            end = start
+            while end < span.end and not covered[end]:
+                end += 1
+            whole = (start, end) == (span.start, span.end)
+            first, last = start, end
+            if not whole:
+                while first < last and not leaf.text[first].isalnum():
+                    first += 1
+                while last > first and not leaf.text[last - 1].isalnum():
+                    last -= 1
+            if first < last:
+                taken.append(Span(first, last, span.type))
+                covered[first:last] = b"\1" * (last - first)
+            start = end
+    return sorted(taken)
+
+
+def _is_issued(hit: Span, issued: list[tuple[int, int]], text: str) -> bool:
+    """Whether a find in the output is made of surrogates; a name's or a date's may reach over
+    words without a capital or a digit (`said Ann`)."""
     if any(start <= hit.start and hit.end <= end for start, end in issued):
         return True
-    if hit.entity_type not in _CERTAINTY:
-        return False
     overlapping = [(start, end) for start, end in issued if start < hit.end and hit.start < end]
     rest = "".join(
         c
         for i, c in enumerate(text[hit.start : hit.end], hit.start)
         if not any(start <= i < end for start, end in overlapping)
     )
+    if hit.type not in _UNCERTAIN:
+        return bool(overlapping) and not any(c.isalnum() for c in rest)
     return bool(overlapping) and not any(
         c.isdigit() or c.isupper() or (c.isalpha() and not c.islower()) for c in rest
     )
 
 
-def _walk(message: dict[str, Any], replace: Callable[[str], str]) -> dict[str, Any]:
-    """The message with every text replaced: content, reasoning, name, and tool calls' names and
-    arguments."""
+def _call_ids(message: dict[str, Any], ids: dict[str, str]) -> dict[str, Any]:
+    """Ids of tool calls, which lead back to the provider's logs, numbered through the
+    conversation."""
+
+    def other(value: str | None) -> str | None:
+        return ids.setdefault(value, f"call_{len(ids) + 1}") if value else value
+
     calls: list[dict[str, Any]] | None = message["tool_calls"]
-    return message | {
-        "content": _json_or_text(message["content"], replace),
-        "reasoning": _text(message["reasoning"], replace),
-        "name": _text(message["name"], replace),
-        "tool_calls": calls
-        and [
-            c
-            | {
-                "name": _text(c["name"], replace),
-                "arguments": _json_or_text(c["arguments"], replace),
-            }
-            for c in calls
-        ],
-    }
-
-
-def _text(value: str | None, replace: Callable[[str], str]) -> str | None:
-    return replace(value) if value else value
-
-
-def _json_or_text(value: str | None, replace: Callable[[str], str]) -> str | None:
-    """Texts inside JSON are scanned decoded (an escape hides an address), and encoded again;
-    anything else as it stands."""
-    if value and value.lstrip()[:1] in ("{", "["):
-        if len(value) > MAX_MESSAGE_BYTES:
-            raise Quarantined("message_too_long")
-        try:
-            parsed = orjson.loads(value)
-        except ValueError:
-            return replace(value)
-        rebuilt = _rebuild(parsed, replace, 0)
-        return value if rebuilt == parsed else orjson.dumps(rebuilt).decode()
-    return _text(value, replace)
-
-
-def _rebuild(value: Any, replace: Callable[[str], str], depth: int) -> Any:
-    if depth > _MAX_DEPTH:
-        raise Quarantined("too_deep")
-    if isinstance(value, str):
-        return replace(value)
-    if isinstance(value, dict):
-        return {replace(k): _rebuild(v, replace, depth + 1) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_rebuild(v, replace, depth + 1) for v in value]
-    if (
-        isinstance(value, int)
-        and not isinstance(value, bool)
-        and len(str(value)) >= _SHORTEST_NUMBER
-    ):
-        scanned = replace(str(value))  # a card or an SSN may be written as a number
-        return value if scanned == str(value) else scanned
-    return value
+    if not calls and not message.get("tool_call_id"):
+        return message
+    renamed = calls and [c | ({"id": other(c["id"])} if c.get("id") else {}) for c in calls]
+    return message | {"tool_calls": renamed, "tool_call_id": other(message.get("tool_call_id"))}

@@ -1,8 +1,6 @@
 """Realistic replacements in reserved ranges: the same original gives the same surrogate within a
 conversation, never across two."""
 
-# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportMissingParameterType=false, reportUnknownParameterType=false
-
 import hmac
 import re
 import unicodedata
@@ -12,8 +10,11 @@ from typing import Any
 
 from presidio_anonymizer.operators import Operator, OperatorType
 
+from deploysim_assets.deidentify.dates import other_date, shifted, year_of
 from deploysim_assets.deidentify.names import last_names, other_name, other_place, script_of
+from deploysim_assets.deidentify.people import without_title
 from deploysim_assets.deidentify.rules import IBAN_LENGTHS, iban, luhn
+from deploysim_assets.project import Deidentification
 
 _TITLES = frozenset(
     """
@@ -25,7 +26,8 @@ _TITLES = frozenset(
 """Words of a name that stay."""
 
 _STREET = re.compile(
-    r"(?i)street|st|avenue|ave|road|rd|lane|ln|drive|boulevard|blvd|court|ct|way|square|terrace|rue|place|impasse|calle|avenida|plaza|via|viale|rua"
+    r"(?i)street|st|avenue|ave|road|rd|lane|ln|drive|boulevard|blvd|court|ct|way|square|terrace"
+    r"|rue|place|impasse|calle|avenida|plaza|via|viale|rua"
 )
 Draw = Callable[[str, str], int]
 AREAS = ("202", "303", "404", "415", "512", "617", "702", "808")
@@ -61,9 +63,53 @@ def _ip(number: int, text: str) -> str:
     return f"{('192.0.2', '198.51.100', '203.0.113')[number % 3]}.{number // 3 % 254 + 1}"
 
 
+def _base32(number: int, count: int) -> str:
+    return "".join(_BASE32[number >> 5 * i & 31] for i in range(count))
+
+
 def _token(number: int) -> str:
-    letters = "".join(_BASE32[number >> 5 * i & 31] for i in range(24))
-    return f"redacted-{letters}"
+    return f"redacted-{_base32(number, 24)}"
+
+
+_COMPANY = """
+    Alder Birch Cobalt Drake Ember Fathom Garnet Heron Indigo Juniper Kestrel Larch Meridian
+    Nimbus Orchard Pinnacle
+    """.split()
+_KEPT_OF_COMPANY = re.compile(
+    r"(?i)\b(?:Ltd|Limited|Inc|LLC|LLP|Corp|Corporation|Company|GmbH|AG|Bank|Court|University"
+    r"|College|School|Hospital|"
+    r"Council|Ministry|Department|Institute|Church|Police|Government|Association|Union|Party"
+    r"|Committee|Foundation|Group)\b\.?"
+)
+
+
+def _organization(text: str, number: int) -> str:
+    """A made-up name with the word that tells what it is."""
+    kind = _KEPT_OF_COMPANY.findall(text)
+    name = (
+        f"{_COMPANY[number % 16]} {_COMPANY[number >> 4 & 15]}"
+        if not kind
+        else _COMPANY[number % 16]
+    )
+    return f"{name} {kind[-1]}" if kind else name
+
+
+def _code(text: str, draw: Draw) -> str:
+    """Other digits and capitals in the same writing."""
+    number = draw("CODE", text)
+    out = ""
+    for c in text:
+        number, step = divmod(number, 26)
+        if c.isdigit():
+            out += str((int(c) + 1 + step % 9) % 10)
+        elif c.isascii() and c.isupper():
+            out += chr((ord(c) - 65 + 1 + step % 25) % 26 + 65)
+        else:
+            out += c
+    return out
+
+
+_SINGLE = "ABCDEGHJKLMNPRSTVW"
 
 
 def _person(text: str, draw: Draw) -> str:
@@ -76,13 +122,17 @@ def _person(text: str, draw: Draw) -> str:
             if len(text) > cut
             else _name(text, draw)
         )
-    return re.sub(
-        r"[^\W\d_]{2,}|^[^\W\d_]$",
-        lambda word: (
-            word.group() if word.group().casefold() in _TITLES else _name(word.group(), draw)
-        ),
-        text,
-    )
+    return re.sub(r"[^\W\d_]+", lambda word: _part(word, draw), text)
+
+
+def _part(word: re.Match[str], draw: Draw) -> str:
+    found, behind = word.group(), word.string[word.end() : word.end() + 1]
+    if found.casefold() in _TITLES or (found == "s" and word.string[word.start() - 1] in "'’"):
+        return found
+    if len(found) == 1 and (behind == "." or found.isupper()) and found.isascii():
+        rest = _SINGLE.replace(found.upper(), "")
+        return rest[draw("INITIAL", found) % len(rest)]
+    return _name(found, draw)
 
 
 def _name(word: str, draw: Draw) -> str:
@@ -121,7 +171,9 @@ def _plain(name: str) -> str:
     return re.sub(r"[^a-z]", "", unicodedata.normalize("NFKD", name).casefold())
 
 
-def make_surrogate(entity_type: str, text: str, draw: Draw) -> str:
+def make_surrogate(  # noqa: C901, PLR0912 (one case a type)
+    entity_type: str, text: str, draw: Draw
+) -> str:
     """A stand-in of the entity's shape; `draw` gives a number (256 bits) for a kind and a text.
     Unknown types get an opaque token."""
     number = draw(entity_type, text)
@@ -132,6 +184,22 @@ def make_surrogate(entity_type: str, text: str, draw: Draw) -> str:
             return _person(text, draw)
         case "LOCATION":
             return other_place(text, number)
+        case "ORGANIZATION":
+            return _organization(text, number)
+        case "GROUP":
+            return f"{other_place(text, number).rstrip('aeiou')}ian"
+        case "CODE":
+            return _code(text, draw)
+        case "AGE":
+            return str(30 + number % 40)
+        case "COORDINATES":
+            return re.sub(r"[0-9]+\.[0-9]+", f"{number % 80}.{number >> 8 & 7}", text)
+        case "HANDLE":
+            return ("@" if text.startswith("@") else "") + f"user_{_base32(number, 8)}"
+        case "PROFILE_URL":
+            return f"user-{_base32(number, 8)}"
+        case "LICENSE_PLATE":
+            return f"XX-{_base32(number, 4).upper()}"
         case "ADDRESS":
             return _address(text, draw)
         case "PHONE_NUMBER":
@@ -193,20 +261,80 @@ class Placeholders:
         return f"<{entity_type}_{len(known)}>"
 
 
-class Replace(Operator):
-    """presidio-anonymizer's operator over a function of entity type and text: `make_surrogate`
-    with its draw, or a `Placeholders`."""
+class Put(Operator):
+    """presidio-anonymizer's operator that puts what `replacements` holds for an entity type and a
+    text."""
 
     def operate(self, text: str | None = None, params: dict[str, Any] | None = None) -> str:
         assert text is not None and params is not None
-        return params["replacement"](params["entity_type"], text)
+        return params["replacements"][params["entity_type"], text]
 
     def validate(self, params: dict[str, Any] | None = None) -> None:
-        if not params or not callable(params.get("replacement")):
-            raise ValueError("a replacement needs `replacement`")
+        if not params or "replacements" not in params:
+            raise ValueError("`replacements` is missing")
 
     def operator_name(self) -> str:
         return "deploysim"
 
     def operator_type(self) -> OperatorType:
         return OperatorType.Anonymize
+
+
+class Treatment:
+    """What a policy does with each entity of one conversation."""
+
+    def __init__(
+        self,
+        policy: Deidentification,
+        draw: Draw,
+        draw_of_user: Draw,
+        placeholders: Placeholders | None,
+    ) -> None:
+        self._policy, self._draw, self._placeholders = policy, draw, placeholders
+        weeks = draw_of_user("OFFSET", "") % 104 - 52
+        self._offset = 7 * (weeks if weeks < 0 else weeks + 1)  # weekdays stay true
+        self._public = frozenset(name.casefold() for name in policy.public_organizations)
+
+    def of(self, entity_type: str, text: str) -> str:
+        """What stands in the place of an entity; the text itself where it is kept."""
+        action = self._policy.action(entity_type)
+        if action == "keep" or (
+            self._policy.profile == "chat" and self._is_public(entity_type, text)
+        ):
+            return text
+        if action == "shift":
+            return self._shifted(entity_type, text)
+        if action == "generalize":
+            return _generalized(entity_type, text)
+        if self._placeholders is not None:
+            return self._placeholders(entity_type, text)
+        if entity_type in ("DATE", "DATE_OF_BIRTH"):
+            return other_date(text, self._draw("DATE", text))
+        if entity_type == "PERSON" and self._policy.profile == "strict":
+            bare = without_title(text)
+            return make_surrogate("PERSON", bare, self._draw) if bare else "N."
+        return make_surrogate(entity_type, text, self._draw)
+
+    def _is_public(self, entity_type: str, text: str) -> bool:
+        """Whether an organization is everybody's: one of the list."""
+        name = re.sub(r"(?i)^the |['’]s$", "", text).strip(" .,")
+        return entity_type == "ORGANIZATION" and name.casefold() in self._public
+
+    def _shifted(self, entity_type: str, text: str) -> str:
+        moved = shifted(text, self._offset)
+        if moved is not None:
+            return moved
+        return (
+            other_date(text, self._draw("DATE", text)) if entity_type == "DATE_OF_BIRTH" else text
+        )
+
+
+def _generalized(entity_type: str, text: str) -> str:
+    match entity_type:
+        case "AGE":
+            digits = re.sub(r"[^0-9]", "", text)
+            return "90" if digits and int(digits) > 89 else text
+        case "COORDINATES":
+            return re.sub(r"([0-9]\.[0-9])[0-9]+", r"\1", text)
+        case _:
+            return year_of(text)

@@ -1,6 +1,12 @@
 """deploysim.yaml -> frozen models: releases, log sources, graders, endpoints, policies."""
 
-from deploysim_assets.project.deidentification import EVERY_LANGUAGE, Deidentification, Ner
+from deploysim_assets.project.deidentification import (
+    EVERY_LANGUAGE,
+    UNNAMED_LANGUAGE,
+    Deidentification,
+    Ner,
+    packaged_ner,
+)
 from deploysim_assets.project.endpoint import Batches, Budget, Endpoint, Price
 from deploysim_assets.project.errors import ProjectError
 from deploysim_assets.project.grading import EarlyStopping, Grading, Judge, Screen, Truncated, Vote
@@ -14,6 +20,7 @@ __all__ = [
     "CONFIG_FILE",
     "EVERY_LANGUAGE",
     "KEY_PATTERN",
+    "UNNAMED_LANGUAGE",
     "Automation",
     "Awareness",
     "Batches",
@@ -40,4 +47,5 @@ __all__ = [
     "Strata",
     "Truncated",
     "Vote",
+    "packaged_ner",
 ]

@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
 from deploysim_assets.deidentify.scrub import Quarantined, Scrubber
@@ -45,6 +45,11 @@ TEXTS = {
     "deep JSON": DEEP,
     "extensions": "12 x 34 ext " * 15_000,
     "ten megabytes": "a@b.de " * 1_500_000,
+    "one line of names": "Ann Smith " * 20_000,
+    "one line of titles": "Mr. " * 50_000,
+    "one line of streets": "12 Main St Apt 4 " * 12_000,
+    "one line of capitals": "Abc " * 50_000,
+    "one line of dates": "3 May 2021 " * 18_000,
     "lone surrogate": "ann@lindenhof.de \ud800",
 }
 
@@ -106,6 +111,23 @@ PIECES = [
 ]
 
 
+ROLES = ("user", "assistant")
+NAMING = [
+    *PIECES,
+    "\n",
+    ", ",
+    "Mr ",
+    "Zsigmond Tarkowsky",
+    " 12 Main St, Apt 4",
+    "3 May 2021",
+    '{"name": "',
+    '"}',
+    "password: ",
+    "\u200b",
+    "我叫王伟",
+]
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.text(max_size=300) | st.lists(st.sampled_from(PIECES)).map("".join))
 def test_any_text_ends_cleaned_or_quarantined(text: str) -> None:
@@ -114,6 +136,22 @@ def test_any_text_ends_cleaned_or_quarantined(text: str) -> None:
     if not result.startswith("quarantined"):
         assert "ann@lindenhof.de" not in result
         assert result.encode() or not text
+
+
+@seed(14)
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.sampled_from(NAMING), max_size=40).map("".join))
+def test_a_mutated_conversation_ends_cleaned_or_quarantined(
+    scrubbers: list[Scrubber], text: str
+) -> None:
+    turns = [EMPTY | {"role": r, "content": text[i::2] or None} for i, r in enumerate(ROLES)]
+    turns.append(EMPTY | {"role": "user", "content": text})
+    start = time.process_time()
+    with contextlib.suppress(Quarantined):
+        cleaned = scrubbers[1].scrub(turns, "c").messages
+        assert "ann@lindenhof.de" not in (cleaned[-1]["content"] or "")
+        assert [m["content"] is None for m in cleaned] == [t["content"] is None for t in turns]
+    assert time.process_time() - start < 5
 
 
 _SCRUBBER = Scrubber(b"h" * 32)

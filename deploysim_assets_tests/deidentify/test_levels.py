@@ -96,7 +96,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 def test_lists_cues_and_streets_give_names_away(gazetteer: Scrubber, text: str, name: str) -> None:
-    assert any(text[s.start : s.end] == name for s in GazetteerDetector().spans(text))
+    assert any(name in text[s.start : s.end] for s in GazetteerDetector().spans(text))
     cleaned = scrub(gazetteer, text)[0]
     assert name not in cleaned
     assert script_of(cleaned[::-1]) == script_of(text[::-1])
@@ -182,7 +182,10 @@ def test_a_language_without_a_model_is_quarantined(model: Path) -> None:
         scrub(only, "hello")
 
 
-def test_what_the_policy_needs_and_is_not_there_is_named_with_its_mend(tmp_path: Path) -> None:
+def test_what_the_policy_needs_and_is_not_there_is_named_with_its_mend(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deploysim_assets.project.deidentification.packaged_ner", lambda: None)
     assert "accept in writing that names stay" in (Deidentification().unreachable(tmp_path) or "")
     absent = Deidentification(ner=Ner(engine="gliner", models={"en": "models/en"}))
     assert "pip install 'deploysim[gliner]'" in (absent.unreachable(tmp_path) or "")

@@ -1,0 +1,81 @@
+"""Texts inside texts: runs of base64 or hex that decode to words, one level deep."""
+
+import base64
+import binascii
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import re2  # pyright: ignore[reportMissingTypeStubs]
+
+from deploysim_assets.deidentify.encoded import EncodedText
+
+_BASE64: Any = re2.compile(r"[A-Za-z0-9+/_-]{12,}={0,2}")
+_HEX: Any = re2.compile(
+    r"(?:0x)?(?:[0-9a-fA-F]{2}){8,}|[0-9a-fA-F]{2}(?:[ :][0-9a-fA-F]{2}){7,}"
+    r"|(?:\\x[0-9a-fA-F]{2}){8,}"
+)
+_PRINTED = frozenset(range(0x20, 0x7F)) | {9, 10, 13}
+_LONGEST = 64_000
+
+
+class Hidden(NamedTuple):
+    """A decoded text and the part of the text that holds it."""
+
+    start: int
+    end: int
+    text: str
+
+
+def hidden_texts(encoded: EncodedText, bare: EncodedText) -> Iterator[Hidden]:
+    """What runs of base64 and hex decode to, where that is text; `bare` is the text without floats
+    and hashes, in which base64 is looked for."""
+    for pattern, decode, where in (
+        (_BASE64, _from_base64, bare),
+        (_HEX, _from_hex, encoded),
+    ):
+        for hit in pattern.finditer(where.data):
+            run = hit.group()
+            if pattern is _BASE64 and run.isdigit() and len(run) < 20:
+                continue
+            head = decode(run[:16])
+            if head is None or (not _PRINTED.issuperset(head[:3]) and head[0] < 0xC2):
+                continue  # a hash, a number, a word
+            data = decode(run[:_LONGEST])
+            if data and (text := _as_text(data)):
+                yield Hidden(where.index(hit.start()), where.index(hit.end()), text)
+
+
+def _from_base64(run: bytes) -> bytes | None:
+    run = run.rstrip(b"=").translate(bytes.maketrans(b"-_", b"+/"))
+    if len(run) % 4 == 1:
+        run = run[:-1]
+    if not run[:4].isdigit() and run.islower() and run.isalpha():
+        return None  # a word
+    try:
+        return base64.b64decode(run + b"=" * (-len(run) % 4))
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _from_hex(run: bytes) -> bytes | None:
+    digits = run.removeprefix(b"0x").replace(b"\\x", b"").translate(None, b" :")
+    try:
+        return bytes.fromhex(digits.decode())
+    except ValueError:
+        return None
+
+
+def _as_text(data: bytes) -> str | None:
+    if data[0] < 0x20 and data[0] not in _PRINTED:
+        return None
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return None
+    if text.isascii():
+        return text if _PRINTED.issuperset(data) else None
+    return (
+        text
+        if sum(c.isalnum() or c.isspace() or c in "@.:-+,/" for c in text) >= 0.9 * len(text)
+        else None
+    )

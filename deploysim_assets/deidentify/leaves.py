@@ -1,0 +1,126 @@
+"""The texts of a message: content, reasoning, name, tool names and the strings and numbers of JSON
+with the key that they stand under."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import orjson
+
+from deploysim_assets.deidentify.keyed_values import (
+    is_of_a_thing,
+    is_passed_on,
+    type_of_key,
+    type_of_value,
+)
+from deploysim_assets.deidentify.rules import DetectionError
+
+MAX_MESSAGE_BYTES = 256 * 1024
+_MAX_DEPTH = 64
+_SHORTEST_NUMBER = 7
+_PERSONAL = frozenset(
+    {"EMAIL_ADDRESS", "PHONE_NUMBER", "US_SSN", "DATE_OF_BIRTH", "NATIONAL_ID", "ADDRESS", "PERSON"}
+)
+
+
+class Leaf(NamedTuple):
+    """A text, the entity type that its key promises of the whole of it, and whether it is a key."""
+
+    text: str
+    type: str | None = None
+    is_key: bool = False
+
+
+Replace = Callable[[Leaf], str]
+
+
+def rewritten(message: Mapping[str, Any], replace: Replace) -> dict[str, Any]:
+    """The message with every text passed through `replace`, always in the same order; JSON stays
+    JSON. DetectionError (message_too_long, too_deep) where it cannot be walked."""
+    calls: list[dict[str, Any]] | None = message["tool_calls"]
+    return dict(message) | {
+        "content": _json_or_text(message["content"], replace),
+        "reasoning": _text(message["reasoning"], replace),
+        "name": _text(message["name"], replace),
+        "tool_calls": calls
+        and [
+            c
+            | {
+                "name": _text(c["name"], replace),
+                "arguments": _json_or_text(c["arguments"], replace),
+            }
+            for c in calls
+        ],
+    }
+
+
+def _text(value: str | None, replace: Replace) -> str | None:
+    return replace(Leaf(value)) if value else value
+
+
+def _json_or_text(value: str | None, replace: Replace, depth: int = 0) -> str | None:
+    """Texts inside JSON are scanned decoded (an escape hides an address), and encoded again;
+    anything else as it stands."""
+    if value and value.lstrip()[:1] in ("{", "["):
+        if len(value) > MAX_MESSAGE_BYTES:
+            raise DetectionError("message_too_long")
+        try:
+            parsed = orjson.loads(value)
+        except ValueError:
+            return replace(Leaf(value))
+        rebuilt = _rebuilt(parsed, replace, None, depth, _Beside())
+        return value if rebuilt == parsed else orjson.dumps(rebuilt).decode()
+    return _text(value, replace)
+
+
+class _Beside(NamedTuple):
+    """What the other keys of an object say of it."""
+
+    person: bool = False
+    thing: bool = False
+
+
+def _rebuilt(value: Any, replace: Replace, key: str | None, depth: int, beside: _Beside) -> Any:
+    if depth > _MAX_DEPTH:
+        raise DetectionError("too_deep")
+    if isinstance(value, dict):
+        return _object(value, replace, key, depth)  # pyright: ignore[reportUnknownArgumentType]
+    if isinstance(value, list):
+        return [_rebuilt(v, replace, key, depth + 1, beside) for v in value]  # pyright: ignore[reportUnknownVariableType]
+    promised = type_of_key(key) if key else None
+    if isinstance(value, str):
+        kind = promised and type_of_value(
+            promised, value, key or "", beside_person=beside.person, of_a_thing=beside.thing
+        )
+        if not kind and value.lstrip()[:1] in ("{", "[") and len(value) > 2:
+            return _json_or_text(value, replace, depth + 1)
+        return replace(Leaf(value, kind or None))
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        written = str(value)
+        kind = promised and type_of_value(promised, written, key or "")
+        if kind or (isinstance(value, int) and len(written) >= _SHORTEST_NUMBER):
+            scanned = replace(Leaf(written, kind or None))
+            if scanned == written:
+                return value
+            try:
+                return type(value)(scanned)
+            except ValueError:
+                return scanned  # a card or an SSN may be written as a number
+    return value
+
+
+def _object(value: dict[str, Any], replace: Replace, key: str | None, depth: int) -> dict[str, Any]:
+    """Keys that say nothing pass on the one above; `{"name": "password", "value": ..}` is a key
+    and its value."""
+    told = next(
+        (v for k in ("key", "name", "field", "header") if isinstance(v := value.get(k), str)), None
+    )
+    if told is not None and (type_of_key(told) is None or "value" not in value):
+        told = None
+    beside = _Beside(any(type_of_key(k) in _PERSONAL for k in value), is_of_a_thing(value))
+    out: dict[str, Any] = {}
+    for k, v in value.items():
+        own = key if key and is_passed_on(k) else k
+        if told and k == "value":
+            own = told
+        out[replace(Leaf(k, None, is_key=True))] = _rebuilt(v, replace, own, depth + 1, beside)
+    return out
