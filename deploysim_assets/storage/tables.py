@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, cast
 
 import polars as pl
 
@@ -374,7 +374,8 @@ class Lake:
             with adding(self.home):
                 if self._mark is not None:
                     self._mark.still_holds(self.home)
-                same = self._current_if_same(asset, key, content, sealed=seal is not None)
+                sealing = seal is not None
+                same = self._current_if_same(asset, key, content, version.stats, sealed=sealing)
                 if same is not None:
                     shutil.rmtree(folder)
                     version.name, version.folder = same, place / same
@@ -393,10 +394,17 @@ class Lake:
             raise
 
     def _current_if_same(
-        self, asset: str, key: str | None, content: bytes, *, sealed: bool
+        self,
+        asset: str,
+        key: str | None,
+        content: bytes,
+        stats: Mapping[str, Any],
+        *,
+        sealed: bool,
     ) -> str | None:
-        """The current version, where it holds what a new one would, is as it was written, and is
-        in the ledger if it is to be sealed."""
+        """The current version, where it holds what a new one would, with the same facts beside it
+        but for what asking cost, is as it was written, and is in the ledger if it is to be
+        sealed."""
         try:
             pointer = self.pointer(asset, key)
             held = self._manifest(asset, key, pointer) if pointer else None
@@ -409,6 +417,9 @@ class Lake:
             return None
         found = disk.sha256_of_all(self.home / file for file in held.files)
         if any(found[self.home / file] != digest for file, digest in held.files.items()):
+            return None
+        before = json.loads((held.path.parent / STATS).read_bytes())
+        if _without_costs(before) != _without_costs(stats):
             return None
         path = held.path.parent.relative_to(self.home).as_posix()
         in_ledger = any(r.seals.get(path) == held.digest for r in ledger.read(self.home))
@@ -461,6 +472,25 @@ class Lake:
             version.extend(frame)
             version.stats |= dict(stats or {})
         return version.name
+
+
+_COSTS = frozenset(
+    (
+        "asked", "from_journal", "retries", "judge_calls", "judge_calls_from_journal",
+        "prompt_tokens", "completion_tokens", "cost", "tokens_of_all_runs", "cost_of_all_runs",
+        "usage_estimated", "counted_tokens",
+    )
+)  # fmt: skip
+"""Facts of the run that asked, not of the table: a run that finds all in the journal has others."""
+
+
+def _without_costs(facts: Any) -> Any:
+    """Facts as JSON holds them, without what asking cost."""
+    plain = json.loads(json.dumps(facts))
+    if isinstance(plain, dict):
+        held = cast("dict[str, Any]", plain)
+        return {k: _without_costs(v) for k, v in held.items() if k not in _COSTS}
+    return plain
 
 
 def being_written(folder: Path) -> bool:

@@ -239,7 +239,7 @@ def test_a_person_accepts_a_failing_gate_on_the_record(home: Path) -> None:
 def test_gc_takes_what_nothing_rests_on_and_the_audit_calls_it_collected(home: Path) -> None:
     frame = lake(home).scan("rate_counts", "aurora-2").collect()
     older = lake(home).write("rate_counts", "aurora-3", frame)
-    newer = lake(home).write("rate_counts", "aurora-3", frame)
+    newer = lake(home).write("rate_counts", "aurora-3", frame.head(1))
     before = sum(1 for _ in (home / "lake").rglob("run=*"))
     dry = deploysim(home, "gc", "--dry-run").stdout
     assert older in dry
@@ -272,6 +272,14 @@ def test_every_materialization_becomes_run_events_with_versions_and_columns(
     assert complete.job.facets["sql"].query.strip()
 
 
+def _land_one_more(home: Path, name: str) -> None:
+    """A line more, since a table that stays as it is tells nobody."""
+    folder = home / "logs" / "aurora-1"
+    row = json.loads((folder / "traffic.jsonl").read_text().splitlines()[0])
+    row |= {"conversation_id": name, "user_id": name}
+    (folder / f"{name}.jsonl").write_text(json.dumps(row) + "\n")
+
+
 def test_events_go_to_the_named_receiver_and_a_dead_one_fails_no_run(home: Path) -> None:
     taken: list[dict[str, Any]] = []
 
@@ -281,11 +289,13 @@ def test_events_go_to_the_named_receiver_and_a_dead_one_fails_no_run(home: Path)
 
     app = web.Application()
     app.router.add_post("/api/v1/lineage", take)
+    _land_one_more(home, "one")
     with serve(app) as base:
         deploysim(home, "backfill", "aurora-1", OPENLINEAGE_URL=base.removesuffix("/v1"))
     assert {event["job"]["name"] for event in taken} >= {"raw_logs", "realized_rates"}
     assert {event["eventType"] for event in taken} == {"START", "COMPLETE"}
     assert any(i["name"] == "logs/aurora-1/traffic.jsonl" for e in taken for i in e["inputs"])
+    _land_one_more(home, "two")
     deploysim(home, "backfill", "aurora-1", OPENLINEAGE_URL="http://127.0.0.1:9")
 
 
