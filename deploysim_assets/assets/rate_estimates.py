@@ -253,6 +253,12 @@ def _earlier_forecast(lake: Lake, model: str) -> list[dict[str, Any]]:
     return list(lake.rows("rate_estimates", model)) if lake.current("rate_estimates", model) else []
 
 
+class ForecastConfig(dg.Config):
+    """Whether a new seal is wanted even where the forecast says the same as before."""
+
+    fresh: bool = False
+
+
 @dg.asset(
     partitions_def=CANDIDATES,
     deps=[
@@ -273,6 +279,7 @@ def _earlier_forecast(lake: Lake, model: str) -> list[dict[str, Any]]:
 )
 def rate_estimates(
     context: dg.AssetExecutionContext,
+    config: ForecastConfig,
     lake: dg.ResourceParam[Lake],
     project: dg.ResourceParam[Project],
 ) -> dg.MaterializeResult[None]:
@@ -293,7 +300,8 @@ def rate_estimates(
     graded = lake.stats("grades", candidate)
     if not any(row["n"] for row in rows):
         raise ProjectError(nothing_graded(candidate, graded))
-    sealed_at = sealed_before(lake, candidate, rows) or datetime.now(UTC)
+    stays = None if config.fresh else sealed_before(lake, candidate, rows)
+    sealed_at = stays or datetime.now(UTC)
     body = {
         "registration": registered.record_hash,
         "history": history,

@@ -178,7 +178,9 @@ class Operations:
         if self.project.self_replay and not self._replayed_for(candidate, predecessor):
             self.run("self_replay", predecessor, _REPLAY)
         anew = fresh or self._registered_anew(candidate)
-        self.run("forecast", candidate, _FORECAST if anew else self._to_make(candidate, _FORECAST))
+        config = {"rate_estimates": {"config": {"fresh": True}}} if fresh else None
+        due = _FORECAST if anew else self._to_make(candidate, _FORECAST)
+        self.run("forecast", candidate, due, config)
         # the judge is asked about novel behavior once: a new registration would word its request
         # anew
         ask_judge = self.project.exploration and (

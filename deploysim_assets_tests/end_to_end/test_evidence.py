@@ -272,40 +272,41 @@ def test_every_materialization_becomes_run_events_with_versions_and_columns(
     assert complete.job.facets["sql"].query.strip()
 
 
-def _land_one_more(home: Path, name: str) -> None:
-    """A line more, since a table that stays as it is tells nobody."""
-    folder = home / "logs" / "aurora-1"
-    row = json.loads((folder / "traffic.jsonl").read_text().splitlines()[0])
-    row |= {"conversation_id": name, "user_id": name}
-    (folder / f"{name}.jsonl").write_text(json.dumps(row) + "\n")
+def test_events_go_to_the_named_receiver_and_a_dead_one_fails_no_run(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from deploysim_assets.evidence import openlineage
 
-
-def test_events_go_to_the_named_receiver_and_a_dead_one_fails_no_run(home: Path) -> None:
     taken: list[dict[str, Any]] = []
 
     async def take(request: web.Request) -> web.Response:
         taken.append(await request.json())
         return web.Response(status=201)
 
+    made = lake(finished).manifest("raw_logs", "aurora-1")
+    assert made is not None
+    openlineage.emit(made)  # no receiver is named: nothing is sent
     app = web.Application()
     app.router.add_post("/api/v1/lineage", take)
-    _land_one_more(home, "one")
     with serve(app) as base:
-        deploysim(home, "backfill", "aurora-1", OPENLINEAGE_URL=base.removesuffix("/v1"))
-    assert {event["job"]["name"] for event in taken} >= {"raw_logs", "realized_rates"}
-    assert {event["eventType"] for event in taken} == {"START", "COMPLETE"}
+        monkeypatch.setenv("OPENLINEAGE_URL", base.removesuffix("/v1"))
+        openlineage.emit(made)
+    assert [event["eventType"] for event in taken] == ["START", "COMPLETE"]
+    assert {event["job"]["name"] for event in taken} == {"raw_logs"}
     assert any(i["name"] == "logs/aurora-1/traffic.jsonl" for e in taken for i in e["inputs"])
-    _land_one_more(home, "two")
-    deploysim(home, "backfill", "aurora-1", OPENLINEAGE_URL="http://127.0.0.1:9")
+    openlineage.emit(made)  # it is gone now
+    assert len(taken) == 2
 
 
 def test_a_killed_writer_leaves_nothing_current_and_the_next_one_clears_it(home: Path) -> None:
-    place = lake(home).folder("realized_rates", "aurora-1")
-    torn = place / "run=killed-000000"
-    shutil.copytree(place / (lake(home).current("realized_rates", "aurora-1") or ""), torn)
+    frame = lake(home).scan("rate_counts", "aurora-2").collect()
+    torn = lake(home).folder("rate_counts", "aurora-3") / "run=killed-000000"
+    current = lake(home).current("rate_counts", "aurora-2") or ""
+    shutil.copytree(lake(home).folder("rate_counts", "aurora-2") / current, torn)
     (torn / "_MANIFEST.json").unlink()
     (torn / "_WRITING").touch()
+    assert lake(home).current("rate_counts", "aurora-3") is None
     assert audited(home).holds
-    deploysim(home, "backfill", "aurora-1")
+    lake(home).write("rate_counts", "aurora-3", frame)
     assert not torn.exists()
     assert audited(home).holds

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -184,55 +183,3 @@ def test_a_corpus_that_was_not_checked_is_checked_by_who_uses_it(
     said = " ".join(deploysim(home, "status").stdout.split())
     assert "nothing uses this corpus before they pass" in said
     assert "waiting: aurora-1, aurora-2" in said
-
-
-def test_everything_again_as_a_backfill_from_the_ui_ends_green(
-    finished: Path, tmp_path: Path
-) -> None:
-    from deploysim_assets_tests.end_to_end.test_demo_and_ui import dg_dev
-    from deploysim_assets_tests.end_to_end.test_graphql_operations import _graphql, _runs
-    from deploysim_assets_tests.support import REPO, wait_for
-
-    home = shutil.copytree(finished, tmp_path / "home")  # with what Dagster knows of it
-    (home / "workspace.yaml").write_text((REPO / "workspace.yaml").read_text())
-    head = ledger.head(home)
-    with dg_dev(home) as (port, _):
-        nodes = _graphql(
-            port, "{ assetNodes { assetKey { path } partitionKeys isMaterializable } }"
-        )["assetNodes"]
-        chosen = [
-            {
-                "assetKey": node["assetKey"],
-                "partitions": {"ranges": [{"start": keys[0], "end": keys[-1]}]} if keys else None,
-            }
-            for node in nodes
-            if node["isMaterializable"]
-            for keys in [[k for k in node["partitionKeys"] if k in ("aurora-1", "aurora-2")]]
-            if keys or not node["partitionKeys"]
-        ]
-        assert len(chosen) > 15
-        launched = _graphql(
-            port,
-            "mutation($p: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $p) { "
-            "__typename ... on LaunchBackfillSuccess { backfillId } "
-            "... on PythonError { message } } }",
-            p={"partitionsByAssets": chosen},
-        )["launchPartitionBackfill"]
-        assert launched["__typename"] == "LaunchBackfillSuccess", launched
-
-        def status() -> str:
-            return _graphql(
-                port,
-                "query($b: String!) { partitionBackfillOrError(backfillId: $b) { "
-                "... on PartitionBackfill { status } } }",
-                b=launched["backfillId"],
-            )["partitionBackfillOrError"]["status"]
-
-        wait_for(lambda: status() not in ("REQUESTED", "COMPLETING"), 600, "the backfill", 3)
-        assert status() == "COMPLETED_SUCCESS"
-        assert not _runs(port, statuses=["FAILURE"])
-    assert ledger.latest(home, "forecast", "aurora-2") == next(
-        r for r in reversed(ledger.read(home)[: head.records]) if r.kind == "forecast"
-    )
-    new = [r.kind for r in ledger.read(home)[head.records :]]
-    assert set(new) <= {"finding"}, new  # grader_quality is made for the first time

@@ -90,7 +90,12 @@ def test_a_real_release_is_forecast_and_then_scored_without_a_click(tmp_path: Pa
     assert np.median(errors) < 1.3
     assert np.exp(np.mean(np.log(baseline))) > 3
     assert all(b["in_95"] for b in document["behaviors"])
-    assert stats["duplicates"] == 0
+    # a candidate that answers word for word as the live model did puts one question to two journals
+    live = {p["prefix_id"]: p["production_completion"]["content"]
+            for p in rows(home, "deidentified_prefixes", drift.old)}  # fmt: skip
+    said = rows(home, "candidate_completions", drift.new)
+    equal = sum(row["message"]["content"] == live[row["prefix_id"]] for row in said)
+    assert stats["duplicates"] <= equal
     assert document["summary"]["prospective"] is True
 
     counts = lake(home).stats("grades", drift.new)

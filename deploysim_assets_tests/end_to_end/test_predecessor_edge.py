@@ -66,7 +66,7 @@ def test_each_candidate_is_forecast_from_its_predecessor_and_from_nothing_else(
         ):
             wait_for(
                 lambda: _have(home, "rate_estimates") == {"aurora-2", "aurora-2b"},
-                240,
+                600,
                 "the forecasts from aurora-1",
             )
             assert _have(home, "preregistration") == {"aurora-2", "aurora-2b"}
@@ -98,7 +98,7 @@ def test_each_candidate_is_forecast_from_its_predecessor_and_from_nothing_else(
                     "aurora-3" in _have(home, "rate_estimates")
                     and "aurora-2" in _have(home, "calibration_report")
                 ),
-                240,
+                600,
                 "the forecast of aurora-3",
             )
             assert not instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]))
