@@ -76,6 +76,8 @@ def test_a_forecast_killed_twice_equals_an_undisturbed_one_and_bills_only_what_w
     drift = Drift(tmp_path / "killed", TASKS)
     with recorded_server(drift.recording, "--latency-ms", "20") as server:
         expected, billed = _undisturbed(tmp_path / "undisturbed", server)
+        # a candidate that answers as the live model did puts one question to two journals
+        alike = server.stats()["duplicates"]
         server.reset()
         drift.write_project(server.base_url)
         drift.land(drift.old)
@@ -92,7 +94,7 @@ def test_a_forecast_killed_twice_equals_an_undisturbed_one_and_bills_only_what_w
     assert _forecast(drift.home) == expected
     assert "wrong_prime_answer" in done.stdout
     assert billed <= stats["served"] <= billed + 2 * CONCURRENCY
-    assert stats["duplicates"] <= 2 * CONCURRENCY
+    assert stats["duplicates"] <= alike + 2 * CONCURRENCY
 
 
 @needs_shared
