@@ -375,7 +375,7 @@ class Lake:
                 if self._mark is not None:
                     self._mark.still_holds(self.home)
                 sealing = seal is not None
-                same = self._current_if_same(asset, key, content, version.stats, sealed=sealing)
+                same = self._current_if_same(asset, key, content, version, sealed=sealing)
                 if same is not None:
                     shutil.rmtree(folder)
                     version.name, version.folder = same, place / same
@@ -398,7 +398,7 @@ class Lake:
         asset: str,
         key: str | None,
         content: bytes,
-        stats: Mapping[str, Any],
+        version: Version,
         *,
         sealed: bool,
     ) -> str | None:
@@ -418,8 +418,9 @@ class Lake:
         found = disk.sha256_of_all(self.home / file for file in held.files)
         if any(found[self.home / file] != digest for file, digest in held.files.items()):
             return None
-        before = json.loads((held.path.parent / STATS).read_bytes())
-        if _without_costs(before) != _without_costs(stats):
+        then = json.loads((held.path.parent / STATS).read_bytes())
+        now = json.loads((version.folder / STATS).read_bytes())
+        if _without_costs(then) != _without_costs(now):
             return None
         path = held.path.parent.relative_to(self.home).as_posix()
         in_ledger = any(r.seals.get(path) == held.digest for r in ledger.read(self.home))
@@ -485,12 +486,11 @@ _COSTS = frozenset(
 
 
 def _without_costs(facts: Any) -> Any:
-    """Facts as JSON holds them, without what asking cost."""
-    plain = json.loads(json.dumps(facts))
-    if isinstance(plain, dict):
-        held = cast("dict[str, Any]", plain)
+    """Facts as they are read from JSON, without what asking cost."""
+    if isinstance(facts, dict):
+        held = cast("dict[str, Any]", facts)
         return {k: _without_costs(v) for k, v in held.items() if k not in _COSTS}
-    return plain
+    return facts
 
 
 def being_written(folder: Path) -> bool:
