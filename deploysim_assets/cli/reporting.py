@@ -24,8 +24,8 @@ def report_document(
     from deploysim_assets.assets.home_audit import refuse_broken_seals
     from deploysim_assets.assets.registration import Registration
     from deploysim_assets.assets.reply_funnel import reply_funnel
+    from deploysim_assets.assets.scored_summary import scored_summary
     from deploysim_assets.forecast.gate import blocked
-    from deploysim_assets.forecast.summary import summarize
     from deploysim_assets.report.document import release_report
 
     project, lake = operations.project, operations.lake
@@ -61,7 +61,7 @@ def report_document(
         estimates,
         realized,
         scored,
-        summarize(scored) if scored else {},
+        scored_summary(lake, model, scored),
         registrations,
         quality,
         reply_funnel(lake, model),
