@@ -5,7 +5,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import dagster as dg
 
@@ -15,14 +15,19 @@ from deploysim_assets.assets.open_batches import endpoint_of, with_open_batches
 from deploysim_assets.assets.preregistration import needs_a_reason, registration_body
 from deploysim_assets.assets.registration import Registration
 from deploysim_assets.endpoint.batches import any_open
-from deploysim_assets.project import Project, ProjectError
+from deploysim_assets.endpoint.budget import BudgetError
+from deploysim_assets.endpoint.errors import EndpointError
+from deploysim_assets.project import Project, ProjectError, SealError
 from deploysim_assets.runs import RELEASING, close_dead_runs
 from deploysim_assets.storage import verdicts
 from deploysim_assets.storage.journal import journal_file, set_aside
 from deploysim_assets.storage.leases import run_lease
 from deploysim_assets.storage.tables import Lake
 
-_OURS = re.compile(r"^(?:deploysim_assets\.)?(?:\w+\.)*(?:Project|Endpoint|Budget)Error: ")
+_KINDS: dict[str, type[ProjectError]] = {
+    kind.__name__: kind for kind in (ProjectError, SealError, EndpointError, BudgetError)
+}
+_OURS = re.compile(rf"^(?:deploysim_assets\.)?(?:\w+\.)*({'|'.join(_KINDS)}): ")
 """The names of our own errors, which Dagster writes before what they say."""
 
 _CORPUS = ("raw_logs", "deidentified_prefixes")
@@ -119,7 +124,7 @@ class Operations:
                 )
             )
         if not result.success:
-            raise ProjectError(_failure(result))
+            raise _failure(result)
 
     def report_log_files(self, model: str) -> None:
         """Tell Dagster of a release's log files where they came or changed; ProjectError where
@@ -256,7 +261,13 @@ class Operations:
             self.run("summary", None, ["scorecard"])
 
 
-def _failure(result: dg.ExecuteInProcessResult) -> str:
+class StepError(ProjectError):
+    """A step failed of an error that is none of ours."""
+
+    exit_code: ClassVar[int] = 70
+
+
+def _failure(result: dg.ExecuteInProcessResult) -> ProjectError:
     """The red blocking checks, or the first failed step and why: an error of ours says what to
     mend."""
     checks = [
@@ -270,7 +281,7 @@ def _failure(result: dg.ExecuteInProcessResult) -> str:
         if not c.passed and c.blocking
     ]
     if red:
-        return (
+        return ProjectError(
             f"blocking checks failed: {', '.join(red)}; their numbers are in Dagster's UI, mend "
             "the corpus and run again"
         )
@@ -279,5 +290,8 @@ def _failure(result: dg.ExecuteInProcessResult) -> str:
             error = event.step_failure_data.error
             while error.cause:
                 error = error.cause
-            return f"{event.step_key}: {_OURS.sub('', error.message.strip())}"
-    return "the run failed; see it in Dagster's UI"
+            said = error.message.strip()
+            kind = _OURS.match(said)
+            raised = _KINDS[kind[1]] if kind else StepError
+            return raised(f"{event.step_key}: {_OURS.sub('', said)}")
+    return StepError("the run failed; see it in Dagster's UI")
