@@ -181,6 +181,7 @@ class Operations:
         config = {"rate_estimates": {"config": {"fresh": True}}} if fresh else None
         due = _FORECAST if anew else self._to_make(candidate, _FORECAST)
         self.run("forecast", candidate, due, config)
+        self._watch_judge(predecessor, candidate)
         # the judge is asked about novel behavior once: a new registration would word its request
         # anew
         ask_judge = self.project.exploration and (
@@ -193,6 +194,11 @@ class Operations:
             self.run("awareness", candidate, ["awareness_grades", "evaluation_awareness"])
         if self.project.elicitation:
             self.run("elicitation", candidate, _ELICITATION)
+
+    def _watch_judge(self, *models: str) -> None:
+        """Whether the judge is the one that it was, by what was graded last of some releases."""
+        for model in models if self.project.sentinels else ():
+            self.run("drift", model, ["grader_drift"])
 
     def register(self, candidate: str, reason: str) -> None:
         """Register the candidate on its predecessor's traffic as it is now; ProjectError where it
@@ -246,6 +252,7 @@ class Operations:
         for model in models:
             self.report_log_files(model)
             self.run("production", model, [*_CORPUS, *_PRODUCTION])
+            self._watch_judge(model)
             if self.lake.current("rate_estimates", model):
                 self.run("score", model, ["calibration_report"])
             if self.project.self_replay:

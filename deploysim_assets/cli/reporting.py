@@ -21,6 +21,7 @@ def report_document(
     unless it is asked for `unverified`."""
     from deploysim_assets.assets.grader_quality import current_quality
     from deploysim_assets.assets.home_audit import refuse_broken_seals
+    from deploysim_assets.assets.judged_sides import judged_sides
     from deploysim_assets.assets.preregistration import Registration
     from deploysim_assets.assets.rate_estimates import reply_funnel
     from deploysim_assets.forecast.estimate import blocked
@@ -64,6 +65,7 @@ def report_document(
         registrations,
         quality,
         reply_funnel(lake, model),
+        judged_sides(lake, model),
     )
     return document | {
         "acceptances": [r.body | {"at": r.at} for r in mine if r.kind == "acceptance"],
@@ -109,6 +111,7 @@ def show_report(operations: "Operations", model: str, *, unverified: bool = Fals
         table,
         verdict,
     )
+    from deploysim_assets.report.judges import judge_lines
     from deploysim_assets.report.tables import console, rich_table
 
     document = report_document(operations, model, unverified=unverified)
@@ -119,6 +122,7 @@ def show_report(operations: "Operations", model: str, *, unverified: bool = Fals
     out.print(verdict(document["summary"]))
     for line in (
         *funnel_lines(document),
+        *judge_lines(document),
         *registered_again(document),
         *evidence_lines(document),
     ):
