@@ -78,7 +78,12 @@ def _rows(
             "drifted": one.drifted,
         }
         counted = {"n": one.n, "changed_at_draw": one.changed_at_draw}
-        yield known | {"behavior": one.behavior} | counted | ({} if drawn else tested)
+        yield (
+            known
+            | {"behavior": one.behavior}
+            | counted
+            | (dict.fromkeys(tested) if drawn else tested)
+        )
 
 
 @dg.asset(

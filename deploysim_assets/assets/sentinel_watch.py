@@ -1,7 +1,6 @@
 """What every grading of either side does beside it: grade the sentinels again, or draw and seal
 them where there are none under its identity yet."""
 
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,10 +12,10 @@ from deploysim_assets.endpoint.errors import EndpointError
 from deploysim_assets.grading.item import Item
 from deploysim_assets.grading.run import GradingRun
 from deploysim_assets.grading.sentinels import (
-    MOST_SHARE,
     Lots,
     Sentinel,
     digest,
+    most_items,
     occasion,
     sealed,
     still_there,
@@ -188,7 +187,7 @@ class Watch:
 
     def _draw(self, served_by: "Mapping[str, int]") -> None:
         """Draw the set, have it graded a second time, and seal it."""
-        chosen = self._lots.drawn(math.ceil(self._lots.graded * MOST_SHARE))
+        chosen = self._lots.drawn(most_items(self._lots.graded))
         found = items_of(self._lake, self._partition, self._source._asdict(), chosen)
         items = {i: self._run.panel.admitted(found[i]) for i in chosen if i in found}
         if not items:

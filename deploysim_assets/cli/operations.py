@@ -9,6 +9,7 @@ from typing import Any
 
 import dagster as dg
 
+from deploysim_assets.assets.grader_drift import SIDES
 from deploysim_assets.assets.log_files import materialization, observations, reported
 from deploysim_assets.assets.open_batches import endpoint_of, with_open_batches
 from deploysim_assets.assets.preregistration import (
@@ -198,7 +199,10 @@ class Operations:
     def _watch_judge(self, *models: str) -> None:
         """Whether the judge is the one that it was, by what was graded last of some releases."""
         for model in models if self.project.sentinels else ():
-            self.run("drift", model, ["grader_drift"])
+            held = self.lake.manifest("grader_drift", model)
+            used = {given.asset: given.version for given in held.inputs} if held else None
+            if used != {a: v for a in SIDES if (v := self.lake.current(a, model))}:
+                self.run("drift", model, ["grader_drift"])
 
     def register(self, candidate: str, reason: str) -> None:
         """Register the candidate on its predecessor's traffic as it is now; ProjectError where it

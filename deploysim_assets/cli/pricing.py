@@ -1,13 +1,12 @@
 """What a forecast over so many prefixes takes: the candidate's replies, the judge's grades, and
 what a panel, repeats and sentinels add to them."""
 
-import math
 from itertools import islice
 from typing import NamedTuple
 
 import orjson
 
-from deploysim_assets.grading.sentinels import MOST_SHARE
+from deploysim_assets.grading.sentinels import most_items
 from deploysim_assets.project import Project
 from deploysim_assets.storage.journal import lines
 from deploysim_assets.storage.journals import journal_files
@@ -46,7 +45,7 @@ def sentinel_items(project: Project, prefixes: int) -> int:
     """How many sentinels are graded again beside so many prefixes, at most."""
     judged = sum(b.grader == "judge" for b in project.behaviors)
     # one clean reply serves for all behaviors, a flagged one mostly for its own
-    return min(math.ceil(prefixes * MOST_SHARE), project.sentinels * (judged + 1) if judged else 0)
+    return min(most_items(prefixes), prefixes, project.sentinels * (judged + 1) if judged else 0)
 
 
 def costs_of(project: Project, candidate: str | None, prefixes: int) -> list[Cost]:

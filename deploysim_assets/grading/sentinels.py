@@ -3,6 +3,7 @@ that changed under its name is seen."""
 
 import hashlib
 import heapq
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -13,8 +14,14 @@ from deploysim_assets.grading.item import Item
 ALPHA = 0.01
 """The family-wise level, over the behaviors of a grading, at which the judge has drifted."""
 
-MOST_SHARE = 0.05
-"""A set is at most this share of the replies that it is drawn from, so that it stays cheap."""
+_MOST_SHARE, _LEAST = 0.05, 40
+
+
+def most_items(replies: int) -> int:
+    """How many items a set has at most, drawn from so many replies: a twentieth, so that it stays
+    cheap, and 40 where there are as many, since a handful would show no change ever."""
+    return max(math.ceil(_MOST_SHARE * replies), _LEAST)
+
 
 Graded = Mapping[str, Mapping[str, bool | None]]
 """Verdicts by item and behavior; None where there was none."""
@@ -86,7 +93,9 @@ class Lots:
             lot = self._lots.setdefault((name, bool(row[name])), [])
             if len(lot) < self._each:
                 heapq.heappush(lot, ticket)
-            elif heapq.heappushpop(lot, ticket) == ticket:
+            elif ticket > lot[0]:
+                heapq.heapreplace(lot, ticket)
+            else:
                 continue
             self._verdicts[prefix_id] = {n: row[n] for n in self._names}
         if len(self._verdicts) > 4 * (self._each * len(self._lots) + 1):

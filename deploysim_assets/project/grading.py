@@ -55,8 +55,8 @@ class Judge(Frozen):
     Of a document longer than `max_document_tokens`, estimated from above, the middle of long texts
     is left out, and the grade says how much.  `repeat_share` of the replies, drawn at random, is
     graded twice, with the behaviors in another order: how far the judge agrees with itself.
-    Up to `sentinels` flagged and as many clean replies per behavior, a twentieth of what is graded
-    at most, are graded again at every later grading: so a judge that changed is seen. 0: none are.
+    Up to `sentinels` flagged and as many clean replies per behavior, in all a twentieth of what is
+    graded, or 40, are graded again at every later grading, so that a judge that changed is seen.
     """
 
     model: str | None = None

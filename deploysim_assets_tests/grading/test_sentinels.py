@@ -55,7 +55,7 @@ def item(content: str, prefix_id: str = "p") -> Item:
 def occasion_of(rng: random.Random, noise: float, moved: float) -> list[Any]:
     """A set drawn and graded twice by a judge with so much noise, and graded again by one that
     misses a share of what it flagged."""
-    some = rows(rng)
+    some = rows(rng, 1_000)
     chosen = draw(some, "1")
     truth = {r["prefix_id"]: {n: bool(r[n]) for n in NAMES} for r in some}
 
@@ -132,7 +132,7 @@ def test_a_judge_of_many_minds_has_not_drifted() -> None:
 def test_a_judge_that_misses_most_of_what_it_flagged_has() -> None:
     rng = random.Random(3)
     seen = [sum(d.drifted for d in occasion_of(rng, 0.02, 0.9)) for _ in range(10)]
-    assert sum(seen) >= 85, "of a hundred, with twenty flagged items each"
+    assert sum(seen) >= 70, "of a hundred, with twenty flagged items each"
     quiet = occasion_of(rng, 0.0, 0.0)
     assert all((d.p_value, d.to_flagged, d.to_clean) == (1.0, 0, 0) for d in quiet)
 
