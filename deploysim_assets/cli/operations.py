@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import dagster as dg
 
+from deploysim_assets.assets.grader_drift import SIDES
 from deploysim_assets.assets.log_files import materialization, reported
 from deploysim_assets.assets.observed_logs import observations
 from deploysim_assets.assets.open_batches import endpoint_of, with_open_batches
@@ -184,6 +185,7 @@ class Operations:
         config = {"rate_estimates": {"config": {"fresh": True}}} if fresh else None
         due = _FORECAST if anew else self._to_make(candidate, _FORECAST)
         self.run("forecast", candidate, due, config)
+        self._watch_judge(predecessor, candidate)
         # the judge is asked about novel behavior once: a new registration would word its request
         # anew
         ask_judge = self.project.exploration and (
@@ -196,6 +198,14 @@ class Operations:
             self.run("awareness", candidate, ["awareness_grades", "evaluation_awareness"])
         if self.project.elicitation:
             self.run("elicitation", candidate, _ELICITATION)
+
+    def _watch_judge(self, *models: str) -> None:
+        """Whether the judge is the one that it was, by what was graded last of some releases."""
+        for model in models if self.project.sentinels else ():
+            held = self.lake.manifest("grader_drift", model)
+            used = {given.asset: given.version for given in held.inputs} if held else None
+            if used != {a: v for a in SIDES if (v := self.lake.current(a, model))}:
+                self.run("drift", model, ["grader_drift"])
 
     def register(self, candidate: str, reason: str) -> None:
         """Register the candidate on its predecessor's traffic as it is now; ProjectError where it
@@ -249,6 +259,7 @@ class Operations:
         for model in models:
             self.report_log_files(model)
             self.run("production", model, [*_CORPUS, *_PRODUCTION])
+            self._watch_judge(model)
             if self.lake.current("rate_estimates", model):
                 self.run("score", model, ["calibration_report"])
             if self.project.self_replay:

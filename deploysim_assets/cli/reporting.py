@@ -22,6 +22,7 @@ def report_document(
     unless it is asked for `unverified`."""
     from deploysim_assets.assets.current_quality import current_quality
     from deploysim_assets.assets.home_audit import refuse_broken_seals
+    from deploysim_assets.assets.judged_sides import judged_sides
     from deploysim_assets.assets.registration import Registration
     from deploysim_assets.assets.reply_funnel import reply_funnel
     from deploysim_assets.assets.scored_summary import scored_summary
@@ -65,6 +66,7 @@ def report_document(
         registrations,
         quality,
         reply_funnel(lake, model),
+        judged_sides(lake, model),
     )
     return document | {
         "acceptances": [r.body | {"at": r.at} for r in mine if r.kind == "acceptance"],
@@ -110,6 +112,7 @@ def show_report(operations: "Home | Operations", model: str, *, unverified: bool
         table,
         verdict,
     )
+    from deploysim_assets.report.judges import judge_lines
     from deploysim_assets.report.tables import console, rich_table
 
     document = report_document(operations, model, unverified=unverified)
@@ -120,6 +123,7 @@ def show_report(operations: "Home | Operations", model: str, *, unverified: bool
     out.print(verdict(document["summary"]))
     for line in (
         *funnel_lines(document),
+        *judge_lines(document),
         *registered_again(document),
         *evidence_lines(document),
     ):
