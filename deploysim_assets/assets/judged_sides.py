@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from deploysim_assets.assets.grader_drift import drift_of
 from deploysim_assets.assets.registration import Registration
 from deploysim_assets.storage.tables import Lake
 
@@ -53,3 +52,14 @@ def drifted_behaviors(lake: Lake, model: str) -> list[str] | None:
         return None
     rows = (row for facts in sides.values() for row in facts["drift"])
     return sorted({row["behavior"] for row in rows if row["drifted"]})
+
+
+def drift_of(lake: Lake, grading_id: str, *models: str) -> list[dict[str, Any]]:
+    """The rows of grader_drift of some releases under a grading."""
+    return [
+        row
+        for model in models
+        if lake.current("grader_drift", model)
+        for row in lake.rows("grader_drift", model)
+        if row["grading_id"] == grading_id
+    ]
