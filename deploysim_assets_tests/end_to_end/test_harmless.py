@@ -16,6 +16,7 @@ SIDES = {
     "forecast": ("aurora-2",),
     "score": ("aurora-2",),
     "exploration": ("aurora-2",),
+    "drift": ("aurora-1", "aurora-2"),
     "summary": (None,),
 }
 
