@@ -11,6 +11,7 @@ from deploysim_assets.report.tables import (
     summary_markdown,
     times,
 )
+from deploysim_assets.report.verdicts import verdict_of
 
 HEADER = (
     "behavior",
@@ -42,6 +43,8 @@ _ESTIMATED = (
         "threshold",
         "gate",
         "stopped",
+        "live_n",
+        "live_k",
     ),
     *(
         "paired_ratio",
@@ -93,6 +96,7 @@ def _behavior(
     estimate: dict[str, Any] | None,
     realized: dict[str, Any] | None,
     scored: dict[str, Any] | None,
+    accepted: str | None,
 ) -> dict[str, Any]:
     row: dict[str, Any] = {
         "behavior": name,
@@ -101,6 +105,7 @@ def _behavior(
         "rate": None,
         "forecast": None,
         "realized": None,
+        "verdict": verdict_of(estimate or {}, accepted),
     }
     if estimate:
         row |= {k: estimate.get(k) for k in _ESTIMATED}
@@ -132,15 +137,20 @@ def release_report(
     registrations: Sequence[dict[str, Any]] = (),
     quality: Mapping[str, dict[str, Any]] | None = None,
     funnel: Mapping[str, dict[str, Any]] | None = None,
+    accepted: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """The report of a release from the rows of its tables and the bodies of its registrations;
     what is not there yet is null.
 
-    `funnel` holds the counts of replies by state of each side: simulated, live and realized.
+    `funnel` holds the counts of replies by state of each side: simulated, live and realized;
+    `accepted` who took which behavior's verdict on the record.
     """
     by_name = [{row["behavior"]: row for row in rows} for rows in (estimates, realized, scored)]
     names = list(dict.fromkeys(name for rows in by_name for name in rows))
-    behaviors = [_behavior(name, *(rows.get(name) for rows in by_name)) for name in names]
+    behaviors = [
+        _behavior(name, *(rows.get(name) for rows in by_name), (accepted or {}).get(name))
+        for name in names
+    ]
     for behavior in behaviors:
         found = (quality or {}).get(behavior["behavior"])
         behavior["precision"] = found and {name: found[name] for name in _QUALITY}
@@ -213,6 +223,13 @@ def evidence_lines(document: dict[str, Any]) -> list[str]:
     if evidence:
         ledger, audit = evidence["ledger"], evidence["last_full_audit"]
         head = (ledger["head"] or "")[:16]
+        if ledger.get("newest_cited"):
+            said.append(
+                f"Newest record of the ledger that this rests on: {ledger['records']}, {head}. "
+                "`deploysim report` says how far the ledger goes now, and what the last full audit "
+                "said."
+            )
+            return said
         said.append(f"Ledger: {ledger['records']} records, head {head}.")
         said.append(
             f"Last full audit: {audit['at'][:16].replace('T', ' ')} UTC, "
