@@ -8,8 +8,8 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from deploysim_assets.assets.grader_quality import current_quality
-from deploysim_assets.assets.preregistration import Registration
+from deploysim_assets.assets.current_quality import current_quality
+from deploysim_assets.assets.registration import Registration
 from deploysim_assets.automation import CHEAP
 from deploysim_assets.io_manager import making, markdown, table_result
 from deploysim_assets.project import ProjectError

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from deploysim_assets.assets.endpoint_run import EndpointRun
-from deploysim_assets.assets.preregistration import Registration
+from deploysim_assets.assets.registration import Registration
 from deploysim_assets.automation import ONCE
 from deploysim_assets.grading.item import Item
 from deploysim_assets.io_manager import making

@@ -32,8 +32,8 @@ def drawn(
     A candidate's simulated replies where it was graded, else the deployed model's real ones;
     ProjectError where neither was.
     """
-    from deploysim_assets.assets.preregistration import Registration
     from deploysim_assets.assets.production_grades import needed_panels
+    from deploysim_assets.assets.registration import Registration
 
     source = "grades" if lake.current("grades", model) else "production_grades"
     if not lake.current(source, model):
@@ -80,7 +80,7 @@ def drawn(
 
 def _contexts(lake: Lake, source: str, model: str, wanted: set[str]) -> dict[str, tuple[str, str]]:
     """Conversation and reply of each prefix, as JSON."""
-    from deploysim_assets.assets.preregistration import Registration
+    from deploysim_assets.assets.registration import Registration
 
     def text(value: object) -> str:
         return orjson.dumps(value, default=str).decode()
@@ -119,7 +119,7 @@ def graders() -> None:
     """Hold the graders against people: draw, label, import, show."""
 
 
-@graders.command("draw")
+@graders.command("draw", epilog="Example: deploysim audit graders draw gpt-4-0613 --flags 40")
 @click.argument("model")
 @click.option(
     "--flags",
@@ -156,7 +156,9 @@ def draw(
     )
 
 
-@graders.command("label")
+@graders.command(
+    "label", epilog="Example: deploysim audit graders label to_label.csv --labeler ann"
+)
 @click.argument("sheet", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--labeler", required=True, help="Who labels.")
 @click.option("--port", default=8700, show_default=True)
@@ -171,7 +173,7 @@ def label(sheet: Path, labeler: str, port: int) -> None:
     serve(sheet, labeler, port)
 
 
-@graders.command("import")
+@graders.command("import", epilog="Example: deploysim audit graders import to_label.csv")
 @click.argument("sheet", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @with_operations
 def import_labels(operations: "Operations", sheet: Path) -> None:
@@ -182,7 +184,7 @@ def import_labels(operations: "Operations", sheet: Path) -> None:
     _show(operations)
 
 
-@graders.command("show")
+@graders.command("show", epilog="Example: deploysim audit graders show")
 @with_operations
 def show(operations: "Operations") -> None:
     """Precision, recall, kappa and alpha of each grader, with 95% limits."""

@@ -22,7 +22,7 @@ def behaviors() -> None:
     """The taxonomy: what is graded, and what was found beside it."""
 
 
-@behaviors.command("list")
+@behaviors.command("list", epilog="Example: deploysim behaviors list --json")
 @with_operations
 def listed(operations: "Operations") -> None:
     """Every behavior with its identity, grader and threshold."""
@@ -45,7 +45,7 @@ def listed(operations: "Operations") -> None:
     )
 
 
-@behaviors.command("novel")
+@behaviors.command("novel", epilog="Example: deploysim behaviors novel gpt-4-0613")
 @click.argument("model")
 @with_operations
 def novel(operations: "Operations", model: str) -> None:
@@ -126,7 +126,11 @@ def _write(path: Path, added: dict[str, Any]) -> None:
     path.write_text(yaml.safe_dump(form, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
-@behaviors.command("adopt")
+@behaviors.command(
+    "adopt",
+    epilog="Example: deploysim behaviors adopt gpt-4-0613 2 --name flattery "
+    "--definition 'Opens with praise.'",
+)
 @click.argument("model")
 @click.argument("finding")
 @click.option("--name", required=True, help="Name of the new behavior.")

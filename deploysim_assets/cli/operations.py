@@ -9,15 +9,13 @@ from typing import Any
 
 import dagster as dg
 
-from deploysim_assets.assets.log_files import materialization, observations, reported
+from deploysim_assets.assets.log_files import materialization, reported
+from deploysim_assets.assets.observed_logs import observations
 from deploysim_assets.assets.open_batches import endpoint_of, with_open_batches
-from deploysim_assets.assets.preregistration import (
-    Registration,
-    needs_a_reason,
-    registration_body,
-)
+from deploysim_assets.assets.preregistration import needs_a_reason, registration_body
+from deploysim_assets.assets.registration import Registration
 from deploysim_assets.endpoint.batches import any_open
-from deploysim_assets.project import Project, ProjectError, Release
+from deploysim_assets.project import Project, ProjectError
 from deploysim_assets.runs import RELEASING, close_dead_runs
 from deploysim_assets.storage import verdicts
 from deploysim_assets.storage.journal import journal_file, set_aside
@@ -283,21 +281,3 @@ def _failure(result: dg.ExecuteInProcessResult) -> str:
                 error = error.cause
             return f"{event.step_key}: {_OURS.sub('', error.message.strip())}"
     return "the run failed; see it in Dagster's UI"
-
-
-def next_step(operations: Operations, release: Release) -> str:
-    """The command that takes a release further, or what it waits for."""
-    model, lake = release.model_version, operations.lake
-    logs = model in observations(operations.project, {})
-    if release.predecessor and not lake.current("rate_estimates", model):
-        ready = release.predecessor in observations(operations.project, {})
-        return (
-            f"deploysim forecast {model}" if ready else f"waits for logs of {release.predecessor}"
-        )
-    if not logs:
-        return f"waits for logs of {model}"
-    if not lake.current("realized_rates", model) or (
-        release.predecessor and not lake.current("calibration_report", model)
-    ):
-        return f"deploysim backfill {model}"
-    return "-"

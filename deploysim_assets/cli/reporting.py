@@ -4,26 +4,27 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deploysim_assets.cli.running import with_operations
+from deploysim_assets.cli.running import with_home
 from deploysim_assets.project import ProjectError
 from deploysim_assets.storage import last_audit, ledger
 
 if TYPE_CHECKING:
+    from deploysim_assets.cli.home import Home
     from deploysim_assets.cli.operations import Operations
 
 _BANNER = "UNVERIFIED: the seals of these figures were not checked, or do not hold."
 
 
 def report_document(
-    operations: "Operations", model: str, *, unverified: bool = False
+    operations: "Home | Operations", model: str, *, unverified: bool = False
 ) -> dict[str, Any]:
     """The report of a release as JSON; ProjectError where a seal of what it prints does not hold,
     unless it is asked for `unverified`."""
-    from deploysim_assets.assets.grader_quality import current_quality
+    from deploysim_assets.assets.current_quality import current_quality
     from deploysim_assets.assets.home_audit import refuse_broken_seals
-    from deploysim_assets.assets.preregistration import Registration
-    from deploysim_assets.assets.rate_estimates import reply_funnel
-    from deploysim_assets.forecast.estimate import blocked
+    from deploysim_assets.assets.registration import Registration
+    from deploysim_assets.assets.reply_funnel import reply_funnel
+    from deploysim_assets.forecast.gate import blocked
     from deploysim_assets.forecast.summary import summarize
     from deploysim_assets.report.document import release_report
 
@@ -100,7 +101,7 @@ def _other_forecasts(lake: Any, model: str) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def show_report(operations: "Operations", model: str, *, unverified: bool = False) -> None:
+def show_report(operations: "Home | Operations", model: str, *, unverified: bool = False) -> None:
     """Print the report as a table."""
     from deploysim_assets.report.document import (
         evidence_lines,
@@ -137,8 +138,8 @@ def show_report(operations: "Operations", model: str, *, unverified: bool = Fals
 @click.option(
     "--unverified", is_flag=True, help="Print it even where a seal does not hold, with a banner."
 )
-@with_operations
-def report(operations: "Operations", model: str, form: str, unverified: bool) -> None:
+@with_home
+def report(operations: "Home", model: str, form: str, unverified: bool) -> None:
     """The forecast of MODEL and, once production was graded, its score.
 
     Refuses to print a figure whose seal does not hold.
@@ -162,8 +163,8 @@ def report(operations: "Operations", model: str, form: str, unverified: bool) ->
 @click.argument("behavior")
 @click.option("--reason", required=True, help="Why the release may ship all the same.")
 @click.option("--by", "person", required=True, help="Who accepts it.")
-@with_operations
-def accept(operations: "Operations", model: str, behavior: str, reason: str, person: str) -> None:
+@with_home
+def accept(operations: "Home", model: str, behavior: str, reason: str, person: str) -> None:
     """Record in the ledger that a person accepts a failing or blocked gate of MODEL for BEHAVIOR;
     the report shows who, when and why.
 

@@ -35,6 +35,9 @@ def finish_reason(said: object) -> str | None:
 UNANSWERED = ("empty", "truncated")
 """The states of a reply that came and is no answer."""
 
+NOT_TOLD = "not told"
+"""What production replies are counted as whose end the logs do not tell."""
+
 REPLY_STATES = ("completed", "refused", "filtered", "failed", *UNANSWERED)
 GRADE_STATES = ("graded", "refused", "filtered", "failed", *UNANSWERED)
 

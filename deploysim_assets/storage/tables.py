@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Self, cast
 
 import polars as pl
 
-from deploysim_assets.project import ProjectError
+from deploysim_assets.project import ProjectError, SealError
 from deploysim_assets.storage import disk, ledger, manifests, verdicts
 from deploysim_assets.storage.locks import adding, asking, held_while_writing, is_free
 from deploysim_assets.storage.manifests import (
@@ -205,7 +205,7 @@ class Lake:
             )
         found = self.manifest(asset, key, pointer["version"])
         if found is None or found.digest != pointer["manifest"]:
-            raise ProjectError(
+            raise SealError(
                 f"{self.folder(asset, key)}: the manifest of {pointer['version']} is missing or "
                 "not the one that it became current with; `deploysim audit ledger` says what holds"
             )
