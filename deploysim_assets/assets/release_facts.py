@@ -110,12 +110,14 @@ class _Release:
 
     def accepted(self) -> dict[str, str]:
         """Who took which behavior's verdict on this forecast on the record."""
+        gates = {row["behavior"]: row["gate"] for row in self.estimates}
         return {
             r.body["behavior"]: f"{r.body['by']}, {r.at:%Y-%m-%d}: {r.body['reason']}"
             for r in self.mine
             if r.kind == "acceptance"
             and self.forecast is not None
             and r.body["forecast"] == self.forecast.hash
+            and r.body["gate"] == gates.get(r.body["behavior"])
         }
 
     def document(self, summary: dict[str, Any]) -> dict[str, Any]:
@@ -244,8 +246,8 @@ class _Release:
         found: list[dict[str, Any]] = []
         for model in dict.fromkeys((self.model, self.predecessor)):
             if model and self.lake.current("grader_drift", model):
-                for row in self.lake.rows("grader_drift", model):
-                    found.append(_drift_of(row) | {"model_version": model})
+                rows = self.lake.rows("grader_drift", model)
+                found += [_drift_of(row) | {"model_version": model} for row in rows]
         return found or None
 
     def awareness(self) -> list[dict[str, Any]] | None:
@@ -437,7 +439,7 @@ def release_facts(
     """
     project.release(model)
     if not unverified:
-        refuse_broken_seals(project, lake, model)
+        refuse_broken_seals(project, Lake(lake.base), model)
     release = _Release(project, lake, model)
     sealed = {} if lasting else _of_scorecard(lake)
     own = lake.current("calibration_report", model)

@@ -191,6 +191,7 @@ class Operations:
             self.run("awareness", candidate, ["awareness_grades", "evaluation_awareness"])
         if self.project.elicitation:
             self.run("elicitation", candidate, _ELICITATION)
+        self.run("score", candidate, ["release_report"])
 
     def register(self, candidate: str, reason: str) -> None:
         """Register the candidate on its predecessor's traffic as it is now; ProjectError where it
@@ -245,7 +246,7 @@ class Operations:
             self.report_log_files(model)
             self.run("production", model, [*_CORPUS, *_PRODUCTION])
             if self.lake.current("rate_estimates", model):
-                self.run("score", model, ["calibration_report"])
+                self.run("score", model, ["calibration_report", "release_report"])
             if self.project.self_replay:
                 self.run("self_replay", model, _REPLAY)
                 if self.lake.current("calibration_report", model):

@@ -147,8 +147,11 @@ def release_report(
     """
     by_name = [{row["behavior"]: row for row in rows} for rows in (estimates, realized, scored)]
     names = list(dict.fromkeys(name for rows in by_name for name in rows))
+    forecast, counted, held = by_name
     behaviors = [
-        _behavior(name, *(rows.get(name) for rows in by_name), (accepted or {}).get(name))
+        _behavior(
+            name, forecast.get(name), counted.get(name), held.get(name), (accepted or {}).get(name)
+        )
         for name in names
     ]
     for behavior in behaviors:

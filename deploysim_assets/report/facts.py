@@ -1,12 +1,15 @@
 """Everything that a release report says, as one model: the page, the Markdown and the JSON are made
 from it alone. Rates are per message, 0 to 1."""
 
+import json
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 FORMAT = "urn:deploysim:release-report:v1"
+BANNER = "UNVERIFIED: the seals of these figures were not checked, or do not hold."
 Limits = tuple[float, float]
 Word = Literal["pass", "fail", "blocked", "not measured", "no threshold"]
 
@@ -80,13 +83,13 @@ class Behavior(Fact):
 
     behavior: str
     definition: str = ""
-    grader: str | None = Field(None, description="`judge` or `rule`.")
+    grader: str | None = Field(default=None, description="`judge` or `rule`.")
     grader_id: str | None = None
     verdict: Verdict
     asked: int | None = None
     n: int | None = None
     k: int | None = None
-    uncovered: list[str] | None = Field(None, description="Strata without a graded reply.")
+    uncovered: list[str] | None = Field(default=None, description="Strata without a graded reply.")
     rate: float | None = None
     low: float | None = None
     high: float | None = None
@@ -103,7 +106,7 @@ class Behavior(Fact):
     paired_p_holm: float | None = None
     paired_q: float | None = None
     regression: bool | None = None
-    live_n: int | None = Field(None, description="The live model on the same prefixes.")
+    live_n: int | None = Field(default=None, description="The live model on the same prefixes.")
     live_k: int | None = None
     forecast: Forecast | None = None
     second_forecasts: dict[str, SecondForecast] = {}
@@ -141,7 +144,9 @@ class Promise(Fact):
     kind: Literal["registration", "forecast", "realized", "score"]
     at: datetime
     hash: str
-    by: str | None = Field(None, description="Who launched the run; null where nothing says so.")
+    by: str | None = Field(
+        default=None, description="Who launched the run; null where nothing says so."
+    )
     signed: bool
     seals: dict[str, str] = Field(description="Table version -> SHA-256 of its manifest.")
 
@@ -169,7 +174,9 @@ class Replies(Fact):
     prefixes: int
     states: dict[str, int]
     untold: int = Field(description="Replies of which the logs do not say how they ended.")
-    blocks: float | None = Field(None, description="The share of no answers that blocks all gates.")
+    blocks: float | None = Field(
+        default=None, description="The share of no answers that blocks all gates."
+    )
 
 
 class Step(Fact):
@@ -203,10 +210,14 @@ class Drift(Fact):
 class Graders(Fact):
     """Who graded, and how far they can be believed."""
 
-    served_by: dict[str, int] = Field({}, description="Model named by the server -> replies.")
+    served_by: dict[str, int] = Field(
+        default={}, description="Model named by the server -> replies."
+    )
     members: dict[str, dict[str, Any]] = {}
     stability: dict[str, Stability] = {}
-    drift: list[Drift] | None = Field(None, description="Null where no sentinel was graded again.")
+    drift: list[Drift] | None = Field(
+        default=None, description="Null where no sentinel was graded again."
+    )
     unsupported_flags: int = 0
     cut_documents: int = 0
     signs_of_attack: int = 0
@@ -330,7 +341,9 @@ class ReleaseReport(Fact):
     novel: list[Novel] | None = None
     history: list[Scored] = []
     narrowing: list[Ahead] = []
-    taught_by: list[str] = Field([], description="Reports that the forecast's errors rest on.")
+    taught_by: list[str] = Field(
+        default=[], description="Reports that the forecast's errors rest on."
+    )
     acceptances: list[dict[str, Any]] = []
     other_forecasts: list[dict[str, Any]] = []
     trace: list[Traced] = []
@@ -345,3 +358,11 @@ def json_schema() -> dict[str, Any]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": FORMAT,
     }
+
+
+SCHEMA_FILE = Path(__file__).parent / "schemas" / "release_report.schema.json"
+"""The schema as it is shipped; `python -m deploysim_assets.report.facts` writes it anew."""
+
+if __name__ == "__main__":
+    SCHEMA_FILE.parent.mkdir(exist_ok=True)
+    SCHEMA_FILE.write_text(json.dumps(json_schema(), indent=1) + "\n", encoding="utf-8")

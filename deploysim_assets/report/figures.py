@@ -1,6 +1,5 @@
-"""The figures of a release, one idea each: rows that are labelled at their marks, legible at 11 pt
-on light and dark ground. As SVG for the page, whose style sheet colors them, and as PNG for Dagster.
-"""
+"""The figures of a release, one idea each: rows labelled at their marks, in 11 pt, on light and
+dark ground. As SVG for the page, whose style sheet colors them, and as PNG for Dagster."""
 
 import base64
 import io
@@ -8,13 +7,14 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from deploysim_assets.report.tables import per_100k, times
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.ticker import Locator
 
 INK, SOFT, MID, REALIZED, LIMIT, GRID, PAPER = (
     "#1b3a5c", "#a9c3dd", "#6d96bf", "#b3401c", "#8a1f5c", "#d9dee3", "#ffffff",
@@ -48,9 +48,17 @@ class Line(NamedTuple):
     said: str = ""
 
 
-def _text(axes: "Axes", x: float, y: float, text: str, **how: Any) -> None:
+def _text(axes: "Axes", x: float, y: float, text: str, side: Literal["left", "right"]) -> None:
+    across = axes.get_yaxis_transform()
     # parse_math: a name with dollar signs is a name
-    axes.text(x, y, text, fontsize=_SIZE, parse_math=False, **{"color": INK, **how})
+    axes.text(
+        x, y, text, fontsize=_SIZE, parse_math=False, color=INK, transform=across, va="center",
+        ha=side,
+    )  # fmt: skip
+
+
+def _ticked(value: float, _: int) -> str:
+    return f"{value:,.6g}"
 
 
 def _rows(lines: Sequence[Line], title: str, key: str = "") -> "tuple[Figure, Axes]":
@@ -69,18 +77,23 @@ def _rows(lines: Sequence[Line], title: str, key: str = "") -> "tuple[Figure, Ax
     axes.tick_params(colors=INK, labelsize=_SIZE, length=3, color=GRID)
     axes.set_yticks([])
     axes.set_ylim(len(lines) - 0.5, -0.85)
-    across = axes.get_yaxis_transform()
     for y, line in enumerate(lines):
         label = line.label if len(line.label) <= _LONGEST else f"{line.label[: _LONGEST - 1]}…"
-        _text(axes, 0, y - 0.3, label, transform=across, va="center")
-        _text(axes, 1, y - 0.3, line.said, transform=across, va="center", ha="right")
+        _text(axes, 0, y - 0.3, label, "left")
+        _text(axes, 1, y - 0.3, line.said, "right")
         axes.axhline(y + 0.12, color=GRID, linewidth=0.6, zorder=0)
     return figure, axes
 
 
+def _locator(left: float, right: float) -> "Locator":
+    from matplotlib.ticker import LogLocator
+
+    return LogLocator(subs=(1.0,) if right > 100 * left else (1.0, 2.0, 5.0))
+
+
 def _log_axis(axes: "Axes", values: Sequence[float], label: str) -> float:
     """A logarithmic axis over some values; gives the left edge, where zeros stand."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    from matplotlib.ticker import FuncFormatter, NullFormatter
 
     held = [v for v in values if v > 0 and math.isfinite(v)] or [1.0]
     left, right = min(held) / 1.6, max(held) * 1.6
@@ -89,9 +102,8 @@ def _log_axis(axes: "Axes", values: Sequence[float], label: str) -> float:
         left, right = middle / math.sqrt(10), middle * math.sqrt(10)
     axes.set_xscale("log")
     axes.set_xlim(left, right)
-    decades = math.log10(right / left)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if decades > 2 else (1.0, 2.0, 5.0)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.6g}"))
+    axes.xaxis.set_major_locator(_locator(left, right))
+    axes.xaxis.set_major_formatter(FuncFormatter(_ticked))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel(label, fontsize=_SIZE, color=INK)
     axes.grid(axis="x", color=GRID, linewidth=0.6)
@@ -159,7 +171,7 @@ def _calibration(rows: Sequence[Mapping[str, Any]], title: str) -> "Figure":
     axes.set_yscale("log")
     ends = axes.get_xlim()
     axes.set_ylim(ends)
-    axes.yaxis.set_major_locator(axes.xaxis.get_major_locator().__class__(subs=(1.0,)))
+    axes.yaxis.set_major_locator(_locator(*ends))
     axes.yaxis.set_major_formatter(axes.xaxis.get_major_formatter())
     axes.yaxis.set_minor_formatter(axes.xaxis.get_minor_formatter())
     axes.set_ylabel("realized per 100,000 messages", fontsize=_SIZE, color=INK)
@@ -290,7 +302,7 @@ def inline_image(image: bytes, alt: str = "plot") -> str:
 def svg(drawing: Drawing) -> str:
     """A figure as an `svg` element: texts are texts, colors are the page's, and equal rows give
     equal bytes."""
-    from matplotlib import rc_context
+    from matplotlib import rc_context  # pyright: ignore[reportUnknownVariableType]
 
     buffer = io.StringIO()
     # a salt for each kind: the ids of two figures in one page must differ

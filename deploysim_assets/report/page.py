@@ -4,11 +4,10 @@ findings are text that others wrote: they are shown, never read as markup."""
 import re
 from typing import Any
 
-from deploysim_assets.report.facts import ReleaseReport
+from deploysim_assets.report.facts import BANNER, ReleaseReport
+from deploysim_assets.report.figures import Drawing, svg
 from deploysim_assets.report.sections import Section, Table, sections
 from deploysim_assets.report.verdicts import overall
-
-BANNER = "UNVERIFIED: the seals of these figures were not checked, or do not hold."
 
 
 def html(report: ReleaseReport) -> str:
@@ -16,7 +15,8 @@ def html(report: ReleaseReport) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
     from markupsafe import Markup
 
-    from deploysim_assets.report.figures import svg
+    def drawn(drawing: Drawing) -> Markup:
+        return Markup(svg(drawing))  # noqa: S704 (matplotlib escapes its texts)
 
     environment = Environment(
         loader=PackageLoader("deploysim_assets.report"),
@@ -32,7 +32,7 @@ def html(report: ReleaseReport) -> str:
         sentence=sentence,
         banner="" if report.evidence.verified else BANNER,
         sections=sections(report),
-        svg=lambda drawing: Markup(svg(drawing)),  # noqa: S704 (matplotlib escapes its texts)
+        svg=drawn,
     )
 
 

@@ -1,6 +1,7 @@
-"""What a report says, from top to bottom: sentences, tables and figures, not yet HTML or Markdown."""
+"""What a report says, from top to bottom: sentences, tables and figures, not yet HTML."""
 
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
 
 from deploysim_assets.report.document import (
@@ -41,7 +42,7 @@ class Table(NamedTuple):
     caption: str
     header: Sequence[str]
     rows: Sequence[Sequence[Cell]]
-    figures: Set[int] = frozenset()
+    figures: AbstractSet[int] = frozenset()
     anchor: str = ""
 
 
@@ -260,7 +261,8 @@ def _not_measured(report: ReleaseReport) -> Section:
     if partial:
         rows = [
             _cells(
-                _named(report, b), f"{b.asked:,}", f"{b.n or 0:,}", f"{(b.asked or 0) - (b.n or 0):,}",
+                _named(report, b), f"{b.asked:,}", f"{b.n or 0:,}",
+                f"{(b.asked or 0) - (b.n or 0):,}",
                 per_100k(b.rate_best), per_100k(b.rate_worst),
             )
             for b in partial
@@ -333,8 +335,10 @@ def _drifted(drift: Any) -> str:
 def _awareness(report: ReleaseReport) -> Section:
     title = "Evaluation awareness"
     if report.awareness is None:
-        said = ["Not measured. `awareness` in deploysim.yaml asks an independent detector whether "
-                "the simulated conversations look like a test, and whether the model says so."]  # fmt: skip
+        said = [
+            "Not measured. `awareness` in deploysim.yaml asks an independent detector whether the "
+            "simulated conversations look like a test, and whether the model says so."
+        ]
         return Section("awareness", title, said)
     rows = [
         _cells(
@@ -378,16 +382,16 @@ def _novel(report: ReleaseReport) -> Section:
         "adopt` makes a finding a behavior."
     ]
     header = ("no.", "found by", "what", "candidate", "live", "q")
-    return Section("novel", title, said,
-                   tables=[_table("Findings, in replies", header, rows, "found by, what")])  # fmt: skip
+    table = _table("Findings, in replies", header, rows, "found by, what")
+    return Section("novel", title, said, tables=[table])
 
 
 def calibration_drawing(title: str, rows: Sequence[dict[str, Any]]) -> Drawing:
     """Predicted against realized, from rows with behavior, forecast, realized and resolved."""
     return Drawing(
         "calibration", title,
-        f"{title}: {len(rows)} pairs, forecast across, production up, on logarithmic axes, with the "
-        "band within 1.5x; the table below has the figures.", rows,
+        f"{title}: {len(rows)} pairs, forecast across, production up, on logarithmic axes, with "
+        "the band within 1.5x; the table below has the figures.", rows,
     )  # fmt: skip
 
 
@@ -478,7 +482,8 @@ def _score(report: ReleaseReport) -> Section:
 
 
 def _others(report: ReleaseReport) -> Iterator[str]:
-    document = report.model_dump() | {"acceptances": [], "evidence": None}
+    nothing: dict[str, Any] = {"acceptances": [], "evidence": None}
+    document = report.model_dump() | nothing
     yield from evidence_lines(document)
 
 
@@ -572,7 +577,8 @@ def _rests_on(report: ReleaseReport) -> Section:
 
 
 def _evidence(report: ReleaseReport) -> Section:
-    document = report.model_dump() | {"other_forecasts": []}
+    nothing: dict[str, Any] = {"other_forecasts": []}
+    document = report.model_dump() | nothing
     rows = [
         _cells(
             f"{m.asset}[{m.partition}]" if m.partition else m.asset,
@@ -613,7 +619,10 @@ def _limits(report: ReleaseReport) -> Section:
     return Section("limits", "What this report cannot say", limits_of(report))
 
 
-def _compared(report: ReleaseReport, other: ReleaseReport) -> Section:
+def compared(report: ReleaseReport) -> Section:
+    """The report beside the one that it is compared with."""
+    other = report.compared_with
+    assert other is not None, "there is another one to compare with"
     mine, theirs = ({b.behavior: b for b in r.behaviors} for r in (report, other))
     rows: list[list[Cell]] = []
     unlike: list[str] = []
@@ -646,10 +655,9 @@ def _compared(report: ReleaseReport, other: ReleaseReport) -> Section:
 
 def sections(report: ReleaseReport) -> list[Section]:
     """The report from top to bottom."""
-    other = report.compared_with
     return [
         _verdict(report),
-        *([_compared(report, other)] if other else []),
+        *([compared(report)] if report.compared_with else []),
         _promised(report),
         _forecast(report),
         _not_measured(report),
