@@ -61,20 +61,35 @@ def _ticked(value: float, _: int) -> str:
     return f"{value:,.6g}"
 
 
-def _rows(lines: Sequence[Line], title: str, key: str = "") -> "tuple[Figure, Axes]":
-    """A figure with a row per line, from the top: its label above, room for marks below it."""
+def _ground(
+    inner: float, title: str, key: str, left: float = 0.12, right: float = 0.12, below: float = 0.62
+) -> "tuple[Figure, Axes]":
+    """A figure whose axes are `inner` inches high; what is beside them is in inches, too (to find
+    it out by drawing took half of the time)."""
     from matplotlib.figure import Figure
 
-    height = 1.15 + 0.5 * max(len(lines), 1) + (0.24 * (key.count("\n") + 1) if key else 0)
-    figure = Figure(figsize=(_WIDTH, height), dpi=80, layout="constrained", facecolor=PAPER)
-    axes = figure.add_subplot(facecolor="none")
-    axes.set_title(
-        f"{title}\n{key}" if key else title, loc="left", fontsize=_SIZE, color=INK,
-        parse_math=False, linespacing=1.4,
-    )  # fmt: skip
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.spines["bottom"].set_color(GRID)
+    above = 0.35 + (0.24 if key else 0)
+    height = inner + above + below
+    figure = Figure(figsize=(_WIDTH, height), dpi=80, facecolor=PAPER)
+    place = (left / _WIDTH, below / height, 1 - (left + right) / _WIDTH, inner / height)
+    axes = figure.add_axes(place, facecolor="none")
+    for line, y in ((title, 0.24 * bool(key)), (key, 0.0)):
+        axes.text(
+            0, 1 + (y + 0.08) / inner, line, fontsize=_SIZE, color=INK, parse_math=False,
+            transform=axes.transAxes,
+        )  # fmt: skip
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["bottom", "left"]].set_color(GRID)
     axes.tick_params(colors=INK, labelsize=_SIZE, length=3, color=GRID)
+    return figure, axes
+
+
+def _rows(
+    lines: Sequence[Line], title: str, key: str = "", below: float = 0.62
+) -> "tuple[Figure, Axes]":
+    """A figure with a row per line, from the top: its label above, room for marks below it."""
+    figure, axes = _ground(0.3 + 0.48 * max(len(lines), 1), title, key, below=below)
+    axes.spines["left"].set_visible(False)
     axes.set_yticks([])
     axes.set_ylim(len(lines) - 0.5, -0.85)
     for y, line in enumerate(lines):
@@ -93,7 +108,7 @@ def _locator(left: float, right: float) -> "Locator":
 
 def _log_axis(axes: "Axes", values: Sequence[float], label: str) -> float:
     """A logarithmic axis over some values; gives the left edge, where zeros stand."""
-    from matplotlib.ticker import FuncFormatter, NullFormatter
+    from matplotlib.ticker import FuncFormatter, NullLocator
 
     held = [v for v in values if v > 0 and math.isfinite(v)] or [1.0]
     left, right = min(held) / 1.6, max(held) * 1.6
@@ -104,7 +119,7 @@ def _log_axis(axes: "Axes", values: Sequence[float], label: str) -> float:
     axes.set_xlim(left, right)
     axes.xaxis.set_major_locator(_locator(left, right))
     axes.xaxis.set_major_formatter(FuncFormatter(_ticked))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel(label, fontsize=_SIZE, color=INK)
     axes.grid(axis="x", color=GRID, linewidth=0.6)
     axes.set_axisbelow(True)
@@ -152,20 +167,12 @@ def _forecast(rows: Sequence[Mapping[str, Any]], title: str) -> "Figure":
 def _calibration(rows: Sequence[Mapping[str, Any]], title: str) -> "Figure":
     """Rows: behavior, forecast, realized (per message, smoothed by half a count), resolved; names
     stand at the right, each with a line to its point."""
-    from matplotlib.figure import Figure
 
     named = sorted(rows, key=lambda row: (row["realized"], -row["forecast"]))
     several = any(row["behavior"] is None for row in rows)
-    height = max(4.4, 1.4 + (0 if several else 0.26 * len(named)))
-    figure = Figure(figsize=(_WIDTH, height), dpi=80, layout="constrained", facecolor=PAPER)
-    axes = figure.add_subplot(facecolor="none")
     key = "band: within 1.5x\u2003○ fewer than 5 events on a side: unresolved"
-    axes.set_title(
-        f"{title}\n{key}", loc="left", fontsize=_SIZE, color=INK, parse_math=False, linespacing=1.4
-    )
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["bottom", "left"]].set_color(GRID)
-    axes.tick_params(colors=INK, labelsize=_SIZE, length=3, color=GRID)
+    inner = max(3.3, 0 if several else 0.26 * len(named))
+    figure, axes = _ground(inner, title, key, left=0.8, right=0.4 if several else 2.3)
     values = [v * 1e5 for row in rows for v in (row["forecast"], row["realized"])]
     left = _log_axis(axes, values, "forecast per 100,000 messages")
     axes.set_yscale("log")
@@ -173,7 +180,7 @@ def _calibration(rows: Sequence[Mapping[str, Any]], title: str) -> "Figure":
     axes.set_ylim(ends)
     axes.yaxis.set_major_locator(_locator(*ends))
     axes.yaxis.set_major_formatter(axes.xaxis.get_major_formatter())
-    axes.yaxis.set_minor_formatter(axes.xaxis.get_minor_formatter())
+    axes.yaxis.set_minor_locator(axes.xaxis.get_minor_locator())
     axes.set_ylabel("realized per 100,000 messages", fontsize=_SIZE, color=INK)
     low, high = (end / 1.5 for end in ends), (end * 1.5 for end in ends)
     axes.fill_between(ends, list(low), list(high), color=SOFT, alpha=0.45, linewidth=0, zorder=0)
@@ -244,7 +251,7 @@ def _funnel(rows: Sequence[Mapping[str, Any]], title: str) -> "Figure":
         Line(row["what"], f"{row['stays']:,}" + (f", {row['lost']:,} lost" if row["lost"] else ""))
         for row in rows
     ]
-    figure, axes = _rows(lines, title)
+    figure, axes = _rows(lines, title, below=0.1)
     axes.set_xlim(0, 1)
     axes.set_xticks([])
     axes.spines["bottom"].set_visible(False)
@@ -313,8 +320,8 @@ def svg(drawing: Drawing) -> str:
     element = buffer.getvalue()
     element = element[element.index("<svg") :]
     element = re.sub(r"<(metadata|style).*?</\1>", "", element, flags=re.DOTALL)
-    element = re.sub(r' id="[a-zA-Z0-9]+_\d+"', "", element)  # the same in every figure
-    element = re.sub(r"(font: )[^;\"]*", rf"\g<1>{_SIZE}px sans-serif", element)
+    element = re.sub(r' id="[a-zA-Z0-9.]+_\d+"', "", element)  # the same in every figure
+    element = re.sub(r"font-family: [^;\"]*;? ?", "", element)  # the page's
     for color, name in _NAMES.items():
         element = element.replace(color, f"var(--{name})")
     said = f'class="figure {drawing.kind}" role="img" aria-label="{escape(drawing.alt)}"'

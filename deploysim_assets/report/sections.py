@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from deploysim_assets.report.document import (
@@ -47,13 +48,19 @@ class Table(NamedTuple):
 
 
 class Section(NamedTuple):
-    """A part of the report under a heading. Figures stand before tables."""
+    """A part of the report under a heading; the first tables hold the figures' figures, in their
+    order."""
 
     anchor: str
     title: str
     said: Sequence[str]
     figures: Sequence[Drawing] = ()
     tables: Sequence[Table] = ()
+
+    @property
+    def pairs(self) -> list[tuple[Drawing | None, Table | None]]:
+        """Each figure with the table that has its figures, then the other tables."""
+        return list(zip_longest(self.figures, [table for table in self.tables if table.rows]))
 
 
 def _table(
@@ -591,7 +598,8 @@ def _evidence(report: ReleaseReport) -> Section:
         for m in report.made
     ]
     header = ("table", "version", "made", "by", "code", "manifest (SHA-256)")
-    tables = [_table("Table versions that the figures rest on", header, rows, ", ".join(header))]
+    caption, words = "Table versions that the figures rest on", ", ".join(header)
+    tables = [_table(caption, header, rows, words, anchor="versions")]
     for i, b in enumerate(report.behaviors):
         for nth, traced in enumerate(t for t in report.trace if t.behavior == b.behavior):
             rows = [
