@@ -168,7 +168,8 @@ def calibration_report(
     record, prospective = scored_forecast(lake, candidate)
     lake.stats("rate_estimates", candidate, forecast_version(lake, record))
     rows = score_forecast(lake, candidate, record, prospective=prospective)
-    numbers = {k: v for k, v in summarize(rows).items() if v is not None}
+    summary = summarize(rows)
+    numbers = {k: v for k, v in summary.items() if v is not None}
     kind = (
         "forecast: sealed before production began"
         if prospective
@@ -188,6 +189,7 @@ def calibration_report(
             for row in scores or [{"model_version": candidate}]:
                 version.add(dict.fromkeys(OTHER_FORECASTS) | row | named, "other_forecasts")
         version.stats |= {"scored": record.hash, "other_forecasts": len(others)}
+        version.stats["summary"] = summary
     word = kind_of(rows)
     facts = {
         "scored": kind,

@@ -1,6 +1,7 @@
 """The facts of a release's report, gathered from its tables and the ledger without loading Dagster:
 for the command line, and for the page that `release_report` keeps."""
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from deploysim_assets.assets.current_quality import current_quality
 from deploysim_assets.assets.home_audit import refuse_broken_seals
 from deploysim_assets.assets.registration import Registration
 from deploysim_assets.assets.reply_funnel import reply_funnel
+from deploysim_assets.assets.scored_summary import scored_summary
 from deploysim_assets.evidence.trace import Trace
 from deploysim_assets.forecast.gate import blocked
 from deploysim_assets.grading.panel import Panel
@@ -384,37 +386,16 @@ def _other_forecasts(lake: Lake, model: str) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def _summaries(
-    lake: Lake, reports: Iterable[tuple[str, str]], sealed: Mapping[tuple[str, str], dict[str, Any]]
-) -> dict[str, dict[str, Any]]:
-    """The score of each report together: as the scorecard has it, or made anew."""
+def _summaries(lake: Lake, reports: Iterable[tuple[str, str]]) -> dict[str, dict[str, Any]]:
+    """The score of each report together."""
     found: dict[str, dict[str, Any]] = {}
     for model, version in reports:
-        if (known := sealed.get((model, version))) is not None:
-            found[model] = known
-            continue
-        from deploysim_assets.forecast.summary import summarize
-
-        try:
-            found[model] = summarize(list(lake.rows("calibration_report", model, version)))
-        except ProjectError:
-            continue  # a version that gc removed: the forecast's seal still names it
+        # one that gc removed is left out, though the forecast's seal still names it
+        with contextlib.suppress(ProjectError):
+            found[model] = scored_summary(lake, model, version)
     return found
 
 
-def _of_scorecard(lake: Lake) -> dict[tuple[str, str], dict[str, Any]]:
-    if not lake.current("scorecard", None):
-        return {}
-    return {
-        (row["model_version"], row["report_version"]): {
-            name: value for name, value in row.items() if name not in _KEYS_OF_SCORECARD
-        }
-        for row in lake.rows("scorecard", None)
-        if row["report_version"]
-    }
-
-
-_KEYS_OF_SCORECARD = frozenset(("model_version", "state", "report_version"))
 _HISTORY = (
     "behaviors", "resolved", "median_error", "noise_floor", "persistence_median_error",
     "blend_median_error", "in_95", "in_95_low", "in_95_high", "prospective",
@@ -441,9 +422,8 @@ def release_facts(
     if not unverified:
         refuse_broken_seals(project, Lake(lake.base), model)
     release = _Release(project, lake, model)
-    sealed = {} if lasting else _of_scorecard(lake)
     own = lake.current("calibration_report", model)
-    summary = _summaries(lake, [(model, own)] if own else [], sealed).get(model, {})
+    summary = scored_summary(lake, model, own) if own else {}
     document = release.document(summary)
     document["evidence"] = release.evidence(verified=not unverified, lasting=lasting)
     if not whole:
@@ -461,7 +441,7 @@ def release_facts(
         "narrowing": release.narrowing(),
         "history": [
             {"model_version": name, **{key: found[key] for key in _HISTORY}}
-            for name, found in _summaries(lake, reports, sealed).items()
+            for name, found in _summaries(lake, reports).items()
         ],
         "trace": traced,
         "made": made,

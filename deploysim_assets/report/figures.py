@@ -26,7 +26,7 @@ _NAMES = {
 """How the page's style sheet names the colors, so that it can change them in the dark."""
 
 _SIZE, _WIDTH = 11, 6.2
-_LONGEST = 44
+_LONGEST, _LONGEST_BESIDE = 44, 25
 _FACTORS = (1, 1.2, 1.5, 2, 3, 5, 10, 30, 100, 300, 1_000, 10_000)
 _PROMISED = 0.95
 """The share of forecasts that a 95% interval promises."""
@@ -46,6 +46,10 @@ class Line(NamedTuple):
 
     label: str
     said: str = ""
+
+
+def _cut(label: str, longest: int) -> str:
+    return label if len(label) <= longest else f"{label[: longest - 1]}…"
 
 
 def _text(axes: "Axes", x: float, y: float, text: str, side: Literal["left", "right"]) -> None:
@@ -93,8 +97,7 @@ def _rows(
     axes.set_yticks([])
     axes.set_ylim(len(lines) - 0.5, -0.85)
     for y, line in enumerate(lines):
-        label = line.label if len(line.label) <= _LONGEST else f"{line.label[: _LONGEST - 1]}…"
-        _text(axes, 0, y - 0.3, label, "left")
+        _text(axes, 0, y - 0.3, _cut(line.label, _LONGEST), "left")
         _text(axes, 1, y - 0.3, line.said, "right")
         axes.axhline(y + 0.12, color=GRID, linewidth=0.6, zorder=0)
     return figure, axes
@@ -191,9 +194,8 @@ def _calibration(rows: Sequence[Mapping[str, Any]], title: str) -> "Figure":
         axes.plot(*point, "o", color=full, markeredgecolor=INK, markersize=6.5)
         if not several:
             # labels at their points lie on top of each other wherever rates are alike
-            label = str(row["behavior"])
             axes.annotate(
-                label if len(label) < 30 else f"{label[:28]}…", point,
+                _cut(str(row["behavior"]), _LONGEST_BESIDE), point,
                 xytext=(1.04, (i + 0.5) / len(named)), textcoords="axes fraction",
                 fontsize=_SIZE, color=INK, va="center", annotation_clip=False, parse_math=False,
                 arrowprops={
