@@ -114,14 +114,3 @@ def grader_drift(
     }
     shown = {name: value for name, value in facts.items() if value is not None}
     return written(context, lake, frame, shown, finding(context, lake))
-
-
-def drift_of(lake: Lake, grading_id: str, *models: str) -> list[dict[str, Any]]:
-    """The rows of grader_drift of some releases under a grading."""
-    return [
-        row
-        for model in models
-        if lake.current("grader_drift", model)
-        for row in lake.rows("grader_drift", model)
-        if row["grading_id"] == grading_id
-    ]

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from deploysim_assets.assets.grader_drift import drift_of
 from deploysim_assets.assets.registration import Registration
 from deploysim_assets.storage.tables import Lake
 
@@ -10,6 +9,17 @@ _NOTED = (
     "graded", "flags", "unsupported_flags", "signs_of_attack", "members", "self_agreement",
     "repeats",
 )  # fmt: skip
+
+
+def drift_of(lake: Lake, grading_id: str, *models: str) -> list[dict[str, Any]]:
+    """The rows of grader_drift of some releases under a grading."""
+    return [
+        row
+        for model in models
+        if lake.current("grader_drift", model)
+        for row in lake.rows("grader_drift", model)
+        if row["grading_id"] == grading_id
+    ]
 
 
 def judged_sides(lake: Lake, model: str) -> dict[str, dict[str, Any]]:

@@ -198,6 +198,7 @@ class Operations:
             self.run("awareness", candidate, ["awareness_grades", "evaluation_awareness"])
         if self.project.elicitation:
             self.run("elicitation", candidate, _ELICITATION)
+        self.run("score", candidate, ["release_report"])
 
     def _watch_judge(self, *models: str) -> None:
         """Whether the judge is the one that it was, by what was graded last of some releases."""
@@ -261,7 +262,7 @@ class Operations:
             self.run("production", model, [*_CORPUS, *_PRODUCTION])
             self._watch_judge(model)
             if self.lake.current("rate_estimates", model):
-                self.run("score", model, ["calibration_report"])
+                self.run("score", model, ["calibration_report", "release_report"])
             if self.project.self_replay:
                 self.run("self_replay", model, _REPLAY)
                 if self.lake.current("calibration_report", model):
