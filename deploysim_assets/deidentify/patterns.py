@@ -24,6 +24,7 @@ from presidio_analyzer.predefined_recognizers import (
 from presidio_analyzer.predefined_recognizers.generic.iban_patterns import regex_per_country
 
 from deploysim_assets.deidentify.encoded import EncodedText
+from deploysim_assets.deidentify.gate import Gate
 from deploysim_assets.deidentify.hidden_text import hidden_texts
 from deploysim_assets.deidentify.id_rules import ID_RULES
 from deploysim_assets.deidentify.keyed_values import keyed_spans
@@ -122,17 +123,34 @@ _NUMBERS = frozenset({"CREDIT_CARD", "PHONE_NUMBER", "US_SSN", "NATIONAL_ID"})
 _CLOSE_DIGITS = re2.compile(r"[0-9](?:[^0-9\n]{0,4}[0-9]){4}")
 
 
-_ANY_KEYWORD = re2.compile(
-    "|".join(sorted({re.escape(w.decode()) for rule in RULES for w in rule.keywords}))
+def _source(pattern: Any) -> str:
+    return pattern.pattern if isinstance(pattern.pattern, str) else pattern.pattern.decode()
+
+
+_OF_DIGITS = Gate({i: _source(rule.core) for i, rule in enumerate(RULES) if rule.digits}, sets=5)
+_OF_WORDS = Gate(
+    {
+        i: f"(?i:{'|'.join(re2.escape(w.decode()) for w in rule.keywords)})"
+        if rule.keywords
+        else _source(rule.core)
+        for i, rule in enumerate(RULES)
+        if not (rule.digits or rule.long_runs)
+    }
 )
+_OF_RUNS = tuple(i for i, rule in enumerate(RULES) if rule.long_runs)
 _NO_IDENTIFIER = re.compile(
-    r"(?<![\w.])[+-]?\d{1,20}\.\d{5,}(?:[eE][+-]?\d+)?(?![\w.°])"
+    r"(?<![\w.])[+-]?[0-9]{1,20}\.[0-9]{5,}(?:[eE][+-]?[0-9]+)?(?![\w.°])"
     r"|(?<![0-9A-Za-z])(?:[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
     r"|[0-9a-f]{32,128})(?![0-9A-Za-z])"
-    r"|(?<!\d)(?:19|20)\d\d-[01]\d-[0-3]\d[T ][0-2]\d:[0-5]\d(?::[0-5]\d(?:[.,]\d+)?)?(?:Z"
-    r"|[+-]\d\d:?\d\d)?"
+    r"|(?<!\d)(?:19|20)[0-9]{2}-[01][0-9]-[0-3][0-9][T ][0-2][0-9]:[0-5][0-9](?::[0-5][0-9]"
+    r"(?:[.,][0-9]+)?)?(?:Z|[+-][0-9]{2}:?[0-9]{2})?"
 )
-"""Floats, hashes, UUIDs and timestamps."""
+"""Floats, hashes, UUIDs and timestamps, in ASCII."""
+_MAY_BE_NONE = re2.compile(
+    r"[+-]?[0-9]{1,20}\.[0-9]{5}|[0-9a-f]{8}-[0-9a-f]{4}-|[0-9a-f]{32}"
+    r"|(?:19|20)[0-9]{2}-[01][0-9]-[0-3][0-9][T ][0-2]"
+)
+_ALPHANUMERIC = re2.compile(r"[+-]?[0-9A-Za-z]*")
 
 
 def without_numbers(encoded: EncodedText) -> EncodedText:
@@ -140,22 +158,32 @@ def without_numbers(encoded: EncodedText) -> EncodedText:
     would look at otherwise."""
     if not _CLOSE_DIGITS.search(encoded.data):
         return encoded
-    bare = _NO_IDENTIFIER.sub(lambda m: " " * len(m.group()), encoded.text)
-    return encoded if bare == encoded.text else EncodedText(bare)
+    text, parts, kept, at = encoded.text, list[str](), 0, 0
+    while hit := _MAY_BE_NONE.search(encoded.data, at):
+        start = encoded.index(hit.start())
+        none = _NO_IDENTIFIER.match(text, start)
+        if none is None:
+            at = max(_ALPHANUMERIC.match(encoded.data, hit.start()).end(), hit.start() + 1)
+            continue
+        parts += (text[kept:start], " " * (none.end() - start))
+        kept, at = none.end(), hit.start() + none.end() - start
+    return EncodedText("".join([*parts, text[kept:]])) if parts else encoded
 
 
-def rule_spans(encoded: EncodedText, bare: EncodedText | None = None) -> Iterator[Span]:
-    """What all rules find in a text; a rule whose keywords it does not hold is not tried, and
+def rule_spans(
+    encoded: EncodedText, bare: EncodedText | None = None, clock: Clock | None = None
+) -> Iterator[Span]:
+    """What all rules find in a text; only those whose core or keywords it holds are tried, and
     rules of numbers look at `bare`."""
     bare = bare or encoded
-    lower = encoded.data.lower()
-    digits = _CLOSE_DIGITS.search(bare.data) is not None
-    told = _ANY_KEYWORD.search(lower) is not None
-    for rule in RULES:
-        if (rule.digits and not digits) or (rule.keywords and not told):
-            continue
-        if not rule.keywords or any(word in lower for word in rule.keywords):
-            yield from rule.spans(bare if rule.digits else encoded)
+    live = _OF_WORDS.passing(encoded.data)
+    live.update(i for i in _OF_RUNS if RULES[i].core.search(encoded.data))
+    if _CLOSE_DIGITS.search(bare.data):
+        live |= _OF_DIGITS.passing(bare.data)
+    for i in sorted(live):
+        if clock:
+            clock.check()
+        yield from RULES[i].spans(bare if RULES[i].digits else encoded)
 
 
 def _is_none(span: Span, text: str) -> bool:

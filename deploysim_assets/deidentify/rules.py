@@ -62,6 +62,8 @@ class Rule(NamedTuple):
     """In lower case; a text that holds none of them is not searched."""
     digits: bool = False
     """Whether what it finds holds five digits close together."""
+    long_runs: bool = False
+    """Whether its core counts many characters, which multiplies the states of a gate."""
 
     def spans(self, encoded: EncodedText) -> Iterator[Span]:
         """The rule's finds, those of `pattern.finditer`; a time-out raises TimeoutError, so that
@@ -167,6 +169,7 @@ def rule(
     part: int = 0,
     keywords: str = "",
     digits: bool = False,
+    long_runs: bool = False,
 ) -> Rule:
     """A rule whose pattern has one group at most, `part`. RE2 knows no look-around, so `before`
     and `after` are left to the second look, as is all from the group on where a cue stands before
@@ -181,6 +184,7 @@ def rule(
         part=part,
         keywords=tuple(word.encode() for word in keywords.split()),
         digits=digits,
+        long_runs=long_runs,
     )
 
 
@@ -212,6 +216,7 @@ CONTACT_RULES = (
         _is_card,
         before=r"(?<![0-9a-fA-F]|[0-9]\.)",
         after=r"(?![0-9a-fA-F])",
+        long_runs=True,
     ),
     rule(
         "IBAN_CODE",
