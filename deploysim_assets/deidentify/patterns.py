@@ -79,6 +79,8 @@ _GATES = {
     MacAddressRecognizer: rf"{_HEX2}[:-](?:{_HEX2}[:-]){{4}}{_HEX2}|{_HEX4}\.{_HEX4}\.{_HEX4}",
 }
 """What a find of at least THRESHOLD must hold (RE2, linear in the text)."""
+_KINDS = tuple(_GATES)
+_OF_PRESIDIO = Gate(dict(enumerate(_GATES.values())))
 _MAY_HOLD_SPACES = (CreditCardRecognizer, UsSsnRecognizer, IbanRecognizer)
 
 
@@ -229,7 +231,9 @@ class PatternDetector:
     def __init__(self) -> None:
         found = recognizers()
         self._phones = next(r for r in found if isinstance(r, FastPhoneRecognizer))
-        self._recognizers = [(_window(type(r)), r) for r in found if r is not self._phones]
+        self._recognizers = {
+            _KINDS.index(type(r)): (_window(type(r)), r) for r in found if r is not self._phones
+        }
         log = logging.getLogger("presidio-analyzer")
         log.handlers[:] = [
             timeouts := _TimeOuts()
@@ -243,25 +247,25 @@ class PatternDetector:
         copy = scan_copy(text)
         clock = Clock()
         try:
-            encoded = EncodedText(copy.text)
-            found = set(self._scan(encoded, clock))
-            for hidden in hidden_texts(encoded, without_numbers(encoded)):
-                inside = scan_copy(hidden.text)
-                known = next(self._scan(EncodedText(inside.text), clock), None)
+            encoded = copy.encoded
+            bare = without_numbers(encoded)
+            found = set(self._scan(encoded, bare, clock))
+            for hidden in hidden_texts(encoded, bare):
+                inside = scan_copy(hidden.text).encoded
+                known = next(self._scan(inside, without_numbers(inside), clock), None)
                 if known:
                     found.add(Span(hidden.start, hidden.end, "ENCODED"))
             places = {Span(*copy.original(s.start, s.end), s.type) for s in found}
-            places |= self._across_lines(copy, places)
+            places |= self._across_lines(copy, places, clock)
             clock.check()
         except TimeoutError:
             raise DetectionError("time_out") from None
         return sorted(places)
 
-    def _scan(self, encoded: EncodedText, clock: Clock) -> Iterator[Span]:
-        bare = without_numbers(encoded)
+    def _scan(self, encoded: EncodedText, bare: EncodedText, clock: Clock) -> Iterator[Span]:
         for part in (
             self.presidio_spans(bare, bare_numbers=False),
-            rule_spans(encoded, bare),
+            rule_spans(encoded, bare, clock),
             keyed_spans(encoded),
         ):
             for span in part:
@@ -277,7 +281,8 @@ class PatternDetector:
             (0, result)
             for result in self._phones.analyze_encoded(encoded, bare_numbers=bare_numbers)
         ]
-        for window, recognizer in self._recognizers:
+        for i in sorted(_OF_PRESIDIO.passing(encoded.data)):
+            window, recognizer = self._recognizers[i]
             for hit in window.finditer(encoded.data):
                 start, end = encoded.index(hit.start()), encoded.index(hit.end())
                 found += [
@@ -294,7 +299,7 @@ class PatternDetector:
         ]
 
     @staticmethod
-    def _across_lines(copy: ScanCopy, found: set[Span]) -> set[Span]:
+    def _across_lines(copy: ScanCopy, found: set[Span], clock: Clock) -> set[Span]:
         """Identifiers that a line break cuts in two: found in the joined text, over a seam, where
         none of its type was found whole.
 
@@ -304,7 +309,7 @@ class PatternDetector:
         if joined is None:
             return set()
         encoded, spans = EncodedText(joined.text), set[Span]()
-        for s in rule_spans(encoded, without_numbers(encoded)):
+        for s in rule_spans(encoded, without_numbers(encoded), clock):
             seam = joined.seam_within(s.start, s.end) if s.type in SPLIT_TYPES else None
             if seam is None or _is_none(s, joined.text):
                 continue

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import re2
 
+from deploysim_assets.deidentify.encoded import EncodedText
+
 _AS_THEY_ARE = frozenset("：！（），；？［］＂＇＜＞｛｝")
 """Marks of Chinese and Japanese prose that no identifier holds; a plain colon would run into the
 address behind it."""
@@ -83,9 +85,13 @@ class ScanCopy(NamedTuple):
     """A text to scan. `starts[i]` and `ends[i]` are where its i-th character came from; None
     where the copy is the original."""
 
-    text: str
+    encoded: EncodedText
     starts: list[int] | None = None
     ends: list[int] | None = None
+
+    @property
+    def text(self) -> str:
+        return self.encoded.text
 
     def original(self, start: int, end: int) -> tuple[int, int]:
         """The part of the original that a part of the copy came from."""
@@ -107,8 +113,9 @@ def _decoded(piece: str) -> str:
 def scan_copy(text: str) -> ScanCopy:
     """Full-width forms and other compatibility characters as plain ones (NFKC), escapes such as
     %40 decoded, invisible ones left out."""
-    if not _HIDES.search(text.encode(errors="replace")):
-        return ScanCopy(text)
+    encoded = EncodedText(text)
+    if not _HIDES.search(encoded.data):
+        return ScanCopy(encoded)
     out: list[str] = []
     starts: list[int] = []
     ends: list[int] = []
@@ -130,7 +137,7 @@ def scan_copy(text: str) -> ScanCopy:
     out.append(text[at:])
     starts.extend(range(at, len(text)))
     ends.extend(range(at + 1, len(text) + 1))
-    return ScanCopy("".join(out), starts, ends)
+    return ScanCopy(EncodedText("".join(out)), starts, ends)
 
 
 class JoinedLines(NamedTuple):
@@ -162,9 +169,9 @@ def joined_lines(copy: ScanCopy) -> JoinedLines | None:
     A blank line stays a break (it ends a thought), as does one before an @ (code puts it at a
     line's start).
     """
-    lines = copy.text.split("\n")
-    if len(lines) == 1:
+    if "\n" not in copy.text:
         return None
+    lines = copy.text.split("\n")
     pieces, kept, seams = [lines[0]], [0], [0]
     at, length = len(lines[0]) + 1, len(lines[0])
     for line in lines[1:]:

@@ -196,11 +196,7 @@ class Scrubber:
         for i, message in enumerate(messages):
 
             def keep(leaf: Leaf, i: int = i) -> str:
-                try:
-                    size = len(leaf.text.encode())
-                except UnicodeEncodeError:
-                    raise DetectionError("not_text") from None
-                if size > MAX_MESSAGE_BYTES:
+                if _size(leaf.text) > MAX_MESSAGE_BYTES:
                     raise DetectionError("message_too_long")
                 leaves.append(leaf)
                 of_message.append(i)
@@ -254,6 +250,9 @@ class Scrubber:
         self._add_mentions(leaves, spans)
         out: list[list[Change]] = []
         for leaf, found in zip(leaves, spans, strict=True):
+            if not found:
+                out.append([])
+                continue
             if len(found) > 2 * MAX_ENTITIES:
                 raise DetectionError("too_many_entities")
             parts = _disjoint(leaf, found)
@@ -371,6 +370,16 @@ class Scrubber:
                 rest.append(hit)
         taken = [Span(a, b, _ISSUED) for a, b in issued if a < b]
         return [s for s in _disjoint(Leaf(new), [*taken, *rest]) if (s.start, s.end) not in issued]
+
+
+def _size(text: str) -> int:
+    """Bytes of its UTF-8; DetectionError where it is no text."""
+    if text.isascii():
+        return len(text)
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError:
+        raise DetectionError("not_text") from None
 
 
 def _is_for_model(leaf: Leaf) -> bool:
