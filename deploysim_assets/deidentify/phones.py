@@ -161,14 +161,14 @@ class FastPhoneRecognizer(PhoneRecognizer):
         text, data, results = encoded.text, encoded.data, []
         cues: list[int] | None = None
         for run in _RUN.finditer(data):
-            size = run.end() - run.start()
-            if size < _SHORTEST_CUED or size > _LONGEST_RUN:
+            begin, stop = run.span()
+            if not _SHORTEST_CUED <= stop - begin <= _LONGEST_RUN:
                 continue
             if cues is None:
                 cues = [cue.start() for cue in _ANY_CUE.finditer(data)]
-            start, end = encoded.index(run.start()), encoded.index(run.end())
-            near = bisect_left(cues, run.start() - _LONGEST_CHARACTER * _CUE_REACH)
-            cued = near < bisect_left(cues, run.start())
+            start, end = encoded.index(begin), encoded.index(stop)
+            near = bisect_left(cues, begin - _LONGEST_CHARACTER * _CUE_REACH)
+            cued = near < len(cues) and cues[near] < begin
             if self._is_likely(text, start, end, cued):
                 whole = _Hit(*_trimmed(text, start, end), None)
                 found = self._in_run(text, start, end, whole)
