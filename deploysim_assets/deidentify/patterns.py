@@ -132,14 +132,27 @@ def _source(pattern: Any) -> str:
 _OF_DIGITS = Gate({i: _source(rule.core) for i, rule in enumerate(RULES) if rule.digits}, sets=5)
 _OF_WORDS = Gate(
     {
-        i: f"(?i:{'|'.join(re2.escape(w.decode()) for w in rule.keywords)})"
-        if rule.keywords
-        else _source(rule.core)
+        i: rule.gate
+        or "|".join(f"(?i:{re2.escape(w.decode())})" for w in rule.keywords)
+        or _source(rule.core)
         for i, rule in enumerate(RULES)
         if not (rule.digits or rule.long_runs)
     }
 )
-_OF_RUNS = tuple(i for i, rule in enumerate(RULES) if rule.long_runs)
+_OF_RUNS = frozenset(i for i, rule in enumerate(RULES) if rule.long_runs)
+_ALL_RULES = frozenset(range(len(RULES)))
+_DIGITS = frozenset(i for i, rule in enumerate(RULES) if rule.digits)
+_SPLIT = frozenset(i for i, rule in enumerate(RULES) if rule.type in SPLIT_TYPES)
+_CARDS = frozenset(i for i, rule in enumerate(RULES) if rule.type == "CREDIT_CARD")
+_GAP = r"[^0-9\n]{0,4}"
+_BROKEN = rf"{_GAP}(?:\n[ \t]*{_GAP})?"
+_DIGITS_AT_BREAK = re2.compile(
+    "|".join(
+        rf"(?:[0-9]{_BROKEN}){{{before}}}{_GAP}{_GAP}\n[ \t]*{_GAP}{_GAP}(?:[0-9]{_BROKEN}){{{5 - before}}}"
+        for before in range(6)
+    )
+)
+"""Five digits close together at a line break: what every rule of digits needs there."""
 _NO_IDENTIFIER = re.compile(
     r"(?<![\w.])[+-]?[0-9]{1,20}\.[0-9]{5,}(?:[eE][+-]?[0-9]+)?(?![\w.°])"
     r"|(?<![0-9A-Za-z])(?:[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
@@ -173,16 +186,19 @@ def without_numbers(encoded: EncodedText) -> EncodedText:
 
 
 def rule_spans(
-    encoded: EncodedText, bare: EncodedText | None = None, clock: Clock | None = None
+    encoded: EncodedText,
+    bare: EncodedText | None = None,
+    clock: Clock | None = None,
+    rules: frozenset[int] = _ALL_RULES,
 ) -> Iterator[Span]:
-    """What all rules find in a text; only those whose core or keywords it holds are tried, and
+    """What `rules` find in a text; only those whose core or keywords it holds are tried, and
     rules of numbers look at `bare`."""
     bare = bare or encoded
     live = _OF_WORDS.passing(encoded.data)
-    live.update(i for i in _OF_RUNS if RULES[i].core.search(encoded.data))
-    if _CLOSE_DIGITS.search(bare.data):
+    live.update(i for i in _OF_RUNS & rules if RULES[i].core.search(encoded.data))
+    if rules & _DIGITS and _CLOSE_DIGITS.search(bare.data):
         live |= _OF_DIGITS.passing(bare.data)
-    for i in sorted(live):
+    for i in sorted(live & rules):
         if clock:
             clock.check()
         yield from RULES[i].spans(bare if RULES[i].digits else encoded)
@@ -309,8 +325,12 @@ class PatternDetector:
         if joined is None:
             return set()
         encoded, spans = EncodedText(joined.text), set[Span]()
-        for s in rule_spans(encoded, without_numbers(encoded), clock):
-            seam = joined.seam_within(s.start, s.end) if s.type in SPLIT_TYPES else None
+        if _DIGITS_AT_BREAK.search(copy.encoded.data):
+            bare, rules = without_numbers(encoded), _SPLIT
+        else:
+            bare, rules = encoded, _SPLIT - _DIGITS - _CARDS
+        for s in rule_spans(encoded, bare, clock, rules):
+            seam = joined.seam_within(s.start, s.end)
             if seam is None or _is_none(s, joined.text):
                 continue
             if (

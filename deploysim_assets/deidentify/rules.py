@@ -62,6 +62,8 @@ class Rule(NamedTuple):
     """In lower case; a text that holds none of them is not searched."""
     digits: bool = False
     """Whether what it finds holds five digits close together."""
+    gate: str = ""
+    """What its core cannot do without, where no keyword says that."""
     long_runs: bool = False
     """Whether its core counts many characters, which multiplies the states of a gate."""
 
@@ -169,6 +171,7 @@ def rule(
     part: int = 0,
     keywords: str = "",
     digits: bool = False,
+    gate: str = "",
     long_runs: bool = False,
 ) -> Rule:
     """A rule whose pattern has one group at most, `part`. RE2 knows no look-around, so `before`
@@ -184,6 +187,7 @@ def rule(
         part=part,
         keywords=tuple(word.encode() for word in keywords.split()),
         digits=digits,
+        gate=gate,
         long_runs=long_runs,
     )
 
@@ -207,7 +211,7 @@ CONTACT_RULES = (
         "EMAIL_ADDRESS",
         r"(?i)[a-z0-9._+-]{1,64} ?[\[({] ?at ?[\])}] ?[a-z0-9-]{1,64}(?:(?: ?[\[({] ?dot ?[\])}] "
         r"?|\.)[a-z0-9-]{1,64})+",
-        keywords="at] at) at} at ] at ) at }",
+        gate=r"(?i)[\[({] ?at ?[\])}]",
     ),
     rule(
         "CREDIT_CARD",

@@ -392,7 +392,7 @@ def _windows(text: str, issued: list[tuple[int, int]]) -> list[tuple[int, int]]:
         end = min(len(text), b + _REACH)
         while b + _NEAR < end < len(text) and not text[end].isspace():
             end -= 1
-        if windows and start <= windows[-1][1]:
+        if windows and start <= windows[-1][1] + _REACH:
             windows[-1] = (windows[-1][0], max(end, windows[-1][1]))
         else:
             windows.append((start, end))
