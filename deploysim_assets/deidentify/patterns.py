@@ -144,6 +144,22 @@ _ALL_RULES = frozenset(range(len(RULES)))
 _DIGITS = frozenset(i for i, rule in enumerate(RULES) if rule.digits)
 _SPLIT = frozenset(i for i, rule in enumerate(RULES) if rule.type in SPLIT_TYPES)
 _CARDS = frozenset(i for i, rule in enumerate(RULES) if rule.type == "CREDIT_CARD")
+_SIGNS = re2.compile(
+    r"[@:=<\n]|\p{Nd}[^\p{Nd}\n]{1,4}\p{Nd}|\p{Nd}{5}|[0-9A-Za-z+/_-]{12}"
+    r"|[0-9a-fA-F]{2}(?:[ :][0-9a-fA-F]{2}){7}"
+)
+
+
+def _is_plain(encoded: EncodedText) -> bool:
+    """Whether a text, such as a word of JSON, holds nothing that any recognizer, rule, key or
+    encoding starts from."""
+    return not (
+        _SIGNS.search(encoded.data)
+        or _OF_WORDS.passing(encoded.data)
+        or _OF_PRESIDIO.passing(encoded.data)
+    )
+
+
 _GAP = r"[^0-9\n]{0,4}"
 _BROKEN = rf"{_GAP}(?:\n[ \t]*{_GAP})?"
 _DIGITS_AT_BREAK = re2.compile(
@@ -264,6 +280,8 @@ class PatternDetector:
         clock = Clock()
         try:
             encoded = copy.encoded
+            if _is_plain(encoded):
+                return []
             bare = without_numbers(encoded)
             found = set(self._scan(encoded, bare, clock))
             for hidden in hidden_texts(encoded, bare):

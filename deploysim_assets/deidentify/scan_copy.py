@@ -169,23 +169,23 @@ def joined_lines(copy: ScanCopy) -> JoinedLines | None:
     A blank line stays a break (it ends a thought), as does one before an @ (code puts it at a
     line's start).
     """
-    if "\n" not in copy.text:
+    text = copy.text
+    pieces, kept, seams = list[str](), [0], [0]
+    at = length = 0
+    for found in _BREAK.finditer(text):
+        end = found.start()
+        if text[end - 1 : end] == "\r":
+            end -= 1
+        if text[end - 1 : end] in ("", "\n"):
+            continue
+        pieces.append(text[at:end])
+        length += end - at
+        at = found.end()
+        kept.append(at)
+        seams.append(length)
+    if not pieces:
         return None
-    lines = copy.text.split("\n")
-    pieces, kept, seams = [lines[0]], [0], [0]
-    at, length = len(lines[0]) + 1, len(lines[0])
-    for line in lines[1:]:
-        rest = line.lstrip(" \t")
-        previous = pieces[-1]
-        if rest[:1] in ("", "\r", "@") or previous in ("", "\n", "\n\r"):
-            pieces.append("\n" + line)
-        else:
-            if previous[-1] == "\r":
-                pieces[-1] = previous[:-1]
-                length -= 1
-            pieces.append(rest)
-            kept.append(at + len(line) - len(rest))
-            seams.append(length)
-        length += len(pieces[-1])
-        at += len(line) + 1
-    return JoinedLines("".join(pieces), copy, kept, seams)
+    return JoinedLines("".join([*pieces, text[at:]]), copy, kept, seams)
+
+
+_BREAK = re.compile(r"\n[ \t]*(?=[^\n\r@ \t])")

@@ -310,6 +310,8 @@ class Scrubber:
 
             def put(_: Leaf, counter: Counter[str] = counter) -> str:
                 leaf, todo = next(at)
+                if not todo:
+                    return leaf.text
                 new, issued = self._applied(leaf.text, todo)
                 counter.update(c.type for c in todo if c.new != leaf.text[c.start : c.end])
                 return self._rid(new, leaf, issued, treatment) if new != leaf.text else new
