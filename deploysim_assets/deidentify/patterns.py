@@ -129,14 +129,16 @@ def _source(pattern: Any) -> str:
     return pattern.pattern if isinstance(pattern.pattern, str) else pattern.pattern.decode()
 
 
-_OF_DIGITS = Gate({i: _source(rule.core) for i, rule in enumerate(RULES) if rule.digits}, sets=5)
+_OF_DIGITS = Gate(
+    {i: _source(rule.core) for i, rule in enumerate(RULES) if rule.digits and not rule.part}, sets=5
+)
 _OF_WORDS = Gate(
     {
         i: rule.gate
         or "|".join(f"(?i:{re2.escape(w.decode())})" for w in rule.keywords)
         or _source(rule.core)
         for i, rule in enumerate(RULES)
-        if not (rule.digits or rule.long_runs)
+        if not rule.long_runs and (rule.part or not rule.digits)
     }
 )
 _OF_RUNS = frozenset(i for i, rule in enumerate(RULES) if rule.long_runs)
@@ -162,13 +164,22 @@ def _is_plain(encoded: EncodedText) -> bool:
 
 _GAP = r"[^0-9\n]{0,4}"
 _BROKEN = rf"{_GAP}(?:\n[ \t]*{_GAP})?"
+_SIGN = r"[ .\-:/()]"
+_LETTERS_BEFORE = rf"(?:^|[^0-9A-Za-z])[A-Za-z+(]{{1,6}}{_SIGN}{{0,2}}\r?\n[ \t]*[A-Za-z]{{0,6}}{_SIGN}{{0,2}}"
+_LETTERS_AFTER = rf"{_SIGN}{{0,2}}\r?\n[ \t]*[A-Za-z]{{1,4}}(?:[^0-9A-Za-z]|$)"
 _DIGITS_AT_BREAK = re2.compile(
     "|".join(
-        rf"(?:[0-9]{_BROKEN}){{{before}}}{_GAP}{_GAP}\n[ \t]*{_GAP}{_GAP}(?:[0-9]{_BROKEN}){{{5 - before}}}"
-        for before in range(6)
+        (
+            rf"(?m:{_LETTERS_BEFORE}(?:[0-9]{_BROKEN}){{5}})",
+            *(
+                rf"(?:[0-9]{_BROKEN}){{{before}}}{_GAP}\n[ \t]*{_GAP}(?:[0-9]{_BROKEN}){{{5 - before}}}"
+                for before in range(1, 5)
+            ),
+            rf"(?m:(?:[0-9]{_BROKEN}){{4}}[0-9]{_LETTERS_AFTER})",
+        )
     )
 )
-"""Five digits close together at a line break: what every rule of digits needs there."""
+"""Five digits close together over a line break, or at one with the letters of an id beyond it."""
 _NO_IDENTIFIER = re.compile(
     r"(?<![\w.])[+-]?[0-9]{1,20}\.[0-9]{5,}(?:[eE][+-]?[0-9]+)?(?![\w.°])"
     r"|(?<![0-9A-Za-z])(?:[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
@@ -201,6 +212,24 @@ def without_numbers(encoded: EncodedText) -> EncodedText:
     return EncodedText("".join([*parts, text[kept:]])) if parts else encoded
 
 
+_RUN_OF_DIGITS = re2.compile(r"[0-9](?:[^0-9\n]{0,4}[0-9]){4,}")
+_LONGEST_CORE = 48
+
+
+def _near_digits(data: bytes) -> bytes:
+    """Where five digits stand close together, with what a core of a rule of digits may hold
+    around them."""
+    parts, at = list[bytes](), 0
+    for run in _RUN_OF_DIGITS.finditer(data):
+        start, end = run.span()
+        if start - _LONGEST_CORE > at:
+            parts.append(b"\n")
+            at = start - _LONGEST_CORE
+        parts.append(data[at : end + _LONGEST_CORE])
+        at = end + _LONGEST_CORE
+    return b"".join(parts)
+
+
 def rule_spans(
     encoded: EncodedText,
     bare: EncodedText | None = None,
@@ -212,8 +241,10 @@ def rule_spans(
     bare = bare or encoded
     live = _OF_WORDS.passing(encoded.data)
     live.update(i for i in _OF_RUNS & rules if RULES[i].core.search(encoded.data))
-    if rules & _DIGITS and _CLOSE_DIGITS.search(bare.data):
-        live |= _OF_DIGITS.passing(bare.data)
+    if rules & _DIGITS and (near := _near_digits(bare.data)):
+        live |= _OF_DIGITS.passing(near)
+    else:
+        live -= _DIGITS
     for i in sorted(live & rules):
         if clock:
             clock.check()

@@ -379,7 +379,7 @@ class Scrubber:
         return [s for s in _disjoint(Leaf(new), [*taken, *rest]) if (s.start, s.end) not in issued]
 
 
-_REACH, _NEAR = 240, 120
+_REACH, _NEAR = 180, 90
 """So far around an issued part the output is scanned again, and so far from it a find counts: what
 stands closer to a window's edge may be half of something else."""
 
