@@ -247,6 +247,7 @@ class _Release:
             _drift_of(row) | {"side": side}
             for side, facts in self.judged.items()
             for row in facts["drift"]
+            if row["n"] and row["to_flagged"] is not None  # else only drawn, not graded again
         ]
         return known | {"stability": stability, "drift": drift or None}
 
