@@ -29,13 +29,12 @@ _SEALED = frozenset(
     {
         "preregistration", "realized_rates", "rate_estimates", "calibration_report", "scorecard",
         "error_decomposition", "elicitation_profile", "grader_quality", "grader_drift",
-        "novel_behaviors",
-        "evaluation_awareness", "open_findings",
+        "novel_behaviors", "evaluation_awareness", "open_findings", "release_report",
     }
 )  # fmt: skip
 """Tables that a record of the ledger vouches for."""
 
-_STATISTICS = _SEALED - {"preregistration", "open_findings"}
+_STATISTICS = _SEALED - {"preregistration", "open_findings", "release_report"}
 
 
 def _kinds(asset: str) -> set[str]:

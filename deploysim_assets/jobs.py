@@ -10,7 +10,7 @@ from deploysim_assets.project import Project
 _SAID = {
     "production": "Logs to realized rates of a deployed release: read, de-identify, grade, count.",
     "forecast": "Forecast of a candidate: register, ask, grade, estimate and seal.",
-    "score": "Hold the sealed forecast of a release against its production.",
+    "score": "Hold the sealed forecast of a release against its production; its report.",
     "exploration": "Look for behavior of a candidate that nobody named.",
     "graders": "How far people agree with the graders, by the labels that were imported.",
     "drift": "Whether the judge is still the one that it was, by the sentinels it graded again.",
@@ -28,7 +28,7 @@ def jobs(project: Project):
     selections: dict[str, dg.AssetSelection] = {
         "production": pick.groups("production_side") - pick.assets("log_files"),
         "forecast": pick.groups("candidate_side"),
-        "score": pick.assets("calibration_report", *decomposition),
+        "score": pick.assets("calibration_report", "release_report", *decomposition),
         "exploration": pick.groups("exploration"),
         "graders": pick.assets("grader_quality"),
         **({"drift": pick.assets("grader_drift")} if project.sentinels else {}),
@@ -40,3 +40,13 @@ def jobs(project: Project):
         for name, chosen in selections.items()
     ]
     return [*named, EVIDENCE_JOB]
+
+
+def job_of(name: str, project: str) -> dg.JobDefinition:
+    """A job of a project, which is given as JSON: how the processes of a run find it again."""
+    from deploysim_assets.definitions import definitions, defs
+    from deploysim_assets.releases import PROJECT
+
+    same = PROJECT is not None and PROJECT.model_dump_json(by_alias=True) == project
+    of = defs if same else definitions(Project.model_validate_json(project))
+    return of.resolve_job_def(name)

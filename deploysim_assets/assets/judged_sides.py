@@ -11,6 +11,17 @@ _NOTED = (
 )  # fmt: skip
 
 
+def drift_of(lake: Lake, grading_id: str, *models: str) -> list[dict[str, Any]]:
+    """The rows of grader_drift of some releases under a grading."""
+    return [
+        row
+        for model in models
+        if lake.current("grader_drift", model)
+        for row in lake.rows("grader_drift", model)
+        if row["grading_id"] == grading_id
+    ]
+
+
 def judged_sides(lake: Lake, model: str) -> dict[str, dict[str, Any]]:
     """Per side (simulated, live, realized) what was noted of the judgements under the registered
     grading, and the rows of grader_drift beside it; empty where no judge graded."""

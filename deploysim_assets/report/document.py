@@ -12,6 +12,7 @@ from deploysim_assets.report.tables import (
     summary_markdown,
     times,
 )
+from deploysim_assets.report.verdicts import verdict_of
 
 HEADER = (
     "behavior",
@@ -44,6 +45,8 @@ _ESTIMATED = (
         "threshold",
         "gate",
         "stopped",
+        "live_n",
+        "live_k",
     ),
     *(
         "paired_ratio",
@@ -95,6 +98,7 @@ def _behavior(
     estimate: dict[str, Any] | None,
     realized: dict[str, Any] | None,
     scored: dict[str, Any] | None,
+    accepted: str | None,
 ) -> dict[str, Any]:
     row: dict[str, Any] = {
         "behavior": name,
@@ -103,6 +107,7 @@ def _behavior(
         "rate": None,
         "forecast": None,
         "realized": None,
+        "verdict": verdict_of(estimate or {}, accepted),
     }
     if estimate:
         row |= {k: estimate.get(k) for k in _ESTIMATED}
@@ -135,16 +140,24 @@ def release_report(
     quality: Mapping[str, dict[str, Any]] | None = None,
     funnel: Mapping[str, dict[str, Any]] | None = None,
     judge: Mapping[str, dict[str, Any]] | None = None,
+    accepted: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """The report of a release from the rows of its tables and the bodies of its registrations;
     what is not there yet is null.
 
     `funnel` holds the counts of replies by state of each side: simulated, live and realized;
-    `judge` what is known of the judge there.
+    `judge` what is known of the judge there;
+    `accepted` who took which behavior's verdict on the record.
     """
     by_name = [{row["behavior"]: row for row in rows} for rows in (estimates, realized, scored)]
     names = list(dict.fromkeys(name for rows in by_name for name in rows))
-    behaviors = [_behavior(name, *(rows.get(name) for rows in by_name)) for name in names]
+    forecast, counted, held = by_name
+    behaviors = [
+        _behavior(
+            name, forecast.get(name), counted.get(name), held.get(name), (accepted or {}).get(name)
+        )
+        for name in names
+    ]
     for behavior in behaviors:
         found = (quality or {}).get(behavior["behavior"])
         behavior["precision"] = found and {name: found[name] for name in _QUALITY}
@@ -223,6 +236,13 @@ def evidence_lines(document: dict[str, Any]) -> list[str]:
     if evidence:
         ledger, audit = evidence["ledger"], evidence["last_full_audit"]
         head = (ledger["head"] or "")[:16]
+        if ledger.get("newest_cited"):
+            said.append(
+                f"Newest record of the ledger that this rests on: {ledger['records']}, {head}. "
+                "`deploysim report` says how far the ledger goes now, and what the last full audit "
+                "said."
+            )
+            return said
         said.append(f"Ledger: {ledger['records']} records, head {head}.")
         said.append(
             f"Last full audit: {audit['at'][:16].replace('T', ' ')} UTC, "

@@ -33,7 +33,13 @@ from deploysim_assets.schema.replies import (
     grades,
     reply_state,
 )
-from deploysim_assets.schema.scores import CALIBRATION, DECOMPOSITION, OTHER_FORECASTS, SCORECARD
+from deploysim_assets.schema.scores import (
+    CALIBRATION,
+    DECOMPOSITION,
+    OTHER_FORECASTS,
+    RELEASE_REPORT,
+    SCORECARD,
+)
 from deploysim_assets.schema.thinking import separated, split_thinking
 
 TABLES = {
@@ -52,6 +58,7 @@ TABLES = {
     "realized_rates": REALIZED_RATES,
     "calibration_report": CALIBRATION,
     "scorecard": SCORECARD,
+    "release_report": RELEASE_REPORT,
     "error_decomposition": DECOMPOSITION,
     "elicitation_profile": ELICITATION,
     "grader_quality": GRADER_QUALITY,
@@ -102,6 +109,7 @@ __all__ = [
     "REALIZED_RATES",
     "REGISTRATIONS",
     "REJECTS",
+    "RELEASE_REPORT",
     "REPLY",
     "REPLY_STATES",
     "SCORECARD",

@@ -185,6 +185,14 @@ LINEAGE: dict[str, Lineage] = {
     "rate_estimates": _ESTIMATES,
     _REPORT: _CALIBRATION,
     "scorecard": _SCORECARD,
+    "release_report": _same("rate_estimates", "behavior")
+    | _from(
+        "verdict why",
+        "rate_estimates.gate",
+        "rate_estimates.gate_upper",
+        "rate_estimates.prob_above_threshold",
+        "grader_quality.precision_high",
+    ),
     "error_decomposition": _from(
         "usable rates steps noise mix_shift prefix_shift environment_fidelity grader_drift "
         "sub_sampling",

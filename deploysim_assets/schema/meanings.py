@@ -280,6 +280,12 @@ _SCORECARD = (
     )
 )
 
+_RELEASE_REPORT = _of(
+    verdict="pass, fail, blocked, not measured, or no threshold.",
+    why="What the verdict rests on.",
+    accepted="Who took a failing or blocked verdict on the record, when and why.",
+)
+
 _DECOMPOSITION = _of(
     grading_id_now="Identity of the graders in use now.",
     replayed=("Prefixes replayed and graded on both sides.", "prefixes"),
@@ -410,6 +416,7 @@ _BY_TABLE = {
         reason="Reason of the registration that it rests on.",
     ),
     "scorecard": _SCORECARD,
+    "release_report": _RELEASE_REPORT,
     "error_decomposition": _DECOMPOSITION,
     "elicitation_profile": _ELICITATION,
     "grader_quality": _QUALITY,

@@ -109,6 +109,17 @@ names the behaviors on which the judge is not the one that it was; null where no
 was nearer, with the sign-flip p value; `direction_ceiling` the share of directions that
 forecasts this uncertain can get right."""
 
+RELEASE_REPORT = pl.Schema(
+    {
+        "model_version": pl.String,
+        "behavior": pl.String,
+        "verdict": pl.Enum(["pass", "fail", "blocked", "not measured", "no threshold"]),
+        "why": pl.String,
+        "accepted": pl.String,
+    }
+)
+"""release_report: the verdict on each behavior, as the page beside the table says it."""
+
 DECOMPOSITION = pl.Schema(
     {
         "model_version": pl.String,

@@ -72,7 +72,7 @@ class Version:
         self.name = folder.name
         self.stats: dict[str, Any] = {}
         self.log_files: list[dict[str, Any]] = []
-        self.rows: dict[Path, int] = {}
+        self.rows: dict[Path, int | None] = {}
         self._schemas = {"": pl.Schema(schema)}
         self._rows: dict[str, list[dict[str, Any]]] = {"": []}
         self._frames: dict[str, list[pl.DataFrame]] = {"": []}
@@ -96,6 +96,12 @@ class Version:
     def extend(self, frame: pl.DataFrame, table: str = "") -> None:
         """Add a whole frame."""
         self._frames[table].append(frame.match_to_schema(self._schemas[table]))
+
+    def page(self, name: str, text: str) -> None:
+        """Keep a text beside the table: as much the version's content as its rows are."""
+        path = self.folder / name
+        path.write_text(text, encoding="utf-8")
+        self.rows[path] = None
 
     def _pack(self, table: str) -> None:
         # strict: a value of another type is a defect of ours, not a null
