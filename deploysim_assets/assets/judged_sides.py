@@ -63,14 +63,3 @@ def drifted_behaviors(lake: Lake, model: str) -> list[str] | None:
         return None
     rows = (row for facts in sides.values() for row in facts["drift"])
     return sorted({row["behavior"] for row in rows if row["drifted"]})
-
-
-def drift_of(lake: Lake, grading_id: str, *models: str) -> list[dict[str, Any]]:
-    """The rows of grader_drift of some releases under a grading."""
-    return [
-        row
-        for model in models
-        if lake.current("grader_drift", model)
-        for row in lake.rows("grader_drift", model)
-        if row["grading_id"] == grading_id
-    ]
