@@ -258,7 +258,7 @@ def _most(counted: "Counter[str]", empty: str) -> str:
 def _say(seen: "Look") -> None:
     click.echo(f"format   {seen.format}: {seen.why}")
     click.echo(
-        f"counts   {seen.files:,} file{'s' if seen.files > 1 else ''}, {seen.conversations:,} conversations of {seen.users:,} "
+        f"counts   {seen.files:,} files, {seen.conversations:,} conversations of {seen.users:,} "
         f"users, {seen.turns:,} user turns with a reply; {seen.rejected.total():,} rejected"
     )
     for reason, times in seen.rejected.most_common(_NAMED):
