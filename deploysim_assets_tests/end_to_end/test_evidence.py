@@ -119,6 +119,9 @@ def test_the_report_refuses_a_figure_whose_seal_does_not_hold(
     assert refused.returncode == 4
     assert f"{asset}[aurora-2]" in refused.stderr
     assert "was changed after it was written" in refused.stderr
+    gate = deploysim(home, "gate", "aurora-2", "--json", check=False)
+    assert gate.returncode == 4
+    assert json.loads(gate.stdout)["verdict"] == "seal broken"
     shown = deploysim(home, "report", "aurora-2", "--unverified")
     assert "UNVERIFIED" in shown.stdout
     as_json = json.loads(
