@@ -157,3 +157,9 @@ def test_links_and_names_lead_somewhere() -> None:
             assert (path.parent / link).exists(), f"{path.name}: {link}"
         for module in re.findall(r"python -m (deploysim_assets[.\w]+)", text):
             assert importlib.util.find_spec(module), f"{path.name}: {module}"
+
+
+def test_assets_name_a_guide_that_there_is() -> None:
+    from deploysim_assets import catalog
+
+    assert set(catalog._GUIDES.values()) <= {one.name for one in guides()}
