@@ -11,6 +11,14 @@ from deploysim_assets.report.document import (
     registered_again,
     verdict,
 )
+from deploysim_assets.report.drawings import (
+    calibration_drawing,
+    coverage_drawing,
+    forecast_drawing,
+    live_rate,
+    noise_drawing,
+    smoothed,
+)
 from deploysim_assets.report.facts import Behavior, ReleaseReport
 from deploysim_assets.report.figures import Drawing
 from deploysim_assets.report.limits import limits_of
@@ -176,20 +184,8 @@ def _promised(report: ReleaseReport) -> Section:
     return Section("promised", "What was promised, and when", said, tables=tables if rows else ())
 
 
-def live_rate(b: Behavior) -> float | None:
-    """The live model's rate: on the same prefixes, else in its production."""
-    if b.live_n:
-        return (b.live_k or 0) / b.live_n
-    return b.persistence.rate if b.persistence else None
-
-
-def forecast_drawing(model: str, rows: Sequence[dict[str, Any]]) -> Drawing:
-    """Forecast against threshold, from rows with behavior, forecast, threshold and live."""
-    return Drawing(
-        "forecast", f"Forecast for {model}",
-        f"Forecast of {len(rows)} behaviors of {model} with 50, 80 and 95% intervals, thresholds "
-        "and the live model's rates; the table below has the figures.", rows,
-    )  # fmt: skip
+def _live_rate(b: Behavior) -> float | None:
+    return live_rate(b.live_k, b.live_n, b.persistence.rate if b.persistence else None)
 
 
 def _forecast(report: ReleaseReport) -> Section:
@@ -198,7 +194,7 @@ def _forecast(report: ReleaseReport) -> Section:
         return Section("forecast", "Forecast", ["There is no forecast of this release."])
     drawn = [
         {"behavior": b.behavior, "forecast": b.forecast.model_dump(), "threshold": b.threshold,
-         "live": live_rate(b)}
+         "live": _live_rate(b)}
         for b in shown if b.forecast
     ]  # fmt: skip
     rows = [
@@ -209,7 +205,7 @@ def _forecast(report: ReleaseReport) -> Section:
             limits(*b.forecast.p50) if b.forecast else "-",
             limits(*b.forecast.p95) if b.forecast else "-",
             per_100k(b.threshold),
-            per_100k(live_rate(b)),
+            per_100k(_live_rate(b)),
             times(b.paired_ratio) + between(b.paired_low, b.paired_high),
         )
         for b in shown
@@ -393,37 +389,6 @@ def _novel(report: ReleaseReport) -> Section:
     return Section("novel", title, said, tables=[table])
 
 
-def calibration_drawing(title: str, rows: Sequence[dict[str, Any]]) -> Drawing:
-    """Predicted against realized, from rows with behavior, forecast, realized and resolved."""
-    return Drawing(
-        "calibration", title,
-        f"{title}: {len(rows)} pairs, forecast across, production up, on logarithmic axes, with "
-        "the band within 1.5x; the table below has the figures.", rows,
-    )  # fmt: skip
-
-
-def noise_drawing(model: str, rows: Sequence[dict[str, Any]]) -> Drawing:
-    """Errors beside their noise floors, from rows with behavior, error, floor and resolved."""
-    return Drawing(
-        "noise_floor", f"Error and noise floor: {model}",
-        f"Multiplicative error of {len(rows)} behaviors of {model}, each beside the error that "
-        "counting alone would show; the table below has the figures.", rows,
-    )  # fmt: skip
-
-
-def coverage_drawing(rows: Sequence[dict[str, Any]]) -> Drawing:
-    """Coverage over releases, from rows with model_version, inside, behaviors, low and high."""
-    return Drawing(
-        "coverage", "Coverage over releases",
-        "Share of behaviors inside the 95% forecast for each scored release; the table below has "
-        "the figures.", rows,
-    )  # fmt: skip
-
-
-def _smoothed(k: float, n: float) -> float:
-    return (k + 0.5) / n
-
-
 def _score(report: ReleaseReport) -> Section:
     title = "After release"
     scored = [b for b in report.behaviors if b.multiplicative_error is not None and b.realized]
@@ -434,9 +399,9 @@ def _score(report: ReleaseReport) -> Section:
         return Section("score", title, said, *_history(report))
     pairs = [
         {
-            "behavior": b.behavior, "forecast": _smoothed(b.k or 0, b.n or 1),
-            "realized": _smoothed(b.realized.k, b.realized.n), "resolved": bool(b.resolved),
-            "error": b.multiplicative_error, "floor": b.noise_floor,
+            "behavior": b.behavior, "forecast": smoothed(b.rate or 0.0, b.n or 1),
+            "realized": smoothed(b.realized.rate or 0.0, b.realized.n),
+            "resolved": bool(b.resolved), "error": b.multiplicative_error, "floor": b.noise_floor,
         }
         for b in scored if b.realized and b.realized.n
     ]  # fmt: skip
@@ -497,11 +462,7 @@ def _others(report: ReleaseReport) -> Iterator[str]:
 def _history(report: ReleaseReport) -> tuple[list[Drawing], list[Table]]:
     if not report.history:
         return [], []
-    drawn = [
-        {"model_version": h.model_version, "inside": h.in_95, "behaviors": h.behaviors,
-         "low": h.in_95_low, "high": h.in_95_high}
-        for h in report.history
-    ]  # fmt: skip
+    drawn = [h.model_dump() for h in report.history]
     rows = [
         _cells(
             h.model_version,
