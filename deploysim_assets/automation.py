@@ -62,10 +62,9 @@ PAGE = (
 """For the page of a release, which says what there is: made once there is a forecast, and again
 with whatever else it shows. Checks do not hold it back: a red one is what a reader looks for."""
 
+_THERE_IS_ONE = _A.any_deps_match(~_A.missing()).ignore(dg.AssetSelection.assets("grader_drift"))  # pyright: ignore[reportUnknownVariableType]
 SUMMARY = (
-    ((_NEVER_MADE & _A.any_deps_match(~_A.missing())) | _UPDATED)
-    & ~_A.any_deps_in_progress()
-    & ~_A.in_progress()
+    ((_NEVER_MADE & _THERE_IS_ONE) | _UPDATED) & ~_A.any_deps_in_progress() & ~_A.in_progress()
 )
-"""For the scorecard, which sums up the reports there are: some candidate is always still without
-one."""
+"""For what sums up whatever there is: of reports some candidate is always still without one, and of
+the two sides of a release one comes first."""

@@ -28,8 +28,8 @@ _PII = {
 _SEALED = frozenset(
     {
         "preregistration", "realized_rates", "rate_estimates", "calibration_report", "scorecard",
-        "error_decomposition", "elicitation_profile", "grader_quality", "novel_behaviors",
-        "evaluation_awareness", "open_findings", "release_report",
+        "error_decomposition", "elicitation_profile", "grader_quality", "grader_drift",
+        "novel_behaviors", "evaluation_awareness", "open_findings", "release_report",
     }
 )  # fmt: skip
 """Tables that a record of the ledger vouches for."""

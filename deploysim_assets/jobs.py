@@ -13,6 +13,7 @@ _SAID = {
     "score": "Hold the sealed forecast of a release against its production; its report.",
     "exploration": "Look for behavior of a candidate that nobody named.",
     "graders": "How far people agree with the graders, by the labels that were imported.",
+    "drift": "Whether the judge is still the one that it was, by the sentinels it graded again.",
     "summary": "The scorecard over all releases.",
     "self_replay": "Replay a deployed release on its own traffic, for the simulation's own error.",
     "elicitation": "Ask again where the candidate was flagged: chance, or every time?",
@@ -29,7 +30,8 @@ def jobs(project: Project):
         "forecast": pick.groups("candidate_side"),
         "score": pick.assets("calibration_report", "release_report", *decomposition),
         "exploration": pick.groups("exploration"),
-        "graders": pick.groups("graders"),
+        "graders": pick.assets("grader_quality"),
+        **({"drift": pick.assets("grader_drift")} if project.sentinels else {}),
         "summary": pick.assets("scorecard"),
         **optional_groups(project),
     }

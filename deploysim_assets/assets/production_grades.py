@@ -8,6 +8,7 @@ import polars as pl
 
 from deploysim_assets.assets.endpoint_run import EndpointRun
 from deploysim_assets.assets.registration import Registration
+from deploysim_assets.assets.sentinel_watch import Source
 from deploysim_assets.automation import FOLLOW_GRADABLE
 from deploysim_assets.checks.gate import require_checked
 from deploysim_assets.grading.panel import Panel
@@ -70,4 +71,5 @@ def production_grades(
             "prefixes_version": version,
             "finish_reasons": finish_reasons(lake, model, version),
         },
+        source=Source(model, version),
     )

@@ -199,10 +199,16 @@ def estimates(
     return with_multiplicity(rows)
 
 
-def sealed_before(lake: Lake, candidate: str, rows: list[dict[str, Any]]) -> datetime | None:
-    """When the current forecast was sealed, if it says the same: then it stays the forecast, and
-    nothing is sealed anew."""
-    if not lake.current("rate_estimates", candidate):
+def sealed_before(
+    lake: Lake, registered: Registration, rows: list[dict[str, Any]]
+) -> datetime | None:
+    """When the current forecast was sealed, if it says the same under the same registration: then
+    it stays the forecast, and nothing is sealed anew."""
+    candidate = registered.model_version
+    sealed = ledger.latest(lake.home, "forecast", candidate)
+    if not lake.current("rate_estimates", candidate) or sealed is None:
+        return None
+    if sealed.body["registration"] != registered.record_hash:
         return None
     current = lake.scan("rate_estimates", candidate).collect()
     now = pl.DataFrame(rows, schema=RATE_ESTIMATES).drop("sealed_at")
@@ -264,7 +270,7 @@ def rate_estimates(
     graded = lake.stats("grades", candidate)
     if not any(row["n"] for row in rows):
         raise ProjectError(nothing_graded(candidate, graded))
-    stays = None if config.fresh else sealed_before(lake, candidate, rows)
+    stays = None if config.fresh else sealed_before(lake, registered, rows)
     sealed_at = stays or datetime.now(UTC)
     body = {
         "registration": registered.record_hash,

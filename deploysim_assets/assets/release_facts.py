@@ -8,6 +8,7 @@ from typing import Any
 
 from deploysim_assets.assets.current_quality import current_quality
 from deploysim_assets.assets.home_audit import refuse_broken_seals
+from deploysim_assets.assets.judged_sides import judged_sides
 from deploysim_assets.assets.registration import Registration
 from deploysim_assets.assets.reply_funnel import reply_funnel
 from deploysim_assets.assets.scored_summary import scored_summary
@@ -64,6 +65,7 @@ class _Release:
             else {}
         )
         self.funnel = reply_funnel(lake, model)
+        self.judge = judged_sides(lake, model)
         for row in self.estimates:
             known = self.quality.get(row["behavior"])
             before = row["gate"]
@@ -127,7 +129,7 @@ class _Release:
         registrations = [r.body | {"at": r.at} for r in self.mine if r.kind == "registration"]
         found = release_report(
             self.model, self.estimates, self.realized, self.scored, summary, registrations,
-            self.quality, self.funnel, self.accepted(),
+            self.quality, self.funnel, self.judge, self.accepted(),
         )  # fmt: skip
         if self.promised:
             ids = self.promised.panel.grader_ids()
@@ -230,27 +232,12 @@ class _Release:
                    "lost": {name: count for name, count in states.items() if count}}  # fmt: skip
 
     def graders(self) -> dict[str, Any]:
-        """Who graded the simulated replies, and how stable that was."""
+        """Who graded the simulated replies."""
         if self.promised is None or not self.lake.current("grades", self.model):
             return {}
         stats = self._stats("grades", self.model, self.lake.current("grades", self.model))
         facts = stats.get("gradings", {}).get(self.promised.panel.grading_id, {})
-        names = ("served_by", "members", "unsupported_flags", "cut_documents", "signs_of_attack")
-        stability = {
-            name: {"twice": sum(table), "agreed": table[0] + table[3]}
-            for name, table in facts.get("repeats", {}).items()
-        }
-        known = {name: facts[name] for name in names if name in facts}
-        return known | {"stability": stability, "drift": self._drift()}
-
-    def _drift(self) -> list[dict[str, Any]] | None:
-        """Sentinels graded again on either side of the forecast; None where none were."""
-        found: list[dict[str, Any]] = []
-        for model in dict.fromkeys((self.model, self.predecessor)):
-            if model and self.lake.current("grader_drift", model):
-                rows = self.lake.rows("grader_drift", model)
-                found += [_drift_of(row) | {"model_version": model} for row in rows]
-        return found or None
+        return {name: facts[name] for name in ("served_by", "cut_documents") if name in facts}
 
     def awareness(self) -> list[dict[str, Any]] | None:
         """The measures of evaluation awareness."""
@@ -357,17 +344,6 @@ _NOT_SHOWN = frozenset(("model_version", "replacement"))
 def _code(said: Mapping[str, Any]) -> str:
     known = said.get("commit") or said.get("record") or said.get("version") or "not told"
     return f"{str(known)[:12]}{', changed' if said.get('changed') else ''}"
-
-
-def _drift_of(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "behavior": row["behavior"],
-        "n": row["n"],
-        "changed": row["to_flagged"] + row["to_clean"],
-        "changed_at_draw": row["changed_at_draw"],
-        "p": row["p_holm"],
-        "drifted": row["p_holm"] < 0.01,
-    }
 
 
 def _other_forecasts(lake: Lake, model: str) -> list[dict[str, Any]]:

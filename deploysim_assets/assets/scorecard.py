@@ -5,9 +5,11 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from deploysim_assets.assets.judged_sides import drifted_behaviors
 from deploysim_assets.automation import SUMMARY
 from deploysim_assets.io_manager import making, markdown, written
 from deploysim_assets.project import Project
+from deploysim_assets.releases import PROJECT
 from deploysim_assets.report.drawings import coverage_drawing, of_scores
 from deploysim_assets.report.figures import inline_image, png
 from deploysim_assets.report.inline import text_table
@@ -36,17 +38,24 @@ def scorecard_rows(project: Project, lake: Lake) -> tuple[list[dict[str, Any]], 
             report = list(lake.rows("calibration_report", model, version))
             state = "scored" if all(row["prospective"] for row in report) else "backtest"
             known = {"model_version": model, "state": state, "report_version": version}
-            rows.append(known | summarize(report))
+            drifted = drifted_behaviors(lake, model)
+            rows.append(known | summarize(report) | {"drifted": drifted})
             pairs[state] += report
         elif model in promised:
             rows.append({"model_version": model, "state": _PROMISES[promised[model]]})
     everything = pairs["scored"] or pairs["backtest"]
     if everything:
-        rows.append({"model_version": ALL, "state": "all", **summarize(everything)})
+        drifts = [f"{r['model_version']} {b}" for r in rows for b in r.get("drifted") or ()]
+        summary = summarize(everything) | {"drifted": drifts}
+        rows.append({"model_version": ALL, "state": "all", **summary})
     return rows, everything
 
 
-@dg.asset(deps=["calibration_report"], automation_condition=SUMMARY, group_name="score")
+@dg.asset(
+    deps=["calibration_report", *(["grader_drift"] if PROJECT and PROJECT.sentinels else [])],
+    automation_condition=SUMMARY,
+    group_name="score",
+)
 def scorecard(
     context: dg.AssetExecutionContext,
     lake: dg.ResourceParam[Lake],

@@ -146,9 +146,14 @@ def plan(
     """How many prefixes for which precision, gate or comparison, what they cost, and where more
     stop helping."""
     from deploysim_assets.cli.plan import make_plan, show_plan, write_plot
+    from deploysim_assets.cli.pricing import costs_of
 
-    found = make_plan(operations.project, operations.lake, factor, ratio)
-    show_plan(found, factor, ratio, prefixes or found.prefixes_now)
+    project = operations.project
+    found = make_plan(project, operations.lake, factor, ratio)
+    asked = [r.asked_as.model for r in project.releases if r.predecessor]
+    count = prefixes or found.prefixes_now
+    costs = costs_of(project, asked[-1] if asked else None, count)
+    show_plan(found, factor, ratio, count, costs)
     if plot:
         write_plot(found, plot)
         click.echo(f"plot: {plot}")

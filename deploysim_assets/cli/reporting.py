@@ -36,6 +36,7 @@ def show_report(home: "Home | Operations", model: str, *, unverified: bool = Fal
         verdict,
     )
     from deploysim_assets.report.facts import BANNER
+    from deploysim_assets.report.judges import judge_lines
     from deploysim_assets.report.tables import console
 
     document = report_document(home, model, unverified=unverified)
@@ -46,6 +47,7 @@ def show_report(home: "Home | Operations", model: str, *, unverified: bool = Fal
     out.print(verdict(document["summary"]))
     for line in (
         *funnel_lines(document),
+        *judge_lines(document),
         *registered_again(document),
         *evidence_lines(document),
     ):

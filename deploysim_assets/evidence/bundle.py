@@ -25,7 +25,7 @@ FORMAT = 1
 TABLES = frozenset(
     (
         "rate_estimates", "realized_rates", "calibration_report", "rate_counts", "paired_counts",
-        "production_rate_counts",
+        "production_rate_counts", "grader_drift",
     )
 )  # fmt: skip
 """Tables that hold counts and rates alone, whose files go along."""

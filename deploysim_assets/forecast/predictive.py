@@ -209,6 +209,10 @@ def prob_rate_exceeds(threshold: float, gamma: Gamma, weights: Array) -> float:
     )
 
 
+def _log_sum(weights: Array, likelihoods: list[Array]) -> float:
+    return sum(float(np.log(weights @ one)) for one in likelihoods)
+
+
 def tau_profile(pairs: Sequence[Scored], level: float = 0.95) -> tuple[float, float, float]:
     """Intrinsic error: the t4 scale tau of maximum integrated likelihood without bias, with its
     likelihood-ratio interval.
@@ -222,9 +226,7 @@ def tau_profile(pairs: Sequence[Scored], level: float = 0.95) -> tuple[float, fl
         for p in pairs
         for log_l in [log_likelihood(p.shape, p.rate, p.flags, p.messages)]
     ]
-    profile = np.array(
-        [sum(float(np.log(kernel(0, max(tau, 0.005)) @ one)) for one in likelihood) for tau in grid]
-    )
+    profile = np.array([_log_sum(kernel(0, max(tau, 0.005)), likelihood) for tau in grid])
     best = int(profile.argmax())
     inside = grid[profile >= profile[best] - float(special.chdtri(1, 1 - level)) / 2]
     return float(grid[best]), float(inside[0]), float(inside[-1])

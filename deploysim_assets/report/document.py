@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from deploysim_assets.report.judges import SIDES, judge_lines
 from deploysim_assets.report.tables import (
     limits,
     markdown_table,
@@ -24,6 +25,7 @@ HEADER = (
     "in 95%",
     "precision",
     "if missing flagged",
+    "judge",
     "gate",
 )
 
@@ -137,13 +139,15 @@ def release_report(
     registrations: Sequence[dict[str, Any]] = (),
     quality: Mapping[str, dict[str, Any]] | None = None,
     funnel: Mapping[str, dict[str, Any]] | None = None,
+    judge: Mapping[str, dict[str, Any]] | None = None,
     accepted: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """The report of a release from the rows of its tables and the bodies of its registrations;
     what is not there yet is null.
 
     `funnel` holds the counts of replies by state of each side: simulated, live and realized;
-    `accepted` who took which behavior's verdict on the record.
+    `judge` what is known of the judge there; `accepted` who took which behavior's verdict on the
+    record.
     """
     by_name = [{row["behavior"]: row for row in rows} for rows in (estimates, realized, scored)]
     names = list(dict.fromkeys(name for rows in by_name for name in rows))
@@ -157,6 +161,12 @@ def release_report(
     for behavior in behaviors:
         found = (quality or {}).get(behavior["behavior"])
         behavior["precision"] = found and {name: found[name] for name in _QUALITY}
+        behavior["judge_drifted"] = sorted(
+            side
+            for side, facts in (judge or {}).items()
+            for row in facts["drift"]
+            if row["drifted"] and row["behavior"] == behavior["behavior"]
+        )
     registered = [
         {name: body[name] for name in ("version", "at", "reason", "changes")}
         for body in registrations
@@ -167,10 +177,10 @@ def release_report(
         "summary": summary,
         "registrations": registered,
         "funnel": dict(funnel or {}),
+        "judge": dict(judge or {}),
     }
 
 
-_SIDES = {"simulated": "simulated", "live": "of the live model", "realized": "in production"}
 _UNTOLD = 0.01
 
 
@@ -183,15 +193,15 @@ def funnel_lines(document: dict[str, Any]) -> list[str]:
         graded = missing.pop("graded", 0)
         if missing:
             said = ", ".join(f"{c:,} {s} ({c / prefixes:.1%})" for s, c in missing.items())
-            lines.append(f"Replies {_SIDES[side]}: {graded:,} of {prefixes:,} graded, {said}.")
+            lines.append(f"Replies {SIDES[side]}: {graded:,} of {prefixes:,} graded, {said}.")
         if counts.get("blocks"):
             lines.append(
                 f"All gates are blocked: more than {counts['blocks']:.0%} of the replies "
-                f"{_SIDES[side]} are no answers."
+                f"{SIDES[side]} are no answers."
             )
         if counts["untold"] > _UNTOLD * prefixes:
             lines.append(
-                f"Whether replies {_SIDES[side]} were cut is unknown for {counts['untold']:,} of "
+                f"Whether replies {SIDES[side]} were cut is unknown for {counts['untold']:,} of "
                 f"{prefixes:,}, since the logs do not say how they ended: they are taken for "
                 "whole, which the simulated ones are not, so the two sides are not alike."
             )
@@ -266,13 +276,14 @@ def cells(document: dict[str, Any]) -> list[list[str]]:
                 if b["precision"] and b["precision"]["precision"] is not None
                 else "-",
                 per_100k(b.get("rate_worst")) if (b.get("asked") or 0) > (b["n"] or 0) else "-",
+                "drifted" if b["judge_drifted"] else "-",
                 b.get("gate") or "-",
             ]
         )
     return rows
 
 
-_OPTIONAL = {"precision": "-", "if missing flagged": "-", "gate": "no threshold"}
+_OPTIONAL = {"precision": "-", "if missing flagged": "-", "judge": "-", "gate": "no threshold"}
 """Columns that are left out where every behavior has this in them."""
 
 
@@ -321,7 +332,8 @@ def markdown(document: dict[str, Any]) -> str:
         else ""
     )
     again = "".join(
-        f"\n{line}\n" for line in (*funnel_lines(document), *registered_again(document))
+        f"\n{line}\n"
+        for line in (*funnel_lines(document), *judge_lines(document), *registered_again(document))
     )
     return (
         f"# {document['model_version']}\n\nRates per 100,000 messages. "

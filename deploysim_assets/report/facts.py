@@ -113,6 +113,9 @@ class Behavior(Fact):
     persistence: Persistence | None = None
     realized: Realized | None = None
     precision: Precision | None = None
+    judge_drifted: list[str] = Field(
+        default=[], description="Sides on which the judge is not the one that it was."
+    )
     multiplicative_error: float | None = None
     noise_floor: float | None = None
     resolved: bool | None = None
@@ -188,39 +191,13 @@ class Step(Fact):
     lost: dict[str, int] = {}
 
 
-class Stability(Fact):
-    """A part of the replies judged twice by the same grader."""
-
-    twice: int
-    agreed: int
-
-
-class Drift(Fact):
-    """Sentinels graded again: how many verdicts changed, beside how many did at the draw."""
-
-    behavior: str
-    model_version: str
-    n: int
-    changed: int
-    changed_at_draw: int
-    p: float
-    drifted: bool
-
-
 class Graders(Fact):
-    """Who graded, and how far they can be believed."""
+    """Who graded the simulated replies."""
 
     served_by: dict[str, int] = Field(
         default={}, description="Model named by the server -> replies."
     )
-    members: dict[str, dict[str, Any]] = {}
-    stability: dict[str, Stability] = {}
-    drift: list[Drift] | None = Field(
-        default=None, description="Null where no sentinel was graded again."
-    )
-    unsupported_flags: int = 0
     cut_documents: int = 0
-    signs_of_attack: int = 0
 
 
 class Awareness(Fact):
@@ -335,6 +312,9 @@ class ReleaseReport(Fact):
     terms: Terms | None = None
     promises: list[Promise] = []
     funnel: dict[str, Replies] = {}
+    judge: dict[str, dict[str, Any]] = Field(
+        default={}, description="What is known of the judge on each side, sentinels included."
+    )
     steps: list[Step] = []
     graders: Graders = Graders()
     awareness: list[Awareness] | None = None

@@ -21,6 +21,7 @@ from deploysim_assets.report.drawings import (
 )
 from deploysim_assets.report.facts import Behavior, ReleaseReport
 from deploysim_assets.report.figures import Drawing
+from deploysim_assets.report.judges import drift_words, judge_lines, kappa_words
 from deploysim_assets.report.limits import limits_of
 from deploysim_assets.report.tables import (
     between,
@@ -279,12 +280,11 @@ def _not_measured(report: ReleaseReport) -> Section:
 
 
 def _graders(report: ReleaseReport) -> Section:
-    graders, rows = report.graders, list[list[Cell]]()
-    drifts = {d.behavior: d for d in graders.drift or ()}
+    rows: list[list[Cell]] = []
     for b in report.behaviors:
         if b.grader_id is None:
             continue
-        p, stable, drift = b.precision, graders.stability.get(b.behavior), drifts.get(b.behavior)
+        p = b.precision
         rows.append(
             _cells(
                 _named(report, b),
@@ -294,26 +294,20 @@ def _graders(report: ReleaseReport) -> Section:
                 if p and p.precision is not None else "not measured",
                 f"{p.recall:.2f}{between(p.recall_low, p.recall_high)}"
                 if p and p.recall is not None else "not measured",
-                f"{stable.agreed} of {stable.twice} the same" if stable else "not measured",
-                _drifted(drift) if drift else "not measured",
+                _stable(report, b),
+                _drift(report, b),
             )
         )  # fmt: skip
+    graders = report.graders
     said: list[str] = []
     if graders.served_by:
         named = ", ".join(f"{model} ({n:,} replies)" for model, n in graders.served_by.items())
         said.append(f"The judge's server named itself: {named}.")
-    for member, facts in graders.members.items():
+    said += judge_lines(report.model_dump())
+    if graders.cut_documents:
         said.append(
-            f"{member} voted {facts.get('votes', 0):,} times and dissented "
-            f"{facts.get('dissent', 0):,} times."
+            f"{graders.cut_documents:,} replies were too long for the judge and lost their middle."
         )
-    for count, words in (
-        (graders.unsupported_flags, "flags quote words that are not in the reply"),
-        (graders.cut_documents, "replies were too long for the judge and lost their middle"),
-        (graders.signs_of_attack, "texts show signs of steering the judge: look at them"),
-    ):
-        if count:
-            said.append(f"{count:,} {words}.")
     if not any(b.precision for b in report.behaviors):
         said.append(
             "No person has labeled replies of this release, so that the graders' precision is not "
@@ -327,12 +321,29 @@ def _graders(report: ReleaseReport) -> Section:
     return Section("graders", "Graders", said, tables=tables)
 
 
-def _drifted(drift: Any) -> str:
-    word = "drifted" if drift.drifted else "no drift"
-    return (
-        f"{word}: {drift.changed} of {drift.n} sentinels changed, {drift.changed_at_draw} at the "
-        f"draw (p {drift.p:.2g})"
-    )
+def _stable(report: ReleaseReport, b: Behavior) -> str:
+    """How far the judge agreed with itself on the simulated replies."""
+    if b.grader == "rule":
+        return "always the same"
+    facts = report.judge.get("simulated", {})
+    agreed = facts.get("self_agreement", {}).get(b.behavior)
+    return kappa_words(agreed, facts["repeats"][b.behavior]) if agreed else "not measured"
+
+
+def _drift(report: ReleaseReport, b: Behavior) -> str:
+    """Whether the judge is the one that it was, by the sentinels of every side."""
+    rows = [
+        row
+        for facts in report.judge.values()
+        for row in facts["drift"]
+        if row["behavior"] == b.behavior and row["p_holm"] is not None
+    ]
+    if b.grader == "rule":
+        return "a rule does not"
+    if not rows:
+        return "not measured"
+    worst = min(rows, key=lambda row: row["p_holm"])
+    return f"{'drifted' if worst['drifted'] else 'none seen'}: {drift_words(worst)}"
 
 
 def _awareness(report: ReleaseReport) -> Section:
@@ -411,7 +422,9 @@ def _score(report: ReleaseReport) -> Section:
             observed(b.k or 0, b.n or 0, b.high, b.rate),
             limits(*b.forecast.p95) if b.forecast else "-",
             _rate(b),
-            times(b.multiplicative_error) + ("" if b.resolved else " unresolved"),
+            times(b.multiplicative_error)
+            + ("" if b.resolved else " unresolved")
+            + (", judge drifted" if b.judge_drifted else ""),
             times(b.noise_floor),
             _YES[b.in_95],
             _YES[b.direction_right],

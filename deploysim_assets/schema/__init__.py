@@ -13,6 +13,7 @@ from deploysim_assets.schema.conversations import (
 from deploysim_assets.schema.findings import (
     AWARENESS,
     ELICITATION,
+    GRADER_DRIFT,
     GRADER_QUALITY,
     NOVEL_BEHAVIORS,
     OPEN_FINDINGS,
@@ -25,6 +26,7 @@ from deploysim_assets.schema.replies import (
     GRADE_STATES,
     NOT_TOLD,
     REPLY_STATES,
+    SENTINELS,
     TAKEN_ANSWERS,
     UNANSWERED,
     finish_reason,
@@ -60,6 +62,7 @@ TABLES = {
     "error_decomposition": DECOMPOSITION,
     "elicitation_profile": ELICITATION,
     "grader_quality": GRADER_QUALITY,
+    "grader_drift": GRADER_DRIFT,
     "novel_behaviors": NOVEL_BEHAVIORS,
     "evaluation_awareness": AWARENESS,
     "open_findings": OPEN_FINDINGS,
@@ -71,6 +74,10 @@ SIDE_TABLES = {
     "raw_logs.rejects": REJECTS,
     "deidentified_prefixes.quarantine": QUARANTINE,
     "calibration_report.other_forecasts": OTHER_FORECASTS,
+    "grades.sentinels": SENTINELS,
+    "production_grades.sentinels": SENTINELS,
+    "grades.sentinel_answers": TAKEN_ANSWERS,
+    "production_grades.sentinel_answers": TAKEN_ANSWERS,
     **{
         f"{asset}.answers": TAKEN_ANSWERS
         for asset in TABLES
@@ -88,6 +95,7 @@ __all__ = [
     "ELICITATION",
     "EVIDENCE",
     "FINISH_REASONS",
+    "GRADER_DRIFT",
     "GRADER_QUALITY",
     "GRADE_STATES",
     "MESSAGE",
@@ -105,6 +113,7 @@ __all__ = [
     "REPLY",
     "REPLY_STATES",
     "SCORECARD",
+    "SENTINELS",
     "SIDE_TABLES",
     "TABLES",
     "TAKEN_ANSWERS",

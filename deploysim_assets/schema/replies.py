@@ -81,6 +81,17 @@ TAKEN_ANSWERS = pl.Schema({"prefix_id": pl.String, "key": pl.String, "sha256": p
 """Completions and grades, side table `answers`: the journalled answers that the row of a prefix was
 made from, by request key and by the digest of the answer."""
 
+SENTINELS = pl.Schema(
+    {
+        "grading_id": pl.String,
+        "prefix_id": pl.String,
+        "behavior": pl.String,
+        "flagged": pl.Boolean,
+    }
+)
+"""grades and production_grades, side table `sentinels`: what the judge said of the sealed items
+when it graded them again beside the table (null: it gave no grade)."""
+
 EVIDENCE = pl.List(
     pl.Struct(
         {

@@ -17,7 +17,7 @@ from deploysim_assets.storage.journal import framed, lines, torn
 from deploysim_assets.storage.journals import batch_files, journal_files
 from deploysim_assets.storage.pages import pages, without
 from deploysim_assets.storage.tables import (
-    ANSWERS,
+    ANSWER_TABLES,
     Lake,
     clear_left_behind,
     scan_folder,
@@ -120,7 +120,7 @@ def _answers_about(lake: Lake, doomed: Doomed) -> Iterator[str]:
     for _, _, folder in lake.whole_tables():
         frame = scan_folder(folder)
         columns = frame.collect_schema()
-        key = "key" if folder.name == ANSWERS else "request_key"
+        key = "key" if folder.name in ANSWER_TABLES else "request_key"
         if key in columns and "prefix_id" in columns:
             is_theirs = prefix_of("prefix_id").is_in(list(doomed.prefixes)).fill_null(value=False)
             cited = frame.select(key, theirs=is_theirs).drop_nulls().unique().collect()

@@ -42,6 +42,9 @@ WRITING = "_WRITING"
 """Marks a version that is being written; locked while its writer lives."""
 ANSWERS = "answers"
 """The side table of the answers that a table of completions or grades was made from."""
+SENTINEL_ANSWERS = "sentinel_answers"
+"""The same of the sentinels that were graded beside a table of grades."""
+ANSWER_TABLES = frozenset((ANSWERS, SENTINEL_ANSWERS))
 _BATCH = 2_000
 ROW_GROUP = 20_000  # with the default the writer held twice the memory
 _PRIVATE = frozenset({"raw_logs"})
@@ -76,7 +79,10 @@ class Version:
         self._files: dict[str, int] = {"": 0}
 
     def side_table(self, table: str, schema: Mapping[str, Any]) -> None:
-        """Declare a table kept beside the main one: rejected or quarantined rows, or answers."""
+        """Declare a table kept beside the main one: rejected or quarantined rows, or answers. Once
+        more is no harm."""
+        if table in self._schemas:
+            return
         self._schemas[table] = pl.Schema(schema)
         self._rows[table], self._frames[table], self._files[table] = [], [], 0
 
@@ -452,7 +458,7 @@ class Lake:
         content = {
             path.relative_to(version.folder).as_posix(): digests[names[path]]
             for path in version.rows
-            if path.parent.name != ANSWERS
+            if path.parent.name not in ANSWER_TABLES
         }
         facts = {
             "files": files,

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import threading
 from collections.abc import Generator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -46,6 +47,9 @@ class Paced:
     def __init__(self) -> None:
         self.seconds = 0.0
         self.asked = 0
+        self.free = 1_000_000
+        """So many are answered; the others wait for `released`."""
+        self.released = threading.Event()
         self.base_url = ""
 
 
@@ -57,7 +61,10 @@ def paced() -> Generator[Paced]:
         async def chat(request: web.Request) -> web.Response:
             body = await request.read()
             pace.asked += 1
+            mine = pace.asked
             await asyncio.sleep(pace.seconds)
+            if mine > pace.free:
+                await asyncio.to_thread(pace.released.wait)
             async with (
                 aiohttp.ClientSession() as session,
                 session.post(f"{upstream}/chat/completions", data=body) as answer,
@@ -71,7 +78,10 @@ def paced() -> Generator[Paced]:
         app = web.Application()
         app.router.add_post("/v1/chat/completions", chat)
         with serve(app) as pace.base_url:
-            yield pace
+            try:
+                yield pace
+            finally:
+                pace.released.set()
 
 
 def _release(model: str, predecessor: str | None = None, asks: str | None = None) -> dict[str, Any]:
@@ -171,6 +181,7 @@ def test_a_killed_run_goes_on_and_two_at_once_take_turns(tmp_path: Path, executo
     with paced() as endpoint:
         _project(home, endpoint.base_url, executor)
         endpoint.seconds = 0.5
+        endpoint.free = 4
         with dg_dev(home) as (port, _):
             # the daemon grades the predecessor's production; its run worker is killed
             wait_for(lambda: endpoint.asked >= 8, 240, "answers", 0.05)
@@ -178,6 +189,7 @@ def test_a_killed_run_goes_on_and_two_at_once_take_turns(tmp_path: Path, executo
             worker = re.search(r"\(pid: (\d+)\)", _said(run))
             assert worker
             os.kill(int(worker[1]), signal.SIGKILL)
+            endpoint.released.set()
             wait_for(
                 lambda: _runs(port, runIds=[run["runId"]])[0]["status"] == "FAILURE",
                 60,
@@ -220,13 +232,13 @@ def test_what_died_with_the_machine_is_closed_and_frees_its_pool(tmp_path: Path)
     home = tmp_path
     with paced() as endpoint:
         _project(home, endpoint.base_url, "in_process")
-        endpoint.seconds = 0.5
+        endpoint.free = 4  # a run that had ended before the kill left no lease
         with daemon(home):
             wait_for(lambda: endpoint.asked >= 8, 240, "answers", 0.05)
             _kill_everything_of(home)
         left = list((home / "locks" / "runs").iterdir())
         assert left, "the lease of each run that was killed lies there, held by nobody"
-        endpoint.seconds = 0.0
+        endpoint.released.set()
         done = deploysim(home, "forecast", "aurora-2")
     assert "aurora-2" in done.stdout
     assert list((home / "locks" / "runs").iterdir()) == []

@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ SIDES = {
     "forecast": ("aurora-2",),
     "score": ("aurora-2",),
     "exploration": ("aurora-2",),
+    "drift": ("aurora-1", "aurora-2"),
     "summary": (None,),
 }
 
@@ -61,17 +61,19 @@ def _script(home: Path, *lines: str) -> dict[str, Any]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def _run(job: str, key: str | None, assets: Sequence[str] | None, *, checks: bool = True) -> str:
-    chosen = f"[dg.AssetKey(a) for a in {list(assets)!r}]" if assets else "None"
-    without = "" if checks else ", asset_check_selection=set()"
+def _run(job: str, key: str | None) -> str:
     return (
         f"done.append(defs.get_job_def('{job}').execute_in_process(instance=instance, "
-        f"partition_key={key!r}, asset_selection={chosen}, raise_on_error=False))"
-        if checks
-        else f"done.append(dg.materialize([a for a in defs.assets if isinstance(a, "
-        f"dg.AssetsDefinition) and a.key.to_user_string() in {list(assets or ())!r}], "
-        f"instance=instance, partition_key={key!r}, resources=defs.resources, "
-        f"raise_on_error=False))" + without[:0]
+        f"partition_key={key!r}, raise_on_error=False))"
+    )
+
+
+def _unchecked(key: str, asset: str) -> str:
+    """A run of one asset in which no check runs."""
+    return (
+        "done.append(dg.materialize([a for a in defs.assets if isinstance(a, dg.AssetsDefinition) "
+        f"and a.key.to_user_string() == {asset!r}], instance=instance, partition_key={key!r}, "
+        "resources=defs.resources, raise_on_error=False))"
     )
 
 
@@ -87,7 +89,7 @@ def test_everything_again_asks_nothing_seals_nothing_and_changes_no_version(
 ) -> None:
     home = copy_of(finished, tmp_path / "home")
     before, head = _state(home), ledger.head(home)
-    runs = [_run(job, key, None) for job, keys in SIDES.items() for key in keys]
+    runs = [_run(job, key) for job, keys in SIDES.items() for key in keys]
     # the endpoint of this home is long gone: an answer asked for anew would fail the run
     told = _script(
         home,
@@ -121,7 +123,7 @@ def test_a_changed_registration_waits_for_a_reason_and_nothing_behind_it_fails(
     told = _script(
         home,
         "done = []",
-        _run("forecast", "aurora-2", None),
+        _run("forecast", "aurora-2"),
         "found = [e.materialization for e in done[0].get_asset_materialization_events()]",
         "waits = [m.metadata['waits_for_a_reason'].value for m in found"
         " if m.asset_key.to_user_string() == 'preregistration']",
@@ -145,6 +147,33 @@ def test_a_changed_registration_waits_for_a_reason_and_nothing_behind_it_fails(
     assert newest.seq == head.records + 1
 
 
+def test_the_same_forecast_under_a_new_registration_is_sealed_under_it(
+    finished: Path, tmp_path: Path
+) -> None:
+    import yaml
+
+    home = copy_of(finished, tmp_path / "home")
+    project = yaml.safe_load((home / "deploysim.yaml").read_text())
+    project["grading"] = (project.get("grading") or {}) | {"warn_share": 0.02}
+    (home / "deploysim.yaml").write_text(yaml.safe_dump(project))
+    rows = lake(home).scan("rate_estimates", "aurora-2").drop("sealed_at").collect()
+    told = _script(
+        home,
+        "done = defs.get_job_def('forecast').execute_in_process(instance=instance, "
+        "partition_key='aurora-2', tags={'deploysim/reason': 'a limit was too low'})",
+        "print(json.dumps({'ok': done.success}))",
+    )
+    assert told["ok"]
+    registered = ledger.latest(home, "registration", "aurora-2")
+    sealed = ledger.latest(home, "forecast", "aurora-2")
+    assert registered is not None
+    assert sealed is not None
+    assert registered.body["changes"] == ["grading"]
+    assert lake(home).scan("rate_estimates", "aurora-2").drop("sealed_at").collect().equals(rows)
+    assert sealed.body["registration"] == registered.hash
+    assert audited(home).holds
+
+
 def test_a_corpus_that_was_not_checked_is_checked_by_who_uses_it(
     finished: Path, tmp_path: Path
 ) -> None:
@@ -163,8 +192,8 @@ def test_a_corpus_that_was_not_checked_is_checked_by_who_uses_it(
     told = _script(
         home,
         "done = []",
-        _run("production", "aurora-1", ["raw_logs"], checks=False),
-        _run("production", "aurora-1", ["deidentified_prefixes"], checks=False),
+        _unchecked("aurora-1", "raw_logs"),
+        _unchecked("aurora-1", "deidentified_prefixes"),
         "failed = [e for e in done[1].all_events if e.is_step_failure]",
         "error = failed[0].step_failure_data.error",
         "while error.cause: error = error.cause",

@@ -80,8 +80,8 @@ def test_a_forecast_on_an_instance_in_postgresql(tmp_path: Path) -> None:
             settings.write_text(init + storage)
 
         use("postgresql")
-        refused = deploysim(home, "status", check=False)
-        assert refused.returncode == 1
+        refused = deploysim(home, "forecast", "aurora-2", check=False)
+        assert refused.returncode == 64
         assert "postgresql+psycopg2://" in refused.stderr
         assert "Traceback" not in refused.stderr
         use("postgresql+psycopg2")
