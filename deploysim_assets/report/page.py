@@ -36,7 +36,7 @@ def html(report: ReleaseReport) -> str:
     )
 
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~!&])")
+_SPECIAL = re.compile(r"([\\`*{}\[\]<>#|~!&]|(?<![0-9A-Za-z])_|_(?![0-9A-Za-z]))")
 
 
 def escaped(text: str) -> str:
