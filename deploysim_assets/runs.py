@@ -5,13 +5,15 @@ Dagster's code server sees the death of the run workers that it started. What di
 the code server, and every run of the command line, is known by the run's lease.
 """
 
+import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
+from deploysim_assets.pools import StepsOfRun, wait_for_a_pool
 from deploysim_assets.project import Project
 from deploysim_assets.storage.leases import (
     Lease,
@@ -48,22 +50,9 @@ def end_step() -> None:
         lease.end()
 
 
-@dg.success_hook(name="partition_is_free")
-def _after_success(_context: dg.HookContext) -> None:
-    end_step()
-
-
-@dg.failure_hook(name="partition_is_free_again")
-def _after_failure(_context: dg.HookContext) -> None:
-    end_step()
-
-
-RELEASING = frozenset({_after_success, _after_failure})
-"""Hooks of jobs that run by `execute_in_process`, which uses an executor of its own."""
-
-
 class _Leased(dg.Executor):
-    """An executor that holds the run's lease while it leads the run, and ends each step's."""
+    """An executor that holds the run's lease while it leads the run, ends each step's, and sleeps
+    while every step that could run waits for a pool."""
 
     def __init__(self, inner: dg.Executor, home: Path) -> None:
         self._inner, self._home = inner, home
@@ -77,14 +66,33 @@ class _Leased(dg.Executor):
         return self._inner.step_dependency_config
 
     def execute(self, plan_context: Any, execution_plan: Any) -> Iterator[dg.DagsterEvent]:
-        with run_lease(self._home, plan_context.run_id):
+        steps = StepsOfRun(execution_plan.get_executable_step_deps())
+        with (
+            run_lease(self._home, plan_context.run_id),
+            _closing(self._inner.execute(plan_context, execution_plan)) as events,
+        ):
             try:
-                for event in self._inner.execute(plan_context, execution_plan):
+                for event in events:
                     if event.is_step_success or event.is_step_failure or event.is_step_up_for_retry:
                         end_step()
                     yield event
+                    steps.note(event)
+                    if blocked := steps.all_blocked():
+                        wait_for_a_pool(
+                            plan_context.instance, plan_context.run_id, blocked, steps.ended
+                        )
             finally:
                 end_step()
+
+
+@contextlib.contextmanager
+def _closing(events: Iterator[dg.DagsterEvent]) -> Generator[Iterator[dg.DagsterEvent]]:
+    """Ends what yields the events: it gives back the places in line for a pool then."""
+    try:
+        yield events
+    finally:
+        if isinstance(events, Generator):
+            events.close()
 
 
 def executor(project: Project) -> dg.ExecutorDefinition:

@@ -1,14 +1,24 @@
 """Runs by their leases: who is dead, who waits, and what the executor setting allows."""
 
+import os
+import signal
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
 from dagster import DagsterRunStatus
 
-from deploysim_assets.project import ProjectError, Running
-from deploysim_assets.runs import RELEASING, close_dead_runs, end_step, hold_partition
+from deploysim_assets.project import Project, ProjectError, Running
+from deploysim_assets.runs import (
+    close_dead_runs,
+    end_step,
+    executor,
+    hold_partition,
+)
 from deploysim_assets.storage.leases import partition_lease, run_lease
 
 
@@ -53,32 +63,45 @@ def test_only_an_unfinished_run_whose_leader_was_killed_is_closed(tmp_path: Path
         assert close_dead_runs(instance, tmp_path) == []
 
 
-@pytest.mark.parametrize("fails", [False, True])
-def test_a_step_lets_go_of_its_partition_before_the_next_begins(
-    tmp_path: Path, fails: bool
-) -> None:
-    taken: list[str] = []
+def _executor(home: str, chosen: str = "in_process") -> dg.ExecutorDefinition:
+    running = Running.model_validate({"executor": chosen})
+    return executor(Project.model_construct(home=Path(home), dagster=running))
+
+
+def two_assets(home: str, fails: str) -> dg.JobDefinition:
+    """A table, and one that asks whether the first's partition is free."""
 
     @dg.asset
     def first(context: dg.AssetExecutionContext) -> None:
-        hold_partition(context, tmp_path)
+        hold_partition(context, Path(home))
         with pytest.raises(ProjectError, match="still being made by run"):
-            partition_lease(tmp_path, "first", None, "other", print, longest=0)
-        taken.append("first")
+            partition_lease(Path(home), "first", None, "other", print, longest=0)
+        (Path(home) / "held").touch()
         if fails:
             raise ValueError
 
     @dg.asset
     def other() -> None:
-        partition_lease(tmp_path, "first", None, "other", print, longest=0).end()
-        taken.append("other")
+        partition_lease(Path(home), "first", None, "other", print, longest=0).end()
+        (Path(home) / "free").touch()
 
-    job = dg.Definitions(assets=[first, other], jobs=[dg.define_asset_job("both")]).resolve_job_def(
-        "both"
-    )
-    found = job.with_hooks(set(RELEASING)).execute_in_process(raise_on_error=False)
-    assert found.success != fails
-    assert taken == ["first", "other"]
+    both = dg.define_asset_job("both", executor_def=_executor(home))
+    return dg.Definitions(assets=[first, other], jobs=[both]).resolve_job_def("both")
+
+
+def _here(function: str, *arguments: str) -> Any:
+    return dg.build_reconstructable_job("deploysim_assets_tests.test_runs", function, arguments)
+
+
+@pytest.mark.parametrize("fails", ["", "fails"])
+def test_a_step_lets_go_of_its_partition_before_the_next_begins(tmp_path: Path, fails: str) -> None:
+    with (
+        dg.DagsterInstance.local_temp(str(tmp_path)) as instance,
+        dg.execute_job(_here("two_assets", str(tmp_path), fails), instance) as found,
+    ):
+        assert found.success != bool(fails)
+    assert (tmp_path / "held").exists()
+    assert (tmp_path / "free").exists()
 
 
 def test_another_thread_has_leases_of_its_own(tmp_path: Path) -> None:
@@ -99,3 +122,92 @@ def test_steps_at_once_need_processes() -> None:
     assert Running(executor="multiprocess", max_concurrent=2).max_concurrent == 2
     with pytest.raises(ValueError, match="one step at a time"):
         Running(max_concurrent=2)
+
+
+def pooled(home: str, chosen: str) -> dg.JobDefinition:
+    """A step of a pool, one of no pool, and, where a step is no process, a second one of the pool
+    and one behind the first."""
+
+    @dg.op(pool="judge")
+    def one() -> int:
+        return 1
+
+    @dg.op(pool="judge")
+    def two() -> None:
+        pass
+
+    @dg.op
+    def free() -> None:
+        (Path(home) / "free").touch()
+
+    @dg.op
+    def behind(found: int) -> None:
+        pass
+
+    @dg.job(executor_def=_executor(home, chosen))
+    def pooled_job() -> None:
+        found = one()
+        free()
+        if chosen == "in_process":
+            behind(found)
+            two()
+
+    return pooled_job
+
+
+def _blocked(
+    home: Path, chosen: str, meanwhile: Callable[[dg.DagsterInstance, float], None]
+) -> tuple[dg.DagsterRun, float, float]:
+    """A run whose pool is taken, and what is done meanwhile in another thread; gives the run, the
+    seconds that it took, and those of the processor."""
+    one_each = {"concurrency": {"pools": {"granularity": "op", "default_limit": 1}}}
+    with dg.DagsterInstance.local_temp(str(home), overrides=one_each) as instance:
+        instance.event_log_storage.set_concurrency_slots("judge", 1)
+        taken = instance.event_log_storage.claim_concurrency_slot("judge", "another run", "grades")
+        assert taken.is_claimed
+        job = _here("pooled", str(home), chosen)
+        job.get_definition()  # what loading takes is not waiting
+        other = threading.Thread(target=meanwhile, args=(instance, time.monotonic()))
+        begun, used = time.monotonic(), time.process_time()
+        other.start()
+        with dg.execute_job(job, instance, raise_on_error=False) as found:
+            took, used = time.monotonic() - begun, time.process_time() - used
+            other.join()
+            run = instance.get_run_by_id(found.run_id)
+        assert run is not None
+        return run, took, used
+
+
+def _wait(done: Callable[[], bool]) -> None:
+    end = time.monotonic() + 120
+    while not done():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("chosen", ["in_process", "multiprocess"])
+def test_a_run_whose_pool_is_taken_sleeps_until_its_turn(tmp_path: Path, chosen: str) -> None:
+    def let_go(instance: dg.DagsterInstance, begun: float) -> None:
+        storage = instance.event_log_storage
+        _wait((tmp_path / "free").exists)  # what needs no pool has run
+        steps = 2 if chosen == "in_process" else 1
+        _wait(lambda: len(storage.get_concurrency_info("judge").pending_steps) == 1 + steps)
+        time.sleep(4)
+        storage.free_concurrency_slots_for_run("another run")
+
+    run, took, used = _blocked(tmp_path, chosen, let_go)
+    assert run.status is DagsterRunStatus.SUCCESS
+    assert used < took - 2.5, "a core was busy while the pool was taken"
+
+
+def test_a_run_whose_pool_is_taken_can_be_ended(tmp_path: Path) -> None:
+    def terminate(instance: dg.DagsterInstance, begun: float) -> None:
+        storage = instance.event_log_storage
+        _wait((tmp_path / "free").exists)
+        _wait(lambda: len(storage.get_concurrency_info("judge").pending_steps) == 3)
+        (run,) = instance.get_runs()
+        instance.report_run_canceling(run)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    run, _, _ = _blocked(tmp_path, "in_process", terminate)
+    assert run.status is DagsterRunStatus.CANCELED

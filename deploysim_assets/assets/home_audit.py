@@ -53,10 +53,12 @@ def refuse_broken_seals(project: Project, lake: Lake, model: str) -> None:
     """SealError where a figure that a report of the release prints, or a seal above it, does not
     hold."""
 
+    live = project.release(model).predecessor
+
     def printed(place: Place) -> bool:
-        return (place.asset in OF_A_REPORT and place.partition == model) or (
-            place.asset == "grader_quality"
-        )
+        watched = place.asset == "grader_drift" and place.partition in (model, live)
+        mine = place.asset in OF_A_REPORT and place.partition == model
+        return mine or watched or place.asset == "grader_quality"
 
     found = _home_audit(project, lake, only=printed).of_a_report(model)
     if not found.holds:

@@ -157,8 +157,6 @@ def adopt(
     afterwards: read it, and sharpen it before the next forecast. What the judge found (j1, j2, ...)
     is graded by the judge.
     """
-    from deploysim_assets.definitions import definitions
-
     project = operations.project
     added: dict[str, Any] = {"name": name, "definition": definition} | _grader(
         operations, model, finding
@@ -181,7 +179,6 @@ def adopt(
         (project.home / named).write_text(before, encoding="utf-8")
         raise
     click.echo(f"{name} added to {project.home / named}")
-    operations.definitions = definitions(operations.project)
     operations.register(model, f"adopted {name}, finding {finding} of the novelty audit")
     click.echo(
         f"{model} is registered with it. `deploysim forecast {model}` grades it and seals anew; "

@@ -124,12 +124,11 @@ def run_demo(home: Path, seed: int, count: int, tell: Callable[[str], None]) -> 
 
         from deploysim_assets.cli.instance import WORKSPACE_YAML, dagster_home
         from deploysim_assets.cli.operations import Operations
-        from deploysim_assets.definitions import defs
 
         (home / "workspace.yaml").write_text(WORKSPACE_YAML)
         os.environ["DAGSTER_HOME"] = str(dagster_home(home))
         with dg.DagsterInstance.get() as instance:
-            operations = Operations(load_project(home), defs, instance, tell)
+            operations = Operations(load_project(home), instance, tell)
             tell(f"{RELEASES[0]} is in production: {count:,} conversations")
             ship(
                 home,

@@ -3,7 +3,6 @@ show in the UI like any other."""
 
 import re
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -19,10 +18,9 @@ from deploysim_assets.endpoint.batches import any_open
 from deploysim_assets.endpoint.budget import BudgetError
 from deploysim_assets.endpoint.errors import EndpointError
 from deploysim_assets.project import Project, ProjectError, SealError
-from deploysim_assets.runs import RELEASING, close_dead_runs
+from deploysim_assets.runs import close_dead_runs
 from deploysim_assets.storage import verdicts
 from deploysim_assets.storage.journal import journal_file, set_aside
-from deploysim_assets.storage.leases import run_lease
 from deploysim_assets.storage.tables import Lake
 
 _KINDS: dict[str, type[ProjectError]] = {
@@ -58,16 +56,10 @@ class Operations:
     def __init__(
         self,
         project: Project,
-        definitions: dg.Definitions,
         instance: dg.DagsterInstance,
         tell: Callable[[str], None],
     ) -> None:
-        self.project, self.definitions, self.instance, self.tell = (
-            project,
-            definitions,
-            instance,
-            tell,
-        )
+        self.project, self.instance, self.tell = project, instance, tell
         self.lake = Lake.of(project.home)
         close_dead_runs(instance, project.home)
 
@@ -107,25 +99,22 @@ class Operations:
         assets: Sequence[str],
         config: dict[str, Any] | None = None,
     ) -> None:
-        run_id = str(uuid.uuid4())
-        with run_lease(self.project.home, run_id):
-            result = (
-                self.definitions.resolve_job_def(job)
-                .with_hooks(set(RELEASING))
-                .execute_in_process(
-                    run_config={
-                        "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
-                        "ops": config or {},
-                    },
-                    instance=self.instance,
-                    partition_key=model,
-                    asset_selection=[dg.AssetKey(a) for a in assets],
-                    run_id=run_id,
-                    raise_on_error=False,
-                )
-            )
-        if not result.success:
-            raise _failure(result)
+        # not execute_in_process: it has an executor of its own, without leases and patience
+        named = {"name": job, "project": self.project.model_dump_json(by_alias=True)}
+        with dg.execute_job(
+            dg.build_reconstructable_job(
+                "deploysim_assets.jobs", "job_of", reconstructable_kwargs=named
+            ),
+            self.instance,
+            run_config={
+                "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+                "ops": config or {},
+            },
+            tags={"dagster/partition": model} if model else None,
+            asset_selection=[dg.AssetKey(a) for a in assets],
+        ) as result:
+            if not result.success:
+                raise _failure(result)
 
     def report_log_files(self, model: str) -> None:
         """Tell Dagster of a release's log files where they came or changed; ProjectError where
@@ -279,7 +268,7 @@ class StepError(ProjectError):
     exit_code: ClassVar[int] = 70
 
 
-def _failure(result: dg.ExecuteInProcessResult) -> ProjectError:
+def _failure(result: dg.JobExecutionResult) -> ProjectError:
     """The red blocking checks, or the first failed step and why: an error of ours says what to
     mend."""
     checks = [

@@ -69,7 +69,6 @@ def with_operations(command: "Callable[Concatenate[Operations, P], None]") -> Ca
 
         from deploysim_assets.cli.instance import dagster_home
         from deploysim_assets.cli.operations import Operations
-        from deploysim_assets.definitions import defs
 
         folder = dagster_home(home)
         os.environ["DAGSTER_HOME"] = str(folder)
@@ -84,6 +83,6 @@ def with_operations(command: "Callable[Concatenate[Operations, P], None]") -> Ca
                 f"postgres_db: `scheme: postgresql+psycopg2`); there is no module {missing.name}"
             ) from None
         with opened as instance:
-            command(Operations(project, defs, instance, tell), *args, **kwargs)
+            command(Operations(project, instance, tell), *args, **kwargs)
 
     return clear_errors(run)

@@ -81,6 +81,7 @@ def trace(operations: "Home", model: str, behavior: str | None, as_json: bool, t
             "figures": found.figures(behavior),
             "items": items,
             "steps": steps,
+            "sentinels": found.sentinels(),
             "log_files": found.log_files(),
             "changed_since": changed,
         }
@@ -91,7 +92,17 @@ def trace(operations: "Home", model: str, behavior: str | None, as_json: bool, t
     out = Console(highlight=False)
     if not out.is_terminal:
         out = Console(highlight=False, width=_PIPED_WIDTH)
-    out.print(_tree(model, found.figures(behavior), items, steps, changed, text=text))
+    tree = _tree(model, found.figures(behavior), items, steps, changed, text=text)
+    watched = tree.add(
+        "the judge was watched by" if found.sentinels() else "nobody watched the judge"
+    )
+    for one in found.sentinels():
+        of = one["drawn_from"]
+        watched.add(
+            f"{one['side']}: {one['items']} sentinels of {of['asset']}, {of['partition']}, sealed "
+            f"by record {one['record']}, occasion {one['occasion']}"
+        )
+    out.print(tree)
 
 
 def _tree(

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from deploysim_assets.project import ProjectError
+from deploysim_assets.storage import ledger
 from deploysim_assets.storage.journal import lines
 from deploysim_assets.storage.journals import journal_files
 from deploysim_assets.storage.manifests import Manifest, code
@@ -297,6 +298,29 @@ class Trace:
             if key in wanted:
                 file = row["log_file"]
                 found[key] = {"file": file, "line": row["log_line"], "sha256": digests.get(file)}
+        return found
+
+    def sentinels(self) -> list[dict[str, Any]]:
+        """By which sealed set, on which occasion, the judge of each side was watched."""
+        records = {r.hash: r for r in ledger.read(self.lake.home) if r.kind == "sentinels"}
+        found: list[dict[str, Any]] = []
+        for side in self.sides:
+            of = side.grades
+            stats = self.lake.stats(of.asset, of.partition, of.version)
+            for grading_id, facts in stats.get("gradings", {}).items():
+                watched: dict[str, Any] = facts.get("sentinels", {})
+                if (record := records.get(watched.get("record", ""))) is not None:
+                    found.append(
+                        {
+                            "side": side.name,
+                            "grading_id": grading_id,
+                            "record": record.seq,
+                            "sealed_at": record.at.isoformat(),
+                            "items": len(record.body["items"]),
+                            "drawn_from": record.body["source"],
+                            "occasion": watched["occasion"],
+                        }
+                    )
         return found
 
     def log_files(self) -> list[dict[str, Any]]:

@@ -1,0 +1,660 @@
+"""A finished project under Dagster's own webserver and daemon, worked as an operator works it: by
+GraphQL, with backfills, cancellations, kills and late logs.
+
+    python -m deploysim_assets.benchmarks.dagster_operations --executor multiprocess --seed 1
+
+makes a finished home and carries out every operation of OPERATIONS on it, one after the other, and
+prints what each took and found; ends with 1 where one did not find what it must. The endpoint
+counts what it is asked, so that "paid for twice" is a number. The daemon looks at backfills every
+second here: the open-source one does so every 30, which is no setting.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Generator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from deploysim_assets.cli.demo import synthetic_endpoint
+from deploysim_assets.cli.instance import WORKSPACE_YAML
+from deploysim_assets.storage import ledger
+from deploysim_assets.storage.journal import lines
+from deploysim_assets.storage.journals import journal_files
+from deploysim_assets.storage.tables import Lake
+
+CONCURRENCY = 4
+CANDIDATES = ("aurora-2b", "aurora-2c", "aurora-2d")
+"""Releases that are registered and not forecast: candidates of the one that aurora-2 replaced."""
+_DAEMON = (
+    "import dagster._daemon.controller as c; c.DEFAULT_DAEMON_INTERVAL_SECONDS = 1; "
+    "from dagster._daemon.cli import main; main()"
+)
+FORECAST = (
+    "preregistration", "candidate_completions", "grades", "rate_counts", "flag_clusters",
+    "paired_counts", "paired_clusters", "rate_estimates",
+)  # fmt: skip
+
+
+FRESHNESS = {"logs_keep_coming": "raw_logs", "forecast_is_recent": "rate_estimates"}
+
+
+class Endpoint:
+    """The synthetic world behind a door that counts, and opens after `seconds`."""
+
+    def __init__(self) -> None:
+        self.seconds, self.asked, self.base_url = 0.0, 0, ""
+
+
+@contextlib.contextmanager
+def counting_endpoint(seed: int) -> Generator[Endpoint]:
+    """The synthetic world's endpoint, over HTTP and counted."""
+    import aiohttp
+    from aiohttp import web
+
+    found = Endpoint()
+    with synthetic_endpoint(seed) as upstream:
+
+        async def chat(request: web.Request) -> web.Response:
+            body = await request.read()
+            found.asked += 1
+            await asyncio.sleep(found.seconds)
+            async with (
+                aiohttp.ClientSession() as session,
+                session.post(f"{upstream}/chat/completions", data=body) as answer,
+            ):
+                return web.Response(
+                    status=answer.status,
+                    body=await answer.read(),
+                    content_type="application/json",
+                )
+
+        app = web.Application()
+        app.router.add_post("/v1/chat/completions", chat)
+        with _served(app) as port:
+            found.base_url = f"http://127.0.0.1:{port}/v1"
+            yield found
+
+
+@contextlib.contextmanager
+def receiver() -> Generator[tuple[str, list[dict[str, Any]]]]:
+    """A webhook over HTTP: its address, and what was posted to it."""
+    from aiohttp import web
+
+    posted: list[dict[str, Any]] = []
+
+    async def take(request: web.Request) -> web.Response:
+        posted.append(await request.json())
+        return web.Response(text="ok")
+
+    app = web.Application()
+    app.router.add_post("/hook", take)
+    with _served(app) as port:
+        yield f"http://127.0.0.1:{port}/hook", posted
+
+
+@contextlib.contextmanager
+def _served(app: Any) -> Generator[int]:
+    from aiohttp import web
+
+    ready, over = threading.Event(), threading.Event()
+    ports: list[int] = []
+
+    async def run() -> None:
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        ports.append(runner.addresses[0][1])
+        ready.set()
+        await asyncio.to_thread(over.wait)
+        await runner.cleanup()
+
+    thread = threading.Thread(target=lambda: asyncio.run(run()))
+    thread.start()
+    ready.wait()
+    try:
+        yield ports[0]
+    finally:
+        over.set()
+        thread.join()
+
+
+def wait_for(
+    found: Callable[[], bool], what: str, seconds: float = 600, every: float = 0.5
+) -> None:
+    """Until a condition holds; AssertionError after `seconds`."""
+    end = time.monotonic() + seconds
+    while not found():
+        assert time.monotonic() < end, f"waited {seconds:.0f} s for {what}"
+        time.sleep(every)
+
+
+class Site:
+    """A home with its webserver and its daemon as processes, and its endpoint."""
+
+    def __init__(self, home: Path, endpoint: Endpoint, **extra: str) -> None:
+        self.home, self.endpoint, self.lake = home, endpoint, Lake.of(home)
+        self._environment = os.environ | {
+            "DEPLOYSIM_HOME": str(home),
+            "DAGSTER_HOME": str(home / ".dagster"),
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+            **extra,
+        }
+        self.processes: list[subprocess.Popen[bytes]] = []
+        with socket.socket() as sock:
+            sock.bind(("127.0.0.1", 0))
+            self._port = sock.getsockname()[1]
+
+    def _start(self, name: str, *command: str) -> subprocess.Popen[bytes]:
+        with (self.home / f"{name}.log").open("ab") as out:
+            process = subprocess.Popen(  # noqa: S603
+                command, env=self._environment, cwd=self.home, stdout=out, stderr=out,
+                start_new_session=True,
+            )  # fmt: skip
+        self.processes.append(process)
+        return process
+
+    def serve(self) -> None:
+        """Start the webserver."""
+        script = Path(sys.executable).parent / "dagster-webserver"
+        self._start("webserver", str(script), "-w", "workspace.yaml", "-p", str(self._port))
+
+        def answers() -> bool:
+            try:
+                found = self.ask(
+                    "{ workspaceOrError { ... on Workspace { locationEntries { loadStatus "
+                    "locationOrLoadError { __typename } } } } }"
+                )["workspaceOrError"]["locationEntries"]
+            except OSError:
+                return False
+            if found and found[0]["loadStatus"] == "LOADED":
+                assert found[0]["locationOrLoadError"]["__typename"] == "RepositoryLocation"
+                return True
+            return False
+
+        wait_for(answers, "the webserver")
+
+    def start_daemon(self) -> None:
+        """Start the daemon, with its code server."""
+        command = (sys.executable, "-c", _DAEMON, "run", "-w", "workspace.yaml")
+        self._daemon = self._start("daemon", *command)
+
+    def kill_daemon(self) -> None:
+        """SIGKILL for the daemon's process alone."""
+        os.kill(self._daemon.pid, signal.SIGKILL)
+        self._daemon.wait()
+
+    def end(self) -> None:
+        """End what was started, with all that it started."""
+        for process in self.processes:
+            for number in (signal.SIGTERM, signal.SIGKILL):
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, number)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(timeout=10)
+
+    def ask(self, query: str, **variables: Any) -> Any:
+        """What GraphQL says."""
+        body = json.dumps({"query": query, "variables": variables}).encode()
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self._port}/graphql", body, {"content-type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=120) as response:  # noqa: S310
+            said = json.loads(response.read())
+        assert "errors" not in said, said
+        return said["data"]
+
+    def stop_automation(self) -> None:
+        """Stop the sensor that runs what is due."""
+        selector = {
+            "sensorName": "automation",
+            "repositoryName": "__repository__",
+            "repositoryLocationName": "deploysim",
+        }
+        found = self.ask(
+            "query($s: SensorSelector!) { sensorOrError(sensorSelector: $s) { ... on Sensor { id } "
+            "} }",
+            s=selector,
+        )
+        stopped = self.ask(
+            "mutation($i: String) { stopSensor(id: $i) { __typename } }",
+            i=found["sensorOrError"]["id"],
+        )
+        assert stopped["stopSensor"]["__typename"] == "StopSensorMutationResult", stopped
+
+    def set_schedules_back(self, seconds: float) -> None:
+        """Have the freshness schedules on since a while: the daemon then makes up for the tick that
+        it missed, instead of one that is due at six in the morning."""
+        import dagster as dg
+
+        for name in FRESHNESS:
+            selector = {
+                "scheduleName": f"{name}_daily",
+                "repositoryName": "__repository__",
+                "repositoryLocationName": "deploysim",
+            }
+            started = self.ask(
+                "mutation($s: ScheduleSelector!) { startSchedule(scheduleSelector: $s) { "
+                "__typename ... on PythonError { message } } }",
+                s=selector,
+            )["startSchedule"]
+            assert started["__typename"] == "ScheduleStateResult", started
+        with dg.DagsterInstance.from_config(str(self.home / ".dagster")) as instance:
+            for state in instance.all_instigator_state():
+                data: Any = state.instigator_data
+                if state.instigator_name.removesuffix("_daily") in FRESHNESS:
+                    then = time.time() - seconds
+                    instance.update_instigator_state(
+                        state.with_data(data._replace(start_timestamp=then))
+                    )
+
+    def checked(self, asset: str, check: str) -> dict[str, bool | None]:
+        """What a check said of each partition; None where it could not be carried out."""
+        found = self.ask(
+            "query($k: AssetKeyInput!, $c: String!) { assetCheckExecutions(assetKey: $k, "
+            "checkName: $c, limit: 50) { status evaluation { partition success } } }",
+            k={"path": [asset]},
+            c=check,
+        )["assetCheckExecutions"]
+        return {
+            e["evaluation"]["partition"]: e["evaluation"]["success"]
+            for e in found
+            if e["evaluation"]
+        }
+
+    def runs(self, **chosen: Any) -> list[dict[str, Any]]:
+        """Runs with their tags and what they said."""
+        found = self.ask(
+            "query($f: RunsFilter) { runsOrError(filter: $f) { ... on Runs { results { runId "
+            "status jobName tags { key value } assetSelection { path } "
+            "eventConnection { events { ... on MessageEvent { message } } } } } } }",
+            f=chosen,
+        )
+        return found["runsOrError"]["results"]
+
+    def status(self, run_id: str) -> str:
+        """A run's status."""
+        found = self.ask(
+            "query($r: ID!) { runOrError(runId: $r) { ... on Run { status } } }", r=run_id
+        )
+        return found["runOrError"]["status"]
+
+    def launch(self, assets: Sequence[str], key: str | None) -> str:
+        """Launch one run of some assets for a partition, as Materialize does."""
+        params = {
+            "selector": {
+                "repositoryLocationName": "deploysim",
+                "repositoryName": "__repository__",
+                "pipelineName": "__ASSET_JOB",
+                "assetSelection": [{"path": [asset]} for asset in assets],
+            },
+            "executionMetadata": {
+                "tags": [{"key": "dagster/partition", "value": key}] if key else []
+            },
+        }
+        launched = self.ask(
+            "mutation($p: ExecutionParams!) { launchRun(executionParams: $p) { __typename "
+            "... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }",
+            p=params,
+        )["launchRun"]
+        assert launched["__typename"] == "LaunchRunSuccess", launched
+        return launched["run"]["runId"]
+
+    def materializable(self) -> dict[str, list[str]]:
+        """Every asset that a run can make, with its partitions."""
+        nodes = self.ask("{ assetNodes { assetKey { path } partitionKeys isMaterializable } }")[
+            "assetNodes"
+        ]
+        return {
+            node["assetKey"]["path"][0]: node["partitionKeys"]
+            for node in nodes
+            if node["isMaterializable"]
+        }
+
+    def missing(self) -> dict[str, list[str]]:
+        """The partitions that were never made, as the UI's "missing only" asks for them."""
+        nodes = self.ask(
+            "{ assetNodes { assetKey { path } isMaterializable assetPartitionStatuses { "
+            "... on DefaultPartitionStatuses { unmaterializedPartitions } } } }"
+        )["assetNodes"]
+        return {
+            node["assetKey"]["path"][0]: found
+            for node in nodes
+            if node["isMaterializable"]
+            and (found := node["assetPartitionStatuses"].get("unmaterializedPartitions"))
+        }
+
+    def backfill(self, chosen: Mapping[str, Sequence[str]]) -> str:
+        """Launch a backfill over partitions by asset (none: an asset without partitions)."""
+        listed = [
+            {
+                "assetKey": {"path": [asset]},
+                "partitions": {"ranges": [{"start": k, "end": k} for k in keys]} if keys else None,
+            }
+            for asset, keys in chosen.items()
+        ]
+        return self._backfill_of(
+            "launchPartitionBackfill(backfillParams: $p)", "LaunchBackfillParams",
+            {"partitionsByAssets": listed},
+        )  # fmt: skip
+
+    def resume(self, backfill: str) -> str:
+        """Launch again what a backfill did not finish."""
+        return self._backfill_of(
+            "reexecutePartitionBackfill(reexecutionParams: $p)", "ReexecutionParams",
+            {"parentRunId": backfill, "strategy": "FROM_FAILURE"},
+        )  # fmt: skip
+
+    def _backfill_of(self, call: str, kind: str, params: dict[str, Any]) -> str:
+        (launched,) = self.ask(
+            f"mutation($p: {kind}!) {{ {call} {{ __typename ... on LaunchBackfillSuccess {{ "
+            "backfillId } ... on PythonError { message } } }",
+            p=params,
+        ).values()
+        assert launched["__typename"] == "LaunchBackfillSuccess", launched
+        return launched["backfillId"]
+
+    def cancel(self, backfill: str) -> None:
+        """Cancel a backfill."""
+        self.ask(
+            "mutation($b: String!) { cancelPartitionBackfill(backfillId: $b) { __typename } }",
+            b=backfill,
+        )
+
+    def backfill_status(self, backfill: str) -> str:
+        """A backfill's status."""
+        return self.ask(
+            "query($b: String!) { partitionBackfillOrError(backfillId: $b) { "
+            "... on PartitionBackfill { status } } }",
+            b=backfill,
+        )["partitionBackfillOrError"]["status"]
+
+    def ended(self, backfill: str) -> str:
+        """Wait for a backfill to end; its status."""
+        going = ("REQUESTED", "COMPLETING", "CANCELING", "FAILING")
+        wait_for(lambda: self.backfill_status(backfill) not in going, "the backfill")
+        return self.backfill_status(backfill)
+
+    def all_ended(self, runs: Sequence[str]) -> list[str]:
+        """Wait for runs to end; their statuses."""
+        over = ("SUCCESS", "FAILURE", "CANCELED")
+        wait_for(lambda: all(self.status(run) in over for run in runs), "the runs")
+        return [self.status(run) for run in runs]
+
+    def versions(self) -> dict[str, str | None]:
+        """The current version of every table."""
+        places = [(asset, key) for asset, key, _ in self.lake.places()]
+        return {f"{asset}[{key or ''}]": self.lake.current(asset, key) for asset, key in places}
+
+    def seals(self, candidate: str, kind: str = "forecast") -> list[str]:
+        """The records of a kind of a release, oldest first."""
+        return [
+            r.hash
+            for r in ledger.read(self.home)
+            if r.kind == kind and r.model_version == candidate
+        ]
+
+    def answers(self) -> int:
+        """How many answers the journals hold, each of which was paid for."""
+        return sum(1 for path in journal_files(self.home) for _ in lines(path))
+
+    def failed(self) -> list[str]:
+        """What the failed runs said, but for those that are known."""
+        return [
+            "\n".join(e.get("message") or "" for e in run["eventConnection"]["events"])[-2000:]
+            for run in self.runs(statuses=["FAILURE"])
+        ]
+
+
+@contextlib.contextmanager
+def site(
+    finished: Path,
+    home: Path,
+    executor: str,
+    seed: int,
+    threshold: float | None = None,
+    **environment: str,
+) -> Generator[Site]:
+    """A copy of a finished home with an endpoint that counts, candidates that nobody forecast,
+    webserver, and daemon; automation is off."""
+    shutil.copytree(finished, home)
+    with counting_endpoint(seed) as endpoint:
+        file = home / "deploysim.yaml"
+        config = yaml.safe_load(file.read_text())
+        asked = config["releases"][1]["candidate"]
+        more = [
+            {
+                "model_version": name,
+                "predecessor": "aurora-1",
+                "logs": {"format": "openai_chat", "path": f"logs/{name}/*.jsonl"},
+                "candidate": asked,
+            }
+            for name in CANDIDATES
+        ]
+        config |= {
+            "releases": [*config["releases"][:2], *more],
+            "endpoint": {"base_url": endpoint.base_url, "max_concurrency": CONCURRENCY},
+            "automation": {"poll_seconds": 2},
+            "dagster": {"executor": executor},
+            "freshness": {"logs_days": 1, "forecast_days": 1},
+        }
+        file.write_text(yaml.safe_dump(config, sort_keys=False))
+        if threshold is not None:
+            behaviors = yaml.safe_load((home / "behaviors.yaml").read_text())
+            listed = [b | {"threshold_per_100k": threshold} for b in behaviors]
+            (home / "behaviors.yaml").write_text(yaml.safe_dump(listed))
+        (home / "workspace.yaml").write_text(WORKSPACE_YAML)
+        found = Site(home, endpoint, **environment)
+        try:
+            found.serve()
+            found.stop_automation()
+            found.set_schedules_back(86400.0)
+            found.start_daemon()
+            yield found
+        finally:
+            found.end()
+
+
+def everything_again(at: Site) -> str:
+    """All assets and partitions of the finished releases once more, in one backfill: nothing is
+    asked, nothing sealed, no version changes."""
+    before, head, asked = at.versions(), ledger.head(at.home), at.endpoint.asked
+    finished = ("aurora-1", "aurora-2")
+    chosen = {
+        asset: [k for k in keys if k in finished]
+        for asset, keys in at.materializable().items()
+        if not keys or any(k in finished for k in keys)
+    }
+    # what people's labels say was never made in this home
+    chosen.pop("grader_quality", None)
+    assert at.ended(at.backfill(chosen)) == "COMPLETED_SUCCESS"
+    assert at.failed() == []
+    assert at.versions() == before
+    assert ledger.head(at.home) == head
+    assert at.endpoint.asked == asked
+    return f"{sum(len(k) or 1 for k in chosen.values())} partitions, {at.endpoint.asked} asked"
+
+
+def each_alone(at: Site, assets: Sequence[str] = ()) -> str:
+    """Every asset of a finished release in a run of its own, all at once: nothing is asked, nothing
+    sealed, no version changes."""
+    before, head, asked = at.versions(), ledger.head(at.home), at.endpoint.asked
+    alone = [
+        asset
+        for asset, keys in at.materializable().items()
+        if "aurora-2" in keys and (not assets or asset in assets)
+    ]
+    runs = [at.launch([asset], "aurora-2") for asset in alone]
+    assert at.all_ended(runs) == ["SUCCESS"] * len(runs), at.failed()
+    assert at.versions() == before
+    assert ledger.head(at.home) == head
+    assert at.endpoint.asked == asked
+    return f"{len(runs)} runs, {at.endpoint.asked - asked} asked"
+
+
+def late_logs(at: Site) -> str:
+    """Logs of an old release land late: a new score stands beside the old one, and the forecast is
+    untouched."""
+    seals, scores = at.seals("aurora-2"), at.seals("aurora-2", "score")
+    reports = at.lake.versions("calibration_report", "aurora-2")
+    folder = at.home / "logs" / "aurora-2"
+    rows = (folder / "traffic.jsonl").read_text().splitlines()[:7]
+    late = [json.loads(row) | {"conversation_id": f"later-{i}"} for i, row in enumerate(rows)]
+    (folder / "later.jsonl").write_text("".join(json.dumps(row) + "\n" for row in late))
+    production = (
+        "raw_logs", "deidentified_prefixes", "production_grades", "production_rate_counts",
+        "production_flag_clusters", "realized_rates", "calibration_report",
+    )  # fmt: skip
+    chosen: dict[str, list[str]] = {asset: ["aurora-2"] for asset in production}
+    assert at.ended(at.backfill(chosen | {"scorecard": []})) == "COMPLETED_SUCCESS"
+    assert at.lake.versions("calibration_report", "aurora-2")[:-1] == reports
+    assert at.seals("aurora-2") == seals
+    assert at.seals("aurora-2", "score")[:-1] == scores
+    return f"{len(scores) + 1} scores of {len(seals)} forecasts"
+
+
+def _forecast_is_whole(at: Site, candidate: str) -> None:
+    rows = list(at.lake.rows("grades", candidate))
+    assert rows, candidate
+    assert {row["status"] for row in rows} == {"graded"}
+    assert len(at.seals(candidate, "registration")) == len(at.seals(candidate)) == 1
+
+
+def missing_only(at: Site) -> str:
+    """What is missing of two candidates, one by a backfill and one in a single run, both at once,
+    and a third run that wants the same replies: nothing is paid for twice, each is sealed once."""
+    before, asked, paid = at.versions(), at.endpoint.asked, at.answers()
+    at.endpoint.seconds = 0.05
+    missing = {
+        asset: ["aurora-2b"]
+        for asset, keys in at.missing().items()
+        if "aurora-2b" in keys and asset in FORECAST
+    }
+    assert set(missing) == set(FORECAST)
+    backfill = at.backfill(missing)
+    runs = [at.launch(FORECAST, "aurora-2c")]
+    wait_for(lambda: bool(at.lake.current("preregistration", "aurora-2b")), "the registration", 600)
+    runs.append(at.launch(["candidate_completions"], "aurora-2b"))
+    assert at.ended(backfill) == "COMPLETED_SUCCESS"
+    assert at.all_ended(runs) == ["SUCCESS"] * len(runs), at.failed()
+    at.endpoint.seconds = 0.0
+    for candidate in ("aurora-2b", "aurora-2c"):
+        _forecast_is_whole(at, candidate)
+    now = at.versions()
+    assert {place: now[place] for place in before} == before, "what was there is as it was"
+    assert at.endpoint.asked - asked <= at.answers() - paid
+    return f"{at.endpoint.asked - asked} asked for {at.answers() - paid} answers"
+
+
+def canceled_and_resumed(at: Site, candidate: str = "aurora-2d") -> str:
+    """A backfill is canceled while the candidate is asked, and launched again from where it failed:
+    it ends, and only what was in flight is paid for twice."""
+    asked, paid = at.endpoint.asked, at.answers()
+    at.endpoint.seconds = 0.5
+    backfill = at.backfill({asset: [candidate] for asset in FORECAST})
+    wait_for(lambda: at.endpoint.asked >= asked + 2 * CONCURRENCY, "answers", every=0.05)
+    at.cancel(backfill)
+    assert at.ended(backfill) == "CANCELED"
+    at.endpoint.seconds = 0.0
+    left = [r["status"] for r in at.runs(tags=[{"key": "dagster/backfill", "value": backfill}])]
+    assert set(left) == {"CANCELED"}, left
+    assert at.lake.current("candidate_completions", candidate) is None
+    assert at.ended(at.resume(backfill)) == "COMPLETED_SUCCESS"
+    _forecast_is_whole(at, candidate)
+    assert at.endpoint.asked - asked <= at.answers() - paid + 2 * CONCURRENCY
+    return f"{at.endpoint.asked - asked} asked for {at.answers() - paid} answers"
+
+
+def daemon_killed(at: Site, candidate: str = "aurora-2c") -> str:
+    """The daemon alone is killed (-9) while a run of it asks the candidate, and started again."""
+    asked, paid = at.endpoint.asked, at.answers()
+    at.endpoint.seconds = 0.5
+    backfill = at.backfill({asset: [candidate] for asset in FORECAST})
+    wait_for(lambda: at.endpoint.asked >= asked + 2 * CONCURRENCY, "answers", every=0.05)
+    (run,) = at.runs(statuses=["STARTED"])
+    at.kill_daemon()
+    shown = [at.status(run["runId"]), at.backfill_status(backfill)]
+    assert shown == ["STARTED", "REQUESTED"], shown
+    at.endpoint.seconds = 0.0
+    at.start_daemon()
+    ended = at.ended(backfill)
+    (first,) = at.all_ended([run["runId"]])
+    if ended != "COMPLETED_SUCCESS":
+        assert at.ended(at.resume(backfill)) == "COMPLETED_SUCCESS"
+    _forecast_is_whole(at, candidate)
+    assert at.endpoint.asked - asked <= at.answers() - paid + 2 * CONCURRENCY
+    return (
+        f"run {first}, backfill {ended}; {at.endpoint.asked - asked} asked for "
+        f"{at.answers() - paid} answers"
+    )
+
+
+def freshness_by_the_clock(at: Site) -> str:
+    """The schedules run their checks for every release that has the table, by partition."""
+    wanted = {
+        check: {r for r in ("aurora-1", "aurora-2") if at.lake.current(asset, r)}
+        for check, asset in FRESHNESS.items()
+    }
+    for check, releases in wanted.items():
+        wait_for(
+            lambda c=check, r=releases: r <= at.checked(FRESHNESS[c], c).keys(),
+            f"{check} of {releases}",
+        )
+    return ", ".join(f"{check}: {at.checked(FRESHNESS[check], check)}" for check in wanted)
+
+
+OPERATIONS: tuple[Callable[[Site], str], ...] = (
+    everything_again, each_alone, late_logs, missing_only, canceled_and_resumed, daemon_killed,
+    freshness_by_the_clock,
+)  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--executor", choices=["in_process", "multiprocess"], default="in_process")
+    parser.add_argument("--seed", type=int, default=3)
+    parser.add_argument("--home", type=Path, help="A finished home; default: one is made.")
+    parser.add_argument("--only", nargs="*", help="Names of operations; default: all.")
+    options = parser.parse_args()
+    from deploysim_assets.benchmarks.tampering import finished_home
+
+    wrong = 0
+    with tempfile.TemporaryDirectory() as folder:
+        finished = options.home or Path(folder) / "finished"
+        if options.home is None:
+            finished_home(finished, seed=options.seed)
+        for operation in OPERATIONS:
+            if options.only and operation.__name__ not in options.only:
+                continue
+            home = Path(folder) / operation.__name__
+            begun = time.monotonic()
+            with site(finished, home, options.executor, options.seed) as at:
+                ready = time.monotonic()
+                try:
+                    found = operation(at)
+                except AssertionError as failed:
+                    found, wrong = f"WRONG: {failed}", wrong + 1
+            took = time.monotonic() - ready
+            print(  # noqa: T201
+                f"{operation.__name__:22} {options.executor:13} {took:6.0f} s (after "
+                f"{ready - begun:.0f} s to start): {found}", flush=True,
+            )  # fmt: skip
+            shutil.rmtree(home)
+    sys.exit(bool(wrong))
+
+
+if __name__ == "__main__":
+    main()
