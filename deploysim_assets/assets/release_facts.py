@@ -24,8 +24,9 @@ from deploysim_assets.storage.manifests import Manifest
 from deploysim_assets.storage.tables import Lake
 
 _KINDS = ("registration", "forecast", "realized", "score")
-_ITEMS = 40
-"""Flagged items shown of a figure: the rest is for `deploysim trace`."""
+_ITEMS, _ALL_ITEMS = 40, 1_600
+"""Flagged items shown of a figure, and of all, so that the page stays below 2 MB: the rest is for
+`deploysim trace`."""
 
 
 class _Release:
@@ -219,17 +220,16 @@ class _Release:
         drawn = self._stats("deidentified_prefixes", live, self.promised.prefixes_version)
         read = self._stats("raw_logs", live, drawn.get("raw_logs_version"))
         if "conversations" in read:
-            yield {"what": "conversations read", "unit": "conversations",
-                   "stays": read["conversations"], "lost": read["rejected_by_reason"]}  # fmt: skip
+            lost = read.get("rejected_by_reason", {})
+            yield _step("conversations read", "conversations", read["conversations"], lost)
         if "eligible" in drawn:
-            yield {"what": "consented and eligible", "unit": "conversations",
-                   "stays": drawn["eligible"], "lost": drawn["ineligible_by_reason"]}  # fmt: skip
-            yield {"what": "cleared of identifiers", "unit": "prefixes",
-                   "stays": drawn["released"], "lost": drawn["quarantined_by_reason"]}  # fmt: skip
+            lost = drawn.get("ineligible_by_reason", {})
+            yield _step("consented and eligible", "conversations", drawn["eligible"], lost)
+            lost = drawn.get("quarantined_by_reason", {})
+            yield _step("cleared of identifiers", "prefixes", drawn["released"], lost)
         if simulated := self.funnel.get("simulated"):
             states = dict(simulated["states"])
-            yield {"what": "replies graded", "unit": "replies", "stays": states.pop("graded", 0),
-                   "lost": {name: count for name, count in states.items() if count}}  # fmt: skip
+            yield _step("replies graded", "replies", states.pop("graded", 0), states)
 
     def graders(self) -> dict[str, Any]:
         """Who graded the simulated replies."""
@@ -316,7 +316,8 @@ class _Release:
             for m in walked.steps.values()
             if m.partition in near
         ]
-        return list(walked.ids(_ITEMS)), made
+        figures = 2 * max(1, len(walked.behaviors()))
+        return list(walked.ids(min(_ITEMS, _ALL_ITEMS // figures))), made
 
     def evidence(self, *, verified: bool, lasting: bool) -> dict[str, Any]:
         """What the report rests on."""
@@ -339,6 +340,11 @@ class _Release:
 
 
 _NOT_SHOWN = frozenset(("model_version", "replacement"))
+
+
+def _step(what: str, unit: str, stays: int, lost: Mapping[str, int]) -> dict[str, Any]:
+    left = {reason: count for reason, count in lost.items() if count}
+    return {"what": what, "unit": unit, "stays": stays, "lost": left}
 
 
 def _code(said: Mapping[str, Any]) -> str:
@@ -418,6 +424,7 @@ def release_facts(
         "history": [
             {"model_version": name, **{key: found[key] for key in _HISTORY}}
             for name, found in _summaries(lake, reports).items()
+            if found["behaviors"]
         ],
         "trace": traced,
         "made": made,
