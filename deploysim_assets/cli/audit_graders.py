@@ -10,12 +10,13 @@ import click
 import orjson
 import polars as pl
 
-from deploysim_assets.cli.running import clear_errors, with_operations
+from deploysim_assets.cli.running import clear_errors, show_json, with_home, with_operations
 from deploysim_assets.grading.labels import keep, read_sheet, write_sheet
 from deploysim_assets.project import Project, ProjectError
 from deploysim_assets.storage.tables import Lake
 
 if TYPE_CHECKING:
+    from deploysim_assets.cli.home import Home
     from deploysim_assets.cli.operations import Operations
 
 
@@ -184,18 +185,24 @@ def import_labels(operations: "Operations", sheet: Path) -> None:
     _show(operations)
 
 
-@graders.command("show", epilog="Example: deploysim audit graders show")
-@with_operations
-def show(operations: "Operations") -> None:
+@graders.command("show", epilog="Example: deploysim audit graders show --json")
+@click.option("--json", "as_json", is_flag=True, help="Every figure, as JSON.")
+@with_home
+def show(home: "Home", *, as_json: bool) -> None:
     """Precision, recall, kappa and alpha of each grader, with 95% limits."""
-    _show(operations)
+    _show(home, as_json=as_json)
 
 
-def _show(operations: "Operations") -> None:
-    from deploysim_assets.report.tables import console, rich_table
+def _show(operations: "Home | Operations", *, as_json: bool = False) -> None:
+    from deploysim_assets.cli.tables import print_table
+    from deploysim_assets.report.tables import console
 
     if not operations.lake.current("grader_quality", None):
         raise ProjectError("no labels yet; draw a sheet with `deploysim audit graders draw MODEL`")
+
+    if as_json:
+        show_json(list(operations.lake.rows("grader_quality", None)))
+        return
 
     def figure(row: dict[str, Any], name: str) -> str:
         if row[name] is None:
@@ -222,7 +229,7 @@ def _show(operations: "Operations") -> None:
         "alpha of people",
     )
     out = console()
-    out.print(rich_table("Graders by people's labels", header, rows))
+    print_table("Graders by people's labels", header, rows, out)
     out.print(
         f"A precision surely below {operations.project.min_precision:g} blocks a gate. Stale: "
         "the grader's identity changed since; draw anew."

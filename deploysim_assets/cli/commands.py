@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import click
 
 from deploysim_assets.cli.lazy import Lazy, Main
-from deploysim_assets.cli.running import clear_errors, tell, with_operations
+from deploysim_assets.cli.running import clear_errors, show_json, tell, with_home, with_operations
 
 if TYPE_CHECKING:
+    from deploysim_assets.cli.home import Home
     from deploysim_assets.cli.operations import Operations
 
 _LAZY = {
@@ -139,23 +140,40 @@ def backfill(operations: "Operations", models: tuple[str, ...]) -> None:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write a PNG: width of the forecast against prefixes.",
 )
-@with_operations
+@click.option("--json", "as_json", is_flag=True, help="The same as JSON.")
+@with_home
 def plan(
-    operations: "Operations", factor: float, ratio: float, prefixes: int | None, plot: Path | None
+    home: "Home",
+    factor: float,
+    ratio: float,
+    prefixes: int | None,
+    plot: Path | None,
+    *,
+    as_json: bool,
 ) -> None:
     """How many prefixes for which precision, gate or comparison, what they cost, and where more
     stop helping."""
     from deploysim_assets.cli.plan import make_plan, show_plan, write_plot
     from deploysim_assets.cli.pricing import costs_of
+    from deploysim_assets.cli.shares import lines_of, propose_shares
 
-    project = operations.project
-    found = make_plan(project, operations.lake, factor, ratio)
+    project = home.project
+    found = make_plan(project, home.lake, factor, ratio)
     asked = [r.asked_as.model for r in project.releases if r.predecessor]
     count = prefixes or found.prefixes_now
     costs = costs_of(project, asked[-1] if asked else None, count)
-    show_plan(found, factor, ratio, count, costs)
+    proposal = propose_shares(project, home.lake)
     if plot:
         write_plot(found, plot)
+    if as_json:
+        parts = [cost._asdict() for cost in costs]
+        shares = proposal and proposal._asdict()
+        show_json(found._asdict() | {"prefixes": count, "costs": parts, "strata": shares})
+        return
+    show_plan(found, factor, ratio, count, costs)
+    for line in lines_of(proposal):
+        click.echo(line)
+    if plot:
         click.echo(f"plot: {plot}")
 
 

@@ -120,7 +120,8 @@ def show_plan(
     plan: Plan, factor: float, ratio: float, prefixes: int, costs: Sequence[Cost]
 ) -> None:
     """The plan as a table, with the cost and where more prefixes stop helping."""
-    from deploysim_assets.report.tables import console, per_100k, rich_table
+    from deploysim_assets.cli.tables import print_table
+    from deploysim_assets.report.tables import console, per_100k
 
     rows: list[list[str]] = []
     for row in plan.rows:
@@ -152,7 +153,7 @@ def show_plan(
         "helps forecast until",
     )
     out = console()
-    out.print(rich_table("Prefixes needed", header, rows))
+    print_table("Prefixes needed", header, rows, out)
     learned = (
         f"from {plan.scored} scored forecasts"
         if plan.scored
@@ -166,7 +167,7 @@ def show_plan(
         [one.what, f"{one.requests:,.0f}", f"{one.tokens:,.0f}", _money(one.money)] for one in costs
     ]
     header = ("part", "requests", "tokens", "money")
-    out.print(rich_table(f"What {prefixes:,} prefixes take", header, parts))
+    print_table(f"What {prefixes:,} prefixes take", header, parts, out)
     every = [one.money for one in costs if one.money is not None]
     cost = "no prices in deploysim.yaml" if not every else f"{sum(every):,.2f} in money"
     if 0 < len(every) < len(costs):

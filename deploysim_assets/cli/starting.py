@@ -285,7 +285,7 @@ def _say_level(reached: "Level", level: int) -> None:
     if level > reached.level:
         click.echo(
             f"         level {level} is written down, so a forecast is refused until the model is "
-            f"there; or write `init` again with --level {reached.level}: your decision"
+            f"there; or set deidentification.min_level to {reached.level}: your decision"
         )
 
 

@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.text import Text
+
+_ENDLESS = 10_000
 
 
 def print_table(
@@ -15,7 +18,8 @@ def print_table(
 
     out = out or console()
     table = rich_table(Text(title).markup, header, [[Text(c).markup for c in row] for row in rows])
-    if not rows or out.measure(table).maximum <= out.width:
+    needed = Measurement.get(out, out.options.update(width=_ENDLESS), table).maximum
+    if not rows or needed <= out.width:
         out.print(table)
         return
     out.print(Text(title, style="bold"))
