@@ -411,8 +411,28 @@ class Site:
         """How many answers the journals hold, each of which was paid for."""
         return sum(1 for path in journal_files(self.home) for _ in lines(path))
 
+    def unexplained(self) -> list[str]:
+        """What the catalog would show as "No description" or, of what was made, "Not evaluated"."""
+        nodes = self.ask(
+            "{ assetNodes { assetKey { path } description assetMaterializations(limit: 1) { runId "
+            "} assetChecksOrError { ... on AssetChecks { checks { name description "
+            "executionForLatestMaterialization { status } } } } } }"
+        )["assetNodes"]
+        wrong: list[str] = []
+        for node in nodes:
+            asset = node["assetKey"]["path"][0]
+            wrong += [] if node["description"] else [f"{asset}: No description"]
+            for check in node["assetChecksOrError"].get("checks", []):
+                if not check["description"]:
+                    wrong.append(f"{asset}.{check['name']}: No description")
+                elif (
+                    node["assetMaterializations"] and not check["executionForLatestMaterialization"]
+                ):
+                    wrong.append(f"{asset}.{check['name']}: Not evaluated")
+        return wrong
+
     def failed(self) -> list[str]:
-        """What the failed runs said, but for those that are known."""
+        """What the failed runs said."""
         return [
             "\n".join(e.get("message") or "" for e in run["eventConnection"]["events"])[-2000:]
             for run in self.runs(statuses=["FAILURE"])
@@ -470,7 +490,7 @@ def site(
 
 def everything_again(at: Site) -> str:
     """All assets and partitions of the finished releases once more, in one backfill: nothing is
-    asked, nothing sealed, no version changes."""
+    asked, nothing sealed, no version changes, and every check says something."""
     before, head, asked = at.versions(), ledger.head(at.home), at.endpoint.asked
     finished = ("aurora-1", "aurora-2")
     chosen = {
@@ -485,6 +505,7 @@ def everything_again(at: Site) -> str:
     assert at.versions() == before
     assert ledger.head(at.home) == head
     assert at.endpoint.asked == asked
+    assert at.unexplained() == []
     return f"{sum(len(k) or 1 for k in chosen.values())} partitions, {at.endpoint.asked} asked"
 
 
