@@ -133,7 +133,7 @@ def _served(app: Any) -> Generator[int]:
 
 
 def wait_for(
-    found: Callable[[], bool], what: str, seconds: float = 600, every: float = 0.5
+    found: Callable[[], bool], what: str, seconds: float = 1800, every: float = 0.5
 ) -> None:
     """Until a condition holds; AssertionError after `seconds`."""
     end = time.monotonic() + seconds
@@ -567,7 +567,7 @@ def missing_only(at: Site) -> str:
     assert set(missing) == set(FORECAST)
     backfill = at.backfill(missing)
     runs = [at.launch(FORECAST, "aurora-2c")]
-    wait_for(lambda: bool(at.lake.current("preregistration", "aurora-2b")), "the registration", 600)
+    wait_for(lambda: bool(at.lake.current("preregistration", "aurora-2b")), "the registration")
     runs.append(at.launch(["candidate_completions"], "aurora-2b"))
     assert at.ended(backfill) == "COMPLETED_SUCCESS"
     assert at.all_ended(runs) == ["SUCCESS"] * len(runs), at.failed()
