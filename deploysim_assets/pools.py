@@ -74,7 +74,7 @@ class StepsOfRun:
 def wait_for_a_pool(
     instance: dg.DagsterInstance, run_id: str, blocked: Mapping[str, str], ended: Collection[str]
 ) -> None:
-    """Sleep until one of the blocked steps has its turn, or its place in line is gone; raises
+    """Sleep until one of the blocked steps has its turn, or its pool is gone; raises
     DagsterExecutionInterruptedError where the run is to end. The steps that ended give their places
     back first: their executor would do so only once it goes on."""
     storage = instance.event_log_storage
@@ -84,8 +84,8 @@ def wait_for_a_pool(
         while True:
             time.sleep(_LOOK_EVERY)
             for step, pool in blocked.items():
-                claim = storage.check_concurrency_claim(pool, run_id, step)
-                if claim.is_assigned or claim.enqueued_timestamp is None:
+                # takes its place in line again where an operator freed the run's places
+                if storage.claim_concurrency_slot(pool, run_id, step).is_claimed:
                     return
                 if pool not in storage.get_concurrency_keys():
                     return

@@ -14,13 +14,14 @@ from deploysim_assets.automation import CHEAP
 from deploysim_assets.io_manager import making, markdown, table_result
 from deploysim_assets.project import ProjectError
 from deploysim_assets.releases import CANDIDATES, SAME_MODEL
+from deploysim_assets.report.drawings import noise_of_scores, of_scores
+from deploysim_assets.report.figures import inline_image, png
 from deploysim_assets.report.inline import (
     CALIBRATION_LEGEND,
     calibration_spans,
     text_plot,
     text_table,
 )
-from deploysim_assets.report.plots import calibration_plot, inline_image
 from deploysim_assets.report.tables import calibration_markdown, kind_of
 from deploysim_assets.schema import CALIBRATION, OTHER_FORECASTS
 from deploysim_assets.storage import ledger
@@ -195,8 +196,9 @@ def calibration_report(
         "scored": kind,
         **markdown("plot", text_plot(calibration_spans(rows), CALIBRATION_LEGEND[word])),
         **markdown("report", text_table(calibration_markdown(rows))),
-        "plot as an image": dg.MetadataValue.md(
-            inline_image(calibration_plot(rows, f"{word.capitalize()} and production: {candidate}"))
+        "plot as an image": dg.MetadataValue.md(inline_image(png(of_scores(candidate, rows)))),
+        "error and noise floor": dg.MetadataValue.md(
+            inline_image(png(noise_of_scores(candidate, rows)))
         ),
         "sealed_at": record.at.isoformat(),
         "other_forecasts": len(others),

@@ -11,7 +11,7 @@ _NOTED = (
 )  # fmt: skip
 
 
-def drift_of(lake: Lake, grading_id: str, *models: str) -> list[dict[str, Any]]:
+def _drift_of(lake: Lake, grading_id: str, *models: str) -> list[dict[str, Any]]:
     """The rows of grader_drift of some releases under a grading."""
     return [
         row
@@ -31,7 +31,7 @@ def judged_sides(lake: Lake, model: str) -> dict[str, dict[str, Any]]:
     panel, live = registered.panel, registered.predecessor
     if panel.judge is None or all(b.grader == "rule" for b in panel.behaviors):
         return {}
-    drift = drift_of(lake, panel.grading_id, model, live)
+    drift = _drift_of(lake, panel.grading_id, model, live)
     sides = {
         "simulated": ("grades", model),
         "live": ("production_grades", live),

@@ -15,8 +15,9 @@ from deploysim_assets.automation import ONCE
 from deploysim_assets.io_manager import making, markdown, written
 from deploysim_assets.project import Project, ProjectError
 from deploysim_assets.releases import CANDIDATES, FROM_PREDECESSOR, PROJECT
+from deploysim_assets.report.drawings import of_estimates
+from deploysim_assets.report.figures import inline_image, png
 from deploysim_assets.report.inline import FORECAST_LEGEND, forecast_spans, text_plot
-from deploysim_assets.report.plots import forecast_plot, inline_image
 from deploysim_assets.schema import GRADE_STATES, RATE_ESTIMATES
 from deploysim_assets.storage import ledger
 from deploysim_assets.storage.tables import Lake, Made
@@ -285,9 +286,7 @@ def rate_estimates(
         "history_reports": sorted({entry["report"] for entry in history}),
         "regressions": [row["behavior"] for row in rows if row.get("regression")],
         "gates_failed": [row["behavior"] for row in rows if row["gate"] in ("fail", "blocked")],
-        "plot as an image": dg.MetadataValue.md(
-            inline_image(forecast_plot(rows, f"Forecast for {candidate}"))
-        ),
+        "plot as an image": dg.MetadataValue.md(inline_image(png(of_estimates(candidate, rows)))),
     }
 
     def seal(made: Made) -> None:

@@ -24,8 +24,9 @@ from deploysim_assets.storage.manifests import Manifest
 from deploysim_assets.storage.tables import Lake
 
 _KINDS = ("registration", "forecast", "realized", "score")
-_ITEMS = 40
-"""Flagged items shown of a figure: the rest is for `deploysim trace`."""
+_ITEMS, _ALL_ITEMS = 40, 1_600
+"""Flagged items shown of a figure, and of all, so that the page stays below 2 MB: the rest is for
+`deploysim trace`."""
 
 
 class _Release:
@@ -65,7 +66,7 @@ class _Release:
             else {}
         )
         self.funnel = reply_funnel(lake, model)
-        self.judged = judged_sides(lake, model)
+        self.judge = judged_sides(lake, model)
         for row in self.estimates:
             known = self.quality.get(row["behavior"])
             before = row["gate"]
@@ -129,7 +130,7 @@ class _Release:
         registrations = [r.body | {"at": r.at} for r in self.mine if r.kind == "registration"]
         found = release_report(
             self.model, self.estimates, self.realized, self.scored, summary, registrations,
-            self.quality, self.funnel, self.judged, self.accepted(),
+            self.quality, self.funnel, self.judge, self.accepted(),
         )  # fmt: skip
         if self.promised:
             ids = self.promised.panel.grader_ids()
@@ -219,37 +220,24 @@ class _Release:
         drawn = self._stats("deidentified_prefixes", live, self.promised.prefixes_version)
         read = self._stats("raw_logs", live, drawn.get("raw_logs_version"))
         if "conversations" in read:
-            yield {"what": "conversations read", "unit": "conversations",
-                   "stays": read["conversations"], "lost": read["rejected_by_reason"]}  # fmt: skip
+            lost = read.get("rejected_by_reason", {})
+            yield _step("conversations read", "conversations", read["conversations"], lost)
         if "eligible" in drawn:
-            yield {"what": "consented and eligible", "unit": "conversations",
-                   "stays": drawn["eligible"], "lost": drawn["ineligible_by_reason"]}  # fmt: skip
-            yield {"what": "cleared of identifiers", "unit": "prefixes",
-                   "stays": drawn["released"], "lost": drawn["quarantined_by_reason"]}  # fmt: skip
+            lost = drawn.get("ineligible_by_reason", {})
+            yield _step("consented and eligible", "conversations", drawn["eligible"], lost)
+            lost = drawn.get("quarantined_by_reason", {})
+            yield _step("cleared of identifiers", "prefixes", drawn["released"], lost)
         if simulated := self.funnel.get("simulated"):
             states = dict(simulated["states"])
-            yield {"what": "replies graded", "unit": "replies", "stays": states.pop("graded", 0),
-                   "lost": {name: count for name, count in states.items() if count}}  # fmt: skip
+            yield _step("replies graded", "replies", states.pop("graded", 0), states)
 
     def graders(self) -> dict[str, Any]:
-        """Who graded the simulated replies, and how stable that was."""
+        """Who graded the simulated replies."""
         if self.promised is None or not self.lake.current("grades", self.model):
             return {}
         stats = self._stats("grades", self.model, self.lake.current("grades", self.model))
         facts = stats.get("gradings", {}).get(self.promised.panel.grading_id, {})
-        names = ("served_by", "cut_documents")
-        stability = {
-            name: {"twice": sum(table), "agreed": table[0] + table[3]}
-            for name, table in facts.get("repeats", {}).items()
-        }
-        known = {name: facts[name] for name in names if name in facts}
-        drift = [
-            _drift_of(row) | {"side": side}
-            for side, facts in self.judged.items()
-            for row in facts["drift"]
-            if row["n"] and row["to_flagged"] is not None  # else only drawn, not graded again
-        ]
-        return known | {"stability": stability, "drift": drift or None}
+        return {name: facts[name] for name in ("served_by", "cut_documents") if name in facts}
 
     def awareness(self) -> list[dict[str, Any]] | None:
         """The measures of evaluation awareness."""
@@ -328,7 +316,8 @@ class _Release:
             for m in walked.steps.values()
             if m.partition in near
         ]
-        return list(walked.ids(_ITEMS)), made
+        figures = 2 * max(1, len(walked.behaviors()))
+        return list(walked.ids(min(_ITEMS, _ALL_ITEMS // figures))), made
 
     def evidence(self, *, verified: bool, lasting: bool) -> dict[str, Any]:
         """What the report rests on."""
@@ -353,20 +342,14 @@ class _Release:
 _NOT_SHOWN = frozenset(("model_version", "replacement"))
 
 
+def _step(what: str, unit: str, stays: int, lost: Mapping[str, int]) -> dict[str, Any]:
+    left = {reason: count for reason, count in lost.items() if count}
+    return {"what": what, "unit": unit, "stays": stays, "lost": left}
+
+
 def _code(said: Mapping[str, Any]) -> str:
     known = said.get("commit") or said.get("record") or said.get("version") or "not told"
     return f"{str(known)[:12]}{', changed' if said.get('changed') else ''}"
-
-
-def _drift_of(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "behavior": row["behavior"],
-        "n": row["n"],
-        "changed": row["to_flagged"] + row["to_clean"],
-        "changed_at_draw": row["changed_at_draw"],
-        "p": row["p_holm"],
-        "drifted": row["drifted"],
-    }
 
 
 def _other_forecasts(lake: Lake, model: str) -> list[dict[str, Any]]:
@@ -441,6 +424,7 @@ def release_facts(
         "history": [
             {"model_version": name, **{key: found[key] for key in _HISTORY}}
             for name, found in _summaries(lake, reports).items()
+            if found["behaviors"]
         ],
         "trace": traced,
         "made": made,

@@ -9,7 +9,7 @@ from deploysim_assets.assets.release_facts import release_facts
 from deploysim_assets.automation import PAGE
 from deploysim_assets.io_manager import finding, making, markdown, table_result
 from deploysim_assets.project import Project
-from deploysim_assets.releases import CANDIDATES, PROJECT
+from deploysim_assets.releases import CANDIDATES, PROJECT, SAME_MODEL
 from deploysim_assets.report.figures import inline_image, png
 from deploysim_assets.report.inline import text_table
 from deploysim_assets.report.page import html, preview
@@ -20,9 +20,9 @@ from deploysim_assets.storage.tables import Lake
 
 PAGE_FILE = "report.html"
 _OPTIONAL = {
-    "awareness": "evaluation_awareness",
-    "exploration": "open_findings",
-    "sentinels": "grader_drift",
+    "awareness": dg.AssetDep("evaluation_awareness"),
+    "exploration": dg.AssetDep("open_findings"),
+    "sentinels": dg.AssetDep("grader_drift", partition_mapping=SAME_MODEL),
 }
 
 

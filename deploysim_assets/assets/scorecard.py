@@ -10,9 +10,11 @@ from deploysim_assets.automation import SUMMARY
 from deploysim_assets.io_manager import making, markdown, written
 from deploysim_assets.project import Project
 from deploysim_assets.releases import PROJECT
+from deploysim_assets.report.drawings import coverage_drawing, of_scores
+from deploysim_assets.report.figures import inline_image, png
 from deploysim_assets.report.inline import text_table
-from deploysim_assets.report.plots import calibration_plot, inline_image, pit_plot
-from deploysim_assets.report.tables import kind_of, summary_markdown
+from deploysim_assets.report.plots import pit_plot
+from deploysim_assets.report.tables import summary_markdown
 from deploysim_assets.schema import SCORECARD
 from deploysim_assets.storage import ledger
 from deploysim_assets.storage.tables import Lake, Made
@@ -75,11 +77,11 @@ def scorecard(
     if everything:
         metadata |= markdown("report", text_table(summary_markdown(rows[-1])))
         metadata["plot as an image"] = dg.MetadataValue.md(
-            inline_image(
-                calibration_plot(
-                    everything, f"{kind_of(everything).capitalize()}s and production: all releases"
-                )
-            )
+            inline_image(png(of_scores("all releases", everything)))
+        )
+        scored = [row for row in rows if row["state"] in ("scored", "backtest")]
+        metadata["coverage over releases"] = dg.MetadataValue.md(
+            inline_image(png(coverage_drawing(scored)))
         )
         metadata["probability integral transform"] = dg.MetadataValue.md(
             inline_image(pit_plot([(r["pit_low"], r["pit_high"]) for r in everything]))

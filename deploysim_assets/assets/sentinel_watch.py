@@ -62,6 +62,8 @@ def items_of(
         scan = lake.scan(asset, key, version).filter(pl.col("prefix_id").is_in(list(ids)))
         return scan.select(columns).collect().iter_rows(named=True)
 
+    if not ids:
+        return {}
     prefixes = source["prefixes_of"], source["prefixes"]
     if source["completions"] is None:
         columns = [*CONTEXT, "production_completion"]
@@ -103,8 +105,11 @@ class Watch:
         self._names = [b.name for b in run.panel.behaviors if b.grader == "judge"]
         self._record = sealed_set(project.home, self._grading_id)
         self._number = self._last()
-        self._due = occasions.intended(self._journal).get(self._grading_id) == self._number + 1
+        intent = occasions.intended(self._journal).get(self._grading_id)
+        self._due = intent is not None and intent.number == self._number + 1
+        self._drawing = intent.drawn if intent and self._due else ()
         self._asked = False
+        self._again: list[Item] | None = None
         self._lots = Lots(self._names, self._grading_id, project.sentinels)
         self.outcome = Outcome()
 
@@ -127,11 +132,16 @@ class Watch:
         self._due, self._asked = True, self._record is not None
 
     def requests(self) -> Iterator[dict[str, Any]]:
-        """What the judge is asked on the occasion; nothing where the set is still to be drawn."""
-        if self._record is None:
-            return iter(())
-        run = self._on(self._number + 1)
-        return run.requests(item for _, item in self._items(self._record))
+        """What the judge is asked on the occasion. Where the set is not sealed, that is what a run
+        before this one had drawn, whose batches may be with the provider."""
+        if self._again is None:
+            if self._record is None:
+                of = self._source._asdict()
+                found = items_of(self._lake, self._partition, of, self._drawing).values()
+                self._again = [self._run.panel.admitted(item) for item in found]
+            else:
+                self._again = [item for _, item in self._items(self._record)]
+        return self._on(self._number + 1).requests(self._again)
 
     def noting(self, out: TableWriter) -> TableWriter:
         """The table's writer, which draws from what is written where there is no set yet."""
@@ -193,6 +203,7 @@ class Watch:
         if not items:
             return
         run = self._on(self._number + 1)
+        occasions.intend(self._journal, self._grading_id, self._number + 1, list(items))
         try:
             self._ask(run, list(items.values()))
         except EndpointError as wrong:

@@ -133,7 +133,7 @@ def _served(app: Any) -> Generator[int]:
 
 
 def wait_for(
-    found: Callable[[], bool], what: str, seconds: float = 600, every: float = 0.5
+    found: Callable[[], bool], what: str, seconds: float = 1800, every: float = 0.5
 ) -> None:
     """Until a condition holds; AssertionError after `seconds`."""
     end = time.monotonic() + seconds
@@ -411,8 +411,28 @@ class Site:
         """How many answers the journals hold, each of which was paid for."""
         return sum(1 for path in journal_files(self.home) for _ in lines(path))
 
+    def unexplained(self) -> list[str]:
+        """What the catalog would show as "No description" or, of what was made, "Not evaluated"."""
+        nodes = self.ask(
+            "{ assetNodes { assetKey { path } description assetMaterializations(limit: 1) { runId "
+            "} assetChecksOrError { ... on AssetChecks { checks { name description "
+            "executionForLatestMaterialization { status } } } } } }"
+        )["assetNodes"]
+        wrong: list[str] = []
+        for node in nodes:
+            asset = node["assetKey"]["path"][0]
+            wrong += [] if node["description"] else [f"{asset}: No description"]
+            for check in node["assetChecksOrError"].get("checks", []):
+                if not check["description"]:
+                    wrong.append(f"{asset}.{check['name']}: No description")
+                elif (
+                    node["assetMaterializations"] and not check["executionForLatestMaterialization"]
+                ):
+                    wrong.append(f"{asset}.{check['name']}: Not evaluated")
+        return wrong
+
     def failed(self) -> list[str]:
-        """What the failed runs said, but for those that are known."""
+        """What the failed runs said."""
         return [
             "\n".join(e.get("message") or "" for e in run["eventConnection"]["events"])[-2000:]
             for run in self.runs(statuses=["FAILURE"])
@@ -470,7 +490,7 @@ def site(
 
 def everything_again(at: Site) -> str:
     """All assets and partitions of the finished releases once more, in one backfill: nothing is
-    asked, nothing sealed, no version changes."""
+    asked, nothing sealed, no version changes, and every check says something."""
     before, head, asked = at.versions(), ledger.head(at.home), at.endpoint.asked
     finished = ("aurora-1", "aurora-2")
     chosen = {
@@ -485,6 +505,7 @@ def everything_again(at: Site) -> str:
     assert at.versions() == before
     assert ledger.head(at.home) == head
     assert at.endpoint.asked == asked
+    assert at.unexplained() == []
     return f"{sum(len(k) or 1 for k in chosen.values())} partitions, {at.endpoint.asked} asked"
 
 
@@ -546,7 +567,7 @@ def missing_only(at: Site) -> str:
     assert set(missing) == set(FORECAST)
     backfill = at.backfill(missing)
     runs = [at.launch(FORECAST, "aurora-2c")]
-    wait_for(lambda: bool(at.lake.current("preregistration", "aurora-2b")), "the registration", 600)
+    wait_for(lambda: bool(at.lake.current("preregistration", "aurora-2b")), "the registration")
     runs.append(at.launch(["candidate_completions"], "aurora-2b"))
     assert at.ended(backfill) == "COMPLETED_SUCCESS"
     assert at.all_ended(runs) == ["SUCCESS"] * len(runs), at.failed()

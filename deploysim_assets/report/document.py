@@ -3,13 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from deploysim_assets.report.judges import SIDES, judge_lines
+from deploysim_assets.report.judges import SIDES
 from deploysim_assets.report.tables import (
     limits,
-    markdown_table,
     observed,
     per_100k,
-    summary_markdown,
     times,
 )
 from deploysim_assets.report.verdicts import verdict_of
@@ -146,8 +144,8 @@ def release_report(
     what is not there yet is null.
 
     `funnel` holds the counts of replies by state of each side: simulated, live and realized;
-    `judge` what is known of the judge there;
-    `accepted` who took which behavior's verdict on the record.
+    `judge` what is known of the judge there; `accepted` who took which behavior's verdict on the
+    record.
     """
     by_name = [{row["behavior"]: row for row in rows} for rows in (estimates, realized, scored)]
     names = list(dict.fromkeys(name for rows in by_name for name in rows))
@@ -314,30 +312,4 @@ def verdict(summary: dict[str, Any]) -> str:
         f"before: {times(summary['persistence_median_error'])}). "
         f"{summary['in_95']} of {summary['behaviors']} inside the 95% forecast; "
         f"direction right in {summary['direction_right']} of {summary['moved']} that moved. {when}"
-    )
-
-
-def markdown(document: dict[str, Any]) -> str:
-    """The report as Markdown."""
-    scored = (
-        f"\n{summary_markdown(document['summary'])}\n"
-        if document["summary"].get("behaviors")
-        else ""
-    )
-    regressions = [b["behavior"] for b in document["behaviors"] if b.get("regression")]
-    worse = (
-        "\nMore often than the live model on the same prefixes (Holm, 5%): "
-        f"{', '.join(regressions)}.\n"
-        if regressions
-        else ""
-    )
-    again = "".join(
-        f"\n{line}\n"
-        for line in (*funnel_lines(document), *judge_lines(document), *registered_again(document))
-    )
-    return (
-        f"# {document['model_version']}\n\nRates per 100,000 messages. "
-        f"{verdict(document['summary'])}\n\n"
-        f"{markdown_table(*table(document))}\n\n\\* fewer than 5 events on a side: "
-        f"unresolved.\n{scored}{worse}{again}"
     )

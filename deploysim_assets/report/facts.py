@@ -114,7 +114,7 @@ class Behavior(Fact):
     realized: Realized | None = None
     precision: Precision | None = None
     judge_drifted: list[str] = Field(
-        default=[], description="Sides on which the judge was not the one that it was."
+        default=[], description="Sides on which the judge is not the one that it was."
     )
     multiplicative_error: float | None = None
     noise_floor: float | None = None
@@ -191,34 +191,11 @@ class Step(Fact):
     lost: dict[str, int] = {}
 
 
-class Stability(Fact):
-    """A part of the replies judged twice by the same grader."""
-
-    twice: int
-    agreed: int
-
-
-class Drift(Fact):
-    """Sentinels graded again: how many verdicts changed, beside how many did at the draw."""
-
-    behavior: str
-    side: Literal["simulated", "live", "realized"]
-    n: int
-    changed: int
-    changed_at_draw: int
-    p: float | None
-    drifted: bool
-
-
 class Graders(Fact):
-    """Who graded, and how far they can be believed."""
+    """Who graded the simulated replies."""
 
     served_by: dict[str, int] = Field(
         default={}, description="Model named by the server -> replies."
-    )
-    stability: dict[str, Stability] = {}
-    drift: list[Drift] | None = Field(
-        default=None, description="Null where no sentinel was graded again."
     )
     cut_documents: int = 0
 
@@ -336,7 +313,7 @@ class ReleaseReport(Fact):
     promises: list[Promise] = []
     funnel: dict[str, Replies] = {}
     judge: dict[str, dict[str, Any]] = Field(
-        default={}, description="What was noted of the judgements of each side, with its drift."
+        default={}, description="What is known of the judge on each side, sentinels included."
     )
     steps: list[Step] = []
     graders: Graders = Graders()

@@ -232,9 +232,9 @@ def _noise_floor(rows: Sequence[Mapping[str, Any]], title: str) -> "Figure":
 
 
 def _coverage(rows: Sequence[Mapping[str, Any]], title: str) -> "Figure":
-    """Rows: model_version, inside, behaviors, low, high (shares)."""
+    """Rows: model_version, behaviors, in_95 and the limits of its share."""
     lines = [
-        Line(row["model_version"], f"{row['inside']} of {row['behaviors']} inside") for row in rows
+        Line(row["model_version"], f"{row['in_95']} of {row['behaviors']} inside") for row in rows
     ]
     figure, axes = _rows(lines, title, "● share inside the 95% forecast, with its 95% interval")
     axes.set_xlim(-0.02, 1.02)
@@ -242,8 +242,8 @@ def _coverage(rows: Sequence[Mapping[str, Any]], title: str) -> "Figure":
     axes.xaxis.set_major_formatter(lambda v, _: f"{v:.0%}")
     for y, row in enumerate(rows):
         axes.plot([_PROMISED] * 2, [y - 0.04, y + 0.28], color=REALIZED, linewidth=2)
-        axes.plot([row["low"], row["high"]], [y + 0.12] * 2, color=MID, linewidth=4)
-        axes.plot(row["inside"] / row["behaviors"], y + 0.12, "o", color=INK, markersize=7)
+        axes.plot([row["in_95_low"], row["in_95_high"]], [y + 0.12] * 2, color=MID, linewidth=4)
+        axes.plot(row["in_95"] / row["behaviors"], y + 0.12, "o", color=INK, markersize=7)
     return figure
 
 

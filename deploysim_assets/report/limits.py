@@ -35,10 +35,13 @@ def _of_this(report: ReleaseReport) -> Iterator[str]:
         yield f"Nobody has held these graders against people: {', '.join(unlabeled)}."
     elif unlabeled:
         yield "Nobody has held the graders against people: a flag is the grader's word."
-    if report.graders.drift is None and report.graders.served_by:
-        yield ("Whether the judge changed under its name between the two sides was not measured.")
-    if any(one.drifted for one in report.graders.drift or ()):
-        names = ", ".join(d.behavior for d in report.graders.drift or () if d.drifted)
-        yield f"The judge changed its verdicts on sentinels: errors of {names} hold that, too."
+    if report.judge and not all(facts["drift"] for facts in report.judge.values()):
+        yield "Whether the judge changed under its name between the two sides was not measured."
+    drifted = [b.behavior for b in report.behaviors if b.judge_drifted]
+    if drifted:
+        yield (
+            "The judge changed its verdicts on sealed sentinels: what differs between the sides "
+            f"may be the judge in {', '.join(drifted)}."
+        )
     if not report.evidence.verified:
         yield "The seals of these figures were not checked, or do not hold: trust none of them."

@@ -36,7 +36,7 @@ def html(report: ReleaseReport) -> str:
     )
 
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~!&])")
+_SPECIAL = re.compile(r"([\\`*{}\[\]<>#|~!&]|(?<![0-9A-Za-z])_|_(?![0-9A-Za-z]))")
 
 
 def escaped(text: str) -> str:
@@ -47,7 +47,12 @@ def escaped(text: str) -> str:
 def _table(table: Table) -> str:
     ruler = ["---:" if i in table.figures else "---" for i in range(len(table.header))]
     rows = [
-        [f"`{cell.text}`" if cell.kind in ("code", "id") else escaped(cell.text) for cell in row]
+        [
+            escaped_sentence(f"`{cell.text}`" if cell.kind in ("code", "id") else cell.text)
+            if cell.kind != "name"
+            else escaped(cell.text)
+            for cell in row
+        ]
         for row in table.rows
     ]
     lines = (list(map(escaped, table.header)), ruler, *rows)
@@ -63,16 +68,15 @@ def _section(section: Section, level: str) -> str:
     return "\n\n".join(parts)
 
 
+_CODE = re.compile(r"(`[\w .,:=/-]+`)")
+"""A command or a name of ours, between backticks. What others wrote may hold backticks, too: only
+what cannot hold markup is left as it is."""
+
+
 def escaped_sentence(sentence: str) -> str:
     """A sentence with its commands between backticks left as they are."""
-    pieces = sentence.split("`")
-    if len(pieces) % 2 == 0:
-        return escaped(sentence)
-    return "`".join(piece if i % 2 else _escape_piece(piece) for i, piece in enumerate(pieces))
-
-
-def _escape_piece(piece: str) -> str:
-    return _SPECIAL.sub(r"\\\1", piece)
+    pieces = _CODE.split(" ".join(sentence.split()))
+    return "".join(p if i % 2 else _SPECIAL.sub(r"\\\1", p) for i, p in enumerate(pieces))
 
 
 def markdown(report: ReleaseReport) -> str:

@@ -11,9 +11,17 @@ from deploysim_assets.report.document import (
     registered_again,
     verdict,
 )
-from deploysim_assets.report.facts import Behavior, Drift, ReleaseReport
+from deploysim_assets.report.drawings import (
+    calibration_drawing,
+    coverage_drawing,
+    forecast_drawing,
+    live_rate,
+    noise_drawing,
+    smoothed,
+)
+from deploysim_assets.report.facts import Behavior, ReleaseReport
 from deploysim_assets.report.figures import Drawing
-from deploysim_assets.report.judges import judge_lines
+from deploysim_assets.report.judges import drift_words, judge_lines, kappa_words
 from deploysim_assets.report.limits import limits_of
 from deploysim_assets.report.tables import (
     between,
@@ -177,20 +185,8 @@ def _promised(report: ReleaseReport) -> Section:
     return Section("promised", "What was promised, and when", said, tables=tables if rows else ())
 
 
-def live_rate(b: Behavior) -> float | None:
-    """The live model's rate: on the same prefixes, else in its production."""
-    if b.live_n:
-        return (b.live_k or 0) / b.live_n
-    return b.persistence.rate if b.persistence else None
-
-
-def forecast_drawing(model: str, rows: Sequence[dict[str, Any]]) -> Drawing:
-    """Forecast against threshold, from rows with behavior, forecast, threshold and live."""
-    return Drawing(
-        "forecast", f"Forecast for {model}",
-        f"Forecast of {len(rows)} behaviors of {model} with 50, 80 and 95% intervals, thresholds "
-        "and the live model's rates; the table below has the figures.", rows,
-    )  # fmt: skip
+def _live_rate(b: Behavior) -> float | None:
+    return live_rate(b.live_k, b.live_n, b.persistence.rate if b.persistence else None)
 
 
 def _forecast(report: ReleaseReport) -> Section:
@@ -199,7 +195,7 @@ def _forecast(report: ReleaseReport) -> Section:
         return Section("forecast", "Forecast", ["There is no forecast of this release."])
     drawn = [
         {"behavior": b.behavior, "forecast": b.forecast.model_dump(), "threshold": b.threshold,
-         "live": live_rate(b)}
+         "live": _live_rate(b)}
         for b in shown if b.forecast
     ]  # fmt: skip
     rows = [
@@ -210,7 +206,7 @@ def _forecast(report: ReleaseReport) -> Section:
             limits(*b.forecast.p50) if b.forecast else "-",
             limits(*b.forecast.p95) if b.forecast else "-",
             per_100k(b.threshold),
-            per_100k(live_rate(b)),
+            per_100k(_live_rate(b)),
             times(b.paired_ratio) + between(b.paired_low, b.paired_high),
         )
         for b in shown
@@ -284,14 +280,11 @@ def _not_measured(report: ReleaseReport) -> Section:
 
 
 def _graders(report: ReleaseReport) -> Section:
-    graders, rows = report.graders, list[list[Cell]]()
-    drifts: dict[str, list[Drift]] = {}
-    for found in graders.drift or ():
-        drifts.setdefault(found.behavior, []).append(found)
+    rows: list[list[Cell]] = []
     for b in report.behaviors:
         if b.grader_id is None:
             continue
-        p, stable = b.precision, graders.stability.get(b.behavior)
+        p = b.precision
         rows.append(
             _cells(
                 _named(report, b),
@@ -301,19 +294,20 @@ def _graders(report: ReleaseReport) -> Section:
                 if p and p.precision is not None else "not measured",
                 f"{p.recall:.2f}{between(p.recall_low, p.recall_high)}"
                 if p and p.recall is not None else "not measured",
-                f"{stable.agreed} of {stable.twice} the same" if stable else "not measured",
-                "; ".join(map(_drifted, drifts.get(b.behavior, ()))) or "not measured",
+                _stable(report, b),
+                _drift(report, b),
             )
         )  # fmt: skip
+    graders = report.graders
     said: list[str] = []
     if graders.served_by:
         named = ", ".join(f"{model} ({n:,} replies)" for model, n in graders.served_by.items())
         said.append(f"The judge's server named itself: {named}.")
+    said += judge_lines(report.model_dump())
     if graders.cut_documents:
         said.append(
             f"{graders.cut_documents:,} replies were too long for the judge and lost their middle."
         )
-    said += judge_lines(report.model_dump(include={"judge"}))
     if not any(b.precision for b in report.behaviors):
         said.append(
             "No person has labeled replies of this release, so that the graders' precision is not "
@@ -327,13 +321,29 @@ def _graders(report: ReleaseReport) -> Section:
     return Section("graders", "Graders", said, tables=tables)
 
 
-def _drifted(drift: Drift) -> str:
-    word = "drifted" if drift.drifted else "no drift"
-    p = "" if drift.p is None else f" (p {drift.p:.2g})"
-    return (
-        f"{drift.side}, {word}: {drift.changed} of {drift.n} sentinels changed, "
-        f"{drift.changed_at_draw} at the draw{p}"
-    )
+def _stable(report: ReleaseReport, b: Behavior) -> str:
+    """How far the judge agreed with itself on the simulated replies."""
+    if b.grader == "rule":
+        return "always the same"
+    facts = report.judge.get("simulated", {})
+    agreed = facts.get("self_agreement", {}).get(b.behavior)
+    return kappa_words(agreed, facts["repeats"][b.behavior]) if agreed else "not measured"
+
+
+def _drift(report: ReleaseReport, b: Behavior) -> str:
+    """Whether the judge is the one that it was, by the sentinels of every side."""
+    rows = [
+        row
+        for facts in report.judge.values()
+        for row in facts["drift"]
+        if row["behavior"] == b.behavior and row["p_holm"] is not None
+    ]
+    if b.grader == "rule":
+        return "a rule does not"
+    if not rows:
+        return "not measured"
+    worst = min(rows, key=lambda row: row["p_holm"])
+    return f"{'drifted' if worst['drifted'] else 'none seen'}: {drift_words(worst)}"
 
 
 def _awareness(report: ReleaseReport) -> Section:
@@ -390,37 +400,6 @@ def _novel(report: ReleaseReport) -> Section:
     return Section("novel", title, said, tables=[table])
 
 
-def calibration_drawing(title: str, rows: Sequence[dict[str, Any]]) -> Drawing:
-    """Predicted against realized, from rows with behavior, forecast, realized and resolved."""
-    return Drawing(
-        "calibration", title,
-        f"{title}: {len(rows)} pairs, forecast across, production up, on logarithmic axes, with "
-        "the band within 1.5x; the table below has the figures.", rows,
-    )  # fmt: skip
-
-
-def noise_drawing(model: str, rows: Sequence[dict[str, Any]]) -> Drawing:
-    """Errors beside their noise floors, from rows with behavior, error, floor and resolved."""
-    return Drawing(
-        "noise_floor", f"Error and noise floor: {model}",
-        f"Multiplicative error of {len(rows)} behaviors of {model}, each beside the error that "
-        "counting alone would show; the table below has the figures.", rows,
-    )  # fmt: skip
-
-
-def coverage_drawing(rows: Sequence[dict[str, Any]]) -> Drawing:
-    """Coverage over releases, from rows with model_version, inside, behaviors, low and high."""
-    return Drawing(
-        "coverage", "Coverage over releases",
-        "Share of behaviors inside the 95% forecast for each scored release; the table below has "
-        "the figures.", rows,
-    )  # fmt: skip
-
-
-def _smoothed(k: float, n: float) -> float:
-    return (k + 0.5) / n
-
-
 def _score(report: ReleaseReport) -> Section:
     title = "After release"
     scored = [b for b in report.behaviors if b.multiplicative_error is not None and b.realized]
@@ -431,9 +410,9 @@ def _score(report: ReleaseReport) -> Section:
         return Section("score", title, said, *_history(report))
     pairs = [
         {
-            "behavior": b.behavior, "forecast": _smoothed(b.k or 0, b.n or 1),
-            "realized": _smoothed(b.realized.k, b.realized.n), "resolved": bool(b.resolved),
-            "error": b.multiplicative_error, "floor": b.noise_floor,
+            "behavior": b.behavior, "forecast": smoothed(b.rate or 0.0, b.n or 1),
+            "realized": smoothed(b.realized.rate or 0.0, b.realized.n),
+            "resolved": bool(b.resolved), "error": b.multiplicative_error, "floor": b.noise_floor,
         }
         for b in scored if b.realized and b.realized.n
     ]  # fmt: skip
@@ -443,7 +422,9 @@ def _score(report: ReleaseReport) -> Section:
             observed(b.k or 0, b.n or 0, b.high, b.rate),
             limits(*b.forecast.p95) if b.forecast else "-",
             _rate(b),
-            times(b.multiplicative_error) + ("" if b.resolved else " unresolved"),
+            times(b.multiplicative_error)
+            + ("" if b.resolved else " unresolved")
+            + (", judge drifted" if b.judge_drifted else ""),
             times(b.noise_floor),
             _YES[b.in_95],
             _YES[b.direction_right],
@@ -494,11 +475,7 @@ def _others(report: ReleaseReport) -> Iterator[str]:
 def _history(report: ReleaseReport) -> tuple[list[Drawing], list[Table]]:
     if not report.history:
         return [], []
-    drawn = [
-        {"model_version": h.model_version, "inside": h.in_95, "behaviors": h.behaviors,
-         "low": h.in_95_low, "high": h.in_95_high}
-        for h in report.history
-    ]  # fmt: skip
+    drawn = [h.model_dump() for h in report.history]
     rows = [
         _cells(
             h.model_version,

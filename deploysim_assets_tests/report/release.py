@@ -29,6 +29,19 @@ HASH = "ab" * 32
 NAMES = (SCRIPT, "fails", "passes", "blocked_one", "zero", "never", LONG, "free")
 
 
+JUDGE = {
+    "simulated": {
+        "graded": 1_950, "flags": 180, "unsupported_flags": 3, "signs_of_attack": 2,
+        "repeats": {"fails": [9, 1, 1, 29]},
+        "self_agreement": {"fails": {"value": 0.86, "low": 0.7, "high": 0.97}},
+        "drift": [
+            {"behavior": "fails", "sealed": 40, "n": 30, "to_flagged": 2, "to_clean": 7,
+             "changed_at_draw": 1, "p_holm": 0.002, "drifted": True, "new_servers": [SCRIPT]}
+        ],
+    }
+}  # fmt: skip
+
+
 def _estimates() -> list[dict[str, Any]]:
     errors = Errors(error_model().of(""), drift_kernel(), DRIFT_SCALE)
     pairs = Pairs(2_000, 2, 18, 2, (1.0,) * 20 + (0.0,) * 2, (1.0,) * 2 + (0.0,) * 18 + (1.0,) * 2)
@@ -77,7 +90,7 @@ def facts(*, scored: bool = True, verified: bool = True, hostile: bool = True) -
         "beta", estimates, realized if scored else [], scores if scored else [], summary,
         [{"version": 1, "at": AT, "reason": "first registration", "changes": []},
          {"version": 2, "at": AT, "reason": IMAGE, "changes": ["panel"]}],
-        quality, {"simulated": {"prefixes": 2_000, "states": states, "untold": 0}},
+        quality, {"simulated": {"prefixes": 2_000, "states": states, "untold": 0}}, JUDGE,
         {"fails": f"A. Reviewer, 2026-05-02: {IMAGE}"},
     )  # fmt: skip
     for row in document["behaviors"]:
@@ -116,12 +129,7 @@ def facts(*, scored: bool = True, verified: bool = True, hostile: bool = True) -
                 {"what": "replies graded", "unit": "replies", "stays": 1_950,
                  "lost": {"empty": 50}},
             ],
-            "graders": {
-                "served_by": {SCRIPT: 1_950}, "unsupported_flags": 3, "signs_of_attack": 2,
-                "stability": {"fails": {"twice": 40, "agreed": 38}},
-                "drift": [{"behavior": "fails", "model_version": "beta", "n": 30, "changed": 9,
-                           "changed_at_draw": 1, "p": 0.002, "drifted": True}],
-            },
+            "graders": {"served_by": {SCRIPT: 1_950}, "cut_documents": 3},
             "awareness": [
                 {"measure": "metagaming", "population": p, "n": 500, "k": 4, "rate": 0.008,
                  "low": 0.003, "high": 0.02, "to_production": 2.1, "to_production_low": 1.2,

@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from deploysim_assets.checks.judges import judgements
-from deploysim_assets.report.document import cells, markdown, release_report, table
+from deploysim_assets.report.document import cells, release_report, table
+from deploysim_assets.report.facts import ReleaseReport
 from deploysim_assets.report.judges import judge_lines, kappa_words
+from deploysim_assets.report.page import markdown
 from deploysim_assets.report.tables import summary_lines
 
 FACTS: dict[str, Any] = {"graded": 200, "flags": 10, "unsupported_flags": 0, "signs_of_attack": 0}
@@ -43,7 +45,9 @@ def test_a_drift_stands_beside_every_score_it_touches_in_every_form() -> None:
     said = judge_lines(found)
     assert "14 of 37 sentinels changed (12 to clean, 2 to flagged; 1 between" in said[0]
     assert "judge-2 fp" in said[1]
-    assert said[0] in markdown(found)
+    evidence = {"verified": True, "ledger": {"records": 0, "head": None}, "manifests": {}}
+    whole = ReleaseReport.model_validate(found | {"predecessor": "a", "evidence": evidence})
+    assert said[0] in markdown(whole)
 
 
 def test_what_nobody_watched_is_said_and_is_no_all_clear() -> None:

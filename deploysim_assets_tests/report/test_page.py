@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploysim_assets.report.facts import BANNER, SCHEMA_FILE, ReleaseReport, json_schema
-from deploysim_assets.report.page import escaped, html, markdown, preview
+from deploysim_assets.report.page import escaped, escaped_sentence, html, markdown, preview
 from deploysim_assets.report.sections import sections
 from deploysim_assets.storage.pages import without
 from deploysim_assets_tests.report.release import IMAGE, LONG, SCRIPT, facts
@@ -90,8 +90,8 @@ def test_equal_facts_give_equal_bytes_and_no_clock_is_read(page: str) -> None:
         ),
         ("1 of these accepted on the record", True),
         ("people confirm at most 12% of its flags", True),
-        ("drifted: 9 of 30 sentinels changed, 1 at the draw", True),
-        ("38 of 40 the same", True),
+        ("drifted: 9 of 30 sentinels changed (7 to clean, 2 to flagged; 1 between", True),
+        ("kappa 0.86 (0.70 to 0.97), 2 of 40 verdicts differ", True),
         ("0 (below", True),
         ("Fewer than five events were simulated", True),
         ("lognormal around 0.5", True),
@@ -185,6 +185,31 @@ def test_markdown_shows_what_others_wrote_as_text_and_cells_stay_cells() -> None
 
 def _cells(line: str) -> int:
     return len(re.findall(r"(?<!\\)\|", line))
+
+
+@given(st.text(alphabet="`ab <>|\\\n", max_size=12), st.text(alphabet="`a ", max_size=6))
+def test_no_backticks_let_markup_into_a_sentence(hostile: str, after: str) -> None:
+    found = escaped_sentence(f"said: {hostile}<img>{after} `deploysim report`")
+    assert "\n" not in found
+    assert not re.findall(r"(?<!\\)(?:\\\\)*[<|]", found)
+
+
+def test_a_release_of_a_hundred_behaviors_stays_below_two_megabytes() -> None:
+    found = facts()
+    many = [
+        b.model_copy(update={"behavior": f"behavior_{i}_{b.behavior[:20]}"})
+        for i in range(13)
+        for b in found.behaviors
+    ]
+    items = [found.trace[0].items[0]] * (1_600 // (2 * len(many)))
+    trace = [
+        found.trace[0].model_copy(update={"behavior": b.behavior, "side": side, "items": items})
+        for b in many
+        for side in ("candidate", "production")
+    ]
+    big = found.model_copy(update={"behaviors": many, "trace": trace, "made": found.made * 80})
+    assert len(many) > 100
+    assert len(html(big).encode()) < 2_000_000
 
 
 @given(st.text(max_size=40))
