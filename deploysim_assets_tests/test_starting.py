@@ -132,6 +132,21 @@ def test_several_models_become_releases_in_order_of_time(home: Path, tmp_path: P
     assert late.asked_as.model == "late/b"
 
 
+def test_names_of_others_obey_no_terminal_and_break_no_yaml(home: Path, tmp_path: Path) -> None:
+    name = 'a"b: {x}\x1b[31m\u2028 #\x85'
+    _logs(tmp_path / "logs", [_line(i, model=name, surface="\x1b]0;x\x07") for i in range(5)])
+    assert "\x1b" not in _init("--from", "logs")
+    [first, _] = load_project(home).releases
+    assert first.logs.model_names == (name,)
+
+
+def test_a_wrong_option_leaves_no_project_behind(home: Path, tmp_path: Path) -> None:
+    _logs(tmp_path / "logs", [_line(i) for i in range(5)])
+    assert "base_url" in _init("--from", "logs", "--base-url", "no address", code=64)
+    assert not (home / "deploysim.yaml").exists()
+    _init("--from", "logs")
+
+
 def test_without_consent_it_says_what_is_missing_and_invents_none(
     home: Path, tmp_path: Path
 ) -> None:

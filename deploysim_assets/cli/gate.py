@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import click
 
-from deploysim_assets.cli.running import show_json, with_home
+from deploysim_assets.cli.running import plain, show_json, with_home
 
 if TYPE_CHECKING:
     from deploysim_assets.assets.registration import Registration
@@ -181,7 +181,9 @@ def gate(home: "Home", model: str, *, as_json: bool) -> None:
         click.echo(f"{model}: {found.word}")
         for reason in found.reasons:
             named = f"{reason.behavior}: " if reason.behavior else ""
-            click.echo(f"{reason.gate:12}  {named}{reason.why}{_by(reason)}")
+            why = f"{named}{reason.why}{_by(reason)}"
+            lines = why.splitlines() if reason.gate == "seal broken" else [why]
+            click.echo("\n".join(f"{reason.gate:12}  {plain(line)}" for line in lines))
         for note in found.notes:
             click.echo(f"note          {note}")
     if code:

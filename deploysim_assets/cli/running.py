@@ -47,6 +47,11 @@ def with_home(command: "Callable[Concatenate[Home, P], None]") -> Callable[P, No
     return clear_errors(run)
 
 
+def plain(text: str) -> str:
+    """A text of others on one line, without what a terminal would obey."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
 def show_json(document: Any) -> None:
     """Print a document as JSON."""
     import orjson

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from deploysim_assets.cli.running import clear_errors
+from deploysim_assets.cli.running import clear_errors, plain
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -22,7 +22,7 @@ _PROJECT = """\
 # Append releases, never remove one: a line taken out hides its history.
 releases:
 {releases}
-endpoint: {{base_url: "{base_url}", api_key_env: OPENAI_API_KEY, max_concurrency: 32}}
+endpoint: {{base_url: {base_url}, api_key_env: OPENAI_API_KEY, max_concurrency: 32}}
 judge: {{model: {judge}}}
 behaviors: behaviors.yaml
 sampling: {{max_prefixes: {prefixes}, seed: 7}}
@@ -101,11 +101,13 @@ def init(path: str | None, **options: Any) -> None:
         reached = reachable_level()
         least = "" if reached.level == 2 else " at most"
         click.echo(f"names    de-identification level {reached.level}{least}: {reached.why}")
+    made: list[Path] = []
     for name, content in files.items():
         if (home / name).exists():
             click.echo(f"kept     {home / name}")
             continue
         (home / name).write_text(content, encoding="utf-8")
+        made.append(home / name)
         click.echo(f"written  {home / name}")
     click.echo(
         f"keys     {create_key_file(home)}  (yours alone; without it later rows cannot be joined "
@@ -113,7 +115,13 @@ def init(path: str | None, **options: Any) -> None:
     )
     click.echo(f"dagster  {dagster_home(home)}")
     if wanted:
-        candidate = next(r.model_version for r in load_project(home).releases if r.predecessor)
+        try:
+            releases = load_project(home).releases
+        except ProjectError:
+            for written in made:
+                written.unlink()
+            raise
+        candidate = next(r.model_version for r in releases if r.predecessor)
         click.echo(
             f"Next: see that endpoint, judge and behaviors are yours, then `deploysim status` and "
             f"`deploysim forecast {candidate}`. `deploysim guide first-hour` has it step by step."
@@ -168,9 +176,9 @@ def _for_logs(home: Path, wanted: Wanted) -> str:
             for name in sorted(asked)
         )
     return _PROJECT.format(
-        path=" ".join(wanted.path.split()),
+        path=plain(wanted.path),
         releases="\n".join(r["text"] for r in releases),
-        base_url=wanted.base_url,
+        base_url=_yaml(wanted.base_url),
         judge=_yaml(wanted.judge),
         prefixes=prefixes,
         replayed=replayed,
@@ -231,10 +239,12 @@ def _line(
 
 
 def _yaml(value: Any) -> str:
-    """A value on one line. JSON is YAML, and quotes what would be taken for something else."""
+    """A value on one line. JSON is YAML, and quotes what would be taken for something else; what
+    YAML takes in no file is escaped."""
     import json
 
-    return json.dumps(value, ensure_ascii=False)
+    text = json.dumps(value, ensure_ascii=False)
+    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
 
 
 def _pattern(home: Path, path: str) -> str:
@@ -250,7 +260,7 @@ def _pattern(home: Path, path: str) -> str:
 
 
 def _most(counted: "Counter[str]", empty: str) -> str:
-    shown = [f"{n:,} {name or empty}" for name, n in counted.most_common(_NAMED)]
+    shown = [f"{n:,} {plain(name) or empty}" for name, n in counted.most_common(_NAMED)]
     more = len(counted) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
 
@@ -265,9 +275,9 @@ def _say(seen: "Look") -> None:
         click.echo(f"         {times:,} x {reason}")
     for name, turns in seen.models.items():
         first = f" from {turns.first:%Y-%m-%d}" if turns.first else ""
+        named = plain(name) or "not named by the logs"
         click.echo(
-            f"model    {name or 'not named by the logs'}: {turns.conversations:,} conversations, "
-            f"{turns.turns:,} turns{first}"
+            f"model    {named}: {turns.conversations:,} conversations, {turns.turns:,} turns{first}"
         )
     click.echo(f"language {_most(seen.languages, 'not named')}")
     click.echo(f"surface  {_most(seen.surfaces, 'not named')}")
