@@ -6,7 +6,7 @@ GraphQL, with backfills, cancellations, kills and late logs.
 makes a finished home and carries out every operation of OPERATIONS on it, one after the other, and
 prints what each took and found; ends with 1 where one did not find what it must. The endpoint
 counts what it is asked, so that "paid for twice" is a number. The daemon looks at backfills every
-second here: the open-source one does so every 30, which is no setting.
+three seconds here: the open-source one does so every 30, which is no setting.
 """
 
 import argparse
@@ -40,7 +40,7 @@ CONCURRENCY = 4
 CANDIDATES = ("aurora-2b", "aurora-2c", "aurora-2d")
 """Releases that are registered and not forecast: candidates of the one that aurora-2 replaced."""
 _DAEMON = (
-    "import dagster._daemon.controller as c; c.DEFAULT_DAEMON_INTERVAL_SECONDS = 1; "
+    "import dagster._daemon.controller as c; c.DEFAULT_DAEMON_INTERVAL_SECONDS = 3; "
     "from dagster._daemon.cli import main; main()"
 )
 FORECAST = (
