@@ -422,8 +422,9 @@ class Site:
         ]
 
     def answers(self) -> int:
-        """How many answers the journals hold, each of which was paid for."""
-        return sum(1 for path in journal_files(self.home) for _ in lines(path))
+        """How many answers the journals hold that were paid for, none taken over from another."""
+        found = (json.loads(body) for path in journal_files(self.home) for body in lines(path))
+        return sum(not answer.get("copied") for answer in found)
 
     def unexplained(self) -> list[str]:
         """What the catalog would show as "No description" or, of what was made, "Not evaluated"."""
@@ -474,9 +475,10 @@ def site(
                 "model_version": name,
                 "predecessor": "aurora-1",
                 "logs": {"format": "openai_chat", "path": f"logs/{name}/*.jsonl"},
-                "candidate": asked,
+                # asked alike, one would take over what another was answered, and ask nothing
+                "candidate": asked | {"params": asked["params"] | {"max_tokens": 700 + i}},
             }
-            for name in CANDIDATES
+            for i, name in enumerate(CANDIDATES)
         ]
         config |= {
             "releases": [*config["releases"][:2], *more],
