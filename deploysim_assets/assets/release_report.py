@@ -57,8 +57,14 @@ def release_report(
     facts = release_facts(project, lake, release, whole=True, lasting=True)
     verdicts = [b.verdict.model_dump() for b in facts.behaviors]
     rows = [
-        {"model_version": release, "behavior": b.behavior, **verdict}
-        for b, verdict in zip(facts.behaviors, verdicts, strict=True)
+        {
+            "model_version": release,
+            "behavior": b.behavior,
+            "verdict": b.verdict.word,
+            "why": b.verdict.why,
+            "accepted": b.verdict.accepted,
+        }
+        for b in facts.behaviors
     ]
     word, sentence = overall(verdicts)
     seal = finding(context, lake)
