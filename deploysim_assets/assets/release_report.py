@@ -19,6 +19,7 @@ from deploysim_assets.schema import RELEASE_REPORT
 from deploysim_assets.storage.tables import Lake
 
 PAGE_FILE = "report.html"
+_SHOWN_HERE = ("funnel", "narrowing")
 _OPTIONAL = {
     "awareness": dg.AssetDep("evaluation_awareness"),
     "exploration": dg.AssetDep("open_findings"),
@@ -56,8 +57,14 @@ def release_report(
     facts = release_facts(project, lake, release, whole=True, lasting=True)
     verdicts = [b.verdict.model_dump() for b in facts.behaviors]
     rows = [
-        {"model_version": release, "behavior": b.behavior, **verdict}
-        for b, verdict in zip(facts.behaviors, verdicts, strict=True)
+        {
+            "model_version": release,
+            "behavior": b.behavior,
+            "verdict": b.verdict.word,
+            "why": b.verdict.why,
+            "accepted": b.verdict.accepted,
+        }
+        for b in facts.behaviors
     ]
     word, sentence = overall(verdicts)
     seal = finding(context, lake)
@@ -73,9 +80,10 @@ def release_report(
         "says": dg.MetadataValue.md(first),
         **markdown("verdicts", [part for table in tables for part in text_table(table)]),
     }
+    # the event log keeps every image: the others stand where forecast, score and scorecard are made
     for section in sections(facts):
         for drawing in section.figures:
-            metadata[drawing.kind.replace("_", " ")] = dg.MetadataValue.md(
-                inline_image(png(drawing), drawing.title)
-            )
+            if drawing.kind in _SHOWN_HERE:
+                image = inline_image(png(drawing), drawing.title)
+                metadata[drawing.kind] = dg.MetadataValue.md(image)
     return table_result(lake, "release_report", release, metadata)
