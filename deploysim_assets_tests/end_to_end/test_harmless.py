@@ -55,7 +55,7 @@ def _script(home: Path, *lines: str) -> dict[str, Any]:
     )
     done = subprocess.run(
         [sys.executable, "-c", whole], env=environment(home), cwd=home,
-        capture_output=True, text=True, timeout=300, check=False,
+        capture_output=True, text=True, timeout=800, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
