@@ -55,10 +55,16 @@ FOLLOW_GRADABLE = (
 release, which has none. Paid, yet it may follow updates: its journal holds what was graded, so
 that a rerun asks only for what is new."""
 
-SUMMARY = (
-    ((_NEVER_MADE & _A.any_deps_match(~_A.missing())) | _UPDATED)
-    & ~_A.any_deps_in_progress()
-    & ~_A.in_progress()
+_FORECAST_MISSING = _MISSING_DEP.allow(dg.AssetSelection.assets("rate_estimates"))  # pyright: ignore[reportUnknownVariableType]
+PAGE = (
+    (_NEVER_MADE | _UPDATED) & ~_FORECAST_MISSING & ~_A.any_deps_in_progress() & ~_A.in_progress()
 )
-"""For the scorecard, which sums up the reports there are: some candidate is always still without
-one."""
+"""For the page of a release, which says what there is: made once there is a forecast, and again
+with whatever else it shows. Checks do not hold it back: a red one is what a reader looks for."""
+
+_THERE_IS_ONE = _A.any_deps_match(~_A.missing()).ignore(dg.AssetSelection.assets("grader_drift"))  # pyright: ignore[reportUnknownVariableType]
+SUMMARY = (
+    ((_NEVER_MADE & _THERE_IS_ONE) | _UPDATED) & ~_A.any_deps_in_progress() & ~_A.in_progress()
+)
+"""For what sums up whatever there is: of reports some candidate is always still without one, and of
+the two sides of a release one comes first."""

@@ -28,13 +28,31 @@ _PII = {
 _SEALED = frozenset(
     {
         "preregistration", "realized_rates", "rate_estimates", "calibration_report", "scorecard",
-        "error_decomposition", "elicitation_profile", "grader_quality", "novel_behaviors",
-        "evaluation_awareness", "open_findings",
+        "error_decomposition", "elicitation_profile", "grader_quality", "grader_drift",
+        "novel_behaviors", "evaluation_awareness", "open_findings", "release_report",
     }
 )  # fmt: skip
 """Tables that a record of the ledger vouches for."""
 
-_STATISTICS = _SEALED - {"preregistration", "open_findings"}
+_STATISTICS = _SEALED - {"preregistration", "open_findings", "release_report"}
+
+
+_GUIDES = {
+    **dict.fromkeys(("log_files", "candidate_completions", "grades"), "first-hour"),
+    **dict.fromkeys(("raw_logs", "deidentified_prefixes"), "privacy"),
+    **dict.fromkeys(
+        ("rate_estimates", "calibration_report", "scorecard", "realized_rates", "release_report"),
+        "reading",
+    ),
+    **dict.fromkeys(("preregistration", "grader_quality"), "auditing"),
+    **dict.fromkeys(("self_completions", "error_decomposition"), "statistics"),
+}
+"""The guide in which an asset is explained, where that is one of its own; else the list of all
+assets is."""
+
+
+def _with_guide(asset: str, description: str | None) -> str:
+    return f"{description or ''}\n\nGuide: `deploysim guide {_GUIDES.get(asset, 'settings')}`."
 
 
 def _kinds(asset: str) -> set[str]:
@@ -77,7 +95,8 @@ def explained(
     def explain(spec: dg.AssetSpec) -> dg.AssetSpec:
         asset = spec.key.to_user_string()
         tags = {"pii": _PII[asset]} if asset in _PII else {}
-        return spec.merge_attributes(
+        described = spec.replace_attributes(description=_with_guide(asset, spec.description))
+        return described.merge_attributes(
             owners=project.owners,
             tags=tags | ({"sealed": "true"} if asset in _SEALED else {}),
             kinds=spec.kinds | {"parquet"} if spec.kinds else _kinds(asset),

@@ -1,5 +1,4 @@
-"""The code location: assembles assets, checks, automation, jobs and resources. The only place
-that knows the whole graph."""
+"""The code location: the only place that knows the whole graph, assembled from its parts."""
 
 import dagster as dg
 
@@ -18,6 +17,7 @@ from deploysim_assets.assets.production_grades import production_grades
 from deploysim_assets.assets.rate_estimates import rate_estimates
 from deploysim_assets.assets.raw_logs import raw_logs
 from deploysim_assets.assets.realized_rates import realized_rates
+from deploysim_assets.assets.release_report import release_report
 from deploysim_assets.assets.scorecard import scorecard
 from deploysim_assets.catalog import explained
 from deploysim_assets.checks.every import checks, schedules
@@ -36,7 +36,7 @@ def definitions(project: Project) -> dg.Definitions:
     """Everything for a project: the assets of its releases, and the sensors that run them."""
     production = [raw_logs, deidentified_prefixes, production_grades, realized_rates]
     candidate = [preregistration, candidate_completions, grades, rate_estimates]
-    score = [calibration_report, scorecard, novel_behaviors, grader_quality]
+    score = [calibration_report, scorecard, novel_behaviors, grader_quality, release_report]
     replay = project.self_replay is not None
     sql, tests = sql_assets(self_replay=replay), sql_checks(self_replay=replay)
     automation = dg.AutomationConditionSensorDefinition(
@@ -50,6 +50,7 @@ def definitions(project: Project) -> dg.Definitions:
     )
     batches = [open_batches_sensor(project)] if project.uses_batches else []
     lake = Lake.of(project.home)
+    tables = LakeIOManager(base=str(lake.base))
     assets = [log_files, *production, *candidate, *score, *optional_assets(project), *sql]
     registry = registry_sensor(project, WRONG)
     return dg.Definitions(
@@ -58,11 +59,7 @@ def definitions(project: Project) -> dg.Definitions:
         schedules=schedules(project),
         sensors=[automation, new_logs_sensor(project), registry, *batches, *alert_sensors(project)],
         jobs=jobs(project),
-        resources={
-            "lake": lake,
-            "project": project,
-            "io_manager": LakeIOManager(base=str(lake.base)),
-        },
+        resources={"lake": lake, "project": project, "io_manager": tables},
         executor=executor(project),
     )
 

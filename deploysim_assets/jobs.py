@@ -10,9 +10,10 @@ from deploysim_assets.project import Project
 _SAID = {
     "production": "Logs to realized rates of a deployed release: read, de-identify, grade, count.",
     "forecast": "Forecast of a candidate: register, ask, grade, estimate and seal.",
-    "score": "Hold the sealed forecast of a release against its production.",
+    "score": "Hold the sealed forecast of a release against its production; its report.",
     "exploration": "Look for behavior of a candidate that nobody named.",
     "graders": "How far people agree with the graders, by the labels that were imported.",
+    "drift": "Whether the judge is still the one that it was, by the sentinels it graded again.",
     "summary": "The scorecard over all releases.",
     "self_replay": "Replay a deployed release on its own traffic, for the simulation's own error.",
     "elicitation": "Ask again where the candidate was flagged: chance, or every time?",
@@ -27,9 +28,10 @@ def jobs(project: Project):
     selections: dict[str, dg.AssetSelection] = {
         "production": pick.groups("production_side") - pick.assets("log_files"),
         "forecast": pick.groups("candidate_side"),
-        "score": pick.assets("calibration_report", *decomposition),
+        "score": pick.assets("calibration_report", "release_report", *decomposition),
         "exploration": pick.groups("exploration"),
-        "graders": pick.groups("graders"),
+        "graders": pick.assets("grader_quality"),
+        **({"drift": pick.assets("grader_drift")} if project.sentinels else {}),
         "summary": pick.assets("scorecard"),
         **optional_groups(project),
     }

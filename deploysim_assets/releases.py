@@ -38,6 +38,9 @@ FROM_PREDECESSOR = dg.StaticPartitionMapping(
 SAME_MODEL = dg.IdentityPartitionMapping()
 """MODELS -> CANDIDATES by equal key: a release's own production side."""
 
+AS_CANDIDATE = dg.StaticPartitionMapping({r.model_version: r.model_version for r in _CANDIDATES})
+"""CANDIDATES -> MODELS by equal key: what a release was as a candidate."""
+
 GRADED_FOR = dg.StaticPartitionMapping(
     {r.model_version: [r.model_version, r.predecessor] for r in _CANDIDATES if r.predecessor}
 )

@@ -123,19 +123,3 @@ def _refused(context: dg.SensorEvaluationContext, reasons: list[str]) -> dg.Skip
 def _loud(context: dg.SensorEvaluationContext, sentence: str) -> dg.SkipReason:
     context.log.warning(sentence)
     return dg.SkipReason(sentence)
-
-
-def not_loaded_yet(project: Project) -> str | None:
-    """A sentence where Dagster's daemon last loaded another deploysim.yaml than there is now."""
-    before = last_good(project.home)
-    if before is None or before == project:
-        return None
-    changed = sorted(
-        name
-        for name in type(project).model_fields
-        if getattr(before, name) != getattr(project, name)
-    )
-    return (
-        f"Dagster last loaded another {CONFIG_FILE} (other: {', '.join(changed)}); it takes up the "
-        "change within a minute or two where the daemon runs: the sensor `registry` says why not"
-    )

@@ -29,7 +29,7 @@ def test_init_writes_a_project_that_loads_and_keeps_what_is_there(tmp_path: Path
 def test_without_a_project_every_command_says_how_to_start(tmp_path: Path) -> None:
     for command in (["status"], ["forecast", "a"], ["backfill", "a"], ["report", "a"]):
         done = deploysim(tmp_path, *command, check=False)
-        assert done.returncode == 1
+        assert done.returncode == 64
         assert "deploysim init" in done.stderr
         assert "Traceback" not in done.stderr
 
@@ -37,7 +37,7 @@ def test_without_a_project_every_command_says_how_to_start(tmp_path: Path) -> No
 def test_missing_logs_and_an_undetectable_level_are_named_with_their_mend(tmp_path: Path) -> None:
     write_project(tmp_path, "http://127.0.0.1:9/v1", 10)
     done = deploysim(tmp_path, "forecast", "aurora-2", check=False)
-    assert done.returncode == 1
+    assert done.returncode == 64
     assert (
         "logs.path 'logs/aurora-1/*.jsonl' matches no file; put the production logs of aurora-1 "
         "there" in done.stderr
@@ -52,7 +52,7 @@ def test_a_step_that_fails_ends_the_command_with_its_reason_alone(tmp_path: Path
     (tmp_path / "logs" / "aurora-1").mkdir(parents=True)
     (tmp_path / "logs" / "aurora-1" / "a.jsonl").write_text('{"secret words": 1}\n')
     done = deploysim(tmp_path, "forecast", "aurora-2", check=False)
-    assert done.returncode == 1
+    assert done.returncode == 64
     assert "raw_logs: " in done.stderr
     assert "no conversation could be read (1 x conversation_id: Field required)" in done.stderr
     assert "secret words" not in done.stderr
@@ -67,6 +67,6 @@ def test_a_red_corpus_is_not_stepped_over_by_running_again(tmp_path: Path) -> No
     (tmp_path / "logs" / "aurora-1" / "a.jsonl").write_text(json.dumps(line | {"messages": dialog}))
     for _ in range(2):
         done = deploysim(tmp_path, "forecast", "aurora-2", check=False)
-        assert done.returncode == 1
+        assert done.returncode == 64
         assert "blocking checks failed: deidentified_prefixes.has_prefixes" in done.stderr
     assert not (tmp_path / "lake" / "preregistration").exists()

@@ -109,7 +109,7 @@ def _set(path: str, value: Any) -> dict[str, Any]:
         (
             "endpoint.max_concurency",
             3,
-            "endpoint.max_concurency: Extra inputs are not permitted -> there is no such setting",
+            "endpoint.max_concurency: there is no such setting -> did you mean 'max_concurrency'?",
         ),
         ("sampling", {"max_prefixes": 0}, "sampling.max_prefixes"),
         ("deidentification", {"min_level": 3}, "deidentification.min_level"),

@@ -18,9 +18,10 @@ from deploysim_assets.project.last_good import (
     LAST_GOOD,
     last_good,
     load_or_last_good,
+    not_loaded_yet,
     save_last_good,
 )
-from deploysim_assets.reloading import WEBSERVER_URL, not_loaded_yet, registry_sensor
+from deploysim_assets.reloading import WEBSERVER_URL, registry_sensor
 from deploysim_assets.storage import ledger
 from deploysim_assets_tests.support import serve
 

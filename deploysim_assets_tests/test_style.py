@@ -10,6 +10,8 @@ import yaml
 
 from deploysim_assets_tests.support import REPO, script
 
+SETTINGS = REPO / "deploysim_assets" / "guides" / "9-settings.md"
+
 
 @pytest.mark.parametrize(
     "command",
@@ -34,12 +36,10 @@ def test_ci_runs_exactly_the_readmes_test_command() -> None:
     assert "bash .ci/run" in (REPO / ".github" / "workflows" / "ci.yml").read_text()
 
 
-def test_the_readmes_own_configuration_is_one_that_loads(tmp_path: Path) -> None:
+def test_the_settings_guides_own_configuration_is_one_that_loads(tmp_path: Path) -> None:
     from deploysim_assets.project.file import load_project
 
-    blocks = [
-        part.split("```")[0] for part in (REPO / "README.md").read_text().split("```yaml\n")[1:]
-    ]
+    blocks = [part.split("```")[0] for part in SETTINGS.read_text().split("```yaml\n")[1:]]
     rule, taxonomy = (
         next(block for block in blocks if block.startswith(start))
         for start in ("rule:", "taxonomy:")
@@ -51,7 +51,7 @@ def test_the_readmes_own_configuration_is_one_that_loads(tmp_path: Path) -> None
                 config[key] = {**config.get(key, {}), **value} if isinstance(value, dict) else value
     stopping = config.pop(
         "early_stopping"
-    )  # the README's own design is stratified and screened, which early stopping refuses
+    )  # the guide's own design is stratified and screened, which early stopping refuses
     (tmp_path / "deploysim.yaml").write_text(yaml.safe_dump(config))
     for language in ("en", "de"):
         (tmp_path / "models" / language).mkdir(parents=True)

@@ -8,19 +8,20 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from deploysim_assets.assets.grader_quality import current_quality
-from deploysim_assets.assets.preregistration import Registration
+from deploysim_assets.assets.current_quality import current_quality
+from deploysim_assets.assets.registration import Registration
 from deploysim_assets.automation import CHEAP
 from deploysim_assets.io_manager import making, markdown, table_result
 from deploysim_assets.project import ProjectError
 from deploysim_assets.releases import CANDIDATES, SAME_MODEL
+from deploysim_assets.report.drawings import noise_of_scores, of_scores
+from deploysim_assets.report.figures import inline_image, png
 from deploysim_assets.report.inline import (
     CALIBRATION_LEGEND,
     calibration_spans,
     text_plot,
     text_table,
 )
-from deploysim_assets.report.plots import calibration_plot, inline_image
 from deploysim_assets.report.tables import calibration_markdown, kind_of
 from deploysim_assets.schema import CALIBRATION, OTHER_FORECASTS
 from deploysim_assets.storage import ledger
@@ -168,7 +169,8 @@ def calibration_report(
     record, prospective = scored_forecast(lake, candidate)
     lake.stats("rate_estimates", candidate, forecast_version(lake, record))
     rows = score_forecast(lake, candidate, record, prospective=prospective)
-    numbers = {k: v for k, v in summarize(rows).items() if v is not None}
+    summary = summarize(rows)
+    numbers = {k: v for k, v in summary.items() if v is not None}
     kind = (
         "forecast: sealed before production began"
         if prospective
@@ -188,13 +190,15 @@ def calibration_report(
             for row in scores or [{"model_version": candidate}]:
                 version.add(dict.fromkeys(OTHER_FORECASTS) | row | named, "other_forecasts")
         version.stats |= {"scored": record.hash, "other_forecasts": len(others)}
+        version.stats["summary"] = summary
     word = kind_of(rows)
     facts = {
         "scored": kind,
         **markdown("plot", text_plot(calibration_spans(rows), CALIBRATION_LEGEND[word])),
         **markdown("report", text_table(calibration_markdown(rows))),
-        "plot as an image": dg.MetadataValue.md(
-            inline_image(calibration_plot(rows, f"{word.capitalize()} and production: {candidate}"))
+        "plot as an image": dg.MetadataValue.md(inline_image(png(of_scores(candidate, rows)))),
+        "error and noise floor": dg.MetadataValue.md(
+            inline_image(png(noise_of_scores(candidate, rows)))
         ),
         "sealed_at": record.at.isoformat(),
         "other_forecasts": len(others),

@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 
 from deploysim_assets.assets.endpoint_run import EndpointRun
-from deploysim_assets.assets.preregistration import Registration
+from deploysim_assets.assets.registration import Registration
 from deploysim_assets.automation import ONCE
 from deploysim_assets.io_manager import making
 from deploysim_assets.project import Project

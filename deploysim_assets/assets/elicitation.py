@@ -12,7 +12,7 @@ import dagster as dg
 import polars as pl
 
 from deploysim_assets.assets.endpoint_run import EndpointRun
-from deploysim_assets.assets.preregistration import Registration
+from deploysim_assets.assets.registration import Registration
 from deploysim_assets.automation import CHEAP, ONCE
 from deploysim_assets.grading.item import Item
 from deploysim_assets.io_manager import finding, making, written

@@ -9,24 +9,24 @@ from typing import Any
 
 import dagster as dg
 
+from deploysim_assets.assets.sentinel_watch import CONTEXT, KIND, Source, watch_of
 from deploysim_assets.deidentify.keys import load_keys
 from deploysim_assets.endpoint.ask import ask
 from deploysim_assets.endpoint.batches import BatchesPendingError
 from deploysim_assets.endpoint.budget import costs, open_account
+from deploysim_assets.endpoint.client import Outcome
 from deploysim_assets.endpoint.completions import completion_request, completion_row
 from deploysim_assets.endpoint.wire import about
 from deploysim_assets.grading.item import Item
 from deploysim_assets.grading.panel import Panel
 from deploysim_assets.grading.run import GradingRun
-from deploysim_assets.grading.table import TableWriter, grade_table
+from deploysim_assets.grading.table import grade_table
 from deploysim_assets.io_manager import table_result
 from deploysim_assets.project import Candidate, EarlyStopping, Project
 from deploysim_assets.schema import COMPLETIONS, REPLY_STATES, TAKEN_ANSWERS
 from deploysim_assets.schema import grades as grades_schema
 from deploysim_assets.storage.journal import journal_file, open_journal
-from deploysim_assets.storage.tables import ANSWERS, Lake
-
-_CONTEXT = ["prefix_id", "stratum", "weight", "user_key", "surface", "language", "messages"]
+from deploysim_assets.storage.tables import ANSWERS, Lake, Version
 
 
 def lowest_prefixes(lake: Lake, model: str, version: str | None, limit: int) -> frozenset[str]:
@@ -121,9 +121,10 @@ class EndpointRun:
         items: Callable[[], Iterator[Item]],
         facts: dict[str, Any],
         stopping: EarlyStopping | None = None,
+        source: Source | None = None,
     ) -> Iterator[dg.MaterializeResult[None]]:
-        """Grade all items under each panel, one row per item and panel. Yields nothing while
-        batches are open."""
+        """Grade all items under each panel, one row per item and panel; beside those of a
+        `source`, grade the sentinels. Yields nothing while batches are open."""
         gradings: dict[str, Any] = {}
         schema = grades_schema(sorted({name for panel in panels for name in panel.names}))
         try:
@@ -133,7 +134,9 @@ class EndpointRun:
             ):
                 version.side_table(ANSWERS, TAKEN_ANSWERS)
                 for panel in panels:
-                    gradings[panel.grading_id] = self._graded(panel, items, version, stopping)
+                    gradings[panel.grading_id] = self._graded(
+                        panel, items, version, stopping, source
+                    )
                 version.stats |= facts | {"gradings": gradings}
                 if len(panels) == 1:
                     version.stats |= {
@@ -149,8 +152,9 @@ class EndpointRun:
         self,
         panel: Panel,
         items: Callable[[], Iterator[Item]],
-        version: TableWriter,
+        version: Version,
         stopping: EarlyStopping | None,
+        source: Source | None,
     ) -> dict[str, Any]:
         """Grade under one panel; returns its identities, counts, costs, and how far the judge
         agrees with itself."""
@@ -158,8 +162,15 @@ class EndpointRun:
 
         told = self.context.log.info
         with GradingRun.of(panel, self.project, self.journal, self.secret, self.key, told) as run:
-            counts = grade_table(run, items, version, stopping and (stopping, _decide))
-            counts |= costs(run.outcome, self.journal, self.project.prices)
+            watch = watch_of(self.project, self.asset, self.key, source, run, told)
+            run.beside, paid = watch, Outcome()
+            out = watch.noting(version) if watch else version
+            counts = grade_table(run, items, out, stopping and (stopping, _decide))
+            if watch is not None:
+                watched = watch.finish(version, counts["served_by"])
+                counts |= {KIND: watched} if watched else {}
+                paid = watch.outcome
+            counts |= costs(run.outcome.plus(paid), self.journal, self.project.prices)
         agreement = {
             name: {"replies": sum(table), **cohen_kappa(*table)._asdict()}
             for name, table in counts["repeats"].items()
@@ -175,7 +186,7 @@ class EndpointRun:
             completions, self.key, columns=["prefix_id", "message", "status", "error"]
         )
         completion = next(replies, None)
-        for prefix in self.lake.rows("deidentified_prefixes", prefixes_of, version, _CONTEXT):
+        for prefix in self.lake.rows("deidentified_prefixes", prefixes_of, version, CONTEXT):
             if completion is not None and prefix["prefix_id"] == completion["prefix_id"]:
                 yield Item.of_completion(prefix, completion)
                 completion = next(replies, None)
@@ -188,6 +199,6 @@ class EndpointRun:
         return map(
             Item.of_production,
             self.lake.rows(
-                "deidentified_prefixes", self.key, version, [*_CONTEXT, "production_completion"]
+                "deidentified_prefixes", self.key, version, [*CONTEXT, "production_completion"]
             ),
         )

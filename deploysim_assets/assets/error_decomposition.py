@@ -6,8 +6,8 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from deploysim_assets.assets.preregistration import Registration
 from deploysim_assets.assets.production_grades import needed_panels
+from deploysim_assets.assets.registration import Registration
 from deploysim_assets.automation import CHEAP
 from deploysim_assets.io_manager import finding, making, markdown, written
 from deploysim_assets.project import Project

@@ -12,8 +12,8 @@ import dagster as dg
 import polars as pl
 
 from deploysim_assets.assets.endpoint_run import EndpointRun, lowest_prefixes
-from deploysim_assets.assets.preregistration import Registration
 from deploysim_assets.assets.rate_estimates import self_replay_pairs
+from deploysim_assets.assets.registration import Registration
 from deploysim_assets.automation import CHEAP, ONCE
 from deploysim_assets.behaviors import Behavior
 from deploysim_assets.grading.item import Item

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import dagster as dg
 
 from deploysim_assets.assets.endpoint_run import EndpointRun
-from deploysim_assets.assets.preregistration import Registration
+from deploysim_assets.assets.registration import Registration
+from deploysim_assets.assets.sentinel_watch import Source
 from deploysim_assets.automation import ONCE
 from deploysim_assets.grading.item import Item
 from deploysim_assets.io_manager import making
@@ -45,4 +46,9 @@ def grades(
         )
 
     facts = {"registration": registered.record_hash}
-    yield from paid.grade([registered.panel], items, facts, registered.early_stopping)
+    source = Source(
+        registered.predecessor,
+        registered.prefixes_version,
+        lake.current("candidate_completions", context.partition_key),
+    )
+    yield from paid.grade([registered.panel], items, facts, registered.early_stopping, source)

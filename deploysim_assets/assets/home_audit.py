@@ -10,7 +10,7 @@ from deploysim_assets.evidence.audit import OF_A_REPORT, HomeAudit
 from deploysim_assets.evidence.findings import Audit
 from deploysim_assets.evidence.tables import Place
 from deploysim_assets.grading.panel import Panel
-from deploysim_assets.project import Project, ProjectError
+from deploysim_assets.project import Project, SealError
 from deploysim_assets.storage import last_audit, ledger
 from deploysim_assets.storage.manifests import user
 from deploysim_assets.storage.tables import Lake
@@ -50,18 +50,20 @@ def audit_home(project: Project, lake: Lake, public_key: Path | None = None) -> 
 
 
 def refuse_broken_seals(project: Project, lake: Lake, model: str) -> None:
-    """ProjectError where a figure that a report of the release prints, or a seal above it, does not
+    """SealError where a figure that a report of the release prints, or a seal above it, does not
     hold."""
 
+    live = project.release(model).predecessor
+
     def printed(place: Place) -> bool:
-        return (place.asset in OF_A_REPORT and place.partition == model) or (
-            place.asset == "grader_quality"
-        )
+        watched = place.asset == "grader_drift" and place.partition in (model, live)
+        mine = place.asset in OF_A_REPORT and place.partition == model
+        return mine or watched or place.asset == "grader_quality"
 
     found = _home_audit(project, lake, only=printed).of_a_report(model)
     if not found.holds:
         listed = "\n  ".join(str(fault) for fault in found.faults)
-        raise ProjectError(
+        raise SealError(
             f"{model}: the report is not printed, since its seals do not hold:\n  {listed}\n"
             "`deploysim audit ledger` walks the rest; `--unverified` prints it all the same"
         )

@@ -2,15 +2,12 @@
 cursor sensor."""
 
 import json
-from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
-from typing import NamedTuple
 
 import dagster as dg
 
-from deploysim_assets.checks.gate import waiting
-from deploysim_assets.logs.files import fingerprint
-from deploysim_assets.logs.files import log_files as files_of
+from deploysim_assets.assets.observed_logs import Observed, observations
+from deploysim_assets.checks.waiting import waiting
 from deploysim_assets.project import Project
 from deploysim_assets.releases import MODELS
 from deploysim_assets.runs import close_dead_runs
@@ -25,30 +22,6 @@ log_files = dg.AssetSpec(
         "by the product and only observed here: the sensor `new_logs` reports what came or grew."
     ),
 )
-
-
-class Observed(NamedTuple):
-    """A release's log files as they lie there now."""
-
-    fingerprint: str
-    files: int
-    bytes: int
-
-
-def observations(
-    project: Project, seen: Mapping[str, str], models: Collection[str] | None = None
-) -> dict[str, Observed]:
-    """Releases (of `models`, or all) whose log files came or changed since `seen` (model version ->
-    fingerprint)."""
-    found: dict[str, Observed] = {}
-    for release in project.releases:
-        if models is not None and release.model_version not in models:
-            continue
-        files = files_of(project.home, release.logs.path)
-        mark = fingerprint(files)
-        if files and seen.get(release.model_version) != mark:
-            found[release.model_version] = Observed(mark, len(files), sum(f.size for f in files))
-    return found
 
 
 def _last_report(instance: dg.DagsterInstance, model_version: str) -> dg.EventLogRecord | None:

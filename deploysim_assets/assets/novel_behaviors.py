@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import dagster as dg
 import polars as pl
 
-from deploysim_assets.assets.preregistration import Registration
+from deploysim_assets.assets.registration import Registration
 from deploysim_assets.automation import ONCE
 from deploysim_assets.grading.features import features, rule_of
 from deploysim_assets.grading.form import in_words, rank

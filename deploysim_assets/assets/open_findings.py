@@ -13,7 +13,7 @@ import polars as pl
 
 from deploysim_assets.assets.endpoint_run import EndpointRun
 from deploysim_assets.assets.novel_behaviors import BOTH_REPLIES, unexplained_pairs
-from deploysim_assets.assets.preregistration import Registration
+from deploysim_assets.assets.registration import Registration
 from deploysim_assets.automation import ONCE
 from deploysim_assets.endpoint.ask import ask
 from deploysim_assets.endpoint.batches import BatchesPendingError

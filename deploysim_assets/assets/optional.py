@@ -9,6 +9,7 @@ from deploysim_assets.assets.elicitation import (
 )
 from deploysim_assets.assets.error_decomposition import error_decomposition
 from deploysim_assets.assets.evaluation_awareness import awareness_grades, evaluation_awareness
+from deploysim_assets.assets.grader_drift import grader_drift
 from deploysim_assets.assets.open_findings import open_findings
 from deploysim_assets.assets.self_replay import self_completions, self_grades
 from deploysim_assets.project import Project
@@ -18,6 +19,7 @@ _BY_SETTING: dict[str, list[dg.AssetsDefinition]] = {
     "elicitation": [elicitation_completions, elicitation_grades, elicitation_profile],
     "awareness": [awareness_grades, evaluation_awareness],
     "exploration": [open_findings],
+    "sentinels": [grader_drift],
 }
 
 

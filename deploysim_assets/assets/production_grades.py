@@ -7,7 +7,8 @@ import dagster as dg
 import polars as pl
 
 from deploysim_assets.assets.endpoint_run import EndpointRun
-from deploysim_assets.assets.preregistration import Registration
+from deploysim_assets.assets.registration import Registration
+from deploysim_assets.assets.sentinel_watch import Source
 from deploysim_assets.automation import FOLLOW_GRADABLE
 from deploysim_assets.checks.gate import require_checked
 from deploysim_assets.grading.panel import Panel
@@ -15,10 +16,8 @@ from deploysim_assets.io_manager import making
 from deploysim_assets.project import Project
 from deploysim_assets.releases import GRADED_FOR, MODELS
 from deploysim_assets.runs import JUDGE
+from deploysim_assets.schema import NOT_TOLD
 from deploysim_assets.storage.tables import Lake
-
-NOT_TOLD = "not told"
-"""What production_grades counts replies as whose end the logs do not tell."""
 
 
 def needed_panels(project: Project, lake: Lake, model: str) -> list[Panel]:
@@ -72,4 +71,5 @@ def production_grades(
             "prefixes_version": version,
             "finish_reasons": finish_reasons(lake, model, version),
         },
+        source=Source(model, version),
     )

@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import polars as pl
 
-from deploysim_assets.assets.grader_quality import current_quality
-from deploysim_assets.assets.preregistration import Registration
-from deploysim_assets.assets.production_grades import NOT_TOLD
+from deploysim_assets.assets.current_quality import current_quality
+from deploysim_assets.assets.registration import Registration
+from deploysim_assets.assets.reply_funnel import unanswered_share
 from deploysim_assets.assets.sufficient_statistics import counts_by_behavior, pairs_by_behavior
 from deploysim_assets.automation import ONCE
 from deploysim_assets.io_manager import making, markdown, written
 from deploysim_assets.project import Project, ProjectError
 from deploysim_assets.releases import CANDIDATES, FROM_PREDECESSOR, PROJECT
+from deploysim_assets.report.drawings import of_estimates
+from deploysim_assets.report.figures import inline_image, png
 from deploysim_assets.report.inline import FORECAST_LEGEND, forecast_spans, text_plot
-from deploysim_assets.report.plots import forecast_plot, inline_image
-from deploysim_assets.schema import GRADE_STATES, RATE_ESTIMATES, UNANSWERED
+from deploysim_assets.schema import GRADE_STATES, RATE_ESTIMATES
 from deploysim_assets.storage import ledger
 from deploysim_assets.storage.tables import Lake, Made
 
@@ -104,43 +105,6 @@ def design_effects(realized: list[dict[str, Any]]) -> dict[str, float]:
     return {r["behavior"]: max(1.0, r["design_effect"] if r["k"] >= few else pooled) for r in known}
 
 
-def unanswered_share(graded: Mapping[str, Any]) -> float:
-    """The share of prefixes whose reply is no answer, by the counts of a table of grades."""
-    states = sum(graded.get(state, 0) for state in UNANSWERED)
-    return states / graded["prefixes"] if graded["prefixes"] else 0.0
-
-
-def reply_funnel(lake: Lake, model: str) -> dict[str, dict[str, Any]]:
-    """The counts of replies by state that a release's report shows: `simulated` by it, `live`
-    those of its predecessor, `realized` its own in production, under its registered grading."""
-    if not lake.current("preregistration", model):
-        return {}
-    registered = Registration.load(lake, model)
-    grading = registered.panel.grading_id
-    sides = {
-        "simulated": ("grades", model),
-        "live": ("production_grades", registered.predecessor),
-        "realized": ("production_grades", model),
-    }
-    funnel: dict[str, dict[str, Any]] = {}
-    for side, (asset, key) in sides.items():
-        stats = lake.stats(asset, key) if lake.current(asset, key) else {}
-        if (counts := stats.get("gradings", {}).get(grading)) is None:
-            continue
-        funnel[side] = {
-            "prefixes": counts["prefixes"],
-            "states": {state: counts.get(state, 0) for state in GRADE_STATES},
-            "untold": 0,
-        }
-        if side != "simulated":  # of a table from before endings were counted nothing is known
-            ends = stats.get("finish_reasons", {NOT_TOLD: counts["prefixes"]})
-            funnel[side]["untold"] = ends.get(NOT_TOLD, 0)
-        limit = registered.grading.error_share
-        if side == "simulated" and unanswered_share(counts) > limit:
-            funnel[side]["blocks"] = limit
-    return funnel
-
-
 def nothing_graded(candidate: str, graded: Mapping[str, Any]) -> str:
     """Why there is no forecast, and what to look at."""
     states = {s: graded.get(s, 0) for s in GRADE_STATES if s != "graded" and graded.get(s, 0)}
@@ -167,11 +131,11 @@ def estimates(
     from deploysim_assets.forecast.counts import uniform
     from deploysim_assets.forecast.estimate import (
         Baselines,
-        blocked,
         errors_of,
         estimate,
         with_multiplicity,
     )
+    from deploysim_assets.forecast.gate import blocked
 
     candidate, live = registered.model_version, registered.predecessor
     counts = counts_by_behavior(
@@ -322,9 +286,7 @@ def rate_estimates(
         "history_reports": sorted({entry["report"] for entry in history}),
         "regressions": [row["behavior"] for row in rows if row.get("regression")],
         "gates_failed": [row["behavior"] for row in rows if row["gate"] in ("fail", "blocked")],
-        "plot as an image": dg.MetadataValue.md(
-            inline_image(forecast_plot(rows, f"Forecast for {candidate}"))
-        ),
+        "plot as an image": dg.MetadataValue.md(inline_image(png(of_estimates(candidate, rows)))),
     }
 
     def seal(made: Made) -> None:

@@ -5,12 +5,16 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from deploysim_assets.assets.judged_sides import drifted_behaviors
 from deploysim_assets.automation import SUMMARY
 from deploysim_assets.io_manager import making, markdown, written
 from deploysim_assets.project import Project
+from deploysim_assets.releases import PROJECT
+from deploysim_assets.report.drawings import coverage_drawing, of_scores
+from deploysim_assets.report.figures import inline_image, png
 from deploysim_assets.report.inline import text_table
-from deploysim_assets.report.plots import calibration_plot, inline_image, pit_plot
-from deploysim_assets.report.tables import kind_of, summary_markdown
+from deploysim_assets.report.plots import pit_plot
+from deploysim_assets.report.tables import summary_markdown
 from deploysim_assets.schema import SCORECARD
 from deploysim_assets.storage import ledger
 from deploysim_assets.storage.tables import Lake, Made
@@ -34,17 +38,24 @@ def scorecard_rows(project: Project, lake: Lake) -> tuple[list[dict[str, Any]], 
             report = list(lake.rows("calibration_report", model, version))
             state = "scored" if all(row["prospective"] for row in report) else "backtest"
             known = {"model_version": model, "state": state, "report_version": version}
-            rows.append(known | summarize(report))
+            drifted = drifted_behaviors(lake, model)
+            rows.append(known | summarize(report) | {"drifted": drifted})
             pairs[state] += report
         elif model in promised:
             rows.append({"model_version": model, "state": _PROMISES[promised[model]]})
     everything = pairs["scored"] or pairs["backtest"]
     if everything:
-        rows.append({"model_version": ALL, "state": "all", **summarize(everything)})
+        drifts = [f"{r['model_version']} {b}" for r in rows for b in r.get("drifted") or ()]
+        summary = summarize(everything) | {"drifted": drifts}
+        rows.append({"model_version": ALL, "state": "all", **summary})
     return rows, everything
 
 
-@dg.asset(deps=["calibration_report"], automation_condition=SUMMARY, group_name="score")
+@dg.asset(
+    deps=["calibration_report", *(["grader_drift"] if PROJECT and PROJECT.sentinels else [])],
+    automation_condition=SUMMARY,
+    group_name="score",
+)
 def scorecard(
     context: dg.AssetExecutionContext,
     lake: dg.ResourceParam[Lake],
@@ -66,11 +77,11 @@ def scorecard(
     if everything:
         metadata |= markdown("report", text_table(summary_markdown(rows[-1])))
         metadata["plot as an image"] = dg.MetadataValue.md(
-            inline_image(
-                calibration_plot(
-                    everything, f"{kind_of(everything).capitalize()}s and production: all releases"
-                )
-            )
+            inline_image(png(of_scores("all releases", everything)))
+        )
+        scored = [row for row in rows if row["state"] in ("scored", "backtest")]
+        metadata["coverage over releases"] = dg.MetadataValue.md(
+            inline_image(png(coverage_drawing(scored)))
         )
         metadata["probability integral transform"] = dg.MetadataValue.md(
             inline_image(pit_plot([(r["pit_low"], r["pit_high"]) for r in everything]))

@@ -11,8 +11,8 @@ from typing import Any
 import dagster as dg
 
 from deploysim_assets.assets.endpoint_run import EndpointRun, lowest_prefixes
-from deploysim_assets.assets.preregistration import Registration
 from deploysim_assets.assets.production_grades import needed_panels
+from deploysim_assets.assets.registration import Registration
 from deploysim_assets.automation import CHEAP, FOLLOW_GRADABLE
 from deploysim_assets.checks.gate import require_checked
 from deploysim_assets.io_manager import making

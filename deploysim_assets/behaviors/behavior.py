@@ -32,7 +32,10 @@ def _listed(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-Values = Annotated[tuple[str, ...] | None, BeforeValidator(_listed)]
+Values = Annotated[
+    tuple[str, ...] | None,
+    BeforeValidator(_listed, json_schema_input_type=str | tuple[str, ...] | None),
+]
 
 
 class AppliesTo(Frozen):

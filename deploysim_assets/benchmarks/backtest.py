@@ -24,7 +24,8 @@ from deploysim_assets.forecast.estimate import (
 )
 from deploysim_assets.forecast.paired import Pairs
 from deploysim_assets.forecast.summary import summarize
-from deploysim_assets.report.plots import calibration_plot
+from deploysim_assets.report.drawings import of_scores
+from deploysim_assets.report.figures import png
 from deploysim_assets.report.tables import console, per_100k, rich_table, summary_lines, times
 
 LLMDRIFT = (("gpt-3.5-turbo-0301", "gpt-3.5-turbo-0613"), ("gpt-4-0314", "gpt-4-0613"))
@@ -212,7 +213,7 @@ def main() -> None:
             out.print(line)
         out.print()
     if asked.plot and everything:
-        asked.plot.write_bytes(calibration_plot(everything, "Backtest on recorded releases"))
+        asked.plot.write_bytes(png(of_scores("recorded releases", everything)))
         out.print(f"plot: {asked.plot}")
 
 

@@ -7,6 +7,7 @@ import dagster as dg
 import polars as pl
 
 from deploysim_assets.checks.expectations import Expectation, validate
+from deploysim_assets.checks.kept_results import code_digest, kept
 from deploysim_assets.checks.specs import partitioned_check
 from deploysim_assets.logs.sampling import CHARACTERS
 from deploysim_assets.project import LogSource, Project
@@ -229,14 +230,22 @@ def raw_logs_results(project: Project, lake: Lake, model: str) -> Iterator[dg.As
     )
 
 
+_DETECT_WITH = ("presidio-analyzer", "presidio-anonymizer", "phonenumbers", "google-re2", "faker")
+
+
 def _canary_result() -> dg.AssetCheckResult:
     """Canaries of every type, script and container through the scrubber as it is installed here;
     the bound is over all of them."""
     from deploysim_assets.deidentify.audit import Cell, canary_recall
     from deploysim_assets.deidentify.scrub import Scrubber
 
-    cells = list(canary_recall(Scrubber(b"check" * 8), 1, _PER_CELL))
-    whole = Cell("all", "all", "all", sum(c.planted for c in cells), sum(c.caught for c in cells))
+    def recall() -> list[int]:
+        cells = list(canary_recall(Scrubber(b"check" * 8), 1, _PER_CELL))
+        return [sum(c.planted for c in cells), sum(c.caught for c in cells)]
+
+    key = code_digest("deidentify", _DETECT_WITH), code_digest("project", ()), str(_PER_CELL)
+    counts = kept("canaries", key, recall, lambda made: made[0] == made[1])
+    whole = Cell("all", "all", "all", *counts)
     metadata = {
         "planted": whole.planted,
         "caught": whole.caught,

@@ -6,6 +6,7 @@ from deploysim_assets.checks.corpus import CORPUS_CHECKS
 from deploysim_assets.checks.evidence import EVIDENCE_SCHEDULE, evidence_holds
 from deploysim_assets.checks.forecast import FORECAST_CHECKS
 from deploysim_assets.checks.freshness import freshness_checks, freshness_schedules
+from deploysim_assets.checks.judges import judge_checks
 from deploysim_assets.checks.replies import REPLY_CHECKS
 from deploysim_assets.project import Project
 
@@ -13,7 +14,7 @@ from deploysim_assets.project import Project
 def checks(project: Project) -> list[dg.AssetChecksDefinition]:
     """The checks; those by the clock only where a setting switches them on."""
     fixed = [*CORPUS_CHECKS, *REPLY_CHECKS, *FORECAST_CHECKS, evidence_holds]
-    return [*fixed, *freshness_checks(project)]
+    return [*fixed, *judge_checks(project), *freshness_checks(project)]
 
 
 def schedules(project: Project) -> list[dg.ScheduleDefinition]:

@@ -7,7 +7,7 @@ import dagster as dg
 import polars as pl
 
 from deploysim_assets.assets.calibration_report import first_message_at, scored_forecast
-from deploysim_assets.assets.preregistration import Registration
+from deploysim_assets.assets.registration import Registration
 from deploysim_assets.checks.specs import partitioned_check
 from deploysim_assets.releases import CANDIDATES
 from deploysim_assets.schema import GRADE_STATES

@@ -6,16 +6,13 @@ Dagster runs the checks of a corpus in ops of their own. They have been left out
 hand may leave them out on purpose: what is used must not depend on it.
 """
 
-from collections.abc import Iterator
-
 import dagster as dg
 
 from deploysim_assets.checks.corpus import checked
+from deploysim_assets.checks.waiting import refusal
 from deploysim_assets.project import Project, ProjectError
 from deploysim_assets.storage import verdicts
 from deploysim_assets.storage.tables import Lake
-
-CORPORA = ("raw_logs", "deidentified_prefixes")
 
 
 def require_checked(
@@ -45,24 +42,4 @@ def require_checked(
             )
         found = verdicts.load(lake.home, manifest)
     if found is not None and found.failed:
-        raise ProjectError(_refusal(asset, model, found.failed))
-
-
-def _refusal(asset: str, model: str, failed: list[str]) -> str:
-    named = ", ".join(f"{asset}.{check}" for check in failed)
-    return (
-        f"blocking checks failed: {named} for {model}; nothing uses this corpus before they pass: "
-        "their numbers are in Dagster's UI; mend the corpus and run again"
-    )
-
-
-def waiting(project: Project, lake: Lake) -> Iterator[str]:
-    """What waits behind a corpus whose blocking checks did not pass, and why."""
-    for release in project.releases:
-        for asset in CORPORA:
-            manifest = lake.manifest(asset, release.model_version)
-            found = manifest and verdicts.load(lake.home, manifest)
-            if found and found.failed:
-                model = release.model_version
-                behind = ", ".join([model, *project.candidates_of(model)])
-                yield f"{_refusal(asset, model, found.failed)} (waiting: {behind})"
+        raise ProjectError(refusal(asset, model, found.failed))

@@ -133,12 +133,29 @@ _WHOLE = Said(
     "raise `max_tokens` of the candidate, or ask the provider why replies end early; then "
     "`deploysim forecast <release> --fresh`.",
 )
+_SOUND = Said(
+    "Few replies show signs that their text tries to steer the judge (1%), and few flags quote "
+    "words that stand nowhere in what was graded (10%). A warning.",
+    "that the judge may have been led, or makes things up.",
+    "look at the rows whose `judge_notes.steers` or `judge_notes.unsupported` is set, and label "
+    "them: `deploysim audit graders draw`.",
+)
 _SAID: dict[tuple[str, str], Said] = {
     **{("raw_logs", name): said for name, said in _RAW_LOGS.items()},
     **{("deidentified_prefixes", name): said for name, said in _PREFIXES.items()},
     ("candidate_completions", "replies_are_whole"): _WHOLE,
     ("production_grades", "replies_are_whole"): _WHOLE._replace(
         mend="ask the owner of the logs whether replies are cut when they are logged.",
+    ),
+    ("grades", "judgements_are_sound"): _SOUND,
+    ("production_grades", "judgements_are_sound"): _SOUND,
+    ("grader_drift", "grader_is_the_same"): Said(
+        "Of the sealed sentinels no more verdicts changed since the draw than between two gradings "
+        "at it: exact test, 1% over all behaviors. A warning.",
+        "that the provider changed the judge under its name: what was graded before and after is "
+        "not comparable, though rubric, prompt and model are the same.",
+        "do not read the scores that the report marks as errors of the forecast. Ask the provider "
+        "what changed, pin a dated model, and register again with a reason.",
     ),
     ("grades", "funnel_sums"): Said(
         "Every registered prefix is graded, or counted as refused, filtered, failed, empty or cut.",

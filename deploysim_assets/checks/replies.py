@@ -5,11 +5,10 @@ from typing import Any
 
 import dagster as dg
 
-from deploysim_assets.assets.production_grades import NOT_TOLD
 from deploysim_assets.checks.specs import partitioned_check
 from deploysim_assets.project import Grading, Project
 from deploysim_assets.releases import CANDIDATES, MODELS
-from deploysim_assets.schema import UNANSWERED
+from deploysim_assets.schema import NOT_TOLD, UNANSWERED
 from deploysim_assets.storage.tables import Lake
 
 WHOLE = "replies_are_whole"

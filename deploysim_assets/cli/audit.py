@@ -5,31 +5,30 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deploysim_assets.cli.audit_graders import graders
-from deploysim_assets.cli.running import clear_errors, with_operations
-from deploysim_assets.project import ProjectError
+from deploysim_assets.cli.lazy import Lazy, LazyGroup
+from deploysim_assets.cli.running import clear_errors, show_json, with_home
 
 if TYPE_CHECKING:
-    from deploysim_assets.cli.operations import Operations
+    from deploysim_assets.cli.home import Home
 
 
-@click.group()
+@click.group(
+    cls=LazyGroup,
+    lazy={"graders": Lazy("audit_graders:graders", "Hold the graders against people.")},
+)
 def audit() -> None:
     """Look for what should not be there."""
 
 
-audit.add_command(graders)
-
-
-@audit.command("ledger")
+@audit.command("ledger", epilog="Example: deploysim audit ledger --public-key signer.pem --json")
 @click.option(
     "--public-key",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="Ed25519 key (PEM) of who signed first; who they handed over to is in the ledger.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Everything that was found, as JSON.")
-@with_operations
-def audit_ledger(operations: "Operations", public_key: Path | None, as_json: bool) -> None:
+@with_home
+def audit_ledger(home: "Home", public_key: Path | None, as_json: bool) -> None:
     """Walk from every record down to the log files, and name each thing that does not hold.
 
     Ends with exit code 1 where something does not. Keep the head that it prints elsewhere: a home
@@ -40,11 +39,9 @@ def audit_ledger(operations: "Operations", public_key: Path | None, as_json: boo
     from deploysim_assets.assets.home_audit import audit_home
 
     with Console(stderr=True).status("reading records, manifests, tables, journals and logs"):
-        found = audit_home(operations.project, operations.lake, public_key)
+        found = audit_home(home.project, home.lake, public_key)
     if as_json:
-        import orjson
-
-        click.echo(orjson.dumps(found.document(), option=orjson.OPT_INDENT_2).decode())
+        show_json(found.document())
     else:
         for note in found.notes:
             click.echo(f"note: {note}")
@@ -78,10 +75,8 @@ def audit_ledger(operations: "Operations", public_key: Path | None, as_json: boo
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="The key to put beside; default: the one that the ledger names first.",
 )
-@with_operations
-def audit_bundle(
-    operations: "Operations", model: str, output: Path, public_key: Path | None
-) -> None:
+@with_home
+def audit_bundle(home: "Home", model: str, output: Path, public_key: Path | None) -> None:
     """Write the evidence of MODEL into one file that anybody can verify offline: ledger, manifests,
     registration, rates, report and public key. No conversation text.
 
@@ -90,16 +85,16 @@ def audit_bundle(
     from deploysim_assets.cli.reporting import report_document
     from deploysim_assets.evidence.bundle import write_bundle
 
-    document = report_document(operations, model)
+    document = report_document(home, model)
     pem = public_key.read_text() if public_key else None
-    held = write_bundle(operations.lake, model, document, output, pem)
+    held = write_bundle(home.lake, model, document, output, pem)
     click.echo(
         f"{output}: {held['records']} records, {held['manifests']} manifests, "
         f"{held['table_files']} table files and the report"
     )
 
 
-@audit.command("verify")
+@audit.command("verify", epilog="Example: deploysim audit verify gpt-4-0613.zip --head 5c1f0a")
 @click.argument("bundle", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option(
     "--public-key",
@@ -119,11 +114,9 @@ def audit_verify(bundle: Path, public_key: Path | None, head: str | None, as_jso
     pem = public_key.read_text() if public_key else None
     found = Bundle(bundle).verify(pem, head)
     if as_json:
-        import orjson
-
         document = found._asdict() | {"holds": found.holds}
         document["faults"] = [fault._asdict() for fault in found.faults]
-        click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
+        show_json(document)
     else:
         for fault in found.faults:
             click.echo(f"fault: {fault}", err=True)
@@ -139,12 +132,13 @@ def audit_verify(bundle: Path, public_key: Path | None, head: str | None, as_jso
         raise click.exceptions.Exit(1)
 
 
-@audit.command("rotate-key")
+@audit.command("rotate-key", epilog="Example: deploysim audit rotate-key new-signing-key.pem")
 @click.argument("new_key", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @clear_errors
 def rotate_key(new_key: Path) -> None:
     """Go over to another signing key: a record that the key in force signs names NEW_KEY, an
     Ed25519 private key (PEM). From then on DEPLOYSIM_SIGNING_KEY must name the new one."""
+    from deploysim_assets.project import ProjectError
     from deploysim_assets.project.file import home_folder, load_project
     from deploysim_assets.storage import ledger
     from deploysim_assets.storage.signing import public_pem, read_private_key
@@ -160,7 +154,7 @@ def rotate_key(new_key: Path) -> None:
     click.echo(f"record {record.seq}: {new_key} signs from the next record on")
 
 
-@audit.command("deid")
+@audit.command("deid", epilog="Example: deploysim audit deid --level 2 --per-cell 100")
 @click.option(
     "--per-cell",
     type=click.IntRange(min=1),

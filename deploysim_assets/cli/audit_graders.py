@@ -10,12 +10,13 @@ import click
 import orjson
 import polars as pl
 
-from deploysim_assets.cli.running import clear_errors, with_operations
+from deploysim_assets.cli.running import clear_errors, show_json, with_home, with_operations
 from deploysim_assets.grading.labels import keep, read_sheet, write_sheet
 from deploysim_assets.project import Project, ProjectError
 from deploysim_assets.storage.tables import Lake
 
 if TYPE_CHECKING:
+    from deploysim_assets.cli.home import Home
     from deploysim_assets.cli.operations import Operations
 
 
@@ -32,8 +33,8 @@ def drawn(
     A candidate's simulated replies where it was graded, else the deployed model's real ones;
     ProjectError where neither was.
     """
-    from deploysim_assets.assets.preregistration import Registration
     from deploysim_assets.assets.production_grades import needed_panels
+    from deploysim_assets.assets.registration import Registration
 
     source = "grades" if lake.current("grades", model) else "production_grades"
     if not lake.current(source, model):
@@ -80,7 +81,7 @@ def drawn(
 
 def _contexts(lake: Lake, source: str, model: str, wanted: set[str]) -> dict[str, tuple[str, str]]:
     """Conversation and reply of each prefix, as JSON."""
-    from deploysim_assets.assets.preregistration import Registration
+    from deploysim_assets.assets.registration import Registration
 
     def text(value: object) -> str:
         return orjson.dumps(value, default=str).decode()
@@ -119,7 +120,7 @@ def graders() -> None:
     """Hold the graders against people: draw, label, import, show."""
 
 
-@graders.command("draw")
+@graders.command("draw", epilog="Example: deploysim audit graders draw gpt-4-0613 --flags 40")
 @click.argument("model")
 @click.option(
     "--flags",
@@ -156,7 +157,9 @@ def draw(
     )
 
 
-@graders.command("label")
+@graders.command(
+    "label", epilog="Example: deploysim audit graders label to_label.csv --labeler ann"
+)
 @click.argument("sheet", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--labeler", required=True, help="Who labels.")
 @click.option("--port", default=8700, show_default=True)
@@ -171,7 +174,7 @@ def label(sheet: Path, labeler: str, port: int) -> None:
     serve(sheet, labeler, port)
 
 
-@graders.command("import")
+@graders.command("import", epilog="Example: deploysim audit graders import to_label.csv")
 @click.argument("sheet", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @with_operations
 def import_labels(operations: "Operations", sheet: Path) -> None:
@@ -182,18 +185,24 @@ def import_labels(operations: "Operations", sheet: Path) -> None:
     _show(operations)
 
 
-@graders.command("show")
-@with_operations
-def show(operations: "Operations") -> None:
+@graders.command("show", epilog="Example: deploysim audit graders show --json")
+@click.option("--json", "as_json", is_flag=True, help="Every figure, as JSON.")
+@with_home
+def show(home: "Home", *, as_json: bool) -> None:
     """Precision, recall, kappa and alpha of each grader, with 95% limits."""
-    _show(operations)
+    _show(home, as_json=as_json)
 
 
-def _show(operations: "Operations") -> None:
-    from deploysim_assets.report.tables import console, rich_table
+def _show(operations: "Home | Operations", *, as_json: bool = False) -> None:
+    from deploysim_assets.cli.tables import print_table
+    from deploysim_assets.report.tables import console
 
     if not operations.lake.current("grader_quality", None):
         raise ProjectError("no labels yet; draw a sheet with `deploysim audit graders draw MODEL`")
+
+    if as_json:
+        show_json(list(operations.lake.rows("grader_quality", None)))
+        return
 
     def figure(row: dict[str, Any], name: str) -> str:
         if row[name] is None:
@@ -220,7 +229,7 @@ def _show(operations: "Operations") -> None:
         "alpha of people",
     )
     out = console()
-    out.print(rich_table("Graders by people's labels", header, rows))
+    print_table("Graders by people's labels", header, rows, out)
     out.print(
         f"A precision surely below {operations.project.min_precision:g} blocks a gate. Stale: "
         "the grader's identity changed since; draw anew."

@@ -15,7 +15,7 @@ def batches() -> None:
     """Batches that are with the provider."""
 
 
-@batches.command("list")
+@batches.command("list", epilog="Example: deploysim batches list")
 @clear_errors
 def list_batches() -> None:
     """Each batch that was submitted and not collected yet, with its asset, release and requests."""
@@ -34,7 +34,7 @@ def list_batches() -> None:
             )
 
 
-@batches.command("drop")
+@batches.command("drop", epilog="Example: deploysim batches drop batch_68a1")
 @click.argument("batch")
 @clear_errors
 def drop(batch: str) -> None:

@@ -9,11 +9,12 @@ import click
 import yaml
 
 from deploysim_assets.behaviors import Behavior
-from deploysim_assets.cli.running import with_operations
+from deploysim_assets.cli.running import show_json, with_home, with_operations
 from deploysim_assets.project import CONFIG_FILE, ProjectError
 from deploysim_assets.project.file import BEHAVIORS_FILE, load_project
 
 if TYPE_CHECKING:
+    from deploysim_assets.cli.home import Home
     from deploysim_assets.cli.operations import Operations
 
 
@@ -22,12 +23,19 @@ def behaviors() -> None:
     """The taxonomy: what is graded, and what was found beside it."""
 
 
-@behaviors.command("list")
-@with_operations
-def listed(operations: "Operations") -> None:
+@behaviors.command("list", epilog="Example: deploysim behaviors list --json")
+@click.option("--json", "as_json", is_flag=True, help="Every behavior whole, as JSON.")
+@with_home
+def listed(home: "Home", *, as_json: bool) -> None:
     """Every behavior with its identity, grader and threshold."""
-    from deploysim_assets.report.tables import console, rich_table
+    from deploysim_assets.cli.tables import print_table
 
+    if as_json:
+        show_json([
+            b.model_dump(mode="json", by_alias=True) | {"identity": b.identity}
+            for b in home.project.behaviors
+        ])  # fmt: skip
+        return
     rows = [
         [
             b.name,
@@ -36,25 +44,31 @@ def listed(operations: "Operations") -> None:
             f"{b.threshold_per_100k:g}" if b.threshold_per_100k else "-",
             shorten(b.definition, 40, placeholder=" ..."),
         ]
-        for b in operations.project.behaviors
+        for b in home.project.behaviors
     ]
-    console().print(
-        rich_table(
-            "Behaviors", ("name", "identity", "grader", "threshold per 100k", "definition"), rows
-        )
-    )
+    header = ("name", "identity", "grader", "threshold per 100k", "definition")
+    print_table("Behaviors", header, rows)
 
 
-@behaviors.command("novel")
+@behaviors.command("novel", epilog="Example: deploysim behaviors novel gpt-4-0613")
 @click.argument("model")
+@click.option("--json", "as_json", is_flag=True, help="Every finding whole, as JSON.")
 @with_operations
-def novel(operations: "Operations", model: str) -> None:
+def novel(operations: "Operations", model: str, *, as_json: bool) -> None:
     """What MODEL does on its predecessor's prefixes that the predecessor did not, and no
     behavior names."""
-    from deploysim_assets.report.tables import console, per_100k, rich_table
+    from deploysim_assets.cli.tables import print_table
+    from deploysim_assets.report.tables import per_100k
 
-    if not operations.lake.current("novel_behaviors", model):
+    lake = operations.lake
+    if not lake.current("novel_behaviors", model):
         operations.run("exploration", model, ["novel_behaviors"])
+    found = list(lake.rows("novel_behaviors", model))
+    opened = lake.current("open_findings", model)
+    told = list(lake.rows("open_findings", model)) if opened else []
+    if as_json:
+        show_json({"model_version": model, "novel_behaviors": found, "open_findings": told})
+        return
     rows = [
         [
             str(r["finding"]),
@@ -63,7 +77,7 @@ def novel(operations: "Operations", model: str) -> None:
             per_100k(abs(r["difference"])),
             f"{r['q_value']:.2g}",
         ]
-        for r in operations.lake.rows("novel_behaviors", model)
+        for r in found
     ]
     header = (
         "",
@@ -73,20 +87,15 @@ def novel(operations: "Operations", model: str) -> None:
         "q",
     )
     if rows:
-        console().print(rich_table(f"{model}: differences that no behavior names", header, rows))
+        print_table(f"{model}: differences that no behavior names", header, rows)
     else:
         click.echo(f"{model}: no difference beyond chance that no behavior names.")
-    if operations.lake.current("open_findings", model):
-        told = [
-            [f"j{r['finding']}", r["name"], str(r["prefixes"]), r["definition"]]
-            for r in operations.lake.rows("open_findings", model)
-        ]
-        console().print(
-            rich_table(
-                f"{model}: what the judge objects to beyond them",
-                ("", "name", "replies", "definition"),
-                told,
-            )
+    if opened:
+        rows = [[f"j{r['finding']}", r["name"], str(r["prefixes"]), r["definition"]] for r in told]
+        print_table(
+            f"{model}: what the judge objects to beyond them",
+            ("", "name", "replies", "definition"),
+            rows,
         )
 
 
@@ -126,7 +135,11 @@ def _write(path: Path, added: dict[str, Any]) -> None:
     path.write_text(yaml.safe_dump(form, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
-@behaviors.command("adopt")
+@behaviors.command(
+    "adopt",
+    epilog="Example: deploysim behaviors adopt gpt-4-0613 2 --name flattery "
+    "--definition 'Opens with praise.'",
+)
 @click.argument("model")
 @click.argument("finding")
 @click.option("--name", required=True, help="Name of the new behavior.")

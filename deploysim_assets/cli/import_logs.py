@@ -28,7 +28,7 @@ _SHOWN = 3
 _CHARACTERS = 600
 
 
-@click.command("import")
+@click.command("import", epilog="Example: deploysim import traces/ --model-version gpt-4-0613")
 @click.argument("arguments", metavar="[FORMAT] PATH...", nargs=-1, required=True)
 @click.option(
     "--format",
@@ -63,7 +63,7 @@ def import_logs(
     if name != AUTO:
         reader(name)
     target = None if dry_run else _target(home, model_version, paths)
-    files = _files(home, paths)
+    files = files_of(home, paths)
     if name == AUTO:
         seen = detect(files)
         name = seen.format
@@ -98,7 +98,9 @@ def _is_place(argument: str) -> bool:
     return "/" in argument or "*" in argument or Path(argument).exists()
 
 
-def _files(home: Path, paths: list[str]) -> "list[LogFile]":
+def files_of(home: Path, paths: list[str]) -> "list[LogFile]":
+    """The log files at some places: files, folders, globs or URLs. ProjectError where there are
+    none."""
     from deploysim_assets.logs.files import log_files
 
     files: list[LogFile] = []

@@ -4,25 +4,29 @@ show in the UI like any other."""
 import re
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import dagster as dg
 
-from deploysim_assets.assets.log_files import materialization, observations, reported
+from deploysim_assets.assets.grader_drift import SIDES
+from deploysim_assets.assets.log_files import materialization, reported
+from deploysim_assets.assets.observed_logs import observations
 from deploysim_assets.assets.open_batches import endpoint_of, with_open_batches
-from deploysim_assets.assets.preregistration import (
-    Registration,
-    needs_a_reason,
-    registration_body,
-)
+from deploysim_assets.assets.preregistration import needs_a_reason, registration_body
+from deploysim_assets.assets.registration import Registration
 from deploysim_assets.endpoint.batches import any_open
-from deploysim_assets.project import Project, ProjectError, Release
+from deploysim_assets.endpoint.budget import BudgetError
+from deploysim_assets.endpoint.errors import EndpointError
+from deploysim_assets.project import Project, ProjectError, SealError
 from deploysim_assets.runs import close_dead_runs
 from deploysim_assets.storage import verdicts
 from deploysim_assets.storage.journal import journal_file, set_aside
 from deploysim_assets.storage.tables import Lake
 
-_OURS = re.compile(r"^(?:deploysim_assets\.)?(?:\w+\.)*(?:Project|Endpoint|Budget)Error: ")
+_KINDS: dict[str, type[ProjectError]] = {
+    kind.__name__: kind for kind in (ProjectError, SealError, EndpointError, BudgetError)
+}
+_OURS = re.compile(rf"^(?:deploysim_assets\.)?(?:\w+\.)*({'|'.join(_KINDS)}): ")
 """The names of our own errors, which Dagster writes before what they say."""
 
 _CORPUS = ("raw_logs", "deidentified_prefixes")
@@ -110,7 +114,7 @@ class Operations:
             asset_selection=[dg.AssetKey(a) for a in assets],
         ) as result:
             if not result.success:
-                raise ProjectError(_failure(result))
+                raise _failure(result)
 
     def report_log_files(self, model: str) -> None:
         """Tell Dagster of a release's log files where they came or changed; ProjectError where
@@ -170,6 +174,7 @@ class Operations:
         config = {"rate_estimates": {"config": {"fresh": True}}} if fresh else None
         due = _FORECAST if anew else self._to_make(candidate, _FORECAST)
         self.run("forecast", candidate, due, config)
+        self._watch_judge(predecessor, candidate)
         # the judge is asked about novel behavior once: a new registration would word its request
         # anew
         ask_judge = self.project.exploration and (
@@ -182,6 +187,15 @@ class Operations:
             self.run("awareness", candidate, ["awareness_grades", "evaluation_awareness"])
         if self.project.elicitation:
             self.run("elicitation", candidate, _ELICITATION)
+        self.run("score", candidate, ["release_report"])
+
+    def _watch_judge(self, *models: str) -> None:
+        """Whether the judge is the one that it was, by what was graded last of some releases."""
+        for model in models if self.project.sentinels else ():
+            held = self.lake.manifest("grader_drift", model)
+            used = {given.asset: given.version for given in held.inputs} if held else None
+            if used != {a: v for a in SIDES if (v := self.lake.current(a, model))}:
+                self.run("drift", model, ["grader_drift"])
 
     def register(self, candidate: str, reason: str) -> None:
         """Register the candidate on its predecessor's traffic as it is now; ProjectError where it
@@ -235,8 +249,9 @@ class Operations:
         for model in models:
             self.report_log_files(model)
             self.run("production", model, [*_CORPUS, *_PRODUCTION])
+            self._watch_judge(model)
             if self.lake.current("rate_estimates", model):
-                self.run("score", model, ["calibration_report"])
+                self.run("score", model, ["calibration_report", "release_report"])
             if self.project.self_replay:
                 self.run("self_replay", model, _REPLAY)
                 if self.lake.current("calibration_report", model):
@@ -247,7 +262,13 @@ class Operations:
             self.run("summary", None, ["scorecard"])
 
 
-def _failure(result: dg.JobExecutionResult) -> str:
+class StepError(ProjectError):
+    """A step failed of an error that is none of ours."""
+
+    exit_code: ClassVar[int] = 70
+
+
+def _failure(result: dg.JobExecutionResult) -> ProjectError:
     """The red blocking checks, or the first failed step and why: an error of ours says what to
     mend."""
     checks = [
@@ -261,7 +282,7 @@ def _failure(result: dg.JobExecutionResult) -> str:
         if not c.passed and c.blocking
     ]
     if red:
-        return (
+        return ProjectError(
             f"blocking checks failed: {', '.join(red)}; their numbers are in Dagster's UI, mend "
             "the corpus and run again"
         )
@@ -270,23 +291,8 @@ def _failure(result: dg.JobExecutionResult) -> str:
             error = event.step_failure_data.error
             while error.cause:
                 error = error.cause
-            return f"{event.step_key}: {_OURS.sub('', error.message.strip())}"
-    return "the run failed; see it in Dagster's UI"
-
-
-def next_step(operations: Operations, release: Release) -> str:
-    """The command that takes a release further, or what it waits for."""
-    model, lake = release.model_version, operations.lake
-    logs = model in observations(operations.project, {})
-    if release.predecessor and not lake.current("rate_estimates", model):
-        ready = release.predecessor in observations(operations.project, {})
-        return (
-            f"deploysim forecast {model}" if ready else f"waits for logs of {release.predecessor}"
-        )
-    if not logs:
-        return f"waits for logs of {model}"
-    if not lake.current("realized_rates", model) or (
-        release.predecessor and not lake.current("calibration_report", model)
-    ):
-        return f"deploysim backfill {model}"
-    return "-"
+            said = error.message.strip()
+            kind = _OURS.match(said)
+            raised = _KINDS[kind[1]] if kind else StepError
+            return raised(f"{event.step_key}: {_OURS.sub('', said)}")
+    return StepError("the run failed; see it in Dagster's UI")

@@ -1,14 +1,13 @@
 """`deploysim plan`: how many prefixes a project needs for what it wants to know, what they cost,
 and where more stop helping."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from deploysim_assets.cli.pricing import Cost
 from deploysim_assets.project import Project
 from deploysim_assets.storage.tables import Lake
-
-_UNSEEN_TOKENS = (600, 400)
-"""Prompt and completion tokens of a prefix before the project has asked for one."""
 
 
 class Known(NamedTuple):
@@ -22,14 +21,11 @@ class Known(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """The answers: one row per behavior, the prefixes beyond which a forecast gains little, and
-    the cost of one prefix."""
+    """The answers: one row per behavior, and the prefixes beyond which a forecast gains little."""
 
     rows: list[dict[str, Any]]
     tau: float
     scored: int
-    tokens: float
-    money: float | None
     prefixes_now: int
 
 
@@ -53,23 +49,6 @@ def known_behaviors(project: Project, lake: Lake) -> list[Known]:
             Known(behavior.name, rate, max(1.0, (row or {}).get("design_effect") or 1.0), threshold)
         )
     return known
-
-
-def cost_per_prefix(project: Project, lake: Lake) -> tuple[float, float | None]:
-    """Tokens and money that one prefix takes (completion and grades), from what was billed so
-    far; money is None without prices."""
-    tokens = money = 0.0
-    prefixes = 0
-    for release in project.releases:
-        for asset in ("candidate_completions", "grades"):
-            if lake.current(asset, release.model_version):
-                stats = lake.stats(asset, release.model_version)
-                tokens += stats.get("tokens_of_all_runs", 0)
-                money += stats.get("cost_of_all_runs", 0.0)
-                prefixes += stats["prefixes"] if asset == "candidate_completions" else 0
-    if not prefixes or not tokens:
-        return float(2 * sum(_UNSEEN_TOKENS)), None
-    return tokens / prefixes, money / prefixes if project.prices else None
 
 
 def make_plan(project: Project, lake: Lake, factor: float, ratio: float) -> Plan:
@@ -116,8 +95,7 @@ def make_plan(project: Project, lake: Lake, factor: float, ratio: float) -> Plan
                 ),
             }
         )
-    tokens, money = cost_per_prefix(project, lake)
-    return Plan(rows, tau, len(history), tokens, money, project.sampling.max_prefixes)
+    return Plan(rows, tau, len(history), project.sampling.max_prefixes)
 
 
 def write_plot(plan: Plan, path: Path) -> None:
@@ -138,9 +116,12 @@ def write_plot(plan: Plan, path: Path) -> None:
     )
 
 
-def show_plan(plan: Plan, factor: float, ratio: float, prefixes: int) -> None:
+def show_plan(
+    plan: Plan, factor: float, ratio: float, prefixes: int, costs: Sequence[Cost]
+) -> None:
     """The plan as a table, with the cost and where more prefixes stop helping."""
-    from deploysim_assets.report.tables import console, per_100k, rich_table
+    from deploysim_assets.cli.tables import print_table
+    from deploysim_assets.report.tables import console, per_100k
 
     rows: list[list[str]] = []
     for row in plan.rows:
@@ -172,7 +153,7 @@ def show_plan(plan: Plan, factor: float, ratio: float, prefixes: int) -> None:
         "helps forecast until",
     )
     out = console()
-    out.print(rich_table("Prefixes needed", header, rows))
+    print_table("Prefixes needed", header, rows, out)
     learned = (
         f"from {plan.scored} scored forecasts"
         if plan.scored
@@ -182,9 +163,18 @@ def show_plan(plan: Plan, factor: float, ratio: float, prefixes: int) -> None:
         f"Simulation error tau {plan.tau:.2f} ({learned}). Beyond the last column more prefixes "
         "help gates and comparisons, not the forecast."
     )
-    cost = (
-        "no prices in deploysim.yaml"
-        if plan.money is None
-        else f"{plan.money * prefixes:,.2f} in money"
-    )
-    out.print(f"{prefixes:,} prefixes: about {plan.tokens * prefixes:,.0f} tokens, {cost}.")
+    parts = [
+        [one.what, f"{one.requests:,.0f}", f"{one.tokens:,.0f}", _money(one.money)] for one in costs
+    ]
+    header = ("part", "requests", "tokens", "money")
+    print_table(f"What {prefixes:,} prefixes take", header, parts, out)
+    every = [one.money for one in costs if one.money is not None]
+    cost = "no prices in deploysim.yaml" if not every else f"{sum(every):,.2f} in money"
+    if 0 < len(every) < len(costs):
+        cost += " and what has no price"
+    tokens = sum(one.tokens for one in costs)
+    out.print(f"{prefixes:,} prefixes: about {tokens:,.0f} tokens, {cost}.")
+
+
+def _money(money: float | None) -> str:
+    return "no price" if money is None else f"{money:,.2f}"

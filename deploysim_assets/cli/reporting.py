@@ -1,107 +1,33 @@
 """`deploysim report`: the figures of a release, printed only where their seals hold."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from deploysim_assets.cli.running import with_operations
+from deploysim_assets.cli.running import with_home
 from deploysim_assets.project import ProjectError
-from deploysim_assets.storage import last_audit, ledger
+from deploysim_assets.storage import ledger
 
 if TYPE_CHECKING:
+    from deploysim_assets.cli.home import Home
     from deploysim_assets.cli.operations import Operations
-
-_BANNER = "UNVERIFIED: the seals of these figures were not checked, or do not hold."
+    from deploysim_assets.report.facts import ReleaseReport
 
 
 def report_document(
-    operations: "Operations", model: str, *, unverified: bool = False
+    home: "Home | Operations", model: str, *, unverified: bool = False
 ) -> dict[str, Any]:
-    """The report of a release as JSON; ProjectError where a seal of what it prints does not hold,
-    unless it is asked for `unverified`."""
-    from deploysim_assets.assets.grader_quality import current_quality
-    from deploysim_assets.assets.home_audit import refuse_broken_seals
-    from deploysim_assets.assets.preregistration import Registration
-    from deploysim_assets.assets.rate_estimates import reply_funnel
-    from deploysim_assets.forecast.estimate import blocked
-    from deploysim_assets.forecast.summary import summarize
-    from deploysim_assets.report.document import release_report
+    """The report of a release as the terminal shows it; ProjectError where a seal of what it says
+    does not hold, unless it is asked for `unverified`."""
+    from deploysim_assets.assets.release_facts import release_facts
 
-    project, lake = operations.project, operations.lake
-    project.release(model)
-    if not unverified:
-        refuse_broken_seals(project, lake, model)
-    realized, scored = (
-        list(lake.rows(asset, model)) if lake.current(asset, model) else []
-        for asset in ("realized_rates", "calibration_report")
-    )
-    version = scored[0]["forecast_version"] if scored else lake.current("rate_estimates", model)
-    estimates = list(lake.rows("rate_estimates", model, version)) if version else []
-    quality: dict[str, dict[str, Any]] = {}
-    if lake.current("preregistration", model):
-        registered = Registration.load(lake, model)
-        gradings = {row["grading_id"] for row in estimates} or {registered.panel.grading_id}
-        realized = [r for r in realized if r["grading_id"] in gradings]
-        quality = current_quality(
-            lake, registered.panel.grader_ids(), model, registered.predecessor
-        )
-        for row in estimates:
-            row["gate"] = blocked(row["gate"], quality.get(row["behavior"]), project.min_precision)
-    if not estimates and not realized:
-        raise ProjectError(
-            f"{model}: nothing to report yet; run `deploysim forecast {model}`, or `deploysim "
-            f"backfill {model}` once its logs are there"
-        )
-    records = ledger.examine(project.home)[0]
-    mine = [record for record in records if record.model_version == model]
-    registrations = [r.body | {"at": r.at} for r in mine if r.kind == "registration"]
-    document = release_report(
-        model,
-        estimates,
-        realized,
-        scored,
-        summarize(scored) if scored else {},
-        registrations,
-        quality,
-        reply_funnel(lake, model),
-    )
-    return document | {
-        "acceptances": [r.body | {"at": r.at} for r in mine if r.kind == "acceptance"],
-        "other_forecasts": _other_forecasts(lake, model) if scored else [],
-        "evidence": {
-            "verified": not unverified,
-            "ledger": {
-                "records": len(records),
-                "head": records[-1].hash if records else None,
-            },
-            "manifests": {
-                asset: manifest.digest
-                for asset in ("rate_estimates", "realized_rates", "calibration_report")
-                if (manifest := lake.manifest(asset, model)) is not None
-            },
-            "last_full_audit": last_audit.load(project.home),
-        },
-    }
+    return release_facts(home.project, home.lake, model, unverified=unverified).model_dump()
 
 
-def _other_forecasts(lake: Any, model: str) -> list[dict[str, Any]]:
-    """Sealed forecasts of the release that are not the one scored, with what they would have
-    scored."""
-    manifest = lake.manifest("calibration_report", model)
-    if manifest is None or "other_forecasts" not in manifest.predicate["schema"]:
-        return []
-    found: dict[str, dict[str, Any]] = {}
-    names = ("record", "sealed_at", "reason", "prospective")
-    for row in lake.rows("calibration_report", model, table="other_forecasts"):
-        named = {name: row[name] for name in names}
-        known = found.setdefault(row["record"], named | {"errors": {}})
-        if row["behavior"]:
-            known["errors"][row["behavior"]] = row["multiplicative_error"]
-    return list(found.values())
-
-
-def show_report(operations: "Operations", model: str, *, unverified: bool = False) -> None:
+def show_report(home: "Home | Operations", model: str, *, unverified: bool = False) -> None:
     """Print the report as a table."""
+    from deploysim_assets.cli.tables import print_table
     from deploysim_assets.report.document import (
         evidence_lines,
         funnel_lines,
@@ -109,52 +35,109 @@ def show_report(operations: "Operations", model: str, *, unverified: bool = Fals
         table,
         verdict,
     )
-    from deploysim_assets.report.tables import console, rich_table
+    from deploysim_assets.report.facts import BANNER
+    from deploysim_assets.report.judges import judge_lines
+    from deploysim_assets.report.tables import console
 
-    document = report_document(operations, model, unverified=unverified)
+    document = report_document(home, model, unverified=unverified)
     out = console()
     if unverified:
-        out.print(f"[bold red]{_BANNER}[/bold red]")
-    out.print(rich_table(f"{model}: rates per 100,000 messages", *table(document)))
+        out.print(f"[bold red]{BANNER}[/bold red]")
+    print_table(f"{model}: rates per 100,000 messages", *table(document), out)
     out.print(verdict(document["summary"]))
     for line in (
         *funnel_lines(document),
+        *judge_lines(document),
         *registered_again(document),
         *evidence_lines(document),
     ):
-        out.print(line, highlight=False)
+        out.print(line, highlight=False, markup=False)
 
 
-@click.command()
+def _show_both(report: "ReleaseReport") -> None:
+    from deploysim_assets.cli.tables import print_table
+    from deploysim_assets.report.facts import BANNER
+    from deploysim_assets.report.sections import compared
+
+    section = compared(report)
+    if not report.evidence.verified:
+        click.echo(BANNER)
+    for found in section.tables:
+        print_table(found.caption, found.header, [[c.text for c in row] for row in found.rows])
+    for sentence in section.said:
+        click.echo(sentence)
+
+
+def _written(report: "ReleaseReport", form: str) -> str:
+    from deploysim_assets.report.page import html, markdown
+
+    if form == "json":
+        return report.model_dump_json(indent=2) + "\n"
+    return html(report) if form == "html" else markdown(report)
+
+
+@click.command(
+    epilog="Example: deploysim report gpt-4-0613 --format html -o report.html --compare gpt-4-0314"
+)
 @click.argument("model")
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["table", "json", "md"]),
+    type=click.Choice(["table", "html", "md", "json"]),
     default="table",
     show_default=True,
+    help="html is one page that needs nothing beside itself.",
 )
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The file to write; default: the terminal.",
+)
+@click.option("--compare", "other", help="Another release to show side by side.")
 @click.option(
     "--unverified", is_flag=True, help="Print it even where a seal does not hold, with a banner."
 )
-@with_operations
-def report(operations: "Operations", model: str, form: str, unverified: bool) -> None:
+@with_home
+def report(
+    home: "Home",
+    model: str,
+    form: str,
+    as_json: bool,
+    output: Path | None,
+    other: str | None,
+    unverified: bool,
+) -> None:
     """The forecast of MODEL and, once production was graded, its score.
 
     Refuses to print a figure whose seal does not hold.
     """
-    if form == "table":
-        show_report(operations, model, unverified=unverified)
+    form = "json" if as_json else form
+    if form == "table" and output is not None:
+        raise ProjectError("-o writes a page: name its --format, html, md or json")
+    if form == "table" and other is None:
+        show_report(home, model, unverified=unverified)
         return
-    import orjson
+    from deploysim_assets.assets.release_facts import release_facts
 
-    from deploysim_assets.report.document import markdown
-
-    document = report_document(operations, model, unverified=unverified)
-    if form == "json":
-        click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
-    else:
-        click.echo((f"> **{_BANNER}**\n\n" if unverified else "") + markdown(document))
+    whole = form != "table"
+    found = release_facts(home.project, home.lake, model, unverified=unverified, whole=whole)
+    if other is not None:
+        beside = release_facts(home.project, home.lake, other, unverified=unverified, whole=whole)
+        found = found.model_copy(update={"compared_with": beside})
+    if form == "table":
+        _show_both(found)
+        return
+    text = _written(found, form)
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as wrong:
+        raise ProjectError(f"{output}: cannot be written ({wrong.strerror})") from None
+    click.echo(f"{output}: {len(text.encode()) / 1e3:,.0f} KB", err=True)
 
 
 @click.command()
@@ -162,14 +145,14 @@ def report(operations: "Operations", model: str, form: str, unverified: bool) ->
 @click.argument("behavior")
 @click.option("--reason", required=True, help="Why the release may ship all the same.")
 @click.option("--by", "person", required=True, help="Who accepts it.")
-@with_operations
-def accept(operations: "Operations", model: str, behavior: str, reason: str, person: str) -> None:
+@with_home
+def accept(home: "Home", model: str, behavior: str, reason: str, person: str) -> None:
     """Record in the ledger that a person accepts a failing or blocked gate of MODEL for BEHAVIOR;
     the report shows who, when and why.
 
     Example: deploysim accept gpt-4-0613 harassment --by "A. Reviewer" --reason "filtered upstream"
     """
-    document = report_document(operations, model)
+    document = report_document(home, model)
     found = {row["behavior"]: row.get("gate") for row in document["behaviors"]}
     if behavior not in found:
         raise ProjectError(f"{model}: no behavior {behavior!r}; there are: {', '.join(found)}")
@@ -178,7 +161,7 @@ def accept(operations: "Operations", model: str, behavior: str, reason: str, per
             f"{model}: the gate of {behavior} says {found[behavior] or 'nothing'}; only a failing "
             "or blocked gate can be accepted"
         )
-    forecast = ledger.latest(operations.project.home, "forecast", model)
+    forecast = ledger.latest(home.project.home, "forecast", model)
     assert forecast is not None, "a gate is of a forecast"
     body = {
         "behavior": behavior,
@@ -189,5 +172,5 @@ def accept(operations: "Operations", model: str, behavior: str, reason: str, per
     }
     if not body["reason"] or not body["by"]:
         raise ProjectError("--reason and --by must say something")
-    record = ledger.append(operations.project.home, "acceptance", model, body)
+    record = ledger.append(home.project.home, "acceptance", model, body)
     click.echo(f"record {record.seq}: {person} accepts {behavior} of {model}: {reason}")

@@ -4,14 +4,14 @@ say errors in one clear line."""
 import os
 from collections.abc import Callable
 from functools import wraps
-from typing import TYPE_CHECKING, Concatenate, ParamSpec
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 import click
 
-from deploysim_assets.project import ProjectError
-from deploysim_assets.project.file import home_folder, load_project
+from deploysim_assets.cli.lazy import Refused
 
 if TYPE_CHECKING:
+    from deploysim_assets.cli.home import Home
     from deploysim_assets.cli.operations import Operations
 
 P = ParamSpec("P")
@@ -24,12 +24,39 @@ def tell(message: str) -> None:
 def clear_errors(command: Callable[P, None]) -> Callable[P, None]:
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        from deploysim_assets.project.errors import ProjectError
+
         try:
             command(*args, **kwargs)
         except ProjectError as wrong:
-            raise click.ClickException(str(wrong)) from None
+            raise Refused(str(wrong), wrong.exit_code) from None
 
     return run
+
+
+def with_home(command: "Callable[Concatenate[Home, P], None]") -> Callable[P, None]:
+    """Open the project and its tables, as DEPLOYSIM_HOME says, and hand them to a command that
+    only reads: Dagster is not loaded."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        from deploysim_assets.cli.home import open_home
+
+        command(open_home(), *args, **kwargs)
+
+    return clear_errors(run)
+
+
+def plain(text: str) -> str:
+    """A text of others on one line, without what a terminal would obey."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def show_json(document: Any) -> None:
+    """Print a document as JSON."""
+    import orjson
+
+    click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
 
 
 def with_operations(command: "Callable[Concatenate[Operations, P], None]") -> Callable[P, None]:
@@ -38,6 +65,9 @@ def with_operations(command: "Callable[Concatenate[Operations, P], None]") -> Ca
 
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        from deploysim_assets.project import ProjectError
+        from deploysim_assets.project.file import home_folder, load_project
+
         home = home_folder()
         project = load_project(home)
         import dagster as dg

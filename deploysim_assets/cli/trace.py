@@ -4,20 +4,20 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from deploysim_assets.cli.running import with_operations
+from deploysim_assets.cli.running import show_json, with_home
 from deploysim_assets.project import ProjectError
 
 if TYPE_CHECKING:
     from rich.tree import Tree
 
-    from deploysim_assets.cli.operations import Operations
+    from deploysim_assets.cli.home import Home
     from deploysim_assets.evidence.trace import Trace
 
 _SHOWN = 20
 _PIPED_WIDTH = 400
 
 
-def traced(operations: "Operations", model: str) -> "tuple[Trace, dict[str, Any]]":
+def traced(operations: "Home", model: str) -> "tuple[Trace, dict[str, Any]]":
     """The trace of a release, and what its graders are now where they are not as registered."""
     from deploysim_assets.deidentify.keys import load_keys
     from deploysim_assets.evidence.trace import Trace
@@ -53,10 +53,8 @@ def traced(operations: "Operations", model: str) -> "tuple[Trace, dict[str, Any]
 @click.argument("behavior", required=False)
 @click.option("--json", "as_json", is_flag=True, help="The whole trace, as JSON.")
 @click.option("--text", is_flag=True, help="With the de-identified text of each item.")
-@with_operations
-def trace(
-    operations: "Operations", model: str, behavior: str | None, as_json: bool, text: bool
-) -> None:
+@with_home
+def trace(operations: "Home", model: str, behavior: str | None, as_json: bool, text: bool) -> None:
     """Trace the figures of MODEL (of one BEHAVIOR) down to file and line of the logs.
 
     Ids only, no text, unless --text asks for de-identified text. Without the key file the walk ends
@@ -78,24 +76,33 @@ def trace(
         for m in found.steps.values()
     ]
     if as_json:
-        import orjson
-
         document = {
             "model_version": model,
             "figures": found.figures(behavior),
             "items": items,
             "steps": steps,
+            "sentinels": found.sentinels(),
             "log_files": found.log_files(),
             "changed_since": changed,
         }
-        click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
+        show_json(document)
         return
     from rich.console import Console
 
     out = Console(highlight=False)
     if not out.is_terminal:
         out = Console(highlight=False, width=_PIPED_WIDTH)
-    out.print(_tree(model, found.figures(behavior), items, steps, changed, text=text))
+    tree = _tree(model, found.figures(behavior), items, steps, changed, text=text)
+    watched = tree.add(
+        "the judge was watched by" if found.sentinels() else "nobody watched the judge"
+    )
+    for one in found.sentinels():
+        of = one["drawn_from"]
+        watched.add(
+            f"{one['side']}: {one['items']} sentinels of {of['asset']}, {of['partition']}, sealed "
+            f"by record {one['record']}, occasion {one['occasion']}"
+        )
+    out.print(tree)
 
 
 def _tree(

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deploysim_assets.cli.running import clear_errors, with_operations
+from deploysim_assets.cli.running import clear_errors, with_home
 
 if TYPE_CHECKING:
-    from deploysim_assets.cli.operations import Operations
+    from deploysim_assets.cli.home import Home
 
 
-@click.command()
+@click.command(epilog="Example: deploysim upgrade")
 @clear_errors
 def upgrade() -> None:
     """Bring a home that an earlier deploysim wrote up to date: manifests for every table version,
@@ -33,19 +33,19 @@ def upgrade() -> None:
     )
 
 
-@click.command()
+@click.command(epilog="Example: deploysim gc --dry-run")
 @click.option("--dry-run", is_flag=True, help="Say what would go, and remove nothing.")
-@with_operations
-def gc(operations: "Operations", dry_run: bool) -> None:
+@with_home
+def gc(home: "Home", dry_run: bool) -> None:
     """Remove table versions that are not current and that no record of the ledger reaches, and
     record what went: the audit calls it collected."""
     from deploysim_assets.evidence.collecting import collect, collectable
 
-    found = collectable(operations.lake)
+    found = collectable(home.lake)
     for path, size in found.items():
         click.echo(f"{size / 1e6:10,.1f} MB  {path}")
     if not dry_run and found:
-        collect(operations.lake, list(found))
+        collect(home.lake, list(found))
     total = sum(found.values()) / 1e6
     would = "would be removed" if dry_run else "removed"
     click.echo(f"{len(found)} versions {would}, {total:,.1f} MB")

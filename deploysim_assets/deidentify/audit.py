@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from scipy import stats
+from scipy import special
 
 from deploysim_assets.deidentify.canaries import (
     CANARIES,
@@ -61,7 +61,7 @@ class Cell(NamedTuple):
     def lower(self) -> float:
         """Clopper-Pearson."""
         return (
-            float(stats.beta.ppf(0.05, self.caught, self.planted - self.caught + 1))
+            float(special.betaincinv(self.caught, self.planted - self.caught + 1, 0.05))
             if self.caught
             else 0.0
         )

@@ -219,7 +219,13 @@ def may_be_person(value: str, *, of_a_thing: bool) -> bool:
 
 def is_of_a_thing(keys: Iterable[str]) -> bool:
     """Whether keys are those of a tool's, a file's or a product's description."""
-    return any(re.sub(r"[\W_]", "", k.lower()) in _OF_A_THING for k in keys)
+    return any(_plain_key(k) in _OF_A_THING for k in keys)
+
+
+@lru_cache(maxsize=20_000)
+def _plain_key(key: str) -> str:
+    """In lower case, without signs."""
+    return re.sub(r"[\W_]", "", key[:120].lower())
 
 
 def type_of_value(  # noqa: C901, PLR0912 (one case a type)
@@ -232,7 +238,7 @@ def type_of_value(  # noqa: C901, PLR0912 (one case a type)
 ) -> str | None:
     """The type of the value under a key of `key_type`, or None where it is not one: a schema's
     word, a variable, an empty one."""
-    value, key = value.strip(), re.sub(r"[\W_]", "", key.lower())
+    value, key = value.strip(), _plain_key(key)
     digits = sum(c.isdigit() for c in value)
     if not is_filled_in(value):
         return None

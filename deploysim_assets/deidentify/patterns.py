@@ -24,6 +24,7 @@ from presidio_analyzer.predefined_recognizers import (
 from presidio_analyzer.predefined_recognizers.generic.iban_patterns import regex_per_country
 
 from deploysim_assets.deidentify.encoded import EncodedText
+from deploysim_assets.deidentify.gate import Gate
 from deploysim_assets.deidentify.hidden_text import hidden_texts
 from deploysim_assets.deidentify.id_rules import ID_RULES
 from deploysim_assets.deidentify.keyed_values import keyed_spans
@@ -78,6 +79,8 @@ _GATES = {
     MacAddressRecognizer: rf"{_HEX2}[:-](?:{_HEX2}[:-]){{4}}{_HEX2}|{_HEX4}\.{_HEX4}\.{_HEX4}",
 }
 """What a find of at least THRESHOLD must hold (RE2, linear in the text)."""
+_KINDS = tuple(_GATES)
+_OF_PRESIDIO = Gate(dict(enumerate(_GATES.values())))
 _MAY_HOLD_SPACES = (CreditCardRecognizer, UsSsnRecognizer, IbanRecognizer)
 
 
@@ -122,17 +125,76 @@ _NUMBERS = frozenset({"CREDIT_CARD", "PHONE_NUMBER", "US_SSN", "NATIONAL_ID"})
 _CLOSE_DIGITS = re2.compile(r"[0-9](?:[^0-9\n]{0,4}[0-9]){4}")
 
 
-_ANY_KEYWORD = re2.compile(
-    "|".join(sorted({re.escape(w.decode()) for rule in RULES for w in rule.keywords}))
+def _source(pattern: Any) -> str:
+    return pattern.pattern if isinstance(pattern.pattern, str) else pattern.pattern.decode()
+
+
+_OF_DIGITS = Gate(
+    {i: _source(rule.core) for i, rule in enumerate(RULES) if rule.digits and not rule.part}, sets=5
 )
+_OF_WORDS = Gate(
+    {
+        i: rule.gate
+        or "|".join(f"(?i:{re2.escape(w.decode())})" for w in rule.keywords)
+        or _source(rule.core)
+        for i, rule in enumerate(RULES)
+        if not rule.long_runs and (rule.part or not rule.digits)
+    }
+)
+_OF_RUNS = frozenset(i for i, rule in enumerate(RULES) if rule.long_runs)
+_ALL_RULES = frozenset(range(len(RULES)))
+_DIGITS = frozenset(i for i, rule in enumerate(RULES) if rule.digits)
+_SPLIT = frozenset(i for i, rule in enumerate(RULES) if rule.type in SPLIT_TYPES)
+_CARDS = frozenset(i for i, rule in enumerate(RULES) if rule.type == "CREDIT_CARD")
+_SIGNS = re2.compile(
+    r"[@:=<\n]|\p{Nd}[^\p{Nd}\n]{1,4}\p{Nd}|\p{Nd}{5}|[0-9A-Za-z+/_-]{12}"
+    r"|[0-9a-fA-F]{2}(?:[ :][0-9a-fA-F]{2}){7}"
+)
+
+
+def _is_plain(encoded: EncodedText) -> bool:
+    """Whether a text, such as a word of JSON, holds nothing that any recognizer, rule, key or
+    encoding starts from."""
+    return not (
+        _SIGNS.search(encoded.data)
+        or _OF_WORDS.passing(encoded.data)
+        or _OF_PRESIDIO.passing(encoded.data)
+    )
+
+
+_GAP = r"[^0-9\n]{0,4}"
+_BROKEN = rf"{_GAP}(?:\n[ \t]*{_GAP})?"
+_SIGN = r"[ .\-:/()]"
+_LETTERS_BEFORE = (
+    rf"(?:^|[^0-9A-Za-z])[A-Za-z+(]{{1,6}}{_SIGN}{{0,2}}\r?\n[ \t]*[A-Za-z]{{0,6}}{_SIGN}{{0,2}}"
+)
+_LETTERS_AFTER = rf"{_SIGN}{{0,2}}\r?\n[ \t]*[A-Za-z]{{1,4}}(?:[^0-9A-Za-z]|$)"
+_DIGITS_AT_BREAK = re2.compile(
+    "|".join(
+        (
+            rf"(?m:{_LETTERS_BEFORE}(?:[0-9]{_BROKEN}){{5}})",
+            *(
+                rf"(?:[0-9]{_BROKEN}){{{before}}}{_GAP}\n[ \t]*{_GAP}(?:[0-9]{_BROKEN}){{{5 - before}}}"
+                for before in range(1, 5)
+            ),
+            rf"(?m:(?:[0-9]{_BROKEN}){{4}}[0-9]{_LETTERS_AFTER})",
+        )
+    )
+)
+"""Five digits close together over a line break, or at one with the letters of an id beyond it."""
 _NO_IDENTIFIER = re.compile(
-    r"(?<![\w.])[+-]?\d{1,20}\.\d{5,}(?:[eE][+-]?\d+)?(?![\w.°])"
+    r"(?<![\w.])[+-]?[0-9]{1,20}\.[0-9]{5,}(?:[eE][+-]?[0-9]+)?(?![\w.°])"
     r"|(?<![0-9A-Za-z])(?:[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
     r"|[0-9a-f]{32,128})(?![0-9A-Za-z])"
-    r"|(?<!\d)(?:19|20)\d\d-[01]\d-[0-3]\d[T ][0-2]\d:[0-5]\d(?::[0-5]\d(?:[.,]\d+)?)?(?:Z"
-    r"|[+-]\d\d:?\d\d)?"
+    r"|(?<!\d)(?:19|20)[0-9]{2}-[01][0-9]-[0-3][0-9][T ][0-2][0-9]:[0-5][0-9](?::[0-5][0-9]"
+    r"(?:[.,][0-9]+)?)?(?:Z|[+-][0-9]{2}:?[0-9]{2})?"
 )
-"""Floats, hashes, UUIDs and timestamps."""
+"""Floats, hashes, UUIDs and timestamps, in ASCII."""
+_MAY_BE_NONE = re2.compile(
+    r"[+-]?[0-9]{1,20}\.[0-9]{5}|[0-9a-f]{8}-[0-9a-f]{4}-|[0-9a-f]{32}"
+    r"|(?:19|20)[0-9]{2}-[01][0-9]-[0-3][0-9][T ][0-2]"
+)
+_ALPHANUMERIC = re2.compile(r"[+-]?[0-9A-Za-z]*")
 
 
 def without_numbers(encoded: EncodedText) -> EncodedText:
@@ -140,22 +202,55 @@ def without_numbers(encoded: EncodedText) -> EncodedText:
     would look at otherwise."""
     if not _CLOSE_DIGITS.search(encoded.data):
         return encoded
-    bare = _NO_IDENTIFIER.sub(lambda m: " " * len(m.group()), encoded.text)
-    return encoded if bare == encoded.text else EncodedText(bare)
+    text, parts, kept, at = encoded.text, list[str](), 0, 0
+    while hit := _MAY_BE_NONE.search(encoded.data, at):
+        start = encoded.index(hit.start())
+        none = _NO_IDENTIFIER.match(text, start)
+        if none is None:
+            at = max(_ALPHANUMERIC.match(encoded.data, hit.start()).end(), hit.start() + 1)
+            continue
+        parts += (text[kept:start], " " * (none.end() - start))
+        kept, at = none.end(), hit.start() + none.end() - start
+    return EncodedText("".join([*parts, text[kept:]])) if parts else encoded
 
 
-def rule_spans(encoded: EncodedText, bare: EncodedText | None = None) -> Iterator[Span]:
-    """What all rules find in a text; a rule whose keywords it does not hold is not tried, and
+_RUN_OF_DIGITS = re2.compile(r"[0-9](?:[^0-9\n]{0,4}[0-9]){4,}")
+_LONGEST_CORE = 48
+
+
+def _near_digits(data: bytes) -> bytes:
+    """Where five digits stand close together, with what a core of a rule of digits may hold
+    around them."""
+    parts, at = list[bytes](), 0
+    for run in _RUN_OF_DIGITS.finditer(data):
+        start, end = run.span()
+        if start - _LONGEST_CORE > at:
+            parts.append(b"\n")
+            at = start - _LONGEST_CORE
+        parts.append(data[at : end + _LONGEST_CORE])
+        at = end + _LONGEST_CORE
+    return b"".join(parts)
+
+
+def rule_spans(
+    encoded: EncodedText,
+    bare: EncodedText | None = None,
+    clock: Clock | None = None,
+    rules: frozenset[int] = _ALL_RULES,
+) -> Iterator[Span]:
+    """What `rules` find in a text; only those whose core or keywords it holds are tried, and
     rules of numbers look at `bare`."""
     bare = bare or encoded
-    lower = encoded.data.lower()
-    digits = _CLOSE_DIGITS.search(bare.data) is not None
-    told = _ANY_KEYWORD.search(lower) is not None
-    for rule in RULES:
-        if (rule.digits and not digits) or (rule.keywords and not told):
-            continue
-        if not rule.keywords or any(word in lower for word in rule.keywords):
-            yield from rule.spans(bare if rule.digits else encoded)
+    live = _OF_WORDS.passing(encoded.data)
+    live.update(i for i in _OF_RUNS & rules if RULES[i].core.search(encoded.data))
+    if rules & _DIGITS and (near := _near_digits(bare.data)):
+        live |= _OF_DIGITS.passing(near)
+    else:
+        live -= _DIGITS
+    for i in sorted(live & rules):
+        if clock:
+            clock.check()
+        yield from RULES[i].spans(bare if RULES[i].digits else encoded)
 
 
 def _is_none(span: Span, text: str) -> bool:
@@ -201,7 +296,9 @@ class PatternDetector:
     def __init__(self) -> None:
         found = recognizers()
         self._phones = next(r for r in found if isinstance(r, FastPhoneRecognizer))
-        self._recognizers = [(_window(type(r)), r) for r in found if r is not self._phones]
+        self._recognizers = {
+            _KINDS.index(type(r)): (_window(type(r)), r) for r in found if r is not self._phones
+        }
         log = logging.getLogger("presidio-analyzer")
         log.handlers[:] = [
             timeouts := _TimeOuts()
@@ -215,25 +312,27 @@ class PatternDetector:
         copy = scan_copy(text)
         clock = Clock()
         try:
-            encoded = EncodedText(copy.text)
-            found = set(self._scan(encoded, clock))
-            for hidden in hidden_texts(encoded, without_numbers(encoded)):
-                inside = scan_copy(hidden.text)
-                known = next(self._scan(EncodedText(inside.text), clock), None)
+            encoded = copy.encoded
+            if _is_plain(encoded):
+                return []
+            bare = without_numbers(encoded)
+            found = set(self._scan(encoded, bare, clock))
+            for hidden in hidden_texts(encoded, bare):
+                inside = scan_copy(hidden.text).encoded
+                known = next(self._scan(inside, without_numbers(inside), clock), None)
                 if known:
                     found.add(Span(hidden.start, hidden.end, "ENCODED"))
             places = {Span(*copy.original(s.start, s.end), s.type) for s in found}
-            places |= self._across_lines(copy, places)
+            places |= self._across_lines(copy, places, clock)
             clock.check()
         except TimeoutError:
             raise DetectionError("time_out") from None
         return sorted(places)
 
-    def _scan(self, encoded: EncodedText, clock: Clock) -> Iterator[Span]:
-        bare = without_numbers(encoded)
+    def _scan(self, encoded: EncodedText, bare: EncodedText, clock: Clock) -> Iterator[Span]:
         for part in (
             self.presidio_spans(bare, bare_numbers=False),
-            rule_spans(encoded, bare),
+            rule_spans(encoded, bare, clock),
             keyed_spans(encoded),
         ):
             for span in part:
@@ -249,7 +348,8 @@ class PatternDetector:
             (0, result)
             for result in self._phones.analyze_encoded(encoded, bare_numbers=bare_numbers)
         ]
-        for window, recognizer in self._recognizers:
+        for i in sorted(_OF_PRESIDIO.passing(encoded.data)):
+            window, recognizer = self._recognizers[i]
             for hit in window.finditer(encoded.data):
                 start, end = encoded.index(hit.start()), encoded.index(hit.end())
                 found += [
@@ -266,7 +366,7 @@ class PatternDetector:
         ]
 
     @staticmethod
-    def _across_lines(copy: ScanCopy, found: set[Span]) -> set[Span]:
+    def _across_lines(copy: ScanCopy, found: set[Span], clock: Clock) -> set[Span]:
         """Identifiers that a line break cuts in two: found in the joined text, over a seam, where
         none of its type was found whole.
 
@@ -276,8 +376,12 @@ class PatternDetector:
         if joined is None:
             return set()
         encoded, spans = EncodedText(joined.text), set[Span]()
-        for s in rule_spans(encoded, without_numbers(encoded)):
-            seam = joined.seam_within(s.start, s.end) if s.type in SPLIT_TYPES else None
+        if _DIGITS_AT_BREAK.search(copy.encoded.data):
+            bare, rules = without_numbers(encoded), _SPLIT
+        else:
+            bare, rules = encoded, _SPLIT - _DIGITS - _CARDS
+        for s in rule_spans(encoded, bare, clock, rules):
+            seam = joined.seam_within(s.start, s.end)
             if seam is None or _is_none(s, joined.text):
                 continue
             if (

@@ -12,6 +12,7 @@ up without a sign. Rests on private names of phonenumbers, which is therefore pi
 
 import re
 import sys
+from bisect import bisect_left
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -77,6 +78,8 @@ _CUE = re.compile(
 )
 _ANY_CUE = re2.compile(_CUE.pattern)
 _CUE_REACH, _SHORTEST_CUED = 40, 5
+_LONGEST_CHARACTER = 4
+"""Bytes of UTF-8."""
 _CUE_AFTER = re.compile(
     r"[ ,\\-]{0,3}\(?(?:office|fax|mobile|cell|home|work|phone|tel)\b", re.IGNORECASE
 )
@@ -128,7 +131,7 @@ class FastPhoneRecognizer(PhoneRecognizer):
     def __init__(self, **settings):
         settings.setdefault("name", "PhoneRecognizer")
         super().__init__(**settings)
-        self._memo: dict[tuple[str, str, str], tuple[_Hit, ...]] = {}
+        self._memo: dict[tuple[bool, str, str, str], tuple[_Hit, ...]] = {}
 
     def analyze(self, text, entities, nlp_artifacts=None):
         return self.analyze_encoded(EncodedText(text))
@@ -155,31 +158,33 @@ class FastPhoneRecognizer(PhoneRecognizer):
         return EntityRecognizer.remove_duplicates(results)
 
     def _likely(self, encoded: EncodedText) -> list[RecognizerResult]:
-        text, results = encoded.text, []
-        cues: bool | None = None
-        for run in _RUN.finditer(encoded.data):
-            size = run.end() - run.start()
-            if size < _SHORTEST_CUED or size > _LONGEST_RUN:
+        text, data, results = encoded.text, encoded.data, []
+        cues: list[int] | None = None
+        for run in _RUN.finditer(data):
+            begin, stop = run.span()
+            if not _SHORTEST_CUED <= stop - begin <= _LONGEST_RUN:
                 continue
             if cues is None:
-                cues = _ANY_CUE.search(encoded.data) is not None
-            start, end = encoded.index(run.start()), encoded.index(run.end())
-            if self._is_likely(text, start, end, cues):
-                found = self._in_run(text, start, end)
+                cues = [cue.start() for cue in _ANY_CUE.finditer(data)]
+            start, end = encoded.index(begin), encoded.index(stop)
+            near = bisect_left(cues, begin - _LONGEST_CHARACTER * _CUE_REACH)
+            cued = near < len(cues) and cues[near] < begin
+            if self._is_likely(text, start, end, cued):
                 whole = _Hit(*_trimmed(text, start, end), None)
-                if not found and self._says_so(text, whole.start, whole.end, cues):
+                found = self._in_run(text, start, end, whole)
+                if not found and self._says_so(text, whole.start, whole.end, bool(cues)):
                     found = [self._get_recognizer_result(whole, text, None, None)]
                 results += found
         return EntityRecognizer.remove_duplicates(results)
 
     @staticmethod
-    def _is_likely(text: str, start: int, end: int, cues: bool) -> bool:
+    def _is_likely(text: str, start: int, end: int, cued: bool) -> bool:
         before = text[start - 1 : start]
         if before and (before in "._=#$€£%" or before.isdigit()) and text[start] not in "+(":
             return False
         if before == "-" and text[start - 2 : start - 1].isalnum():
             return False
-        if cues and _CUE.search(text, max(0, start - _CUE_REACH), start):
+        if cued and _CUE.search(text, max(0, start - _CUE_REACH), start):
             return _NO_PHONE.fullmatch(text, start, end) is None
         if _CUE_AFTER.match(text, end):
             return True
@@ -204,16 +209,26 @@ class FastPhoneRecognizer(PhoneRecognizer):
             or (cues and _CALLED.search(text, max(0, start - 30), start))
         )
 
-    def _in_run(self, text: str, start: int, end: int) -> list[RecognizerResult]:
+    def _in_run(
+        self, text: str, start: int, end: int, whole: _Hit | None = None
+    ) -> list[RecognizerResult]:
+        """What is found in a run; with `whole`, no further region is asked once one has found
+        all of that."""
         results = []
-        key = (text[start - 1 : start] if start else "", text[start:end], text[end : end + 3])
-        if key[1].isdigit() and (_LATIN.match(key[0]) or _LATIN.match(key[2])):
+        before = text[start - 1 : start] if start else ""
+        key = (whole is None, before, text[start:end], text[end : end + 3])
+        if key[2].isdigit() and (_LATIN.match(before) or _LATIN.match(key[3])):
             return []  # part of a word: the matcher takes no number that touches a Latin letter
         hits = self._memo.get(key)
         if hits is None:
             if len(self._memo) > _MEMO_SIZE:
                 self._memo.clear()
-            hits = self._memo[key] = tuple(self._hits(text, start, end))
+            found = list[_Hit]()
+            for hit in self._hits(text, start, end):
+                found.append(hit)
+                if whole and start + hit.start <= whole.start and whole.end <= start + hit.end:
+                    break
+            hits = self._memo[key] = tuple(found)
         for hit in hits:
             found = _Hit(start + hit.start, start + hit.end, hit.region)
             results.append(self._get_recognizer_result(found, text, hit.region, None))

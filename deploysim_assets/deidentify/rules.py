@@ -62,6 +62,10 @@ class Rule(NamedTuple):
     """In lower case; a text that holds none of them is not searched."""
     digits: bool = False
     """Whether what it finds holds five digits close together."""
+    gate: str = ""
+    """What its core cannot do without, where no keyword says that."""
+    long_runs: bool = False
+    """Whether its core counts many characters, which multiplies the states of a gate."""
 
     def spans(self, encoded: EncodedText) -> Iterator[Span]:
         """The rule's finds, those of `pattern.finditer`; a time-out raises TimeoutError, so that
@@ -167,6 +171,8 @@ def rule(
     part: int = 0,
     keywords: str = "",
     digits: bool = False,
+    gate: str = "",
+    long_runs: bool = False,
 ) -> Rule:
     """A rule whose pattern has one group at most, `part`. RE2 knows no look-around, so `before`
     and `after` are left to the second look, as is all from the group on where a cue stands before
@@ -181,6 +187,8 @@ def rule(
         part=part,
         keywords=tuple(word.encode() for word in keywords.split()),
         digits=digits,
+        gate=gate,
+        long_runs=long_runs,
     )
 
 
@@ -203,7 +211,7 @@ CONTACT_RULES = (
         "EMAIL_ADDRESS",
         r"(?i)[a-z0-9._+-]{1,64} ?[\[({] ?at ?[\])}] ?[a-z0-9-]{1,64}(?:(?: ?[\[({] ?dot ?[\])}] "
         r"?|\.)[a-z0-9-]{1,64})+",
-        keywords="at] at) at} at ] at ) at }",
+        gate=r"(?i)[\[({] ?at ?[\])}]",
     ),
     rule(
         "CREDIT_CARD",
@@ -212,6 +220,7 @@ CONTACT_RULES = (
         _is_card,
         before=r"(?<![0-9a-fA-F]|[0-9]\.)",
         after=r"(?![0-9a-fA-F])",
+        long_runs=True,
     ),
     rule(
         "IBAN_CODE",

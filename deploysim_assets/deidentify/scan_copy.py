@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import re2
 
+from deploysim_assets.deidentify.encoded import EncodedText
+
 _AS_THEY_ARE = frozenset("：！（），；？［］＂＇＜＞｛｝")
 """Marks of Chinese and Japanese prose that no identifier holds; a plain colon would run into the
 address behind it."""
@@ -83,9 +85,13 @@ class ScanCopy(NamedTuple):
     """A text to scan. `starts[i]` and `ends[i]` are where its i-th character came from; None
     where the copy is the original."""
 
-    text: str
+    encoded: EncodedText
     starts: list[int] | None = None
     ends: list[int] | None = None
+
+    @property
+    def text(self) -> str:
+        return self.encoded.text
 
     def original(self, start: int, end: int) -> tuple[int, int]:
         """The part of the original that a part of the copy came from."""
@@ -107,8 +113,9 @@ def _decoded(piece: str) -> str:
 def scan_copy(text: str) -> ScanCopy:
     """Full-width forms and other compatibility characters as plain ones (NFKC), escapes such as
     %40 decoded, invisible ones left out."""
-    if not _HIDES.search(text.encode(errors="replace")):
-        return ScanCopy(text)
+    encoded = EncodedText(text)
+    if not _HIDES.search(encoded.data):
+        return ScanCopy(encoded)
     out: list[str] = []
     starts: list[int] = []
     ends: list[int] = []
@@ -130,7 +137,7 @@ def scan_copy(text: str) -> ScanCopy:
     out.append(text[at:])
     starts.extend(range(at, len(text)))
     ends.extend(range(at + 1, len(text) + 1))
-    return ScanCopy("".join(out), starts, ends)
+    return ScanCopy(EncodedText("".join(out)), starts, ends)
 
 
 class JoinedLines(NamedTuple):
@@ -162,23 +169,23 @@ def joined_lines(copy: ScanCopy) -> JoinedLines | None:
     A blank line stays a break (it ends a thought), as does one before an @ (code puts it at a
     line's start).
     """
-    lines = copy.text.split("\n")
-    if len(lines) == 1:
+    text = copy.text
+    pieces, kept, seams = list[str](), [0], [0]
+    at = length = 0
+    for found in _BREAK.finditer(text):
+        end = found.start()
+        if text[end - 1 : end] == "\r":
+            end -= 1
+        if text[end - 1 : end] in ("", "\n"):
+            continue
+        pieces.append(text[at:end])
+        length += end - at
+        at = found.end()
+        kept.append(at)
+        seams.append(length)
+    if not pieces:
         return None
-    pieces, kept, seams = [lines[0]], [0], [0]
-    at, length = len(lines[0]) + 1, len(lines[0])
-    for line in lines[1:]:
-        rest = line.lstrip(" \t")
-        previous = pieces[-1]
-        if rest[:1] in ("", "\r", "@") or previous in ("", "\n", "\n\r"):
-            pieces.append("\n" + line)
-        else:
-            if previous[-1] == "\r":
-                pieces[-1] = previous[:-1]
-                length -= 1
-            pieces.append(rest)
-            kept.append(at + len(line) - len(rest))
-            seams.append(length)
-        length += len(pieces[-1])
-        at += len(line) + 1
-    return JoinedLines("".join(pieces), copy, kept, seams)
+    return JoinedLines("".join([*pieces, text[at:]]), copy, kept, seams)
+
+
+_BREAK = re.compile(r"\n[ \t]*(?=[^\n\r@ \t])")

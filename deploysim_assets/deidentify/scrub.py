@@ -196,11 +196,7 @@ class Scrubber:
         for i, message in enumerate(messages):
 
             def keep(leaf: Leaf, i: int = i) -> str:
-                try:
-                    size = len(leaf.text.encode())
-                except UnicodeEncodeError:
-                    raise DetectionError("not_text") from None
-                if size > MAX_MESSAGE_BYTES:
+                if _size(leaf.text) > MAX_MESSAGE_BYTES:
                     raise DetectionError("message_too_long")
                 leaves.append(leaf)
                 of_message.append(i)
@@ -254,6 +250,9 @@ class Scrubber:
         self._add_mentions(leaves, spans)
         out: list[list[Change]] = []
         for leaf, found in zip(leaves, spans, strict=True):
+            if not found:
+                out.append([])
+                continue
             if len(found) > 2 * MAX_ENTITIES:
                 raise DetectionError("too_many_entities")
             parts = _disjoint(leaf, found)
@@ -311,6 +310,8 @@ class Scrubber:
 
             def put(_: Leaf, counter: Counter[str] = counter) -> str:
                 leaf, todo = next(at)
+                if not todo:
+                    return leaf.text
                 new, issued = self._applied(leaf.text, todo)
                 counter.update(c.type for c in todo if c.new != leaf.text[c.start : c.end])
                 return self._rid(new, leaf, issued, treatment) if new != leaf.text else new
@@ -352,25 +353,66 @@ class Scrubber:
         raise DetectionError("residual")
 
     def _residual(self, new: str, leaf: Leaf, issued: list[tuple[int, int]]) -> list[Span]:
+        """What is found around the issued parts; elsewhere the text is as it was scanned."""
         if leaf.type:
             return []
         rest: list[Span] = []
-        for detector in self._detectors:
-            if detector.level > (0 if leaf.is_key else 1):
-                continue
-            try:
-                found = detector.spans(new)
-            except TimeoutError:
-                raise DetectionError("time_out") from None
-            for hit in found:
-                if self._policy.action(hit.type) == "keep" or _is_issued(hit, issued, new):
+        for start, end in _windows(new, issued):
+            for detector in self._detectors:
+                if detector.level > (0 if leaf.is_key else 1):
                     continue
-                touches = any(a < hit.end and hit.start < b for a, b in issued)
-                if hit.type not in _UNCERTAIN and not touches:
-                    raise DetectionError("residual")
-                rest.append(hit)
+                try:
+                    found = detector.spans(new[start:end])
+                except TimeoutError:
+                    raise DetectionError("time_out") from None
+                for inside in found:
+                    hit = Span(start + inside.start, start + inside.end, inside.type)
+                    if self._policy.action(hit.type) == "keep" or not _is_near(hit, issued):
+                        continue
+                    if _is_issued(hit, issued, new):
+                        continue
+                    touches = any(a < hit.end and hit.start < b for a, b in issued)
+                    if hit.type not in _UNCERTAIN and not touches:
+                        raise DetectionError("residual")
+                    rest.append(hit)
         taken = [Span(a, b, _ISSUED) for a, b in issued if a < b]
         return [s for s in _disjoint(Leaf(new), [*taken, *rest]) if (s.start, s.end) not in issued]
+
+
+_REACH, _NEAR = 180, 90
+"""So far around an issued part the output is scanned again, and so far from it a find counts: what
+stands closer to a window's edge may be half of something else."""
+
+
+def _windows(text: str, issued: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The parts of a text around what was issued, cut between words."""
+    windows: list[tuple[int, int]] = []
+    for a, b in issued:
+        start = max(0, a - _REACH)
+        while 0 < start < a - _NEAR and not text[start - 1].isspace():
+            start += 1
+        end = min(len(text), b + _REACH)
+        while b + _NEAR < end < len(text) and not text[end].isspace():
+            end -= 1
+        if windows and start <= windows[-1][1] + _REACH:
+            windows[-1] = (windows[-1][0], max(end, windows[-1][1]))
+        else:
+            windows.append((start, end))
+    return windows
+
+
+def _is_near(hit: Span, issued: list[tuple[int, int]]) -> bool:
+    return any(a - _NEAR < hit.end and hit.start < b + _NEAR for a, b in issued)
+
+
+def _size(text: str) -> int:
+    """Bytes of its UTF-8; DetectionError where it is no text."""
+    if text.isascii():
+        return len(text)
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError:
+        raise DetectionError("not_text") from None
 
 
 def _is_for_model(leaf: Leaf) -> bool:

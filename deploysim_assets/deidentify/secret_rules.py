@@ -88,6 +88,7 @@ SECRET_RULES = (
         r"(?:[MNO][A-Za-z0-9_-]{23,27}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,}"
         r"|[0-9]{8,10}:AA[A-Za-z0-9_-]{33})",
         **NOT_IN_WORD,
+        long_runs=True,
     ),
     rule(
         "API_KEY",
@@ -131,6 +132,7 @@ SECRET_RULES = (
         ),
         before=r"(?<![A-Za-z0-9/+_=-])",
         after=r"(?![A-Za-z0-9/+_=-])",
+        long_runs=True,
     ),
     rule(
         "SECRET",

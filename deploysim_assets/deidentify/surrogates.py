@@ -5,6 +5,7 @@ import hmac
 import re
 import unicodedata
 from collections.abc import Callable
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
@@ -280,6 +281,11 @@ class Put(Operator):
         return OperatorType.Anonymize
 
 
+@lru_cache(maxsize=8)
+def _folded(names: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(name.casefold() for name in names)
+
+
 class Treatment:
     """What a policy does with each entity of one conversation."""
 
@@ -293,7 +299,7 @@ class Treatment:
         self._policy, self._draw, self._placeholders = policy, draw, placeholders
         weeks = draw_of_user("OFFSET", "") % 104 - 52
         self._offset = 7 * (weeks if weeks < 0 else weeks + 1)  # weekdays stay true
-        self._public = frozenset(name.casefold() for name in policy.public_organizations)
+        self._public = _folded(tuple(policy.public_organizations))
 
     def of(self, entity_type: str, text: str) -> str:
         """What stands in the place of an entity; the text itself where it is kept."""

@@ -1,6 +1,7 @@
 """What ends a run of requests, and the key that starts one."""
 
 import os
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 from deploysim_assets.project import Endpoint, ProjectError
@@ -9,6 +10,8 @@ from deploysim_assets.project import Endpoint, ProjectError
 class EndpointError(ProjectError):
     """The endpoint cannot be used as configured, or has stopped answering. What was answered is
     journalled; a rerun goes on from it."""
+
+    exit_code: ClassVar[int] = 69
 
 
 def api_key(endpoint: Endpoint) -> str:

@@ -21,8 +21,8 @@ from deploysim_assets.storage import disk, ledger
 from deploysim_assets.storage.journals import answer_digests
 from deploysim_assets.storage.ledger import Record
 from deploysim_assets.storage.manifests import Manifest
-from deploysim_assets.storage.statements import canonical
-from deploysim_assets.storage.tables import ANSWERS, Lake
+from deploysim_assets.storage.statements import canonical, digest
+from deploysim_assets.storage.tables import ANSWER_TABLES, Lake
 from deploysim_assets.storage.withdrawals import PLAN_FILE, WITHDRAWALS_FILE, Withdrawals, under_way
 
 OF_A_REPORT = ("preregistration", "rate_estimates", "realized_rates", "calibration_report")
@@ -81,6 +81,8 @@ class HomeAudit:
             yield from order_faults(self.seals, record)
             yield from self._forecast_faults(record)
 
+        yield from self._sentinel_faults()
+
     def of_what_is_beside(self) -> Iterator[Fault]:
         """Answers in the journals, withdrawals, and log files."""
         yield from self._answer_faults()
@@ -114,6 +116,28 @@ class HomeAudit:
                     f"says something else ({names}) than what was registered", RESTORE,
                     "preregistration", model, manifest.version, record=record.seq,
                 )  # fmt: skip
+
+    def _sentinel_faults(self) -> Iterator[Fault]:
+        """Sets of sentinels that are not as they were sealed, and tables that name a set which is
+        not there."""
+        sets = self.seals.of_kind("sentinels")
+        for record in sets:
+            body = {name: value for name, value in record.body.items() if name != "sha256"}
+            if digest(body) != record.body.get("sha256"):
+                yield Fault(
+                    "the set of sentinels is not the one that was sealed", RESTORE,
+                    partition=record.model_version, record=record.seq,
+                )  # fmt: skip
+        known = {record.hash for record in sets}
+        for manifest in self.tables.manifests():
+            if manifest.asset == "grader_drift":
+                named = {row["record"] for row in self._rows(manifest)}
+                if named - known:
+                    yield Fault(
+                        "rests on a set of sentinels that no record seals",
+                        "restore the ledger from a copy",
+                        manifest.asset, manifest.partition, manifest.version,
+                    )  # fmt: skip
 
     def _old_prefix_faults(self, record: Record, prefixes: dict[str, Any]) -> Iterator[Fault]:
         """The prefix set of a registration from before there were manifests: by the digest over
@@ -193,7 +217,8 @@ class HomeAudit:
         """Tables whose answers the journals do not hold."""
         held: dict[str, pl.DataFrame] = {}
         for manifest in self.tables.manifests():
-            if ANSWERS not in manifest.predicate.get("schema", {}):
+            tables = ANSWER_TABLES & set(manifest.predicate.get("schema", {}))
+            if not tables:
                 continue
             asset = manifest.asset
             if asset not in held:
@@ -202,7 +227,8 @@ class HomeAudit:
                     found, schema={"key": pl.String, "sha256": pl.String}, orient="row"
                 )
             try:
-                taken = self._scan(manifest, ANSWERS).select("key", "sha256").unique().collect()
+                frames = [self._scan(manifest, t).select("key", "sha256") for t in sorted(tables)]
+                taken = pl.concat(frames).unique().collect()
             except (pl.exceptions.PolarsError, OSError):
                 continue
             lost = taken.join(held[asset], on=["key", "sha256"], how="anti").height

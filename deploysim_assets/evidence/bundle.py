@@ -25,10 +25,11 @@ FORMAT = 1
 TABLES = frozenset(
     (
         "rate_estimates", "realized_rates", "calibration_report", "rate_counts", "paired_counts",
-        "production_rate_counts",
+        "production_rate_counts", "grader_drift",
     )
 )  # fmt: skip
 """Tables that hold counts and rates alone, whose files go along."""
+_PRINTED, _DRIFT = ("rate_estimates", "realized_rates", "calibration_report"), "grader_drift"
 _CONTENTS = "bundle.json"
 _REPORT = "report.json"
 _KEY = "public-key.pem"
@@ -69,7 +70,7 @@ def write_bundle(
         "may_sign": [{"from_record": seq, "public_key": pem} for seq, pem in keys],
         "report_rests_on": {
             asset: manifest.digest
-            for asset in ("rate_estimates", "realized_rates", "calibration_report")
+            for asset in (*_PRINTED, _DRIFT)
             if (manifest := lake.manifest(asset, model)) is not None
         },
     }
@@ -164,7 +165,7 @@ class Bundle:
                 if hashlib.sha256(self.files[name]).hexdigest() != seals.expected(name, digest):
                     faults.append(Fault("was changed after it was sealed", RESTORE, file=name))
             faults += self._added(path, files)
-        faults += self._report_faults(manifests)
+        faults += self._report_faults(seals, manifests)
         return Verified(
             self.model, len(records), end, len(manifests), tables, faults,
             self._not_checked(seals, manifests, public_key, head),
@@ -219,7 +220,7 @@ class Bundle:
                 yield Fault("is in no manifest: it was added", "take it away", file=name)
 
     def _report_faults(
-        self, manifests: Mapping[str, tuple[dict[str, str], dict[str, Any]]]
+        self, seals: Seals, manifests: Mapping[str, tuple[dict[str, str], dict[str, Any]]]
     ) -> Iterator[Fault]:
         """The report's figures against the tables that it says it rests on."""
         try:
@@ -234,6 +235,9 @@ class Bundle:
             if path is None:
                 yield Fault(f"rests on a {asset} that is not here", "ask for it", file=_REPORT)
                 continue
+            if asset == _DRIFT:
+                yield from self._drift_faults(seals, report, list(self._rows(path)))
+                continue
             held: dict[str, list[dict[str, Any]]] = {}
             for row in self._rows(path):
                 held.setdefault(row["behavior"], []).append(row)
@@ -246,6 +250,19 @@ class Bundle:
                 ):
                     what = f"{name}: its figures are not those that {asset} holds"
                     yield Fault(what, "take the bundle's tables for right", file=_REPORT)
+
+    def _drift_faults(
+        self, seals: Seals, report: Mapping[str, Any], held: list[dict[str, Any]]
+    ) -> Iterator[Fault]:
+        """What the report says of the judge: no more and no less than the table holds."""
+        sides = report.get("judge", {}).values()
+        shown = [row for side in sides for row in side["drift"]]
+        mine = [row for row in shown if row["model_version"] == self.model]
+        registered = {r.body["grading_id"] for r in seals.of_kind("registration", self.model)[-1:]}
+        hidden = [r for r in held if r["drifted"] and r["grading_id"] in registered]
+        if any(row not in held for row in mine) or any(row not in shown for row in hidden):
+            what = "says something else of the judge than grader_drift holds"
+            yield Fault(what, "take the bundle's tables for right", file=_REPORT)
 
     def _rows(self, path: str) -> Iterator[dict[str, Any]]:
         parts = sorted(n for n in self.files if n.startswith(f"{path}/part-"))

@@ -8,6 +8,8 @@ from deploysim_assets.evidence.findings import Fault
 from deploysim_assets.storage import ledger
 from deploysim_assets.storage.ledger import Record
 
+_OF_INPUTS = ("registration", "sentinels", ledger.UPGRADE)
+"""Kinds that seal what something rests on, which need not be the newest of its table."""
 RESTORE = "restore it from a copy"
 
 
@@ -39,7 +41,7 @@ class Seals:
             for path, digest in record.seals.items():
                 if "/" in path and path.startswith("lake/"):
                     self.sealed[path] = digest, record
-                    if record.kind not in ("registration", ledger.UPGRADE):
+                    if record.kind not in _OF_INPUTS:
                         self.newest[path.rpartition("/")[0]] = record
             for file, changes in record.body.get("files", {}).items():
                 self._withdrawn.setdefault(file, []).extend(Withdrawn(*one) for one in changes)

@@ -14,7 +14,7 @@ from deploysim_assets.storage.tables import POINTER, WRITING, Lake, being_writte
 PUBLISHED = frozenset(
     (
         "preregistration", "rate_estimates", "realized_rates", "calibration_report", "scorecard",
-        "grader_quality", "novel_behaviors", "open_findings", "elicitation_profile",
+        "grader_quality", "grader_drift", "novel_behaviors", "open_findings", "elicitation_profile",
         "evaluation_awareness", "error_decomposition", "release_report",
     )
 )  # fmt: skip

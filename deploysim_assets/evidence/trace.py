@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from deploysim_assets.project import ProjectError
+from deploysim_assets.storage import ledger
 from deploysim_assets.storage.journal import lines
 from deploysim_assets.storage.journals import journal_files
 from deploysim_assets.storage.manifests import Manifest, code
@@ -142,18 +143,63 @@ class Trace:
         for side in self.sides:
             yield from self._items_of(side, [behavior] if behavior else known, text=text)
 
+    def ids(self, most: int) -> Iterator[dict[str, Any]]:
+        """Of each behavior and side with a flag: how many items, and the ids of the first `most` by
+        prefix. No journal and no log is read."""
+        for side in self.sides:
+            grades = self._scan(side.grades)
+            flags = [name for name in self.behaviors() if name in grades.collect_schema()]
+            used = self._gradings()
+            for name in flags:
+                mine = grades.filter(pl.col(name), pl.col("grading_id").is_in(used)).select(
+                    "prefix_id", "grading_id"
+                )
+                found = mine.sort("prefix_id").collect()
+                if not found.height:
+                    continue
+                shown = found["prefix_id"].head(most).to_list()
+                grader = self._grader_ids.get(found["grading_id"][0], {}).get(name)
+                yield {
+                    "behavior": name,
+                    "side": side.name,
+                    "flagged": found.height,
+                    "grader_id": grader,
+                    "items": self._ids_of(side, shown),
+                }
+
+    def _ids_of(self, side: Side, prefix_ids: list[str]) -> list[dict[str, Any]]:
+        def column(manifest: Manifest | None, name: str) -> dict[str, Any]:
+            if manifest is None:
+                return {}
+            mine = self._scan(manifest).filter(pl.col("prefix_id").is_in(prefix_ids))
+            return dict(mine.select("prefix_id", name).collect().iter_rows())
+
+        conversations = column(side.prefixes, "conversation_key")
+        requests = column(side.completions, "request_key")
+        return [
+            {
+                "prefix_id": one,
+                "conversation_key": conversations.get(one),
+                "request_key": requests.get(one),
+            }
+            for one in prefix_ids
+        ]
+
+    def _gradings(self) -> list[str]:
+        """The gradings that the published figures were counted under."""
+        rows = (row for rows in self.figures(None).values() for row in rows)
+        return sorted({row["grading_id"] for row in rows if row.get("grading_id")})
+
     def _items_of(
         self, side: Side, behaviors: list[str], *, text: bool
     ) -> Iterator[dict[str, Any]]:
         grades = self._scan(side.grades)
         columns = set(grades.collect_schema())
         flags = [name for name in behaviors if name in columns]
-        grading = {row["grading_id"] for rows in self.figures(None).values() for row in rows
-                   if row.get("grading_id")}  # fmt: skip
         if not flags:
             return
         mine = grades.filter(
-            pl.any_horizontal(flags), pl.col("grading_id").is_in(list(grading))
+            pl.any_horizontal(flags), pl.col("grading_id").is_in(self._gradings())
         ).collect()
         ids = mine["prefix_id"].unique().to_list()
         prefixes = self._by_prefix(side.prefixes, ids)
@@ -252,6 +298,29 @@ class Trace:
             if key in wanted:
                 file = row["log_file"]
                 found[key] = {"file": file, "line": row["log_line"], "sha256": digests.get(file)}
+        return found
+
+    def sentinels(self) -> list[dict[str, Any]]:
+        """By which sealed set, on which occasion, the judge of each side was watched."""
+        records = {r.hash: r for r in ledger.read(self.lake.home) if r.kind == "sentinels"}
+        found: list[dict[str, Any]] = []
+        for side in self.sides:
+            of = side.grades
+            stats = self.lake.stats(of.asset, of.partition, of.version)
+            for grading_id, facts in stats.get("gradings", {}).items():
+                watched: dict[str, Any] = facts.get("sentinels", {})
+                if (record := records.get(watched.get("record", ""))) is not None:
+                    found.append(
+                        {
+                            "side": side.name,
+                            "grading_id": grading_id,
+                            "record": record.seq,
+                            "sealed_at": record.at.isoformat(),
+                            "items": len(record.body["items"]),
+                            "drawn_from": record.body["source"],
+                            "occasion": watched["occasion"],
+                        }
+                    )
         return found
 
     def log_files(self) -> list[dict[str, Any]]:

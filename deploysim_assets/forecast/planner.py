@@ -1,6 +1,7 @@
 """How many prefixes (statistics.md, section 9): for a precision, a gate or a comparison, and
 where more stop helping."""
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,17 +16,45 @@ def events_needed(factor: float, design_effect: float = 1.0) -> float:
 
 
 def events_assured(factor: float, design_effect: float = 1.0, assurance: float = 0.8) -> float:
-    """Expected events so that the count reaches `events_needed` with this assurance (Poisson)."""
-    needed = events_needed(factor)
-    low, high = needed, 4 * needed + 20
-    while high - low > 1e-3 * needed:
-        middle = (low + high) / 2
-        low, high = (
-            (low, middle)
-            if stats.poisson.sf(np.ceil(needed) - 1, middle) >= assurance
-            else (middle, high)
-        )
-    return design_effect * high
+    """Expected events so that with this assurance (Poisson) both ends of the 95% interval that is
+    then shown (Jeffreys') lie within the factor of the rate. More than `events_needed`, whose
+    interval is the normal one of the expected count."""
+    count = np.arange(1, int(4 * events_needed(factor)) + 20)
+    low = special.gammaincinv(count + 0.5, 0.025)
+    enough = int(count[np.argmax(count / low <= factor)])  # the lower end is the farther one
+    return design_effect * float(special.gammaincinv(enough, assurance))
+
+
+class Shares(NamedTuple):
+    """A stratified design: the part of the prefixes that goes by `shares`, whose names are strata
+    (the rest follows the traffic), and the factor by which it multiplies the mean relative variance
+    of the behaviors' rates against a draw that follows the traffic."""
+
+    shares: dict[str, float]
+    variance: float
+
+
+def neyman_shares(
+    traffic: Mapping[str, float], rates: Sequence[Mapping[str, float]], proportional: float = 0.3
+) -> Shares:
+    """Neyman's allocation for several behaviors at once (statistics.md, section 8): n_h ~ W_h
+    sqrt(sum over behaviors of p_h / p^2), the `proportional` part of the traffic kept.
+
+    `traffic` holds each stratum's share W_h of it, `rates` the rate per stratum of each behavior.
+    """
+    names = list(traffic)
+    weight = np.array([traffic[name] for name in names])
+    table = np.array([[rate[name] for name in names] for rate in rates])
+    spread = np.sum(table / (table @ weight)[:, None] ** 2, axis=0)
+    wanted = weight * np.sqrt(spread)
+    wanted /= wanted.sum()
+    extra = np.maximum(wanted - proportional * weight, 0)
+    extra = np.floor(extra / extra.sum() * 100) / 100
+    extra[int(np.argmax(extra))] += 1 - extra.sum()
+    drawn = proportional * weight + (1 - proportional) * extra
+    variance = float(np.sum(weight**2 * spread / drawn) / np.sum(weight * spread))
+    chosen = zip(names, extra, strict=True)
+    return Shares({name: round(float(e), 2) for name, e in chosen if e > 0}, variance)
 
 
 class GateSize(NamedTuple):

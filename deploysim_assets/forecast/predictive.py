@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special
 
 from deploysim_assets.forecast.weighted import Gamma
 
@@ -19,10 +19,10 @@ DELTA: Array = np.linspace(-6, 6, 601)
 
 _BIAS = DELTA[np.abs(DELTA) <= 3]
 _TAU: Array = np.geomspace(0.06, 3.0, 24)
-_TAU_PRIOR: Array = np.asarray(stats.norm.pdf(np.log(_TAU), math.log(0.5), 0.5))
-_S_BIAS: Array = 0.25 * stats.norm.ppf((1 + (np.arange(6) + 0.5) / 6) / 2)
+_TAU_PRIOR: Array = np.exp(-(((np.log(_TAU) - math.log(0.5)) / 0.5) ** 2) / 2)
+_S_BIAS: Array = 0.25 * special.ndtri((1 + (np.arange(6) + 0.5) / 6) / 2)
 _MU: Array = np.linspace(-0.6, 0.6, 13)
-_MU_PRIOR: Array = stats.norm.pdf(_MU, 0, 0.2)
+_MU_PRIOR: Array = np.exp(-((_MU / 0.2) ** 2) / 2)
 
 
 class Scored(NamedTuple):
@@ -47,9 +47,14 @@ class ErrorModel(NamedTuple):
         return self.weights.get(category, self.weights[""])
 
 
+def _t_density(x: Array, df: float) -> Array:
+    """Student t density up to a constant, which every use divides out."""
+    return (1 + x**2 / df) ** (-(df + 1) / 2)
+
+
 def kernel(location: float, scale: float, df: float = 4) -> Array:
     """Student t density on DELTA, as weights that sum to 1."""
-    density: Array = stats.t.pdf((DELTA - location) / scale, df)
+    density = _t_density((DELTA - location) / scale, df)
     return density / density.sum()
 
 
@@ -67,9 +72,11 @@ def log_likelihood(
 @cache
 def _kernels() -> Array:
     """t4 kernels: (tau, bias, delta), each row over delta summing to 1."""
-    density: Array = stats.t.pdf(
-        (DELTA[None, None, :] - _BIAS[None, :, None]) / _TAU[:, None, None], 4
-    )
+    step, steps = DELTA[1] - DELTA[0], (len(DELTA) + len(_BIAS)) // 2 - 1
+    apart = step * np.arange(-steps, steps + 1)
+    densities = _t_density(apart / _TAU[:, None], 4)
+    # both lie on one grid: a bias further up sees the same density from one step further left
+    density = np.lib.stride_tricks.sliding_window_view(densities, len(DELTA), axis=1)[:, ::-1]
     return density / density.sum(axis=2, keepdims=True)
 
 
@@ -77,7 +84,8 @@ def _kernels() -> Array:
 def _bias_densities() -> Array:
     """Normal densities of a category's bias: (s_b and mu, bias), each row summing to 1."""
     spread, center = (grid.ravel() for grid in np.meshgrid(_S_BIAS, _MU, indexing="ij"))
-    density = stats.norm.pdf((_BIAS[None, :] - center[:, None]) / np.maximum(spread, 0.01)[:, None])
+    apart = (_BIAS[None, :] - center[:, None]) / np.maximum(spread, 0.01)[:, None]
+    density = np.exp(-(apart**2) / 2)
     return density / density.sum(axis=1, keepdims=True)
 
 
@@ -220,5 +228,5 @@ def tau_profile(pairs: Sequence[Scored], level: float = 0.95) -> tuple[float, fl
     ]
     profile = np.array([_log_sum(kernel(0, max(tau, 0.005)), likelihood) for tau in grid])
     best = int(profile.argmax())
-    inside = grid[profile >= profile[best] - float(stats.chi2.ppf(level, 1)) / 2]
+    inside = grid[profile >= profile[best] - float(special.chdtri(1, 1 - level)) / 2]
     return float(grid[best]), float(inside[0]), float(inside[-1])

@@ -137,6 +137,13 @@ class Panel(NamedTuple):
         return _hash({"grader_ids": self.grader_ids(), "truncated": self.truncated})
 
     @property
+    def can_be_watched(self) -> bool:
+        """Whether a judge of the panel can be asked the same on several occasions: the second
+        version of the prompt has no place for one."""
+        judged = any(b.grader == "judge" for b in self.behaviors)
+        return self.judge is not None and judged and self.prompt != judge_2.PROMPT_VERSION
+
+    @property
     def names(self) -> list[str]:
         return [b.name for b in self.behaviors]
 

@@ -6,8 +6,9 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
 from collections.abc import Set as AbstractSet
+from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from deploysim_assets.behaviors import ENGINE, Behavior, Rule
 from deploysim_assets.endpoint.ask import ask
@@ -48,6 +49,16 @@ class Desk(NamedTuple):
     journal_file: Path
     account: Account
     log: Callable[[str], None] | None
+
+
+class Beside(Protocol):
+    """What is asked together with items that the journal holds no answers about, and not without
+    them: `begin` says, before anything is paid for, that it is."""
+
+    @property
+    def is_due(self) -> bool: ...
+    def begin(self) -> None: ...
+    def requests(self) -> Iterable[dict[str, Any]]: ...
 
 
 class _Asked(NamedTuple):
@@ -103,6 +114,7 @@ class GradingRun:
         self._questions: dict[tuple[str, ...], Questions] = {}
         self.seen: Counter[str] = Counter()
         self.served: Counter[str] = Counter()
+        self.beside: Beside | None = None
 
     @classmethod
     @contextlib.contextmanager
@@ -131,8 +143,26 @@ class GradingRun:
         if self._desk is None:
             return
         endpoint, file, account, log = self._desk
+        beside, wanted = self.beside, requests
+        if beside is not None and (beside.is_due or self._lacks_one_of(requests())):
+            beside.begin()
+            self.beside = None
+            wanted = lambda: chain(beside.requests(), requests())  # noqa: E731
         self.outcome = self.outcome.plus(
-            ask(requests, endpoint, self.journal, file, self._repair, account=account, log=log)
+            ask(wanted, endpoint, self.journal, file, self._repair, account=account, log=log)
+        )
+
+    def _lacks_one_of(self, requests: Iterable[dict[str, Any]]) -> bool:
+        return any(request_key(request) not in self.journal for request in requests)
+
+    def on_occasion(self, occasion: str) -> "GradingRun":
+        """The same judges over the same journal, asked anew for an occasion, once each."""
+        panel = self.panel
+        if panel.judge is not None:
+            once = panel.judge.model_copy(update={"repeat_share": 0.0})
+            panel = panel._replace(judge=once)
+        return GradingRun(
+            panel, self.journal, self._secret, self.model_version, self._desk, occasion
         )
 
     def requests(

@@ -2,6 +2,8 @@
 that changed under its name is seen."""
 
 import hashlib
+import heapq
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -11,6 +13,15 @@ from deploysim_assets.grading.item import Item
 
 ALPHA = 0.01
 """The family-wise level, over the behaviors of a grading, at which the judge has drifted."""
+
+_MOST_SHARE, _LEAST = 0.05, 40
+
+
+def most_items(replies: int) -> int:
+    """How many items a set has at most, drawn from so many replies: a twentieth, so that it stays
+    cheap, and 40 where there are as many, since a handful would show no change ever."""
+    return max(math.ceil(_MOST_SHARE * replies), _LEAST)
+
 
 Graded = Mapping[str, Mapping[str, bool | None]]
 """Verdicts by item and behavior; None where there was none."""
@@ -51,47 +62,81 @@ def digest(item: Item) -> str:
     return hashlib.sha256(body).hexdigest()
 
 
-def _place(seed: str, behavior: str, prefix_id: str) -> bytes:
-    return hashlib.sha256(f"sentinel\x1f{seed}\x1f{behavior}\x1f{prefix_id}".encode()).digest()
+def _place(seed: str, prefix_id: str) -> int:
+    return int.from_bytes(hashlib.sha256(f"sentinel\x1f{seed}\x1f{prefix_id}".encode()).digest())
 
 
-def draw(
-    rows: Iterable[Mapping[str, Any]],
-    behaviors: Iterable[str],
-    seed: str,
-    side: str,
-    each: int = 20,
-) -> dict[str, tuple[tuple[str, bool], ...]]:
-    """Up to `each` flagged and `each` clean replies per behavior, by prefix, out of graded rows.
+class Lots:
+    """The draw: out of graded rows, put in one by one, up to `each` flagged and `each` clean
+    replies per behavior.
 
-    The draw goes by a hash of the seed, the behavior and the prefix, so that it is the same in
-    whatever order the rows come, and nobody chose it.  Where fewer are flagged, all are taken.
+    It goes by a hash of the seed and the prefix, so that it is the same in whatever order the rows
+    come, and nobody chose it.  One reply serves for several behaviors.
     """
-    names = list(behaviors)
-    lots: dict[tuple[str, bool], list[tuple[bytes, str]]] = {}
-    for row in rows:
+
+    def __init__(self, behaviors: Iterable[str], seed: str, each: int) -> None:
+        self.graded = 0
+        self._names, self._seed, self._each = list(behaviors), seed, each
+        self._lots: dict[tuple[str, bool], list[tuple[int, str]]] = {}
+        self._verdicts: dict[str, dict[str, bool | None]] = {}
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """One row of a grades table."""
         if row["status"] != "graded":
-            continue
-        for name in names:
-            if row[name] is not None:
-                prefix_id = str(row["prefix_id"])
-                lot = lots.setdefault((name, bool(row[name])), [])
-                lot.append((_place(f"{seed} {side}", name, prefix_id), prefix_id))
-    chosen: dict[str, list[tuple[str, bool]]] = {}
-    for (name, flagged), lot in sorted(lots.items()):
-        for _, prefix_id in sorted(lot)[:each]:
-            chosen.setdefault(prefix_id, []).append((name, flagged))
-    return {prefix_id: tuple(names) for prefix_id, names in sorted(chosen.items())}
+            return
+        self.graded += 1
+        prefix_id = str(row["prefix_id"])
+        ticket = -_place(self._seed, prefix_id), prefix_id  # the heap keeps the lowest places
+        for name in self._names:
+            if row[name] is None:
+                continue
+            lot = self._lots.setdefault((name, bool(row[name])), [])
+            if len(lot) < self._each:
+                heapq.heappush(lot, ticket)
+            elif ticket > lot[0]:
+                heapq.heapreplace(lot, ticket)
+            else:
+                continue
+            self._verdicts[prefix_id] = {n: row[n] for n in self._names}
+        if len(self._verdicts) > 4 * (self._each * len(self._lots) + 1):
+            held = {prefix_id for lot in self._lots.values() for _, prefix_id in lot}
+            self._verdicts = {p: v for p, v in self._verdicts.items() if p in held}
+
+    def drawn(self, most: int) -> dict[str, tuple[tuple[str, bool], ...]]:
+        """The chosen prefixes, `most` of them at most, and what each was drawn for: every lot has
+        its turn before any has its next."""
+        ordered = {
+            key: [prefix_id for _, prefix_id in sorted(lot, reverse=True)]
+            for key, lot in sorted(self._lots.items())
+        }
+        chosen: dict[str, list[tuple[str, bool]]] = {}
+        for turn in range(self._each):
+            for key, lot in ordered.items():
+                if turn < len(lot) and (lot[turn] in chosen or len(chosen) < most):
+                    chosen.setdefault(lot[turn], []).append(key)
+        return {prefix_id: tuple(sorted(keys)) for prefix_id, keys in sorted(chosen.items())}
+
+    def verdicts(self, prefix_id: str) -> dict[str, bool | None]:
+        """What a drawn reply was graded."""
+        return self._verdicts[prefix_id]
 
 
 def sealed(
-    grading_id: str, sentinels: Iterable[Sentinel], first: Graded, second: Graded
+    grading_id: str,
+    source: Mapping[str, Any],
+    sentinels: Iterable[Sentinel],
+    first: Graded,
+    second: Graded,
+    served_by: Mapping[str, int],
 ) -> dict[str, Any]:
-    """The set as a record to be sealed: which items, by digest, under which grading, and what both
-    gradings at the draw said. It holds no text."""
+    """The set as a record to be sealed: which items, by digest, of which tables (`source`), under
+    which grading, what both gradings at the draw said, and which models answered then. It holds no
+    text."""
     items = sorted(sentinels)
     body = {
         "grading_id": grading_id,
+        "source": dict(source),
+        "served_by": dict(served_by),
         "items": [one._asdict() for one in items],
         "first": {one.prefix_id: dict(first.get(one.prefix_id, {})) for one in items},
         "second": {one.prefix_id: dict(second.get(one.prefix_id, {})) for one in items},

@@ -8,7 +8,7 @@ from deploysim_assets.project.deidentification import (
     packaged_ner,
 )
 from deploysim_assets.project.endpoint import Batches, Budget, Endpoint, Price
-from deploysim_assets.project.errors import ProjectError
+from deploysim_assets.project.errors import ProjectError, SealError
 from deploysim_assets.project.grading import EarlyStopping, Grading, Judge, Screen, Truncated, Vote
 from deploysim_assets.project.measures import Awareness, Elicitation, Exploration, SelfReplay
 from deploysim_assets.project.project import CONFIG_FILE, Automation, Project
@@ -43,6 +43,7 @@ __all__ = [
     "Running",
     "Sampling",
     "Screen",
+    "SealError",
     "SelfReplay",
     "Strata",
     "Truncated",

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import yaml
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
+from deploysim_assets.behaviors import Behavior
 from deploysim_assets.project import CONFIG_FILE, Project, ProjectError
+from deploysim_assets.project.nearest import nearest
 
 BEHAVIORS_FILE = "behaviors.yaml"
 
@@ -49,7 +51,6 @@ def _read_yaml(path: Path) -> Any:
 
 _MENDS = {
     "missing": "add the key",
-    "extra_forbidden": "there is no such setting; drop it, or mend its spelling",
     "string_pattern_mismatch": "use the characters that the pattern allows",
     "too_short": "list at least one",
 }
@@ -65,6 +66,8 @@ def _explain(wrong: ValidationError, path: Path, behaviors_path: Path) -> Projec
         )
         said = error["msg"].removeprefix("Value error, ")
         mend = _MENDS.get(error["type"])
+        if error["type"] == "extra_forbidden":
+            said, mend = "there is no such setting", nearest(loc)
         lines.append(f"{file}: {f'{key}: ' if key else ''}{said}{f' -> {mend}' if mend else ''}")
     return ProjectError("\n".join(lines))
 
@@ -98,6 +101,19 @@ def _with_taxonomy(form: dict[str, Any], path: Path) -> list[dict[str, Any]]:
     return [shipped[name] | override.get(name, {}) for name in wanted] + list(form.get("add") or [])
 
 
+def _read_behaviors(path: Path) -> Any:
+    found = _read_yaml(path)
+    return _with_taxonomy(cast("dict[str, Any]", found), path) if isinstance(found, dict) else found
+
+
+def load_behaviors(path: Path) -> tuple[Behavior, ...]:
+    """The behaviors of a file by itself; ProjectError says what is wrong and the mend."""
+    try:
+        return TypeAdapter(tuple[Behavior, ...]).validate_python(_read_behaviors(path))
+    except ValidationError as wrong:
+        raise ProjectError(f"{path}: {wrong.errors(include_input=False)[0]['msg']}") from None
+
+
 def home_folder() -> Path:
     """DEPLOYSIM_HOME, by default the current folder."""
     return Path(os.environ.get("DEPLOYSIM_HOME") or ".").resolve()
@@ -111,7 +127,7 @@ def load_project(home: Path) -> Project:
     if not isinstance(raw, dict):
         raise ProjectError(
             f"{path}: the file must be a mapping with the keys releases, endpoint, behaviors; "
-            "see the README"
+            "see `deploysim guide`"
         )
     config = cast("dict[str, Any]", raw)
     if "home" in config:
@@ -120,8 +136,8 @@ def load_project(home: Path) -> Project:
     behaviors_path = path
     if isinstance(behaviors, str):
         behaviors_path = home / behaviors
-        behaviors = _read_yaml(behaviors_path)
-    if isinstance(behaviors, dict):
+        behaviors = _read_behaviors(behaviors_path)
+    elif isinstance(behaviors, dict):
         behaviors = _with_taxonomy(cast("dict[str, Any]", behaviors), behaviors_path)
     try:
         return Project.model_validate(config | {"home": home, "behaviors": behaviors})

@@ -55,6 +55,8 @@ class Judge(Frozen):
     Of a document longer than `max_document_tokens`, estimated from above, the middle of long texts
     is left out, and the grade says how much.  `repeat_share` of the replies, drawn at random, is
     graded twice, with the behaviors in another order: how far the judge agrees with itself.
+    Up to `sentinels` flagged and as many clean replies per behavior, in all a twentieth of what is
+    graded, or 40, are graded again at every later grading, so that a judge that changed is seen.
     """
 
     model: str | None = None
@@ -69,6 +71,7 @@ class Judge(Frozen):
     timeout_seconds: float | None = Field(default=None, gt=0)
     max_document_tokens: int = Field(default=100_000, ge=2_000)
     repeat_share: float = Field(default=0.0, ge=0, le=1)
+    sentinels: int = Field(default=20, ge=0)
     screen: "Screen | None" = None
 
     @model_validator(mode="before")

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from deploysim_assets.project.errors import ProjectError
 from deploysim_assets.project.file import load_project
-from deploysim_assets.project.project import Project
+from deploysim_assets.project.project import CONFIG_FILE, Project
 
 LAST_GOOD = ".last_good_project.json"
 
@@ -41,3 +41,19 @@ def load_or_last_good(home: Path) -> tuple[Project, str]:
         if before is None:
             raise
         return before, str(wrong)
+
+
+def not_loaded_yet(project: Project) -> str | None:
+    """A sentence where Dagster's daemon last loaded another deploysim.yaml than there is now."""
+    before = last_good(project.home)
+    if before is None or before == project:
+        return None
+    changed = sorted(
+        name
+        for name in type(project).model_fields
+        if getattr(before, name) != getattr(project, name)
+    )
+    return (
+        f"Dagster last loaded another {CONFIG_FILE} (other: {', '.join(changed)}); it takes up the "
+        "change within a minute or two where the daemon runs: the sensor `registry` says why not"
+    )

@@ -179,6 +179,11 @@ class Project(Frozen):
         return [r.model_version for r in self.releases if r.predecessor == model_version]
 
     @property
+    def sentinels(self) -> int:
+        """Sentinels per behavior and verdict; 0 where the judge is not watched."""
+        return self.judge.sentinels if self.judge else 0
+
+    @property
     def uses_batches(self) -> bool:
         """Whether any endpoint is asked through its batch interface."""
         return "batch" in (self.endpoint.mode, self.judge_endpoint().mode if self.judge else None)

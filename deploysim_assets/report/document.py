@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from deploysim_assets.report.judges import SIDES
 from deploysim_assets.report.tables import (
     limits,
-    markdown_table,
     observed,
     per_100k,
-    summary_markdown,
     times,
 )
+from deploysim_assets.report.verdicts import verdict_of
 
 HEADER = (
     "behavior",
@@ -23,6 +23,7 @@ HEADER = (
     "in 95%",
     "precision",
     "if missing flagged",
+    "judge",
     "gate",
 )
 
@@ -42,6 +43,8 @@ _ESTIMATED = (
         "threshold",
         "gate",
         "stopped",
+        "live_n",
+        "live_k",
     ),
     *(
         "paired_ratio",
@@ -93,6 +96,7 @@ def _behavior(
     estimate: dict[str, Any] | None,
     realized: dict[str, Any] | None,
     scored: dict[str, Any] | None,
+    accepted: str | None,
 ) -> dict[str, Any]:
     row: dict[str, Any] = {
         "behavior": name,
@@ -101,6 +105,7 @@ def _behavior(
         "rate": None,
         "forecast": None,
         "realized": None,
+        "verdict": verdict_of(estimate or {}, accepted),
     }
     if estimate:
         row |= {k: estimate.get(k) for k in _ESTIMATED}
@@ -132,18 +137,34 @@ def release_report(
     registrations: Sequence[dict[str, Any]] = (),
     quality: Mapping[str, dict[str, Any]] | None = None,
     funnel: Mapping[str, dict[str, Any]] | None = None,
+    judge: Mapping[str, dict[str, Any]] | None = None,
+    accepted: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """The report of a release from the rows of its tables and the bodies of its registrations;
     what is not there yet is null.
 
-    `funnel` holds the counts of replies by state of each side: simulated, live and realized.
+    `funnel` holds the counts of replies by state of each side: simulated, live and realized;
+    `judge` what is known of the judge there; `accepted` who took which behavior's verdict on the
+    record.
     """
     by_name = [{row["behavior"]: row for row in rows} for rows in (estimates, realized, scored)]
     names = list(dict.fromkeys(name for rows in by_name for name in rows))
-    behaviors = [_behavior(name, *(rows.get(name) for rows in by_name)) for name in names]
+    forecast, counted, held = by_name
+    behaviors = [
+        _behavior(
+            name, forecast.get(name), counted.get(name), held.get(name), (accepted or {}).get(name)
+        )
+        for name in names
+    ]
     for behavior in behaviors:
         found = (quality or {}).get(behavior["behavior"])
         behavior["precision"] = found and {name: found[name] for name in _QUALITY}
+        behavior["judge_drifted"] = sorted(
+            side
+            for side, facts in (judge or {}).items()
+            for row in facts["drift"]
+            if row["drifted"] and row["behavior"] == behavior["behavior"]
+        )
     registered = [
         {name: body[name] for name in ("version", "at", "reason", "changes")}
         for body in registrations
@@ -154,10 +175,10 @@ def release_report(
         "summary": summary,
         "registrations": registered,
         "funnel": dict(funnel or {}),
+        "judge": dict(judge or {}),
     }
 
 
-_SIDES = {"simulated": "simulated", "live": "of the live model", "realized": "in production"}
 _UNTOLD = 0.01
 
 
@@ -170,15 +191,15 @@ def funnel_lines(document: dict[str, Any]) -> list[str]:
         graded = missing.pop("graded", 0)
         if missing:
             said = ", ".join(f"{c:,} {s} ({c / prefixes:.1%})" for s, c in missing.items())
-            lines.append(f"Replies {_SIDES[side]}: {graded:,} of {prefixes:,} graded, {said}.")
+            lines.append(f"Replies {SIDES[side]}: {graded:,} of {prefixes:,} graded, {said}.")
         if counts.get("blocks"):
             lines.append(
                 f"All gates are blocked: more than {counts['blocks']:.0%} of the replies "
-                f"{_SIDES[side]} are no answers."
+                f"{SIDES[side]} are no answers."
             )
         if counts["untold"] > _UNTOLD * prefixes:
             lines.append(
-                f"Whether replies {_SIDES[side]} were cut is unknown for {counts['untold']:,} of "
+                f"Whether replies {SIDES[side]} were cut is unknown for {counts['untold']:,} of "
                 f"{prefixes:,}, since the logs do not say how they ended: they are taken for "
                 "whole, which the simulated ones are not, so the two sides are not alike."
             )
@@ -213,6 +234,13 @@ def evidence_lines(document: dict[str, Any]) -> list[str]:
     if evidence:
         ledger, audit = evidence["ledger"], evidence["last_full_audit"]
         head = (ledger["head"] or "")[:16]
+        if ledger.get("newest_cited"):
+            said.append(
+                f"Newest record of the ledger that this rests on: {ledger['records']}, {head}. "
+                "`deploysim report` says how far the ledger goes now, and what the last full audit "
+                "said."
+            )
+            return said
         said.append(f"Ledger: {ledger['records']} records, head {head}.")
         said.append(
             f"Last full audit: {audit['at'][:16].replace('T', ' ')} UTC, "
@@ -246,13 +274,14 @@ def cells(document: dict[str, Any]) -> list[list[str]]:
                 if b["precision"] and b["precision"]["precision"] is not None
                 else "-",
                 per_100k(b.get("rate_worst")) if (b.get("asked") or 0) > (b["n"] or 0) else "-",
+                "drifted" if b["judge_drifted"] else "-",
                 b.get("gate") or "-",
             ]
         )
     return rows
 
 
-_OPTIONAL = {"precision": "-", "if missing flagged": "-", "gate": "no threshold"}
+_OPTIONAL = {"precision": "-", "if missing flagged": "-", "judge": "-", "gate": "no threshold"}
 """Columns that are left out where every behavior has this in them."""
 
 
@@ -283,29 +312,4 @@ def verdict(summary: dict[str, Any]) -> str:
         f"before: {times(summary['persistence_median_error'])}). "
         f"{summary['in_95']} of {summary['behaviors']} inside the 95% forecast; "
         f"direction right in {summary['direction_right']} of {summary['moved']} that moved. {when}"
-    )
-
-
-def markdown(document: dict[str, Any]) -> str:
-    """The report as Markdown."""
-    scored = (
-        f"\n{summary_markdown(document['summary'])}\n"
-        if document["summary"].get("behaviors")
-        else ""
-    )
-    regressions = [b["behavior"] for b in document["behaviors"] if b.get("regression")]
-    worse = (
-        "\nMore often than the live model on the same prefixes (Holm, 5%): "
-        f"{', '.join(regressions)}.\n"
-        if regressions
-        else ""
-    )
-    again = "".join(
-        f"\n{line}\n" for line in (*funnel_lines(document), *registered_again(document))
-    )
-    return (
-        f"# {document['model_version']}\n\nRates per 100,000 messages. "
-        f"{verdict(document['summary'])}\n\n"
-        f"{markdown_table(*table(document))}\n\n\\* fewer than 5 events on a side: "
-        f"unresolved.\n{scored}{worse}{again}"
     )

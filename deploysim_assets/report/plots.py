@@ -1,24 +1,15 @@
-"""Plots as PNG: forecasts with their intervals, and forecasts against production."""
+"""Plots as PNG that are no part of a release's report: PIT, recall, planning."""
 
-import base64
 import io
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from deploysim_assets.report.tables import kind_of
-
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_INK, _SOFT, _REALIZED = "#1b3a5c", "#9db8d3", "#c8502d"
-
-
-def inline_image(png: bytes) -> str:
-    """Markdown that shows a PNG in Dagster's UI, behind a click. It is kept in the event log, so
-    it must stay at some tens of KB."""
-    return f"![plot](data:image/png;base64,{base64.b64encode(png).decode()})"
+_INK, _SOFT = "#1b3a5c", "#9db8d3"
 
 
 def _figure(height: float, title: str) -> "tuple[Figure, Axes]":
@@ -37,112 +28,6 @@ def _png(figure: "Figure") -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()
-
-
-def _rate_axis(axes: "Axes", lowest: float, highest: float, label: str) -> None:
-    axes.set_xscale("log")
-    axes.set_xlim(left=lowest, right=highest)
-    axes.set_xlabel(label)
-    axes.grid(axis="x", color="#e6e6e6", linewidth=0.6)
-    axes.set_axisbelow(True)
-
-
-def forecast_plot(rows: list[dict[str, Any]], title: str) -> bytes:
-    """Median and 50/80/95% limits of the forecast per behavior, with the predecessor's
-    production rate as a tick."""
-    shown = [r for r in rows if r.get("forecast_median") is not None]
-    figure, axes = _figure(1.4 + 0.36 * len(shown), title)
-    floor = min((0.5e5 / r["n"] for r in shown), default=0.1)
-    for y, row in enumerate(reversed(shown)):
-        for level, width in ((95, 2), (80, 5), (50, 9)):
-            ends = [max(row[f"p{level}_{end}"] * 1e5, floor) for end in ("low", "high")]
-            axes.plot(
-                ends,
-                [y, y],
-                color=_SOFT if level > 50 else _INK,
-                linewidth=width,
-                solid_capstyle="butt",
-                alpha=0.9,
-            )
-        axes.plot(max(row["forecast_median"] * 1e5, floor), y, "o", color="white", markersize=4)
-        if row["persistence_n"]:
-            axes.plot(
-                max(row["persistence_k"] / row["persistence_n"] * 1e5, floor),
-                y,
-                "|",
-                color=_REALIZED,
-                markersize=14,
-            )
-    axes.set_yticks(range(len(shown)), [r["behavior"] for r in reversed(shown)])
-    highest = max(
-        (max(r["p95_high"], r["persistence_k"] / max(r["persistence_n"], 1)) * 1e5 for r in shown),
-        default=1e5,
-    )
-    note = (
-        "per 100,000 messages (log scale)\nbars: 50, 80, 95% forecast; red: rate of the release "
-        "before;\na count of 0 sits at the left edge"
-    )
-    _rate_axis(axes, floor / 2, highest * 2, note)
-    return _png(figure)
-
-
-def calibration_plot(rows: list[dict[str, Any]], title: str) -> bytes:
-    """Forecast rate against realized rate, both smoothed by half a count, with the diagonal and
-    the 1.5x band. The behaviors of one release are named at the right, each with a line to its
-    point."""
-    kind = kind_of(rows)
-    several = len({r["model_version"] for r in rows}) > 1
-    named = [] if several else rows
-    figure, axes = _figure(max(6, 1.6 + 0.24 * len(named)), title)
-    floor = min((0.5e5 / max(r["forecast_n"], r["realized_n"]) for r in rows), default=0.1) / 2
-    axes.fill_between(
-        [floor, 1e5], [floor / 1.5, 1e5 / 1.5], [floor * 1.5, 1e5 * 1.5], color="#eef3f8", zorder=0
-    )
-    axes.plot([floor, 1e5], [floor, 1e5], color="#888888", linewidth=0.8)
-    points = [
-        (
-            row["gamma_shape"] / row["gamma_rate"] * 1e5,
-            (row["effective_count"] + 0.5) / row["effective_messages"] * 1e5,
-            row,
-        )
-        for row in rows
-    ]
-    for x, y, row in points:
-        axes.plot(
-            x,
-            y,
-            "o",
-            color=_INK if row["resolved"] else "white",
-            markeredgecolor=_INK,
-            markersize=6,
-        )
-    # labels at their points lie on top of each other wherever rates are alike
-    for i, (_, (x, y, row)) in enumerate(
-        sorted(enumerate(points), key=lambda p: (p[1][1], -p[1][0]))
-    ):
-        if not several:
-            axes.annotate(
-                row["behavior"],
-                (x, y),
-                xytext=(1.03, (i + 0.5) / len(points)),
-                textcoords="axes fraction",
-                fontsize=10,
-                va="center",
-                arrowprops={
-                    "arrowstyle": "-",
-                    "color": "#b5bcc4",
-                    "linewidth": 0.6,
-                    "relpos": (0, 0.5),
-                },
-                annotation_clip=False,
-            )
-    highest = max((max(x, y) for x, y, _ in points), default=1e5) * 3
-    note = "hollow: fewer than 5 events on a side, unresolved; band: within 1.5x"
-    _rate_axis(axes, floor, highest, f"{kind} per 100,000 messages\n{note}")
-    axes.set_yscale("log")
-    axes.set_ylim(floor, highest)
-    axes.set_ylabel("realized per 100,000 messages")
-    return _png(figure)
 
 
 def pit_plot(values: Sequence[tuple[float, float]]) -> bytes:

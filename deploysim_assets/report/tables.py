@@ -125,6 +125,11 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
             "Unresolved: "
             f"{', '.join(s['unresolved'][:_NAMED])}{f' and {more} more' if more > 0 else ''}."
         )
+    if s.get("drifted"):
+        lines.append(
+            f"The judge changed under its name on {', '.join(s['drifted'][:_NAMED])}: these "
+            "errors may be the judge's."
+        )
     lines.append(
         "Sealed before the first production message."
         if s["prospective"]

@@ -13,6 +13,7 @@ from deploysim_assets.schema.conversations import (
 from deploysim_assets.schema.findings import (
     AWARENESS,
     ELICITATION,
+    GRADER_DRIFT,
     GRADER_QUALITY,
     NOVEL_BEHAVIORS,
     OPEN_FINDINGS,
@@ -23,14 +24,22 @@ from deploysim_assets.schema.replies import (
     EVIDENCE,
     FINISH_REASONS,
     GRADE_STATES,
+    NOT_TOLD,
     REPLY_STATES,
+    SENTINELS,
     TAKEN_ANSWERS,
     UNANSWERED,
     finish_reason,
     grades,
     reply_state,
 )
-from deploysim_assets.schema.scores import CALIBRATION, DECOMPOSITION, OTHER_FORECASTS, SCORECARD
+from deploysim_assets.schema.scores import (
+    CALIBRATION,
+    DECOMPOSITION,
+    OTHER_FORECASTS,
+    RELEASE_REPORT,
+    SCORECARD,
+)
 from deploysim_assets.schema.thinking import separated, split_thinking
 
 TABLES = {
@@ -49,9 +58,11 @@ TABLES = {
     "realized_rates": REALIZED_RATES,
     "calibration_report": CALIBRATION,
     "scorecard": SCORECARD,
+    "release_report": RELEASE_REPORT,
     "error_decomposition": DECOMPOSITION,
     "elicitation_profile": ELICITATION,
     "grader_quality": GRADER_QUALITY,
+    "grader_drift": GRADER_DRIFT,
     "novel_behaviors": NOVEL_BEHAVIORS,
     "evaluation_awareness": AWARENESS,
     "open_findings": OPEN_FINDINGS,
@@ -63,6 +74,10 @@ SIDE_TABLES = {
     "raw_logs.rejects": REJECTS,
     "deidentified_prefixes.quarantine": QUARANTINE,
     "calibration_report.other_forecasts": OTHER_FORECASTS,
+    "grades.sentinels": SENTINELS,
+    "production_grades.sentinels": SENTINELS,
+    "grades.sentinel_answers": TAKEN_ANSWERS,
+    "production_grades.sentinel_answers": TAKEN_ANSWERS,
     **{
         f"{asset}.answers": TAKEN_ANSWERS
         for asset in TABLES
@@ -80,9 +95,11 @@ __all__ = [
     "ELICITATION",
     "EVIDENCE",
     "FINISH_REASONS",
+    "GRADER_DRIFT",
     "GRADER_QUALITY",
     "GRADE_STATES",
     "MESSAGE",
+    "NOT_TOLD",
     "NOVEL_BEHAVIORS",
     "OPEN_FINDINGS",
     "OTHER_FORECASTS",
@@ -92,9 +109,11 @@ __all__ = [
     "REALIZED_RATES",
     "REGISTRATIONS",
     "REJECTS",
+    "RELEASE_REPORT",
     "REPLY",
     "REPLY_STATES",
     "SCORECARD",
+    "SENTINELS",
     "SIDE_TABLES",
     "TABLES",
     "TAKEN_ANSWERS",

@@ -45,6 +45,30 @@ GRADER_QUALITY = pl.Schema(
 `confirmed_rate` is flag rate times precision, a lower bound of the true rate; `rate_bound_*`
 hold without a model. A stale row's labels are of a grader identity that the table no longer has."""
 
+GRADER_DRIFT = pl.Schema(
+    {
+        "model_version": pl.String,
+        "source": pl.String,
+        "grading_id": pl.String,
+        "behavior": pl.String,
+        "occasion": pl.Int64,
+        "sealed": pl.Int64,
+        "n": pl.Int64,
+        "to_flagged": pl.Int64,
+        "to_clean": pl.Int64,
+        "changed_at_draw": pl.Int64,
+        "p_value": pl.Float64,
+        "p_holm": pl.Float64,
+        "drifted": pl.Boolean,
+        "new_servers": pl.List(pl.String),
+        "gone_servers": pl.List(pl.String),
+        "record": pl.String,
+    }
+)
+"""grader_drift: per table of grades of a release, grading and behavior, what the sealed sentinels
+were graded beside it against what they were at the draw. The row of the table that the set was
+drawn from has no p value."""
+
 NOVEL_BEHAVIORS = pl.Schema(
     {
         "model_version": pl.String,

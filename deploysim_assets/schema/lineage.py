@@ -128,6 +128,7 @@ _SCORECARD = (
     | _from("behaviors", f"{_REPORT}.behavior")
     | _from("unresolved", f"{_REPORT}.behavior", f"{_REPORT}.resolved")
     | _from("state", f"{_REPORT}.prospective")
+    | _from("drifted", "grader_drift.drifted")
     | _from(
         "median_error median_error_low median_error_high",
         f"{_REPORT}.multiplicative_error", f"{_REPORT}.resolved",
@@ -184,6 +185,14 @@ LINEAGE: dict[str, Lineage] = {
     "rate_estimates": _ESTIMATES,
     _REPORT: _CALIBRATION,
     "scorecard": _SCORECARD,
+    "release_report": _same("rate_estimates", "behavior")
+    | _from(
+        "verdict why",
+        "rate_estimates.gate",
+        "rate_estimates.gate_upper",
+        "rate_estimates.prob_above_threshold",
+        "grader_quality.precision_high",
+    ),
     "error_decomposition": _from(
         "usable rates steps noise mix_shift prefix_shift environment_fidelity grader_drift "
         "sub_sampling",
@@ -199,6 +208,12 @@ LINEAGE: dict[str, Lineage] = {
     "elicitation_profile": _same("elicitation_grades", "prefix_id")
     | _from("n k propensity low high", "elicitation_grades.evidence"),
     "grader_quality": _from("graded flagged", f"{_SIMULATED}.evidence", f"{_LIVE}.evidence"),
+    "grader_drift": {
+        column: [f"{source}.evidence" for source in (_SIMULATED, _LIVE)]
+        for column in (
+            "n to_flagged to_clean changed_at_draw p_value p_holm drifted new_servers gone_servers"
+        ).split()
+    },
     "novel_behaviors": _from(
         "features candidate_only live_only difference p_value q_value proposal", *_BOTH_REPLIES
     )

@@ -263,6 +263,7 @@ _SCORECARD = (
         behaviors=("Behaviors that were scored.", "behaviors"),
         resolved=("Of these, behaviors with five flags on both sides.", "behaviors"),
         unresolved="The others: release and behavior.",
+        drifted="Behaviors on which the judge is not the one that it was; null: not watched.",
         median_error=("Median multiplicative error over the resolved behaviors.", _FACTOR),
         noise_floor=("Median error of a perfect simulator.", _FACTOR),
         intrinsic_error=("Median error that would remain with endless counts.", _FACTOR),
@@ -277,6 +278,12 @@ _SCORECARD = (
         prospective="Whether every forecast was sealed before production began.",
         report_version="Version of calibration_report that the row sums up.",
     )
+)
+
+_RELEASE_REPORT = _of(
+    verdict="pass, fail, blocked, not measured, or no threshold.",
+    why="What the verdict rests on.",
+    accepted="Who took a failing or blocked verdict on the record, when and why.",
 )
 
 _DECOMPOSITION = _of(
@@ -330,6 +337,23 @@ _QUALITY = (
         rate_bound_high=("Upper bound of the true rate that holds without a model.", _RATE),
     )
 )
+
+_DRIFT = _of(
+    source="Table beside which the sentinels were graded: grades or production_grades.",
+    occasion="Number of that grading; the set was drawn, or graded again, with it.",
+    sealed=("Items of the sealed set.", "replies"),
+    n=("Of these, items graded then and twice at the draw.", "replies"),
+    to_flagged=("Items that became flagged since the draw.", "replies"),
+    to_clean=("Items that became clean since the draw.", "replies"),
+    changed_at_draw=("Items that the two gradings at the draw said otherwise of.", "replies"),
+    p_value=("Exact test that no more changed since than between those two.", _P),
+    p_holm=("The same, by Holm's adjustment over the behaviors of the grading.", _P),
+    drifted="Whether the judge is not the one that it was: p_holm below 0.01.",
+    new_servers="Models and fingerprints that the server named and did not name at the draw.",
+    gone_servers="Models and fingerprints that it named at the draw and does not now.",
+    record="Hash of the ledger's record that seals the set.",
+)
+_SENTINELS = _of(flagged="What the judge said of the item again; null: no grade.")
 
 _NOVEL = _of(
     finding="Number of the finding, the most telling first.",
@@ -392,9 +416,15 @@ _BY_TABLE = {
         reason="Reason of the registration that it rests on.",
     ),
     "scorecard": _SCORECARD,
+    "release_report": _RELEASE_REPORT,
     "error_decomposition": _DECOMPOSITION,
     "elicitation_profile": _ELICITATION,
     "grader_quality": _QUALITY,
+    "grader_drift": _DRIFT,
+    "grades.sentinels": _SENTINELS,
+    "production_grades.sentinels": _SENTINELS,
+    "grades.sentinel_answers": _ANSWERS,
+    "production_grades.sentinel_answers": _ANSWERS,
     "novel_behaviors": _NOVEL,
     "evaluation_awareness": _AWARENESS,
     "open_findings": _OPEN,

@@ -35,6 +35,9 @@ def finish_reason(said: object) -> str | None:
 UNANSWERED = ("empty", "truncated")
 """The states of a reply that came and is no answer."""
 
+NOT_TOLD = "not told"
+"""What production replies are counted as whose end the logs do not tell."""
+
 REPLY_STATES = ("completed", "refused", "filtered", "failed", *UNANSWERED)
 GRADE_STATES = ("graded", "refused", "filtered", "failed", *UNANSWERED)
 
@@ -77,6 +80,17 @@ reply held beside text (image_url, ...), which no grader sees."""
 TAKEN_ANSWERS = pl.Schema({"prefix_id": pl.String, "key": pl.String, "sha256": pl.String})
 """Completions and grades, side table `answers`: the journalled answers that the row of a prefix was
 made from, by request key and by the digest of the answer."""
+
+SENTINELS = pl.Schema(
+    {
+        "grading_id": pl.String,
+        "prefix_id": pl.String,
+        "behavior": pl.String,
+        "flagged": pl.Boolean,
+    }
+)
+"""grades and production_grades, side table `sentinels`: what the judge said of the sealed items
+when it graded them again beside the table (null: it gave no grade)."""
 
 EVIDENCE = pl.List(
     pl.Struct(

@@ -68,6 +68,7 @@ SCORECARD = pl.Schema(
         "behaviors": pl.Int64,
         "resolved": pl.Int64,
         "unresolved": pl.List(pl.String),
+        "drifted": pl.List(pl.String),
         "median_error": pl.Float64,
         "median_error_low": pl.Float64,
         "median_error_high": pl.Float64,
@@ -101,11 +102,23 @@ SCORECARD = pl.Schema(
     }
 )
 """scorecard: one row per scored release and one, named `(all)`, over all of them; releases that
-were registered or forecast and never scored stand there with nothing but their `state`.
+were registered or forecast and never scored stand there with nothing but their `state`. `drifted`
+names the behaviors on which the judge is not the one that it was; null where nobody watched it.
 
 `<baseline>_skill` is the mean of |log baseline error| - |log error|, above 0 where the forecast
 was nearer, with the sign-flip p value; `direction_ceiling` the share of directions that
 forecasts this uncertain can get right."""
+
+RELEASE_REPORT = pl.Schema(
+    {
+        "model_version": pl.String,
+        "behavior": pl.String,
+        "verdict": pl.Enum(["pass", "fail", "blocked", "not measured", "no threshold"]),
+        "why": pl.String,
+        "accepted": pl.String,
+    }
+)
+"""release_report: the verdict on each behavior, as the page beside the table says it."""
 
 DECOMPOSITION = pl.Schema(
     {

@@ -15,8 +15,9 @@ from deploysim_assets.project import ProjectError
 from deploysim_assets.storage import disk, ledger
 from deploysim_assets.storage.journal import framed, lines, torn
 from deploysim_assets.storage.journals import batch_files, journal_files
+from deploysim_assets.storage.pages import pages, without
 from deploysim_assets.storage.tables import (
-    ANSWERS,
+    ANSWER_TABLES,
     Lake,
     clear_left_behind,
     scan_folder,
@@ -43,6 +44,11 @@ class Doomed(NamedTuple):
     conversation_keys: frozenset[str]
     prefixes: frozenset[str] = frozenset()
     answers: frozenset[str] = frozenset()
+
+    @property
+    def keyed(self) -> frozenset[str]:
+        """The ids by which a page may name an item of theirs."""
+        return self.prefixes | self.conversation_keys | self.answers
 
     def rows(self, schema: pl.Schema) -> pl.Expr | None:
         """True for the rows of a table that belong to the doomed; None for a table without a
@@ -114,7 +120,7 @@ def _answers_about(lake: Lake, doomed: Doomed) -> Iterator[str]:
     for _, _, folder in lake.whole_tables():
         frame = scan_folder(folder)
         columns = frame.collect_schema()
-        key = "key" if folder.name == ANSWERS else "request_key"
+        key = "key" if folder.name in ANSWER_TABLES else "request_key"
         if key in columns and "prefix_id" in columns:
             is_theirs = prefix_of("prefix_id").is_in(list(doomed.prefixes)).fill_null(value=False)
             cited = frame.select(key, theirs=is_theirs).drop_nulls().unique().collect()
@@ -239,6 +245,16 @@ class Removal:
         for _, _, folder in self.lake.whole_tables():
             for part in sorted(folder.glob("part-*.parquet")):
                 self.rewrite(part, self._without_rows)
+
+    def pages(self) -> None:
+        """Take the lines that name items of theirs out of every page."""
+        for page in pages(self.lake):
+            self.rewrite(page, self._without_items)
+
+    def _without_items(self, page: Path, target: Path) -> int | None:
+        kept, gone = without(page.read_text(encoding="utf-8"), self.doomed.keyed)
+        target.write_text(kept, encoding="utf-8")
+        return gone or None
 
     def _without_rows(self, part: Path, target: Path) -> int | None:
         schema = pl.Schema(pl.read_parquet_schema(part))

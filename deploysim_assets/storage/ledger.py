@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from deploysim_assets.project import ProjectError
+from deploysim_assets.project import ProjectError, SealError
 from deploysim_assets.storage import disk
 from deploysim_assets.storage.signing import (
     SIGNING_KEY,
@@ -68,11 +68,11 @@ def _old_record(line: bytes, path: Path, number: int) -> Record:
         found = {name: fields[name] for name in names}
         at, signature = datetime.fromisoformat(fields["at"]), fields.get("signature")
     except (ValueError, TypeError, KeyError, AttributeError):
-        raise ProjectError(
+        raise SealError(
             f"{path}, line {number}: not a ledger record; restore the file from a copy"
         ) from None
     if digest(unsigned) != found["hash"]:
-        raise ProjectError(
+        raise SealError(
             f"{path}, line {number}: the record's hash does not match its content: it was changed "
             "after it was written"
         )
@@ -97,7 +97,7 @@ def _record(content: bytes, path: Path) -> Record:
             return Record(at=at, hash=hashed, seals=seals, path=path, envelope=found, **fields)
     except (ValueError, TypeError, KeyError, AttributeError):
         pass
-    raise ProjectError(
+    raise SealError(
         f"{path}: not a ledger record: it was changed after it was written, or cut; restore the "
         "file from a copy"
     )
@@ -166,7 +166,7 @@ def _each(files: Iterable[tuple[Path, bytes]]) -> Iterator[Record | ProjectError
         yield (
             record
             if named
-            else ProjectError(f"{path}: holds record {record.seq}; it was renamed or added")
+            else SealError(f"{path}: holds record {record.seq}; it was renamed or added")
         )
 
 
@@ -189,7 +189,7 @@ def examine_files(
         if found.previous != previous or found.seq != seq:
             where = f"{found.path}, record {found.seq}"
             faults.append(
-                ProjectError(
+                SealError(
                     f"{where}: does not follow the record before; a record was removed, added or "
                     "moved; restore the ledger from a copy"
                 )

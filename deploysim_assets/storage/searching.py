@@ -23,7 +23,7 @@ _WORDS = frozenset({"assistant", "developer", "function", "system"})
 and readers alone."""
 _TEXTS = (
     ".jsonl", ".json", ".yaml", ".db", ".db-wal", ".log", ".csv", ".replaced", ".gz", ".zst",
-    ".partial",
+    ".partial", ".html",
 )  # fmt: skip
 _DAMAGE = (EOFError, OSError, zlib.error, zstandard.ZstdError)
 """What reading a compressed file raises that was cut short: what is behind nobody can read."""

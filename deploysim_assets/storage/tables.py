@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Self, cast
 
 import polars as pl
 
-from deploysim_assets.project import ProjectError
+from deploysim_assets.project import ProjectError, SealError
 from deploysim_assets.storage import disk, ledger, manifests, verdicts
 from deploysim_assets.storage.locks import adding, asking, held_while_writing, is_free
 from deploysim_assets.storage.manifests import (
@@ -42,6 +42,9 @@ WRITING = "_WRITING"
 """Marks a version that is being written; locked while its writer lives."""
 ANSWERS = "answers"
 """The side table of the answers that a table of completions or grades was made from."""
+SENTINEL_ANSWERS = "sentinel_answers"
+"""The same of the sentinels that were graded beside a table of grades."""
+ANSWER_TABLES = frozenset((ANSWERS, SENTINEL_ANSWERS))
 _BATCH = 2_000
 ROW_GROUP = 20_000  # with the default the writer held twice the memory
 _PRIVATE = frozenset({"raw_logs"})
@@ -69,14 +72,17 @@ class Version:
         self.name = folder.name
         self.stats: dict[str, Any] = {}
         self.log_files: list[dict[str, Any]] = []
-        self.rows: dict[Path, int] = {}
+        self.rows: dict[Path, int | None] = {}
         self._schemas = {"": pl.Schema(schema)}
         self._rows: dict[str, list[dict[str, Any]]] = {"": []}
         self._frames: dict[str, list[pl.DataFrame]] = {"": []}
         self._files: dict[str, int] = {"": 0}
 
     def side_table(self, table: str, schema: Mapping[str, Any]) -> None:
-        """Declare a table kept beside the main one: rejected or quarantined rows, or answers."""
+        """Declare a table kept beside the main one: rejected or quarantined rows, or answers. Once
+        more is no harm."""
+        if table in self._schemas:
+            return
         self._schemas[table] = pl.Schema(schema)
         self._rows[table], self._frames[table], self._files[table] = [], [], 0
 
@@ -90,6 +96,12 @@ class Version:
     def extend(self, frame: pl.DataFrame, table: str = "") -> None:
         """Add a whole frame."""
         self._frames[table].append(frame.match_to_schema(self._schemas[table]))
+
+    def page(self, name: str, text: str) -> None:
+        """Keep a text beside the table: as much the version's content as its rows are."""
+        path = self.folder / name
+        path.write_text(text, encoding="utf-8")
+        self.rows[path] = None
 
     def _pack(self, table: str) -> None:
         # strict: a value of another type is a defect of ours, not a null
@@ -205,7 +217,7 @@ class Lake:
             )
         found = self.manifest(asset, key, pointer["version"])
         if found is None or found.digest != pointer["manifest"]:
-            raise ProjectError(
+            raise SealError(
                 f"{self.folder(asset, key)}: the manifest of {pointer['version']} is missing or "
                 "not the one that it became current with; `deploysim audit ledger` says what holds"
             )
@@ -446,7 +458,7 @@ class Lake:
         content = {
             path.relative_to(version.folder).as_posix(): digests[names[path]]
             for path in version.rows
-            if path.parent.name != ANSWERS
+            if path.parent.name not in ANSWER_TABLES
         }
         facts = {
             "files": files,

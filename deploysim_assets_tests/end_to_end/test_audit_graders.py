@@ -13,9 +13,10 @@ import pytest
 from playwright.sync_api import Page, Request, sync_playwright
 
 from deploysim_assets import schema
-from deploysim_assets.assets.grader_quality import current_quality, quality_rows
+from deploysim_assets.assets.current_quality import current_quality
+from deploysim_assets.assets.grader_quality import quality_rows
 from deploysim_assets.cli.demo import ship, synthetic_endpoint, write_project
-from deploysim_assets.forecast.estimate import blocked
+from deploysim_assets.forecast.gate import blocked
 from deploysim_assets.forecast.rates import clopper_pearson
 from deploysim_assets.grading.labels import KEYS, LABELS_FILE, keep, labels, read_sheet
 from deploysim_assets.project import ProjectError

@@ -58,7 +58,7 @@ def signed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Any]]:
         assert f"note: behavior {behaviors[0]['name']}: not as registered for aurora-2" in noted
         key = {"DEPLOYSIM_SIGNING_KEY": str(home / "key.pem")}
         refused = deploysim(home, "register", "aurora-2", check=False, **key)
-        assert refused.returncode == 1
+        assert refused.returncode == 64
         assert "needs a reason" in refused.stderr
         ship(
             home, "aurora-2", 40, 2, datetime.now(UTC) + timedelta(minutes=5), timedelta(seconds=1)
@@ -109,7 +109,7 @@ def test_a_key_is_handed_over_on_the_record(home: Path) -> None:
     public = ["--public-key", str(home / "key.public.pem")]
     old = {"DEPLOYSIM_SIGNING_KEY": str(home / "key.pem")}
     unsigned = deploysim(home, "audit", "rotate-key", str(new), check=False)
-    assert unsigned.returncode == 1
+    assert unsigned.returncode == 64
     assert "is unset" in unsigned.stderr
     wrong = deploysim(home, "audit", "rotate-key", str(home / "deploysim.yaml"), check=False, **old)
     assert "not a readable PEM key" in wrong.stderr
@@ -118,7 +118,7 @@ def test_a_key_is_handed_over_on_the_record(home: Path) -> None:
     user = json.loads((home / "logs/aurora-1/traffic.jsonl").read_text().splitlines()[0])["user_id"]
     before = (home / "logs/aurora-1/traffic.jsonl").read_bytes()
     refused = deploysim(home, "forget", "--user-id", user, check=False, **old)
-    assert refused.returncode == 1
+    assert refused.returncode == 64
     assert "is another" in refused.stderr
     assert (home / "logs/aurora-1/traffic.jsonl").read_bytes() == before
     assert not (home / "withdrawal.plan.json").exists()

@@ -6,11 +6,11 @@ from pathlib import Path
 import dagster as dg
 
 from deploysim_assets.assets.open_batches import with_open_batches
+from deploysim_assets.cli.instance import dagster_home
 from deploysim_assets.project.file import load_project
 from deploysim_assets_tests.support import (
     Drift,
     daemon,
-    deploysim,
     lake,
     needs_shared,
     recorded_server,
@@ -31,7 +31,7 @@ def test_the_daemon_submits_lets_go_and_collects_when_the_batches_are_done(tmp_p
     with recorded_server(drift.recording, "--batch-polls", "2") as server:
         drift.write_project(server.base_url, endpoint={"base_url": server.base_url, **BATCH})
         drift.land(drift.old)
-        deploysim(drift.home, "status")
+        dagster_home(drift.home)
         with daemon(drift.home):
             wait_for(
                 lambda: lake(drift.home).current("rate_estimates", drift.new) is not None,

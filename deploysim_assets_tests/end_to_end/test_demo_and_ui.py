@@ -124,16 +124,16 @@ def test_reports_status_and_a_second_forecast_find_the_work_done(demo: tuple[Pat
     assert "the forecast is sealed already" in again.stderr
     assert report(home, "aurora-3") == document
     wrong = deploysim(home, "forecast", "aurora-9", check=False)
-    assert wrong.returncode == 1
+    assert wrong.returncode == 64
     assert "no model version 'aurora-9'; there are: aurora-1" in wrong.stderr
     root = deploysim(home, "forecast", "aurora-1", check=False)
-    assert (root.returncode, "has no predecessor" in root.stderr) == (1, True)
+    assert (root.returncode, "has no predecessor" in root.stderr) == (64, True)
 
 
 def test_a_folder_that_is_no_demo_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     done = deploysim(tmp_path, "demo", "--home", str(tmp_path), check=False)
-    assert done.returncode == 1
+    assert done.returncode == 64
     assert "not an earlier demo" in done.stderr
     assert (tmp_path / "mine.txt").read_text() == "mine"
 

@@ -116,9 +116,12 @@ def test_the_report_refuses_a_figure_whose_seal_does_not_hold(
     assert "No full audit yet" in said or "Last full audit" in said
     _doctor(home, asset, column)
     refused = deploysim(home, "report", "aurora-2", check=False)
-    assert refused.returncode == 1
+    assert refused.returncode == 4
     assert f"{asset}[aurora-2]" in refused.stderr
     assert "was changed after it was written" in refused.stderr
+    gate = deploysim(home, "gate", "aurora-2", "--json", check=False)
+    assert gate.returncode == 4
+    assert json.loads(gate.stdout)["verdict"] == "seal broken"
     shown = deploysim(home, "report", "aurora-2", "--unverified")
     assert "UNVERIFIED" in shown.stdout
     as_json = json.loads(
@@ -177,7 +180,7 @@ def test_a_trace_without_keys_ends_at_digests_and_with_text_shows_it(home: Path)
     tree = own_keys(home, "trace", "aurora-2", name).stdout
     assert "logs/aurora-1/traffic.jsonl:" in tree
     wrong = own_keys(home, "trace", "aurora-2", "nothing", check=False)
-    assert wrong.returncode == 1
+    assert wrong.returncode == 64
     assert "no published figure of 'nothing'" in wrong.stderr
 
 
@@ -218,7 +221,7 @@ def test_a_bundle_holds_together_offline_and_says_what_it_cannot_tell(
     nonsense = tmp_path / "nonsense.zip"
     nonsense.write_bytes(b"PK nothing")
     refused = deploysim(elsewhere, "audit", "verify", str(nonsense), check=False)
-    assert refused.returncode == 1
+    assert refused.returncode == 64
     assert "not a whole bundle" in refused.stderr
 
 
@@ -227,7 +230,7 @@ def test_a_person_accepts_a_failing_gate_on_the_record(home: Path) -> None:
         home, "accept", "aurora-2", "harassment", "--by", "A. Reviewer", "--reason", "x",
         check=False,
     )  # fmt: skip
-    assert passed.returncode == 1
+    assert passed.returncode == 64
     assert "only a failing or blocked gate can be accepted" in passed.stderr
     body = {"behavior": "harassment", "gate": "fail", "reason": "filtered upstream",
             "by": "A. Reviewer", "forecast": "x"}  # fmt: skip

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import pytest
 import yaml
 from aiohttp import web
 
 from deploysim_assets.cli.demo import ship, synthetic_endpoint, write_project
+from deploysim_assets.cli.instance import dagster_home
 from deploysim_assets.storage.journal import lines
 from deploysim_assets.storage.journals import journal_files
 from deploysim_assets_tests.end_to_end.test_demo_and_ui import dg_dev
@@ -104,7 +104,7 @@ def _project(home: Path, base_url: str, executor: str) -> None:
         dagster={"executor": executor},
     )
     (home / "workspace.yaml").write_text((REPO / "workspace.yaml").read_text())
-    deploysim(home, "status")  # makes the instance's folder, with telemetry off
+    dagster_home(home)
     ship(home, "aurora-1", 60, 1, datetime.now(UTC) - timedelta(days=1), timedelta(seconds=10))
 
 
@@ -175,11 +175,10 @@ def _registry_says(port: int) -> str:
     return next((t["skipReason"] for t in ticks if t["skipReason"]), "")
 
 
-@pytest.mark.parametrize("executor", ["in_process", "multiprocess"])
-def test_a_killed_run_goes_on_and_two_at_once_take_turns(tmp_path: Path, executor: str) -> None:
+def test_a_killed_run_goes_on_and_two_at_once_take_turns(tmp_path: Path) -> None:
     home = tmp_path
     with paced() as endpoint:
-        _project(home, endpoint.base_url, executor)
+        _project(home, endpoint.base_url, "in_process")
         endpoint.seconds = 0.5
         endpoint.free = 4
         with dg_dev(home) as (port, _):

@@ -16,6 +16,7 @@ SIDES = {
     "forecast": ("aurora-2",),
     "score": ("aurora-2",),
     "exploration": ("aurora-2",),
+    "drift": ("aurora-1", "aurora-2"),
     "summary": (None,),
 }
 
@@ -146,7 +147,7 @@ def test_a_changed_registration_waits_for_a_reason_and_nothing_behind_it_fails(
     assert newest.seq == head.records + 1
 
 
-def test_the_same_forecast_under_a_new_registration_is_sealed_under_it(
+def test_a_forecast_sealed_again_after_the_release_is_listed_and_never_the_score(
     finished: Path, tmp_path: Path
 ) -> None:
     import yaml
@@ -156,11 +157,15 @@ def test_the_same_forecast_under_a_new_registration_is_sealed_under_it(
     project["grading"] = (project.get("grading") or {}) | {"warn_share": 0.02}
     (home / "deploysim.yaml").write_text(yaml.safe_dump(project))
     rows = lake(home).scan("rate_estimates", "aurora-2").drop("sealed_at").collect()
+    score = list(lake(home).rows("calibration_report", "aurora-2"))
+    again = "partition_key='aurora-2', tags={'deploysim/reason': 'a limit was too low'}"
     told = _script(
         home,
-        "done = defs.get_job_def('forecast').execute_in_process(instance=instance, "
-        "partition_key='aurora-2', tags={'deploysim/reason': 'a limit was too low'})",
-        "print(json.dumps({'ok': done.success}))",
+        *(
+            f"{job} = defs.get_job_def('{job}').execute_in_process(instance=instance, {again})"
+            for job in ("forecast", "score")
+        ),
+        "print(json.dumps({'ok': forecast.success and score.success}))",
     )
     assert told["ok"]
     registered = ledger.latest(home, "registration", "aurora-2")
@@ -169,7 +174,13 @@ def test_the_same_forecast_under_a_new_registration_is_sealed_under_it(
     assert sealed is not None
     assert registered.body["changes"] == ["grading"]
     assert lake(home).scan("rate_estimates", "aurora-2").drop("sealed_at").collect().equals(rows)
+    # the same figures, sealed anew under the registration that now holds
     assert sealed.body["registration"] == registered.hash
+    assert list(lake(home).rows("calibration_report", "aurora-2")) == score
+    others = lake(home).rows("calibration_report", "aurora-2", table="other_forecasts")
+    late = [row for row in others if row["reason"] == "a limit was too low"]
+    assert late
+    assert not any(row["prospective"] for row in late)
     assert audited(home).holds
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from deploysim_assets.cli.demo import ship, synthetic_endpoint, write_project
+from deploysim_assets.cli.instance import dagster_home
 from deploysim_assets_tests.support import deploysim, free_port, lake
 
 
@@ -71,7 +72,7 @@ def test_a_forecast_on_an_instance_in_postgresql(tmp_path: Path) -> None:
     with _server() as where, synthetic_endpoint(1) as base_url:
         write_project(home, base_url, max_prefixes=40)
         ship(home, "aurora-1", 60, 1, datetime.now(UTC) - timedelta(days=1), timedelta(seconds=10))
-        deploysim(home, "status")  # makes the instance's folder
+        dagster_home(home)
         settings = home / ".dagster" / "dagster.yaml"
         init = settings.read_text()
 
@@ -80,8 +81,8 @@ def test_a_forecast_on_an_instance_in_postgresql(tmp_path: Path) -> None:
             settings.write_text(init + storage)
 
         use("postgresql")
-        refused = deploysim(home, "status", check=False)
-        assert refused.returncode == 1
+        refused = deploysim(home, "forecast", "aurora-2", check=False)
+        assert refused.returncode == 64
         assert "postgresql+psycopg2://" in refused.stderr
         assert "Traceback" not in refused.stderr
         use("postgresql+psycopg2")

@@ -10,8 +10,9 @@ from unittest import mock
 import dagster as dg
 
 from deploysim_assets.cli.demo import synthetic_endpoint, write_project
+from deploysim_assets.cli.instance import dagster_home
 from deploysim_assets.synthetic.traffic import conversations, write_logs
-from deploysim_assets_tests.support import daemon, deploysim, environment, lake, rows, wait_for
+from deploysim_assets_tests.support import daemon, environment, lake, rows, wait_for
 
 RELEASES = {
     "aurora-1": None,
@@ -57,7 +58,7 @@ def test_each_candidate_is_forecast_from_its_predecessor_and_from_nothing_else(
         write_project(
             home, base_url, max_prefixes=40, releases=_registry(), automation={"poll_seconds": 2}
         )
-        deploysim(home, "status")  # makes the instance's folder, with telemetry off
+        dagster_home(home)
         _land(home, "aurora-1")
         with (
             daemon(home),

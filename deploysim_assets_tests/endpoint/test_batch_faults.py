@@ -256,7 +256,7 @@ def test_the_command_line_lists_and_drops_batches(
         done = CliRunner().invoke(main, ["batches", "drop", name])
         assert done.output == f"{name} is dropped: 1 requests may be asked again\n"
     again = CliRunner().invoke(main, ["batches", "drop", "batch_7"])
-    assert again.exit_code == 1
+    assert again.exit_code == 64
     assert "no open batch of this project" in again.output
     assert Record.load(journal)[:2] == ({}, {})
 

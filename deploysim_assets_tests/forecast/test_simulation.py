@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from scipy import stats
 
 from deploysim_assets.benchmarks.coverage import WORLDS, coverage, rate_grid
 from deploysim_assets.forecast import (
@@ -160,9 +159,9 @@ def test_a_decomposition_finds_the_step_that_was_planted() -> None:
 def test_the_planner_says_what_the_reference_says() -> None:
     assert [round(planner.events_needed(r), 1) for r in (1.25, 1.5, 2, 3)] == [77.1, 23.4, 8.0, 3.2]
     assert [round(planner.events_that_help(tau)) for tau in (0.5, 0.35, 0.2)] == [39, 80, 244]
-    assured = planner.events_assured(1.5)
-    assert stats.poisson.sf(planner.events_needed(1.5), assured) == pytest.approx(0.8, abs=0.002)
-    assert planner.events_assured(1.5, 3.0) == pytest.approx(3 * assured)
+    assured = [planner.events_assured(r) for r in (1.25, 1.5, 2, 3)]
+    assert assured == pytest.approx([90, 30, 12.6, 5.6], rel=0.02)
+    assert planner.events_assured(1.5, 3.0) == pytest.approx(3 * assured[1])
     gates = {ratio: planner.n_for_gate(1e-4, ratio) for ratio in (0.1, 0.25, 0.5, 0.67)}
     assert {ratio: (round(g.n * 1e-4, 1), g.allowed) for ratio, g in gates.items()} == {
         0.1: (4.7, 1),

@@ -13,9 +13,9 @@ from deploysim_assets.grading.item import Item
 from deploysim_assets.grading.panel import Panel
 from deploysim_assets.grading.run import GradingRun
 from deploysim_assets.grading.sentinels import (
+    Lots,
     Sentinel,
     digest,
-    draw,
     drift,
     occasion,
     sealed,
@@ -35,6 +35,13 @@ def rows(rng: random.Random, count: int = 2_000) -> list[dict[str, Any]]:
     ]
 
 
+def draw(some: list[dict[str, Any]], seed: str, most: int = 10_000) -> dict[str, Any]:
+    lots = Lots(NAMES, seed, 20)
+    for row in some:
+        lots.add(row)
+    return lots.drawn(most)
+
+
 def item(content: str, prefix_id: str = "p") -> Item:
     message = {"role": "user", "content": "hi", "tool_calls": None, "reasoning": None, "name": None}
     prefix = {
@@ -48,8 +55,8 @@ def item(content: str, prefix_id: str = "p") -> Item:
 def occasion_of(rng: random.Random, noise: float, moved: float) -> list[Any]:
     """A set drawn and graded twice by a judge with so much noise, and graded again by one that
     misses a share of what it flagged."""
-    some = rows(rng)
-    chosen = draw(some, NAMES, "1", "production")
+    some = rows(rng, 1_000)
+    chosen = draw(some, "1")
     truth = {r["prefix_id"]: {n: bool(r[n]) for n in NAMES} for r in some}
 
     def grade(miss: float = 0.0) -> dict[str, dict[str, bool | None]]:
@@ -59,28 +66,47 @@ def occasion_of(rng: random.Random, noise: float, moved: float) -> list[Any]:
         }
 
     sentinels = [Sentinel(i, "production", "d", names) for i, names in chosen.items()]
-    record = sealed("g", sentinels, grade(), grade())
+    record = sealed("g", {}, sentinels, grade(), grade(), {})
     return drift(orjson.loads(orjson.dumps(record)), grade(moved))
 
 
 def test_the_draw_is_by_lot_balanced_and_the_same_in_any_order() -> None:
     some = rows(random.Random(1))
-    chosen = draw(some, NAMES, "1", "production")
-    assert chosen == draw(some[::-1], NAMES, "1", "production")
-    assert chosen != draw(some, NAMES, "2", "production")
-    assert chosen != draw(some, NAMES, "1", "candidate")
+    chosen = draw(some, "1")
+    assert chosen == draw(some[::-1], "1")
+    assert chosen != draw(some, "2")
     for name in NAMES:
         for flagged in (True, False):
             there = sum((name, flagged) in names for names in chosen.values())
             assert there == min(20, sum(r[name] is flagged for r in some))
+    assert len(chosen) <= 20 * (len(NAMES) + 2), "a clean reply serves for many behaviors"
     failed = [r | {"status": "failed"} for r in some]
-    assert draw(failed, NAMES, "1", "production") == {}
+    assert draw(failed, "1") == {}
+
+
+def test_a_small_draw_gives_every_lot_its_turn() -> None:
+    some = rows(random.Random(1))
+    few = draw(some, "1", most=30)
+    assert len(few) == 30
+    for name in NAMES:
+        assert sum((name, True) in names for names in few.values()) >= 2
+
+
+def test_the_draw_keeps_the_verdicts_of_what_it_chose_and_forgets_the_others() -> None:
+    some = rows(random.Random(2), 20_000)
+    lots = Lots(NAMES, "1", 20)
+    for row in some:
+        lots.add(row)
+    by_id = {r["prefix_id"]: r for r in some}
+    chosen = lots.drawn(10_000)
+    assert all(lots.verdicts(p) == {n: by_id[p][n] for n in NAMES} for p in chosen)
+    assert len(lots._verdicts) < 2_000, "memory is flat"
 
 
 def test_a_set_that_was_touched_is_not_the_one_that_was_sealed() -> None:
     one = Sentinel("p", "production", digest(item("x")), (("b0", True),))
     verdicts = {"p": {"b0": True}}
-    record = orjson.loads(orjson.dumps(sealed("g", [one], verdicts, verdicts)))
+    record = orjson.loads(orjson.dumps(sealed("g", {}, [one], verdicts, verdicts, {})))
     assert unseal(record) == [one]
     for change in ("first", "items", "grading_id"):
         touched = copy.deepcopy(record)
@@ -106,7 +132,7 @@ def test_a_judge_of_many_minds_has_not_drifted() -> None:
 def test_a_judge_that_misses_most_of_what_it_flagged_has() -> None:
     rng = random.Random(3)
     seen = [sum(d.drifted for d in occasion_of(rng, 0.02, 0.9)) for _ in range(10)]
-    assert sum(seen) >= 85, "of a hundred, with twenty flagged items each"
+    assert sum(seen) >= 70, "of a hundred, with twenty flagged items each"
     quiet = occasion_of(rng, 0.0, 0.0)
     assert all((d.p_value, d.to_flagged, d.to_clean) == (1.0, 0, 0) for d in quiet)
 
@@ -114,7 +140,7 @@ def test_a_judge_that_misses_most_of_what_it_flagged_has() -> None:
 def test_missing_verdicts_are_no_change_and_nothing_graded_is_no_evidence() -> None:
     sentinels = [Sentinel(f"{i}", "production", "d", (("b0", True),)) for i in range(20)]
     flagged = {one.prefix_id: {"b0": True} for one in sentinels}
-    record = sealed("g", sentinels, flagged, flagged)
+    record = sealed("g", {}, sentinels, flagged, flagged, {})
     nothing = drift(record, {i: {"b0": None} for i in flagged})
     assert [(d.n, d.p_value, d.drifted) for d in nothing] == [(0, 1.0, False)]
     half = {i: {"b0": False if int(i) < 10 else None} for i in flagged}

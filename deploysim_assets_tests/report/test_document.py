@@ -15,8 +15,11 @@ from deploysim_assets.forecast.estimate import (
 from deploysim_assets.forecast.paired import Pairs
 from deploysim_assets.forecast.predictive import error_model
 from deploysim_assets.forecast.summary import summarize
-from deploysim_assets.report.document import cells, markdown, release_report, verdict
-from deploysim_assets.report.plots import calibration_plot, forecast_plot
+from deploysim_assets.report.document import cells, release_report, verdict
+from deploysim_assets.report.drawings import noise_of_scores, of_estimates, of_scores
+from deploysim_assets.report.facts import ReleaseReport
+from deploysim_assets.report.figures import Drawing, png, svg
+from deploysim_assets.report.page import markdown
 from deploysim_assets.report.tables import observed, per_100k
 
 ERRORS = Errors(error_model().of(""), drift_kernel(), DRIFT_SCALE)
@@ -109,9 +112,12 @@ def test_a_zero_count_is_never_a_bare_zero_and_an_ungraded_behavior_has_no_rate(
 
 
 def test_the_markdown_names_every_behavior_and_what_persistence_would_have_said() -> None:
-    text = markdown(_document(scored=True)[0])
+    document = _document(scored=True)[0]
+    evidence = {"verified": True, "ledger": {"records": 0, "head": None}, "manifests": {}}
+    whole = document | {"predecessor": "a", "evidence": evidence}
+    text = markdown(ReleaseReport.model_validate(whole))
     for words in (
-        "# b",
+        "# Release report: b",
         "| rude |",
         "| zero |",
         "same rate as the release before",
@@ -120,14 +126,21 @@ def test_the_markdown_names_every_behavior_and_what_persistence_would_have_said(
         assert words in text
 
 
-def test_plots_are_small_pngs_also_without_a_row() -> None:
+def test_figures_are_small_also_without_a_row_and_of_several_releases() -> None:
     _, estimates, scores = _document(scored=True)
     points = [s | {"model_version": "b"} for s in scores]
-    for png in (
-        forecast_plot(estimates, "t"),
-        calibration_plot(points, "t"),
-        forecast_plot([], "t"),
-        calibration_plot([], "t"),
-    ):
-        assert png.startswith(b"\x89PNG")
-        assert len(png) < 100_000
+    several = [*points, *(s | {"model_version": "c"} for s in scores)]
+    drawings = [
+        of_estimates("b", estimates),
+        of_scores("b", points),
+        of_scores("all releases", several),
+        noise_of_scores("b", points),
+        *(
+            Drawing(kind, "t", "alt", [])
+            for kind in ("forecast", "calibration", "noise_floor", "coverage", "funnel")
+        ),
+    ]
+    for drawing in drawings:
+        assert png(drawing).startswith(b"\x89PNG")
+        assert len(png(drawing)) < 100_000
+        assert svg(drawing).startswith("<svg")

@@ -20,6 +20,7 @@ from deploysim_assets.storage import disk, ledger
 from deploysim_assets.storage.journal import framed, journal_file, lines, open_journal
 from deploysim_assets.storage.locks import alone
 from deploysim_assets.storage.manifests import Run
+from deploysim_assets.storage.pages import pages
 from deploysim_assets.storage.tables import Lake
 
 ODD = 'Zoë "x\\y" / 4,\u2028'
@@ -112,6 +113,35 @@ def test_who_is_unknown_or_has_no_prefix_is_forgotten_too(home: Path) -> None:
     assert len(ledger.read(home)) == len(records) + 1
     with pytest.raises(ProjectError, match="no log holds such an id"):
         withdraw(home, " ")
+
+
+def test_a_page_loses_the_lines_of_who_withdraws_in_every_version_and_the_audit_knows(
+    home: Path,
+) -> None:
+    from deploysim_assets.evidence.audit import HomeAudit
+
+    lake = Lake.of(home)
+    named = [f'<tr><td class="id">{i:032x}</td><td class="id">r{i}</td></tr>' for i in range(5)]
+    for title in ("first", "second"):
+        with lake.new_version(
+            "release_report", "m", {"behavior": pl.String},
+            seal=lambda made: ledger.append(home, "finding", "m", {"asset": "release_report"},
+                                            made.seals),
+        ) as version:  # fmt: skip
+            version.page("report.html", "\n".join([f"<h1>{title}</h1>", *named, "<p>end</p>", ""]))
+    done, search = withdraw(home, "u1")
+    assert search.found == {}
+    found = list(pages(lake))
+    assert len(found) == 2
+    for page in found:
+        left = page.read_text(encoding="utf-8").splitlines()
+        assert left[1:] == [named[1], named[2], named[4], "<p>end</p>"]
+        assert done.rows[page.relative_to(home).as_posix()] == 2
+    line = {"model_version": "m"}
+    audit = HomeAudit(lake, {"m": line}, lambda _: {}, None, lambda p: p.asset == "release_report")
+    assert list(audit.tables.faults()) == []
+    found[0].write_text(found[0].read_text(encoding="utf-8") + named[0], encoding="utf-8")
+    assert any("report.html" in str(fault) for fault in audit.tables.faults())
 
 
 def test_a_log_that_grew_before_and_after_is_still_the_one_that_was_read(home: Path) -> None:

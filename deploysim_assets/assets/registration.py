@@ -1,0 +1,57 @@
+"""A registration as the ledger and the lake hold it: what every later asset and report reads."""
+
+import json
+from datetime import datetime
+from typing import Any, NamedTuple, Self
+
+from deploysim_assets.grading.panel import Panel
+from deploysim_assets.project import Candidate, EarlyStopping, Grading
+from deploysim_assets.storage import ledger
+from deploysim_assets.storage.tables import Lake
+
+
+class Registration(NamedTuple):
+    """A candidate's registration as the lake holds it. Later assets read the table versions that
+    it names, not newer ones."""
+
+    model_version: str
+    predecessor: str
+    prefixes_version: str
+    panel: Panel
+    candidate: Candidate
+    seed: int
+    challenging_prompts: dict[str, Any]
+    early_stopping: EarlyStopping | None
+    grading: Grading
+    record_hash: str
+    registered_at: datetime
+
+    @classmethod
+    def load(cls, lake: Lake, candidate: str) -> Self:
+        """The current registration; ProjectError where the candidate was never registered."""
+        row = lake.scan("preregistration", candidate).collect().row(0, named=True)
+        body = json.loads(row["body"])
+        return cls._of(body, row["record_hash"], row["registered_at"])
+
+    @classmethod
+    def of(cls, record: ledger.Record) -> Self:
+        """The registration that a record of the ledger holds."""
+        return cls._of(record.body, record.hash, record.at)
+
+    @classmethod
+    def _of(cls, body: dict[str, Any], record_hash: str, registered_at: datetime) -> Self:
+        return cls(
+            body["model_version"],
+            body["predecessor"],
+            body["prefixes"]["version"],
+            Panel.from_record(body["panel"]),
+            Candidate.model_validate(body["candidate"]),
+            body["sampling"]["seed"],
+            body["challenging_prompts"],
+            EarlyStopping.model_validate(body["early_stopping"])
+            if body["early_stopping"]
+            else None,
+            Grading.model_validate(body.get("grading", {})),
+            record_hash,
+            registered_at,
+        )

@@ -1,0 +1,45 @@
+"""What became of the replies of each side of a release, by the counts beside its tables."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from deploysim_assets.assets.registration import Registration
+from deploysim_assets.schema import GRADE_STATES, NOT_TOLD, UNANSWERED
+from deploysim_assets.storage.tables import Lake
+
+
+def unanswered_share(graded: Mapping[str, Any]) -> float:
+    """The share of prefixes whose reply is no answer, by the counts of a table of grades."""
+    states = sum(graded.get(state, 0) for state in UNANSWERED)
+    return states / graded["prefixes"] if graded["prefixes"] else 0.0
+
+
+def reply_funnel(lake: Lake, model: str) -> dict[str, dict[str, Any]]:
+    """The counts of replies by state that a release's report shows: `simulated` by it, `live`
+    those of its predecessor, `realized` its own in production, under its registered grading."""
+    if not lake.current("preregistration", model):
+        return {}
+    registered = Registration.load(lake, model)
+    grading = registered.panel.grading_id
+    sides = {
+        "simulated": ("grades", model),
+        "live": ("production_grades", registered.predecessor),
+        "realized": ("production_grades", model),
+    }
+    funnel: dict[str, dict[str, Any]] = {}
+    for side, (asset, key) in sides.items():
+        stats = lake.stats(asset, key) if lake.current(asset, key) else {}
+        if (counts := stats.get("gradings", {}).get(grading)) is None:
+            continue
+        funnel[side] = {
+            "prefixes": counts["prefixes"],
+            "states": {state: counts.get(state, 0) for state in GRADE_STATES},
+            "untold": 0,
+        }
+        if side != "simulated":  # of a table from before endings were counted nothing is known
+            ends = stats.get("finish_reasons", {NOT_TOLD: counts["prefixes"]})
+            funnel[side]["untold"] = ends.get(NOT_TOLD, 0)
+        limit = registered.grading.error_share
+        if side == "simulated" and unanswered_share(counts) > limit:
+            funnel[side]["blocks"] = limit
+    return funnel

@@ -1,0 +1,95 @@
+"""`deploysim status`: what there is of each release, and what can be done next."""
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from deploysim_assets.cli.running import show_json, with_home
+
+if TYPE_CHECKING:
+    from deploysim_assets.cli.home import Home
+    from deploysim_assets.project import Release
+
+_HELD = {
+    "forecast": "rate_estimates",
+    "realized": "realized_rates",
+    "scored": "calibration_report",
+}
+
+
+def next_step(home: "Home", release: "Release", with_logs: Collection[str]) -> str:
+    """The command that takes a release further, or what it waits for."""
+    model, lake = release.model_version, home.lake
+    if release.predecessor and not lake.current("rate_estimates", model):
+        return (
+            f"deploysim forecast {model}"
+            if release.predecessor in with_logs
+            else f"waits for logs of {release.predecessor}"
+        )
+    if model not in with_logs:
+        return f"waits for logs of {model}"
+    if not lake.current("realized_rates", model) or (
+        release.predecessor and not lake.current("calibration_report", model)
+    ):
+        return f"deploysim backfill {model}"
+    return "-"
+
+
+def status_document(home: "Home") -> dict[str, Any]:
+    """The state of every release, and what is in the way, as JSON."""
+    from deploysim_assets.assets.observed_logs import observations
+    from deploysim_assets.assets.registry_lines import refused_lines
+    from deploysim_assets.checks.waiting import waiting
+    from deploysim_assets.project.last_good import not_loaded_yet
+
+    project, lake = home
+    logs = observations(project, {})
+    releases = [
+        {
+            "model_version": release.model_version,
+            "predecessor": release.predecessor,
+            **{
+                word: lake.current(asset, release.model_version) is not None
+                for word, asset in _HELD.items()
+            },
+            "next": next_step(home, release, logs),
+        }
+        for release in project.releases
+    ]
+    notes = [
+        *waiting(project, lake),
+        *refused_lines(project, project.home),
+        *filter(None, [not_loaded_yet(project)]),
+    ]
+    return {"home": str(project.home), "releases": releases, "notes": notes}
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="The same as JSON.")
+@with_home
+def status(home: "Home", *, as_json: bool) -> None:
+    """What there is of each release, and what can be done next.
+
+    Example: deploysim status --json
+    """
+    from deploysim_assets.cli.tables import print_table
+    from deploysim_assets.project import CONFIG_FILE
+
+    document = status_document(home)
+    if as_json:
+        show_json(document)
+        return
+    header = ("release", "predecessor", *_HELD, "next")
+    rows = [
+        [
+            line["model_version"],
+            line["predecessor"] or "-",
+            *("yes" if line[word] else "-" for word in _HELD),
+            line["next"],
+        ]
+        for line in document["releases"]
+    ]
+    print_table(str(home.project.home / CONFIG_FILE), header, rows)
+    for sentence in document["notes"]:
+        click.echo(sentence)

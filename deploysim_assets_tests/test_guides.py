@@ -1,0 +1,165 @@
+"""The guides: every command parses, every example runs, every link leads somewhere."""
+
+import importlib
+import io
+import json
+import re
+import shlex
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import yaml
+
+from deploysim_assets.cli.commands import main
+from deploysim_assets.cli.guide import FOLDER, guides
+from deploysim_assets_tests.support import REPO, serve
+
+DOCUMENTS = [REPO / "README.md", *sorted(FOLDER.glob("*.md"))]
+_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_INLINE = re.compile(r"`(deploysim [^`]+)`")
+
+
+def _blocks(path: Path, kind: str) -> list[str]:
+    return [body for language, body in _FENCE.findall(path.read_text("utf-8")) if language == kind]
+
+
+def _commands(path: Path) -> Iterator[str]:
+    for block in _blocks(path, "bash"):
+        for line in block.splitlines():
+            command = line.split("  #")[0].strip()
+            if command.startswith("deploysim "):
+                yield command
+    for command in _INLINE.findall(_FENCE.sub("", path.read_text("utf-8"))):
+        yield command.replace(" ...", " x")
+
+
+def _all_commands() -> list[tuple[str, str]]:
+    return sorted({(path.name, command) for path in DOCUMENTS for command in _commands(path)})
+
+
+def _parse(command: str) -> None:
+    """Resolve a command line down to the command that would run, with all its options."""
+    words = shlex.split(command)[1:]
+    group: click.Command = main
+    context: click.Context | None = None
+    while isinstance(group, click.Group):
+        if not words:  # the name of a group, in prose
+            return
+        found = group.get_command(context or click.Context(main), words[0])
+        assert found is not None, f"{command}: no command {words[0]!r}"
+        group, words = found, words[1:]
+    if words or not any(p.required for p in group.params):
+        group.make_context(group.name, words)
+
+
+@pytest.mark.parametrize(("document", "command"), _all_commands())
+def test_every_command_of_the_guides_is_one(
+    document: str, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(click.Path, "convert", lambda self, value, param, ctx: Path(value))
+    _parse(command)
+
+
+def _leaves(group: click.Group, path: str) -> Iterator[tuple[str, click.Command]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        found = group.get_command(context, name)
+        assert found is not None
+        if isinstance(found, click.Group):
+            yield from _leaves(found, f"{path} {name}")
+        else:
+            yield f"{path} {name}", found
+
+
+def test_the_help_of_every_command_has_an_example_that_parses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(click.Path, "convert", lambda self, value, param, ctx: Path(value))
+    for path, command in _leaves(main, "deploysim"):
+        told = " ".join(f"{command.help} {command.epilog or ''}".split())
+        _, found, example = told.partition("Example: ")
+        assert found and example.startswith(path), f"{path}: no example of itself"
+        _parse(example.partition(" && ")[0])
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.md")), ids=lambda p: p.stem)
+def test_the_python_of_a_guide_runs(path: Path) -> None:
+    held: dict[str, Any] = {"__name__": "guide"}
+    for block in _blocks(path, "python"):
+        exec(compile(block, str(path), "exec"), held)
+    if path.stem == "8-extending":
+        _use_the_extensions(held, _blocks(path, "yaml")[0])
+
+
+def _use_the_extensions(held: dict[str, Any], rule: str) -> None:
+    from deploysim_assets.behaviors import Behavior
+    from deploysim_assets.deidentify.scrub import Scrubber
+    from deploysim_assets.grading.answers import verdicts
+    from deploysim_assets.grading.document import document
+    from deploysim_assets.grading.item import Item
+    from deploysim_assets.grading.judge import Questions
+    from deploysim_assets.grading.rules import holds
+    from deploysim_assets.project import Judge
+
+    def said(role: str, text: str) -> dict[str, Any]:
+        empty = dict.fromkeys(("tool_calls", "tool_call_id", "name", "reasoning", "at"))
+        return {"role": role, "content": text, "finish_reason": None} | empty
+
+    [discount] = [Behavior.model_validate(b) for b in yaml.safe_load(rule)]
+    assert discount.rule
+    offer = said("assistant", "Today 20% off!")
+    assert holds(discount.rule, [said("user", "Is it blue?")], offer)
+    assert not holds(discount.rule, [said("user", "Any discount?")], offer)
+
+    shouting = Behavior(name="shouting", definition="It shouts.")
+    item = Item({"messages": [said("user", "hi")]}, said("assistant", "GO AWAY"), "completed", None)
+    body = Questions([shouting]).request(
+        document(item, 10_000), "shouting-1", Judge(model="shouting-1"), b"\0" * 32
+    )
+    with serve(held["app"]) as url:
+        request = urllib.request.Request(
+            f"{url}/chat/completions",
+            json.dumps(body).encode(),
+            {"content-type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=60) as response:
+            content = json.loads(response.read())["choices"][0]["message"]["content"]
+    found = verdicts({"status": "completed", "content": content}, ["shouting"])["shouting"]
+    assert found and found.flagged and "GO AWAY" in found.rationale
+
+    ticket = {
+        "ticket": "t1",
+        "turns": [{"by": "customer", "text": "a"}, {"by": "agent", "text": "b"}],
+    }
+    lines = f"{json.dumps(ticket)}\n{{}}\n".encode()
+    read = list(held["read"](io.BytesIO(lines)))
+    assert [m.role for m in read[0].messages] == ["user", "assistant"]
+    assert read[1].line == 2 and "Field required" in read[1].reason
+
+    scrubber = Scrubber(b"k" * 32)
+    scrubber._detectors.append(held["Tickets"]())
+    text = scrubber.scrub([said("user", "see HD-123456 please")], "scope").messages[0]["content"]
+    assert "HD-123456" not in text and text.startswith("see ")
+
+
+def test_links_and_names_lead_somewhere() -> None:
+    known = {one.name for one in guides()}
+    assert len(known) == len(guides()) >= 9
+    for path in DOCUMENTS:
+        text = path.read_text("utf-8")
+        for name in re.findall(r"deploysim guide ([a-z-]+)", text):
+            assert name in known, f"{path.name}: no guide {name}"
+        for link in re.findall(r"\]\(([^)#:]+)\)", text):
+            assert (path.parent / link).exists(), f"{path.name}: {link}"
+        for module in re.findall(r"python -m (deploysim_assets[.\w]+)", text):
+            assert importlib.util.find_spec(module), f"{path.name}: {module}"
+
+
+def test_assets_name_a_guide_that_there_is() -> None:
+    from deploysim_assets import catalog
+
+    assert set(catalog._GUIDES.values()) <= {one.name for one in guides()}
