@@ -50,6 +50,7 @@ def judged_sides(lake: Lake, model: str) -> dict[str, dict[str, Any]]:
                 for row in drift
                 if (row["source"], row["model_version"]) == (asset, key)
                 and row["occasion"] == occasion
+                and row["n"]  # sentinels that nobody could grade tell nothing
             ]
         }
     return found

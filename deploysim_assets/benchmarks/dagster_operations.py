@@ -150,6 +150,8 @@ class Site:
         self._environment = os.environ | {
             "DEPLOYSIM_HOME": str(home),
             "DAGSTER_HOME": str(home / ".dagster"),
+            # a run whose worker takes longer to start is dropped as failed
+            "DAGSTER_GRPC_TIMEOUT_SECONDS": "600",
             "PYTHONPATH": str(Path(__file__).parents[2]),
             **extra,
         }
@@ -621,7 +623,7 @@ def daemon_killed(at: Site, candidate: str = "aurora-2c") -> str:
     at.endpoint.seconds = 0.5
     backfill = at.backfill({asset: [candidate] for asset in FORECAST})
     wait_for(lambda: at.endpoint.asked >= asked + 2 * CONCURRENCY, "answers", every=0.05)
-    (run,) = at.runs(statuses=["STARTED"])
+    (run,) = at.runs(tags=[{"key": "dagster/backfill", "value": backfill}])
     at.kill_daemon()
     shown = [at.status(run["runId"]), at.backfill_status(backfill)]
     assert shown == ["STARTED", "REQUESTED"], shown

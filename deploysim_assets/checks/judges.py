@@ -24,16 +24,18 @@ def grader_is_the_same(
     rows = list(lake.rows("grader_drift", context.partition_key))
     drifted = [f"{row['source']}: {row['behavior']}" for row in rows if row["drifted"]]
     tested = [row["p_holm"] for row in rows if row["p_holm"] is not None]
+    blind = bool(rows) and not any(row["n"] for row in rows)
     servers = sorted({name for row in rows for name in row["new_servers"]})
     metadata: dict[str, Any] = {
         "tested": len(tested),
         "drifted": drifted,
+        "no_sentinel_could_be_graded": blind,
         "answered_under_another_name": servers,
     }
     if tested:
         metadata["smallest_p_holm"] = min(tested)
     yield dg.AssetCheckResult(
-        passed=not drifted, severity=dg.AssetCheckSeverity.WARN, metadata=metadata
+        passed=not drifted and not blind, severity=dg.AssetCheckSeverity.WARN, metadata=metadata
     )
 
 

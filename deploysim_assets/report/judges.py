@@ -37,10 +37,10 @@ def judge_lines(document: Mapping[str, Any]) -> list[str]:
 
 
 def _drift_lines(sides: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    drifted, smallest, sealed = False, 1.0, 0
+    drifted, smallest, counts = False, 1.0, list[int]()
     for side, facts in sides.items():
         for row in facts["drift"]:
-            sealed = max(sealed, row["sealed"])
+            counts.append(row["n"])
             smallest = min(smallest, 1.0 if row["p_holm"] is None else row["p_holm"])
             if row["drifted"]:
                 drifted = True
@@ -63,8 +63,8 @@ def _drift_lines(sides: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
         )
     elif sides and not drifted:
         yield (
-            f"The judge stayed the same, as far as {sealed:,} sentinels tell (smallest p, by Holm: "
-            f"{smallest:.2g})."
+            f"The judge stayed the same, as far as {min(counts):,} sentinels tell (smallest p, by "
+            f"Holm: {smallest:.2g})."
         )
 
 
