@@ -232,6 +232,7 @@ class Watch:
             dict(sorted({**served_by, **run.served}.items())),
         )
         ledger.append(self._project.home, KIND, self._partition, body, self._seals())
+        occasions.intend(self._journal, self._grading_id, self._number + 1)
         self._record = sealed_set(self._project.home, self._grading_id)
 
     def _seals(self) -> dict[str, str]:

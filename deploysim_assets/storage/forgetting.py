@@ -15,6 +15,7 @@ from deploysim_assets.project import ProjectError
 from deploysim_assets.storage import disk, ledger
 from deploysim_assets.storage.journal import framed, lines, torn
 from deploysim_assets.storage.journals import batch_files, journal_files
+from deploysim_assets.storage.occasions import occasion_files, without_prefixes
 from deploysim_assets.storage.pages import pages, without
 from deploysim_assets.storage.tables import (
     ANSWER_TABLES,
@@ -297,12 +298,20 @@ class Removal:
         return expressions
 
     def journals(self) -> None:
-        """Take the answers out of every journal, those set aside included, and their requests out
-        of the lists of batches, so that none comes back from the provider."""
+        """Take the answers out of every journal, those set aside included, their requests out of
+        the lists of batches, so that none comes back from the provider, and their prefixes out of
+        the draws of sentinels."""
         for path in journal_files(self.home):
             self.rewrite(path, self._without_answers)
         for path in batch_files(self.home):
             self.rewrite(path, self._without_requests)
+        for path in occasion_files(self.home):
+            self.rewrite(path, self._without_drawn)
+
+    def _without_drawn(self, path: Path, target: Path) -> int | None:
+        content, gone = without_prefixes(path, self.doomed.prefixes)
+        target.write_bytes(content)
+        return gone or None
 
     def _without_answers(self, path: Path, target: Path) -> int | None:
         gone = int(bool(torn(path)))  # of a line that a crash cut nobody can tell whose it is

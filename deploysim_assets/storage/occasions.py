@@ -9,10 +9,29 @@ import orjson
 
 from deploysim_assets.project import ProjectError
 from deploysim_assets.storage import disk
+from deploysim_assets.storage.journal import JOURNALS
+
+_ENDING = ".occasions.json"
 
 
 def _file(journal: Path) -> Path:
-    return journal.with_name(f"{journal.name.removesuffix('.jsonl')}.occasions.json")
+    return journal.with_name(journal.name.removesuffix(".jsonl") + _ENDING)
+
+
+def occasion_files(home: Path) -> list[Path]:
+    """The notes beside all journals of a home."""
+    return sorted((home / JOURNALS).rglob(f"[!.]*{_ENDING}"))
+
+
+def without_prefixes(file: Path, gone: frozenset[str]) -> tuple[bytes, int]:
+    """The notes of a file without the prefixes that somebody withdrew, and how many those were."""
+    known = {
+        grading: (number, [i for i in drawn if i not in gone], len(drawn))
+        for grading, (number, drawn) in orjson.loads(file.read_bytes()).items()
+    }
+    content = {grading: [number, kept] for grading, (number, kept, _) in known.items()}
+    removed = sum(drawn - len(kept) for _, kept, drawn in known.values())
+    return orjson.dumps(content, option=orjson.OPT_SORT_KEYS), removed
 
 
 class Intent(NamedTuple):
