@@ -174,7 +174,8 @@ _DIGITS_AT_BREAK = re2.compile(
         (
             rf"(?m:{_LETTERS_BEFORE}(?:[0-9]{_BROKEN}){{5}})",
             *(
-                rf"(?:[0-9]{_BROKEN}){{{before}}}{_GAP}\n[ \t]*{_GAP}(?:[0-9]{_BROKEN}){{{5 - before}}}"
+                rf"(?:[0-9]{_BROKEN}){{{before}}}{_GAP}\n[ \t]*"
+                rf"{_GAP}(?:[0-9]{_BROKEN}){{{5 - before}}}"
                 for before in range(1, 5)
             ),
             rf"(?m:(?:[0-9]{_BROKEN}){{4}}[0-9]{_LETTERS_AFTER})",
