@@ -12,7 +12,7 @@ from deploysim_assets_tests.support import KEYS
 
 
 def test_what_is_missing_is_made_once_however_many_ask_for_it(
-    finished: Path, tmp_path: Path
+    settled: Path, tmp_path: Path
 ) -> None:
     with receiver() as (address, posted):
         settings = {
@@ -21,7 +21,7 @@ def test_what_is_missing_is_made_once_however_many_ask_for_it(
             **KEYS,
         }
         # no release stays below a threshold of one in 100,000 messages with so few of them
-        with site(finished, tmp_path / "home", "multiprocess", 3, 1.0, **settings) as at:
+        with site(settled, tmp_path / "home", "multiprocess", 3, 1.0, **settings) as at:
             missing_only(at)
             for candidate in ("aurora-2b", "aurora-2c"):
                 said = f"the forecast of {candidate} does not pass its gates"

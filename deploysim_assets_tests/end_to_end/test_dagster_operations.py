@@ -1,4 +1,4 @@
-"""A finished project worked through GraphQL under a real webserver and daemon, as
+"""A settled project worked through GraphQL under a real webserver and daemon, as
 benchmarks/dagster_operations.py does it in full; what failed is told to a webhook over HTTP."""
 
 from collections.abc import Generator
@@ -28,15 +28,15 @@ class Told(NamedTuple):
     posted: list[dict[str, Any]]
 
 
-SEED = 3  # that of the finished home: its endpoint answers as it did
+SEED = 3  # that of the settled home: its endpoint answers as it did
 
 
 @pytest.fixture(scope="module")
-def told(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Generator[Told]:
+def told(settled: Path, tmp_path_factory: pytest.TempPathFactory) -> Generator[Told]:
     folder = tmp_path_factory.mktemp("operations") / "home"
     with receiver() as (address, posted):
         settings = {"DEPLOYSIM_WEBHOOK_URL": address, **KEYS}
-        with site(finished, folder, "in_process", SEED, **settings) as at:
+        with site(settled, folder, "in_process", SEED, **settings) as at:
             yield Told(at, posted)
 
 

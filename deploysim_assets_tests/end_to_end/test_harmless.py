@@ -1,15 +1,12 @@
 """Materializing again is harmless, and no corpus passes unchecked however its run came about."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from deploysim_assets.benchmarks.tampering import audited, copy_of, finished_home
+from deploysim_assets.benchmarks.tampering import audited, copy_of
 from deploysim_assets.storage import ledger
-from deploysim_assets_tests.support import KEYS, lake
+from deploysim_assets_tests.support import lake
 
 SIDES = {
     "production": ("aurora-1", "aurora-2"),
@@ -19,18 +16,6 @@ SIDES = {
     "drift": ("aurora-1", "aurora-2"),
     "summary": (None,),
 }
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = tmp_path_factory.mktemp("finished") / "home"
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [n for n in os.environ if n.startswith(("DEPLOYSIM", "DAGSTER"))]:
-            patch.delenv(name)
-        for name, value in KEYS.items():
-            patch.setenv(name, value)
-        finished_home(home, conversations=40, forgotten=False)
-    return home
 
 
 def _script(home: Path, *lines: str) -> dict[str, Any]:
@@ -85,9 +70,9 @@ def _state(home: Path) -> dict[str, str]:
 
 
 def test_everything_again_asks_nothing_seals_nothing_and_changes_no_version(
-    finished: Path, tmp_path: Path
+    settled: Path, tmp_path: Path
 ) -> None:
-    home = copy_of(finished, tmp_path / "home")
+    home = copy_of(settled, tmp_path / "home")
     before, head = _state(home), ledger.head(home)
     runs = [_run(job, key) for job, keys in SIDES.items() for key in keys]
     # the endpoint of this home is long gone: an answer asked for anew would fail the run
@@ -111,11 +96,11 @@ def test_everything_again_asks_nothing_seals_nothing_and_changes_no_version(
 
 
 def test_a_changed_registration_waits_for_a_reason_and_nothing_behind_it_fails(
-    finished: Path, tmp_path: Path
+    settled: Path, tmp_path: Path
 ) -> None:
     import yaml
 
-    home = copy_of(finished, tmp_path / "home")
+    home = copy_of(settled, tmp_path / "home")
     behaviors = yaml.safe_load((home / "behaviors.yaml").read_text())
     behaviors[0]["rubric"] = "Another rubric altogether."
     (home / "behaviors.yaml").write_text(yaml.safe_dump(behaviors))
@@ -148,11 +133,11 @@ def test_a_changed_registration_waits_for_a_reason_and_nothing_behind_it_fails(
 
 
 def test_a_forecast_sealed_again_after_the_release_is_listed_and_never_the_score(
-    finished: Path, tmp_path: Path
+    settled: Path, tmp_path: Path
 ) -> None:
     import yaml
 
-    home = copy_of(finished, tmp_path / "home")
+    home = copy_of(settled, tmp_path / "home")
     project = yaml.safe_load((home / "deploysim.yaml").read_text())
     project["grading"] = (project.get("grading") or {}) | {"warn_share": 0.02}
     (home / "deploysim.yaml").write_text(yaml.safe_dump(project))
@@ -185,11 +170,11 @@ def test_a_forecast_sealed_again_after_the_release_is_listed_and_never_the_score
 
 
 def test_a_corpus_that_was_not_checked_is_checked_by_who_uses_it(
-    finished: Path, tmp_path: Path
+    settled: Path, tmp_path: Path
 ) -> None:
     import yaml
 
-    home = copy_of(finished, tmp_path / "home")
+    home = copy_of(settled, tmp_path / "home")
     config = yaml.safe_load((home / "deploysim.yaml").read_text())
     config["releases"][0]["logs"]["until"] = "2026-01-01T00:00:00Z"
     (home / "deploysim.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
