@@ -165,14 +165,17 @@ def _is_plain(encoded: EncodedText) -> bool:
 _GAP = r"[^0-9\n]{0,4}"
 _BROKEN = rf"{_GAP}(?:\n[ \t]*{_GAP})?"
 _SIGN = r"[ .\-:/()]"
-_LETTERS_BEFORE = rf"(?:^|[^0-9A-Za-z])[A-Za-z+(]{{1,6}}{_SIGN}{{0,2}}\r?\n[ \t]*[A-Za-z]{{0,6}}{_SIGN}{{0,2}}"
+_LETTERS_BEFORE = (
+    rf"(?:^|[^0-9A-Za-z])[A-Za-z+(]{{1,6}}{_SIGN}{{0,2}}\r?\n[ \t]*[A-Za-z]{{0,6}}{_SIGN}{{0,2}}"
+)
 _LETTERS_AFTER = rf"{_SIGN}{{0,2}}\r?\n[ \t]*[A-Za-z]{{1,4}}(?:[^0-9A-Za-z]|$)"
 _DIGITS_AT_BREAK = re2.compile(
     "|".join(
         (
             rf"(?m:{_LETTERS_BEFORE}(?:[0-9]{_BROKEN}){{5}})",
             *(
-                rf"(?:[0-9]{_BROKEN}){{{before}}}{_GAP}\n[ \t]*{_GAP}(?:[0-9]{_BROKEN}){{{5 - before}}}"
+                rf"(?:[0-9]{_BROKEN}){{{before}}}{_GAP}\n[ \t]*{_GAP}"
+                rf"(?:[0-9]{_BROKEN}){{{5 - before}}}"
                 for before in range(1, 5)
             ),
             rf"(?m:(?:[0-9]{_BROKEN}){{4}}[0-9]{_LETTERS_AFTER})",

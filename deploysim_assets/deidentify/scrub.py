@@ -5,16 +5,13 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from presidio_anonymizer import AnonymizerEngine
-from presidio_anonymizer.entities import OperatorConfig, RecognizerResult
-
 from deploysim_assets.deidentify.detectors import Detector, detectors
 from deploysim_assets.deidentify.leaves import MAX_MESSAGE_BYTES, Leaf, rewritten
 from deploysim_assets.deidentify.ner import NerDetector
 from deploysim_assets.deidentify.over_messages import split_spans
-from deploysim_assets.deidentify.people import forms, mentions
+from deploysim_assets.deidentify.people import Forms
 from deploysim_assets.deidentify.rules import DetectionError, Span
-from deploysim_assets.deidentify.surrogates import Placeholders, Put, Treatment, keyed_draw
+from deploysim_assets.deidentify.surrogates import Placeholders, Treatment, keyed_draw
 from deploysim_assets.project import Deidentification
 
 __all__ = [
@@ -120,8 +117,6 @@ class Scrubber:
         self._languages = {language.casefold() for language in policy.languages or ()}
         self._detectors: list[Detector] = detectors(policy)
         self._memo = _Memo(_MEMO_BYTES)
-        self._anonymizer = AnonymizerEngine()
-        self._anonymizer.add_anonymizer(Put)
 
     def read_ahead(
         self, conversations: Iterable[tuple[Sequence[Mapping[str, Any]], str | None]]
@@ -284,12 +279,12 @@ class Scrubber:
                     again.setdefault(words, s.type)
         if len(people) > _MAX_PEOPLE:
             raise DetectionError("too_many_entities")
-        pattern = forms(people)
+        forms = Forms(people) if people else None
         for i, leaf in enumerate(leaves):
             if leaf.type or leaf.is_key:
                 continue
-            if pattern is not None:
-                spans[i] = spans[i] + list(mentions(pattern, leaf.text))
+            if forms:
+                spans[i] = spans[i] + list(forms.spans(leaf.text))
             more = [s for words, kind in again.items() for s in _places(words, kind, leaf.text)]
             if more:
                 spans[i] = spans[i] + more
@@ -321,18 +316,19 @@ class Scrubber:
             entities.append(counter)
         return cleaned, entities
 
-    def _applied(self, text: str, todo: Sequence[Change]) -> tuple[str, list[tuple[int, int]]]:
-        """The text with disjoint changes made, and where they stand in it."""
+    @staticmethod
+    def _applied(text: str, todo: Sequence[Change]) -> tuple[str, list[tuple[int, int]]]:
+        """The text with disjoint changes made, from left to right, and where they stand in it."""
         if not todo:
             return text, []
-        put = {(c.type, text[c.start : c.end]): c.new for c in todo}
-        result = self._anonymizer.anonymize(
-            text,
-            [RecognizerResult(c.type, c.start, c.end, 1.0) for c in todo],
-            operators={"DEFAULT": OperatorConfig("deploysim", {"replacements": put})},
-            merge_entities_with_spaces=False,  # by default neighbors of one type become one entity
-        )
-        return result.text, sorted((item.start, item.end) for item in result.items)
+        parts, issued, at, length = list[str](), list[tuple[int, int]](), 0, 0
+        for change in todo:
+            parts += (text[at : change.start], change.new)
+            length += change.start - at
+            issued.append((length, length + len(change.new)))
+            length += len(change.new)
+            at = change.end
+        return "".join([*parts, text[at:]]), issued
 
     def _rid(
         self, new: str, leaf: Leaf, issued: list[tuple[int, int]], treatment: Treatment

@@ -7,9 +7,6 @@ import unicodedata
 from collections.abc import Callable
 from functools import lru_cache
 from hashlib import sha256
-from typing import Any
-
-from presidio_anonymizer.operators import Operator, OperatorType
 
 from deploysim_assets.deidentify.dates import other_date, shifted, year_of
 from deploysim_assets.deidentify.names import last_names, other_name, other_place, script_of
@@ -260,25 +257,6 @@ class Placeholders:
                 return f"<{entity_type}_{i + 1}>"
         known.append(words)
         return f"<{entity_type}_{len(known)}>"
-
-
-class Put(Operator):
-    """presidio-anonymizer's operator that puts what `replacements` holds for an entity type and a
-    text."""
-
-    def operate(self, text: str | None = None, params: dict[str, Any] | None = None) -> str:
-        assert text is not None and params is not None
-        return params["replacements"][params["entity_type"], text]
-
-    def validate(self, params: dict[str, Any] | None = None) -> None:
-        if not params or "replacements" not in params:
-            raise ValueError("`replacements` is missing")
-
-    def operator_name(self) -> str:
-        return "deploysim"
-
-    def operator_type(self) -> OperatorType:
-        return OperatorType.Anonymize
 
 
 @lru_cache(maxsize=8)

@@ -24,7 +24,7 @@ UPGRADED_FORMAT = 0
 """The format number of a manifest that `deploysim upgrade` wrote beside an older table."""
 _LIBRARIES = (
     "dagster", "duckdb", "google-re2", "numpy", "openai", "phonenumbers", "polars",
-    "presidio-analyzer", "presidio-anonymizer", "python-jsonpath", "scipy", "spacy",
+    "presidio-analyzer", "python-jsonpath", "scipy", "spacy",
 )  # fmt: skip
 
 
