@@ -171,17 +171,18 @@ class Scrubber:
         return Scrubbed(cleaned, entities)
 
     def changes(self, text: str, language: str | None = None) -> list[Change]:
-        """What is replaced in one text, in its own places; Quarantined as `scrub` raises it."""
+        """What is replaced in one text, in its own places, JSON as it is written; Quarantined as
+        `scrub` raises it."""
         message = dict.fromkeys(("reasoning", "name", "tool_calls", "tool_call_id")) | {
             "role": "user",
             "content": text,
         }
         self.scrub([message], "text", language)
-        leaves, of_message = self._leaves([message])
-        if len(leaves) != 1 or leaves[0].text != text:
-            raise ValueError("one plain text, not JSON")
         treatment = self._treatment("text", None)
-        found = self._changes(leaves, of_message, [message], language, treatment)
+        try:
+            found = self._changes([Leaf(text)], [0], [message], language, treatment)
+        except DetectionError as wrong:
+            raise Quarantined(str(wrong)) from wrong
         return [c for c in found[0] if c.new != text[c.start : c.end]]
 
     @staticmethod
