@@ -10,7 +10,7 @@ from deploysim_assets.deidentify.leaves import MAX_MESSAGE_BYTES, Leaf, rewritte
 from deploysim_assets.deidentify.ner import NerDetector
 from deploysim_assets.deidentify.over_messages import split_spans
 from deploysim_assets.deidentify.people import Forms
-from deploysim_assets.deidentify.rules import DetectionError, Span
+from deploysim_assets.deidentify.rules import Clock, DetectionError, Span
 from deploysim_assets.deidentify.surrogates import Placeholders, Treatment, keyed_draw
 from deploysim_assets.project import Deidentification
 
@@ -141,7 +141,8 @@ class Scrubber:
             some = sorted(found, key=len)
             try:
                 for text, spans in zip(some, ner.batch(some, language), strict=True):
-                    self._memo.put((ner.name, text, language), spans)
+                    if spans is not None:
+                        self._memo.put((ner.name, text, language), spans)
             except DetectionError:
                 continue
 
@@ -241,9 +242,13 @@ class Scrubber:
     ) -> list[list[Change]]:
         """For each text what is replaced in it."""
         spans = [self._spans(leaf, language, up_to=self.level) for leaf in leaves]
-        for i, found in split_spans(messages, leaves, of_message).items():
-            spans[i] = spans[i] + found
-        self._add_mentions(leaves, spans)
+        clock = Clock()
+        try:
+            for i, found in split_spans(messages, leaves, of_message, clock).items():
+                spans[i] = spans[i] + found
+            self._add_mentions(leaves, spans, clock)
+        except TimeoutError:
+            raise DetectionError("time_out") from None
         out: list[list[Change]] = []
         for leaf, found in zip(leaves, spans, strict=True):
             if not found:
@@ -262,7 +267,7 @@ class Scrubber:
             )
         return out
 
-    def _add_mentions(self, leaves: list[Leaf], spans: list[list[Span]]) -> None:
+    def _add_mentions(self, leaves: list[Leaf], spans: list[list[Span]], clock: Clock) -> None:
         """A person, a place or a code that was found once is found wherever it comes up again."""
         people: dict[str, None] = {}
         again: dict[str, str] = {}
@@ -284,9 +289,16 @@ class Scrubber:
         for i, leaf in enumerate(leaves):
             if leaf.type or leaf.is_key:
                 continue
-            if forms:
-                spans[i] = spans[i] + list(forms.spans(leaf.text))
-            more = [s for words, kind in again.items() for s in _places(words, kind, leaf.text)]
+            more = list[Span]()
+            for part in (
+                forms.spans(leaf.text) if forms else (),
+                *(_places(words, kind, leaf.text) for words, kind in again.items()),
+            ):
+                clock.check()
+                for span in part:
+                    more.append(span)
+                    if len(more) > 2 * MAX_ENTITIES:
+                        raise DetectionError("too_many_entities")
             if more:
                 spans[i] = spans[i] + more
 
