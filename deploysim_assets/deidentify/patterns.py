@@ -27,7 +27,7 @@ from deploysim_assets.deidentify.encoded import EncodedText
 from deploysim_assets.deidentify.gate import Gate
 from deploysim_assets.deidentify.hidden_text import hidden_texts
 from deploysim_assets.deidentify.id_rules import ID_RULES
-from deploysim_assets.deidentify.keyed_values import keyed_spans
+from deploysim_assets.deidentify.keyed_text import keyed_spans
 from deploysim_assets.deidentify.phones import REGIONS, FastPhoneRecognizer
 from deploysim_assets.deidentify.rules import (
     CONTACT_RULES,

@@ -9,6 +9,14 @@ from deploysim_assets.deidentify.detectors import Detector, detectors
 from deploysim_assets.deidentify.leaves import MAX_MESSAGE_BYTES, Leaf, rewritten
 from deploysim_assets.deidentify.ner import NerDetector
 from deploysim_assets.deidentify.over_messages import split_spans
+from deploysim_assets.deidentify.overlaps import (
+    ISSUED,
+    UNCERTAIN,
+    disjoint,
+    is_issued,
+    is_near,
+    windows_around,
+)
 from deploysim_assets.deidentify.people import Forms
 from deploysim_assets.deidentify.rules import Clock, DetectionError, Span
 from deploysim_assets.deidentify.surrogates import Placeholders, Treatment, keyed_draw
@@ -27,20 +35,6 @@ MAX_ENTITIES = 2_000
 _MEMO_BYTES = 64 * 1024 * 1024
 _BYTES_OF_SPAN = 150
 PATTERNS_ONLY = Deidentification(min_level=0)
-_UNCERTAIN = {
-    "ADDRESS": 6,
-    "PERSON": 5,
-    "LOCATION": 4,
-    "ORGANIZATION": 3,
-    "GROUP": 2,
-    "DATE": 4,
-    "AGE": 4,
-    "CODE": 1,
-}
-"""Below a pattern: where both claim a place, the higher one is replaced there."""
-_CERTAIN, _WHOLE = 10, 20
-_ISSUED = "ISSUED"
-"""The type of what stands in an output because it was put there."""
 _AGAIN = frozenset(
     {
         "LOCATION",
@@ -256,7 +250,7 @@ class Scrubber:
                 continue
             if len(found) > 2 * MAX_ENTITIES:
                 raise DetectionError("too_many_entities")
-            parts = _disjoint(leaf, found)
+            parts = found if leaf.type else disjoint(leaf.text, found)
             if len(parts) > MAX_ENTITIES:
                 raise DetectionError("too_many_entities")
             out.append(
@@ -357,7 +351,7 @@ class Scrubber:
                 Change(s.start, s.end, s.type, treatment.of(s.type, new[s.start : s.end]))
                 for s in rest
             ]
-            kept = [Change(a, b, _ISSUED, new[a:b]) for a, b in issued if a < b]
+            kept = [Change(a, b, ISSUED, new[a:b]) for a, b in issued if a < b]
             new, issued = self._applied(new, sorted([*kept, *more]))
         raise DetectionError("residual")
 
@@ -366,7 +360,7 @@ class Scrubber:
         if leaf.type:
             return []
         rest: list[Span] = []
-        for start, end in _windows(new, issued):
+        for start, end in windows_around(new, issued):
             for detector in self._detectors:
                 if detector.level > (0 if leaf.is_key else 1):
                     continue
@@ -376,42 +370,16 @@ class Scrubber:
                     raise DetectionError("time_out") from None
                 for inside in found:
                     hit = Span(start + inside.start, start + inside.end, inside.type)
-                    if self._policy.action(hit.type) == "keep" or not _is_near(hit, issued):
+                    if self._policy.action(hit.type) == "keep" or not is_near(hit, issued):
                         continue
-                    if _is_issued(hit, issued, new):
+                    if is_issued(hit, issued, new):
                         continue
                     touches = any(a < hit.end and hit.start < b for a, b in issued)
-                    if hit.type not in _UNCERTAIN and not touches:
+                    if hit.type not in UNCERTAIN and not touches:
                         raise DetectionError("residual")
                     rest.append(hit)
-        taken = [Span(a, b, _ISSUED) for a, b in issued if a < b]
-        return [s for s in _disjoint(Leaf(new), [*taken, *rest]) if (s.start, s.end) not in issued]
-
-
-_REACH, _NEAR = 180, 90
-"""So far around an issued part the output is scanned again, and so far from it a find counts: what
-stands closer to a window's edge may be half of something else."""
-
-
-def _windows(text: str, issued: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The parts of a text around what was issued, cut between words."""
-    windows: list[tuple[int, int]] = []
-    for a, b in issued:
-        start = max(0, a - _REACH)
-        while 0 < start < a - _NEAR and not text[start - 1].isspace():
-            start += 1
-        end = min(len(text), b + _REACH)
-        while b + _NEAR < end < len(text) and not text[end].isspace():
-            end -= 1
-        if windows and start <= windows[-1][1] + _REACH:
-            windows[-1] = (windows[-1][0], max(end, windows[-1][1]))
-        else:
-            windows.append((start, end))
-    return windows
-
-
-def _is_near(hit: Span, issued: list[tuple[int, int]]) -> bool:
-    return any(a - _NEAR < hit.end and hit.start < b + _NEAR for a, b in issued)
+        taken = [Span(a, b, ISSUED) for a, b in issued if a < b]
+        return [s for s in disjoint(new, [*taken, *rest]) if (s.start, s.end) not in issued]
 
 
 def _size(text: str) -> int:
@@ -435,62 +403,6 @@ def _places(words: str, kind: str, text: str) -> Iterable[Span]:
         if not (text[at - 1 : at].isalnum() and at) and not text[end : end + 1].isalnum():
             yield Span(at, end, kind)
         at = text.find(words, end)
-
-
-def _rank(span: Span) -> int:
-    return _WHOLE if span.type == _ISSUED else _UNCERTAIN.get(span.type, _CERTAIN)
-
-
-def _disjoint(leaf: Leaf, found: Iterable[Span]) -> list[Span]:
-    """Spans that do not overlap and cover all that was found: the certain and the long first, of
-    the others what is left and holds a letter or a digit."""
-    if leaf.type:
-        return [Span(0, len(leaf.text), leaf.type)]
-    ranked = sorted(
-        set(found),
-        key=lambda s: (-_rank(s), s.start - s.end, s.start, s.type),
-    )
-    taken: list[Span] = []
-    covered = bytearray(len(leaf.text))
-    for span in ranked:
-        start = span.start
-        while start < span.end:
-            if covered[start]:
-                start += 1
-                continue
-            end = start
-            while end < span.end and not covered[end]:
-                end += 1
-            whole = (start, end) == (span.start, span.end)
-            first, last = start, end
-            if not whole:
-                while first < last and not leaf.text[first].isalnum():
-                    first += 1
-                while last > first and not leaf.text[last - 1].isalnum():
-                    last -= 1
-            if first < last:
-                taken.append(Span(first, last, span.type))
-                covered[first:last] = b"\1" * (last - first)
-            start = end
-    return sorted(taken)
-
-
-def _is_issued(hit: Span, issued: list[tuple[int, int]], text: str) -> bool:
-    """Whether a find in the output is made of surrogates; a name's or a date's may reach over
-    words without a capital or a digit (`said Ann`)."""
-    if any(start <= hit.start and hit.end <= end for start, end in issued):
-        return True
-    overlapping = [(start, end) for start, end in issued if start < hit.end and hit.start < end]
-    rest = "".join(
-        c
-        for i, c in enumerate(text[hit.start : hit.end], hit.start)
-        if not any(start <= i < end for start, end in overlapping)
-    )
-    if hit.type not in _UNCERTAIN:
-        return bool(overlapping) and not any(c.isalnum() for c in rest)
-    return bool(overlapping) and not any(
-        c.isdigit() or c.isupper() or (c.isalpha() and not c.islower()) for c in rest
-    )
 
 
 def _call_ids(message: dict[str, Any], ids: dict[str, str]) -> dict[str, Any]:
