@@ -195,7 +195,7 @@ _MAY_BE_NONE = re2.compile(
     r"[+-]?[0-9]{1,20}\.[0-9]{5}|[0-9a-f]{8}-[0-9a-f]{4}-|[0-9a-f]{32}"
     r"|(?:19|20)[0-9]{2}-[01][0-9]-[0-3][0-9][T ][0-2]"
 )
-_ALPHANUMERIC = re2.compile(r"[+-]?[0-9A-Za-z]*")
+_ALPHANUMERIC: Any = re2.compile(r"[+-]?[0-9A-Za-z]*")
 
 
 def without_numbers(encoded: EncodedText) -> EncodedText:
