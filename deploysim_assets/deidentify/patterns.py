@@ -179,10 +179,15 @@ _DIGITS_AT_BREAK = re2.compile(
                 for before in range(1, 5)
             ),
             rf"(?m:(?:[0-9]{_BROKEN}){{4}}[0-9]{_LETTERS_AFTER})",
+            r":[0-9A-Fa-f]{1,4}:?\r?\n|\n[ \t]*:?[0-9A-Fa-f]{1,4}:[0-9A-Fa-f]",
+            r"[0-9][0-9A-Z]{0,12}[ :.\-]?\r?\n[ \t]*[0-9A-Z]{2}",
+            r"[0-9A-Z]{2}[ :.\-]?\r?\n[ \t]*[A-Z]{0,12}[0-9]",
+            r"(?i:[A-Z]{2}[0-9]{2}[ -]?[0-9A-Z][0-9A-Z -]{0,40}\r?\n[ \t]*[0-9A-Z])",
         )
     )
 )
-"""Five digits close together over a line break, or at one with the letters of an id beyond it."""
+"""Five digits close together over a line break, or at one with the letters of an id beyond it; the
+groups of an IPv6 address, capitals and digits, or an account number on both sides of one."""
 _NO_IDENTIFIER = re.compile(
     r"(?<![\w.])[+-]?[0-9]{1,20}\.[0-9]{5,}(?:[eE][+-]?[0-9]+)?(?![\w.°])"
     r"|(?<![0-9A-Za-z])(?:[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"

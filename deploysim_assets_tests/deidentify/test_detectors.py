@@ -183,6 +183,23 @@ def test_the_gates_of_the_rules_let_through_whatever_a_rule_finds() -> None:
         assert set(rule_spans(encoded, bare)) == one_by_one, text
 
 
+@pytest.mark.parametrize(
+    "parts",
+    [
+        ("d77a:153c:d94e:a09e:", "cdce:b9f9:f8ae:ac12"),
+        ("1d07:49d4:14aa:ca2a:3", "0df:eee3:32c8:87b4"),
+        ("MT84 MALT 0110 0001 2345 M", "TLC AST0 01S"),
+        ("GODE561231HDFRRN", "09"),
+        ("RSS", "MRA85T10A562S"),
+        ("S966", "4122D"),
+    ],
+)
+def test_identifiers_with_few_digits_at_a_line_break_are_found(parts: tuple[str, str]) -> None:
+    text = f"it was {parts[0]}\n{parts[1]} in the list"
+    start, end = 7, 7 + len(parts[0]) + 1 + len(parts[1])
+    assert any(s.start <= start and s.end >= end for s in DETECTOR.spans(text)), parts
+
+
 class GivesUp:
     """A set of RE2 that ran out of memory."""
 
