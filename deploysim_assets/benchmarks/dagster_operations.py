@@ -423,6 +423,17 @@ class Site:
             if r.kind == kind and r.model_version == candidate
         ]
 
+    def flagged_line(self, model: str) -> str:
+        """A line of a model's own log that holds a flagged reply."""
+        script = Path(sys.executable).parent / "deploysim"
+        done = subprocess.run(  # noqa: S603
+            [str(script), "trace", model, "--json"],
+            env=self._environment, cwd=self.home, check=True, capture_output=True,
+        )  # fmt: skip
+        items = json.loads(done.stdout)["items"]
+        log = next(item["log"] for item in items if item["side"] == "production")
+        return (self.home / log["file"]).read_text().splitlines()[log["line"] - 1]
+
     def answers(self) -> int:
         """How many answers the journals hold that were paid for, none taken over from another."""
         found = (json.loads(body) for path in journal_files(self.home) for body in lines(path))
@@ -550,8 +561,9 @@ def late_logs(at: Site) -> str:
     seals, scores = at.seals("aurora-2"), at.seals("aurora-2", "score")
     reports = at.lake.versions("calibration_report", "aurora-2")
     folder = at.home / "logs" / "aurora-2"
-    rows = (folder / "traffic.jsonl").read_text().splitlines()[:7]
-    late = [json.loads(row) | {"conversation_id": f"later-{i}"} for i, row in enumerate(rows)]
+    # a flagged one, often enough to be drawn: equal counts would be no new score
+    row = json.loads(at.flagged_line("aurora-2"))
+    late = [row | {"conversation_id": f"later-{i}"} for i in range(60)]
     (folder / "later.jsonl").write_text("".join(json.dumps(row) + "\n" for row in late))
     production = (
         "raw_logs", "deidentified_prefixes", "production_grades", "production_rate_counts",

@@ -31,7 +31,13 @@ _SURROGATES_SHARE = (
         "postgresuserredacted",
         "lindenhofdemain",
         "dbpasswordredacted",
-        "passwordu003dredacted",  # the same with its sign as a JSON escape
+        # the same with their signs as JSON escapes and in URLs: the word before a secret stays
+        "passwordu003dredacted",
+        "dbpassword3dredacted",
+        "accountkeyu003dredacted",
+        "accountkey3dredacted",
+        "beareru0020redacted",
+        "bearer20redacted",
         "passportredacted",
         "4000000000000000",
         "192.0.2.",

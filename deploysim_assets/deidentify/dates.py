@@ -1,10 +1,15 @@
 """Dates and ages: where they stand, another date in the same writing, and what is left of one that
 is only generalized."""
 
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+
 import calendar
 import re
 from collections.abc import Iterator
 from datetime import date, timedelta
+from typing import Any
+
+import re2
 
 from deploysim_assets.deidentify.rules import Span
 
@@ -46,6 +51,9 @@ _FORMS = tuple(
 )
 _ISO = re.compile(_FORMS[2].pattern.removesuffix(r"(?!\w)"), re.IGNORECASE)
 _ANY = (*_FORMS[:2], _ISO, *_FORMS[3:])
+_OF_SIGNS = frozenset({2, 3, 4})
+_HAS_MONTH: Any = re2.compile(rf"(?i){_WORD}")
+_HAS_SIGN: Any = re2.compile(r"[0-9][-/.][0-9]|年")
 _AGE = re.compile(
     r"(?i)\b(9[0-9]|1[0-2][0-9])(?=[ \u2011-]?(?:years?|yrs?)[ \u2011-]?old|[ -]?y/?o\b"
     r"| years of age| Jahre alt| ans\b| años)"
@@ -72,7 +80,11 @@ def age_spans(text: str) -> Iterator[Span]:
 def _matches(text: str) -> list[re.Match[str]]:
     taken: list[re.Match[str]] = []
     covered = bytearray(len(text))  # a look at every earlier match would be quadratic
-    for form in _ANY:
+    data = text.encode(errors="replace")
+    month, sign = _HAS_MONTH.search(data), _HAS_SIGN.search(data)
+    for i, form in enumerate(_ANY):
+        if not (sign if i in _OF_SIGNS else month):
+            continue
         for m in form.finditer(text):
             if 1 not in covered[m.start() : m.end()] and _parts(m) is not None:
                 taken.append(m)

@@ -6,7 +6,7 @@ import regex
 from deploysim_assets.deidentify.addresses import is_wide
 from deploysim_assets.deidentify.names import first_names, last_names
 from deploysim_assets.deidentify.people import STOP, grown
-from deploysim_assets.deidentify.rules import Span
+from deploysim_assets.deidentify.rules import Clock, Span
 
 _PLAIN = frozenset("PERSON ORGANIZATION LOCATION GROUP".split())
 _ARTICLE = regex.compile(r"(?i)(?:the|a|an|his|her|their|our|my|this)\s+")
@@ -31,10 +31,11 @@ _NUMBER_AFTER = regex.compile(r"[ ,]{1,2}[0-9]{1,4}[a-zA-Z]?(?![\w/%.:-]|\.[0-9]
 _NUMBER_BEFORE = regex.compile(r"(?<![\w./$€£:-])(?:[0-9]{1,5}[a-zA-Z]?[ ,/-]{1,2}){1,2}$")
 
 
-def mended(text: str, spans: list[Span]) -> list[Span]:
+def mended(text: str, spans: list[Span], clock: Clock) -> list[Span]:
     """The spans of a model, grown and cleared; those of one type that touch made one."""
     out: list[Span] = []
     for span in sorted(spans):
+        clock.check()
         if span.type in _PLAIN:
             span = _whole_words(text, span)  # noqa: PLW2901
         found = text[span.start : span.end]
@@ -140,12 +141,13 @@ _TIME = regex.compile(
 )
 
 
-def joined(text: str, spans: list[Span]) -> list[Span]:
+def joined(text: str, spans: list[Span], clock: Clock) -> list[Span]:
     """Dates with the days listed before them; spans of one type that only a comma, an `and` or a
     preposition parts made one."""
     spans = [*spans, *(Span(m.start(), m.end(), "DATE") for m in _TIME.finditer(text))]
     out: list[Span] = []
     for span in sorted(spans):
+        clock.check()
         if span.type == "DATE":
             span = _date(text, span)  # noqa: PLW2901
         last = out[-1] if out else None

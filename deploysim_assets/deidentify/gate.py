@@ -23,7 +23,7 @@ class Gate:
         options: Any = re2.Options()
         options.max_mem = _MEMORY
         options.log_errors = False
-        self._sets: list[tuple[Any, list[int]]] = []
+        self.sets: list[tuple[Any, list[int]]] = []
         names = list(patterns)
         for i in range(sets):
             of_set: Any = re2.Set.SearchSet(options)
@@ -31,12 +31,12 @@ class Gate:
             for name in names[i::sets]:
                 of_set.Add(patterns[name])
             of_set.Compile()
-            self._sets.append((of_set, names[i::sets]))
+            self.sets.append((of_set, names[i::sets]))
 
     def passing(self, data: bytes) -> set[int]:
         """Numbers of the patterns that match; all of a set that could not tell."""
         found: set[int] = set()
-        for of_set, names in self._sets:
+        for of_set, names in self.sets:
             hits: list[int] = of_set.Match(data)
             if len(hits) == 1 and hits[0] == 0:
                 continue

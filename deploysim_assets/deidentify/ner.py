@@ -14,7 +14,7 @@ from deploysim_assets.deidentify.codes import code_spans
 from deploysim_assets.deidentify.entity_spans import joined, mended
 from deploysim_assets.deidentify.letter_case import as_written
 from deploysim_assets.deidentify.organizations import initial_spans, organization_spans
-from deploysim_assets.deidentify.rules import DetectionError, Span
+from deploysim_assets.deidentify.rules import Clock, DetectionError, Span
 from deploysim_assets.deidentify.scan_copy import ScanCopy, scan_copy
 from deploysim_assets.project import EVERY_LANGUAGE, UNNAMED_LANGUAGE, Ner, ProjectError
 
@@ -127,29 +127,44 @@ class NerDetector:
         raise DetectionError("unsupported_language")
 
     def spans(self, text: str, language: str | None = None) -> list[Span]:
-        """All entities of a text; DetectionError where no model reads the language."""
-        return next(iter(self.batch([text], language)))
+        """All entities of a text; DetectionError where no model reads the language, or where the
+        text takes too long."""
+        found = next(iter(self.batch([text], language)))
+        if found is None:
+            raise DetectionError("time_out")
+        return found
 
-    def batch(self, texts: Sequence[str], language: str | None = None) -> Iterator[list[Span]]:
-        """`spans` of many texts of one language, in order."""
+    def batch(
+        self, texts: Sequence[str], language: str | None = None
+    ) -> Iterator[list[Span] | None]:
+        """`spans` of many texts of one language, in order; None for one that takes too long."""
         recognize = self._model(language)
         copies: list[ScanCopy] = [scan_copy(text) for text in texts]
         written = [as_written(c.text) for c in copies]
         for copy, read, found in zip(copies, written, recognize(written), strict=True):
-            spans = [
-                Span(start, end, LABELS[label])
-                for start, end, label in found
-                if label in LABELS and end > start
-            ]
-            spans = [
-                *mended(read, spans),
-                *code_spans(copy.text),
-                *organization_spans(copy.text),
-                *initial_spans(copy.text),
-                *country_spans(copy.text),
-            ]
-            spans = joined(copy.text, spans)
-            yield sorted({Span(*copy.original(s.start, s.end), s.type) for s in spans})
+            try:
+                yield _whole_entities(copy, read, found, Clock())
+            except TimeoutError:
+                yield None
+
+
+def _whole_entities(
+    copy: ScanCopy, read: str, found: list[tuple[int, int, str]], clock: Clock
+) -> list[Span]:
+    """What the model found, mended, and what rules add to it; TimeoutError once the clock is up."""
+    spans = [
+        Span(start, end, LABELS[label])
+        for start, end, label in found
+        if label in LABELS and end > start
+    ]
+    spans = mended(read, spans, clock)
+    for rule in (code_spans, organization_spans, initial_spans, country_spans):
+        for span in rule(copy.text):
+            clock.check()
+            spans.append(span)
+    return sorted(
+        {Span(*copy.original(s.start, s.end), s.type) for s in joined(copy.text, spans, clock)}
+    )
 
 
 _CODES = {

@@ -7,7 +7,7 @@ from typing import Any
 
 from deploysim_assets.deidentify.encoded import EncodedText
 from deploysim_assets.deidentify.leaves import Leaf
-from deploysim_assets.deidentify.rules import SPLIT_TYPES, Span, luhn
+from deploysim_assets.deidentify.rules import SPLIT_TYPES, Clock, Span, luhn
 
 _REACH = 80
 _CUT_DOMAIN = re.compile(r"@[\w-]*$|@[\w.-]*[.-]$")
@@ -22,10 +22,13 @@ _MAIL_CUE = re.compile(r"(?i)mail|address|write (?:to|me)")
 
 
 def split_spans(
-    messages: Sequence[Mapping[str, Any]], leaves: Sequence[Leaf], of_message: Sequence[int]
+    messages: Sequence[Mapping[str, Any]],
+    leaves: Sequence[Leaf],
+    of_message: Sequence[int],
+    clock: Clock,
 ) -> dict[int, list[Span]]:
     """For the texts, by their number, the parts of identifiers that run on in the next message of
-    the same speaker, or in the next one."""
+    the same speaker, or in the next one; TimeoutError once the clock is up."""
     whole = {
         m: i
         for i, (leaf, m) in enumerate(zip(leaves, of_message, strict=True))
@@ -36,6 +39,7 @@ def split_spans(
     for m in range(len(messages)):
         if m not in whole:
             continue
+        clock.check()
         role = messages[m]["role"]
         for before in {last_of.get(role), m - 1 if m - 1 in whole else None} - {None}:
             first, second = whole[before], whole[m]  # pyright: ignore[reportArgumentType]

@@ -27,7 +27,7 @@ from deploysim_assets.deidentify.encoded import EncodedText
 from deploysim_assets.deidentify.gate import Gate
 from deploysim_assets.deidentify.hidden_text import hidden_texts
 from deploysim_assets.deidentify.id_rules import ID_RULES
-from deploysim_assets.deidentify.keyed_values import keyed_spans
+from deploysim_assets.deidentify.keyed_text import keyed_spans
 from deploysim_assets.deidentify.phones import REGIONS, FastPhoneRecognizer
 from deploysim_assets.deidentify.rules import (
     CONTACT_RULES,
@@ -174,15 +174,20 @@ _DIGITS_AT_BREAK = re2.compile(
         (
             rf"(?m:{_LETTERS_BEFORE}(?:[0-9]{_BROKEN}){{5}})",
             *(
-                rf"(?:[0-9]{_BROKEN}){{{before}}}{_GAP}\n[ \t]*"
-                rf"{_GAP}(?:[0-9]{_BROKEN}){{{5 - before}}}"
+                rf"(?:[0-9]{_BROKEN}){{{before}}}{_GAP}\n[ \t]*{_GAP}"
+                rf"(?:[0-9]{_BROKEN}){{{5 - before}}}"
                 for before in range(1, 5)
             ),
             rf"(?m:(?:[0-9]{_BROKEN}){{4}}[0-9]{_LETTERS_AFTER})",
+            r":[0-9A-Fa-f]{1,4}:?\r?\n|\n[ \t]*:?[0-9A-Fa-f]{1,4}:[0-9A-Fa-f]",
+            r"[0-9][0-9A-Z]{0,12}[ :.\-]?\r?\n[ \t]*[0-9A-Z]{2}",
+            r"[0-9A-Z]{2}[ :.\-]?\r?\n[ \t]*[A-Z]{0,12}[0-9]",
+            r"(?i:[A-Z]{2}[0-9]{2}[ -]?[0-9A-Z][0-9A-Z -]{0,40}\r?\n[ \t]*[0-9A-Z])",
         )
     )
 )
-"""Five digits close together over a line break, or at one with the letters of an id beyond it."""
+"""Five digits close together over a line break, or at one with the letters of an id beyond it; the
+groups of an IPv6 address, capitals and digits, or an account number on both sides of one."""
 _NO_IDENTIFIER = re.compile(
     r"(?<![\w.])[+-]?[0-9]{1,20}\.[0-9]{5,}(?:[eE][+-]?[0-9]+)?(?![\w.°])"
     r"|(?<![0-9A-Za-z])(?:[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
@@ -195,7 +200,7 @@ _MAY_BE_NONE = re2.compile(
     r"[+-]?[0-9]{1,20}\.[0-9]{5}|[0-9a-f]{8}-[0-9a-f]{4}-|[0-9a-f]{32}"
     r"|(?:19|20)[0-9]{2}-[01][0-9]-[0-3][0-9][T ][0-2]"
 )
-_ALPHANUMERIC = re2.compile(r"[+-]?[0-9A-Za-z]*")
+_ALPHANUMERIC: Any = re2.compile(r"[+-]?[0-9A-Za-z]*")
 
 
 def without_numbers(encoded: EncodedText) -> EncodedText:

@@ -3,6 +3,7 @@ neighboring names, and every further form of a person in the same conversation."
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 import regex
 
@@ -144,45 +145,74 @@ def without_title(name: str) -> str:
     return _TITLE.sub("", name, count=1) if _TITLE.match(name) else name
 
 
-def forms(names: Iterable[str]) -> re.Pattern[str] | None:
-    """Every form in which the persons of a conversation come up again: a part of the name alone, in
-    capitals, in a mailbox's or a handle's writing; None where there is nobody."""
-    parts: set[str] = set()
-    for name in names:
-        words = [
-            w for w in _WORD.findall(without_title(name)) if len(w) > 1 and w.lower() not in STOP
-        ]
-        first, last = (words[0], words[-1]) if words else ("", "")
-        if len(words) > 1 and first.isascii() and last.isascii():
-            given, family = re.escape(first.lower()), re.escape(last.lower())
-            parts |= {
-                rf"(?<![a-z0-9]){given}[._\- ]?{family}[0-9]*(?![a-z0-9])",
-                rf"(?<![a-z0-9]){family}[._-]?{given}[0-9]*(?![a-z0-9])",
-            }
-            if len(last) > 3:
-                parts.add(rf"(?<![a-z0-9]){given[:1]}[._-]?{family}[0-9]*(?![a-z0-9])")
-        for word in words:
-            folded = word.lower()
-            if len(word) < 3 and not word.isupper() and not (len(words) > 1 and len(word) == 2):
-                continue
-            written = {
-                word,
-                word.upper(),
-                word.capitalize() if word.isupper() or word.islower() else word,
-            }
-            if (
-                len(folded) > 3
-                and folded not in AMBIGUOUS
-                and (folded in first_names() or folded in last_names())
-            ):
-                written.add(folded)
-            if folded in AMBIGUOUS and len(words) == 1:
-                continue
-            parts |= {rf"(?<!\w){re.escape(w)}(?!\w)" for w in written}
-    return re.compile("|".join(sorted(parts, key=len, reverse=True))) if parts else None
+class Forms:
+    """Every form in which the persons of a conversation come up again: a part of the name alone,
+    in capitals, in a mailbox's or a handle's writing.
+
+    Looked up word by word: to compile a pattern of all names takes longer than to read the text.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._written: dict[str, set[str]] = {}
+        self._combined: dict[str, set[str]] = {}
+        for name in names:
+            words = [
+                w
+                for w in _WORD.findall(without_title(name))
+                if len(w) > 1 and w.lower() not in STOP
+            ]
+            first, last = (words[0], words[-1]) if words else ("", "")
+            if len(words) > 1 and first.isascii() and last.isascii():
+                self._combined.setdefault(last.lower(), set()).add(first.lower())
+            for word in words:
+                for written in _writings(word, alone=len(words) == 1):
+                    begins = _RUN.match(written)
+                    self._written.setdefault(begins.group() if begins else "", set()).add(written)
+
+    def spans(self, text: str) -> Iterator[Span]:
+        """Where they stand in a text."""
+        for run in _RUN.finditer(text):
+            for written in self._written.get(run.group(), ()):
+                start, end = run.start(), run.start() + len(written)
+                if text.startswith(written, start) and not _continues(text, end):
+                    yield Span(start, end, "PERSON")
+        for family, given in self._combined.items():
+            if family in text:
+                for one in given:
+                    for m in _combined(one, family).finditer(text):
+                        yield Span(m.start(), m.end(), "PERSON")
 
 
-def mentions(pattern: re.Pattern[str], text: str) -> Iterator[Span]:
-    """Where the forms stand in a text."""
-    for m in pattern.finditer(text):
-        yield Span(m.start(), m.end(), "PERSON")
+_RUN = re.compile(r"\w+")
+
+
+def _continues(text: str, at: int) -> bool:
+    return _RUN.match(text, at) is not None
+
+
+def _writings(word: str, *, alone: bool) -> Iterator[str]:
+    """How a word of a name is written; `alone` where it is all of the name."""
+    folded = word.lower()
+    if len(word) < 3 and not word.isupper() and (alone or len(word) != 2):
+        return
+    if folded in AMBIGUOUS and alone:
+        return
+    yield from (word, word.upper())
+    if word.isupper() or word.islower():
+        yield word.capitalize()
+    if (
+        len(folded) > 3
+        and folded not in AMBIGUOUS
+        and (folded in first_names() or folded in last_names())
+    ):
+        yield folded
+
+
+@lru_cache(maxsize=2_000)
+def _combined(given: str, family: str) -> re.Pattern[str]:
+    """A mailbox's or a handle's writing of both names, or of an initial and the family's name."""
+    one, other = re.escape(given), re.escape(family)
+    initial = rf"|{one[:1]}[._-]?{other}" if len(family) > 3 else ""
+    return re.compile(
+        rf"(?<![a-z0-9])(?:{one}[._\- ]?{other}|{other}[._-]?{one}{initial})[0-9]*(?![a-z0-9])"
+    )

@@ -12,8 +12,16 @@ from deploysim_assets.deidentify.detectors import Detector, detectors
 from deploysim_assets.deidentify.leaves import MAX_MESSAGE_BYTES, Leaf, rewritten
 from deploysim_assets.deidentify.ner import NerDetector
 from deploysim_assets.deidentify.over_messages import split_spans
-from deploysim_assets.deidentify.people import forms, mentions
-from deploysim_assets.deidentify.rules import DetectionError, Span
+from deploysim_assets.deidentify.overlaps import (
+    ISSUED,
+    UNCERTAIN,
+    disjoint,
+    is_issued,
+    is_near,
+    windows_around,
+)
+from deploysim_assets.deidentify.people import Forms
+from deploysim_assets.deidentify.rules import Clock, DetectionError, Span
 from deploysim_assets.deidentify.surrogates import Placeholders, Put, Treatment, keyed_draw
 from deploysim_assets.project import Deidentification
 
@@ -30,20 +38,6 @@ MAX_ENTITIES = 2_000
 _MEMO_BYTES = 64 * 1024 * 1024
 _BYTES_OF_SPAN = 150
 PATTERNS_ONLY = Deidentification(min_level=0)
-_UNCERTAIN = {
-    "ADDRESS": 6,
-    "PERSON": 5,
-    "LOCATION": 4,
-    "ORGANIZATION": 3,
-    "GROUP": 2,
-    "DATE": 4,
-    "AGE": 4,
-    "CODE": 1,
-}
-"""Below a pattern: where both claim a place, the higher one is replaced there."""
-_CERTAIN, _WHOLE = 10, 20
-_ISSUED = "ISSUED"
-"""The type of what stands in an output because it was put there."""
 _AGAIN = frozenset(
     {
         "LOCATION",
@@ -146,7 +140,8 @@ class Scrubber:
             some = sorted(found, key=len)
             try:
                 for text, spans in zip(some, ner.batch(some, language), strict=True):
-                    self._memo.put((ner.name, text, language), spans)
+                    if spans is not None:
+                        self._memo.put((ner.name, text, language), spans)
             except DetectionError:
                 continue
 
@@ -176,17 +171,18 @@ class Scrubber:
         return Scrubbed(cleaned, entities)
 
     def changes(self, text: str, language: str | None = None) -> list[Change]:
-        """What is replaced in one text, in its own places; Quarantined as `scrub` raises it."""
+        """What is replaced in one text, in its own places, JSON as it is written; Quarantined as
+        `scrub` raises it."""
         message = dict.fromkeys(("reasoning", "name", "tool_calls", "tool_call_id")) | {
             "role": "user",
             "content": text,
         }
         self.scrub([message], "text", language)
-        leaves, of_message = self._leaves([message])
-        if len(leaves) != 1 or leaves[0].text != text:
-            raise ValueError("one plain text, not JSON")
         treatment = self._treatment("text", None)
-        found = self._changes(leaves, of_message, [message], language, treatment)
+        try:
+            found = self._changes([Leaf(text)], [0], [message], language, treatment)
+        except DetectionError as wrong:
+            raise Quarantined(str(wrong)) from wrong
         return [c for c in found[0] if c.new != text[c.start : c.end]]
 
     @staticmethod
@@ -245,9 +241,13 @@ class Scrubber:
     ) -> list[list[Change]]:
         """For each text what is replaced in it."""
         spans = [self._spans(leaf, language, up_to=self.level) for leaf in leaves]
-        for i, found in split_spans(messages, leaves, of_message).items():
-            spans[i] = spans[i] + found
-        self._add_mentions(leaves, spans)
+        clock = Clock()
+        try:
+            for i, found in split_spans(messages, leaves, of_message, clock).items():
+                spans[i] = spans[i] + found
+            self._add_mentions(leaves, spans, clock)
+        except TimeoutError:
+            raise DetectionError("time_out") from None
         out: list[list[Change]] = []
         for leaf, found in zip(leaves, spans, strict=True):
             if not found:
@@ -255,7 +255,7 @@ class Scrubber:
                 continue
             if len(found) > 2 * MAX_ENTITIES:
                 raise DetectionError("too_many_entities")
-            parts = _disjoint(leaf, found)
+            parts = found if leaf.type else disjoint(leaf.text, found)
             if len(parts) > MAX_ENTITIES:
                 raise DetectionError("too_many_entities")
             out.append(
@@ -266,7 +266,7 @@ class Scrubber:
             )
         return out
 
-    def _add_mentions(self, leaves: list[Leaf], spans: list[list[Span]]) -> None:
+    def _add_mentions(self, leaves: list[Leaf], spans: list[list[Span]], clock: Clock) -> None:
         """A person, a place or a code that was found once is found wherever it comes up again."""
         people: dict[str, None] = {}
         again: dict[str, str] = {}
@@ -284,13 +284,20 @@ class Scrubber:
                     again.setdefault(words, s.type)
         if len(people) > _MAX_PEOPLE:
             raise DetectionError("too_many_entities")
-        pattern = forms(people)
+        forms = Forms(people) if people else None
         for i, leaf in enumerate(leaves):
             if leaf.type or leaf.is_key:
                 continue
-            if pattern is not None:
-                spans[i] = spans[i] + list(mentions(pattern, leaf.text))
-            more = [s for words, kind in again.items() for s in _places(words, kind, leaf.text)]
+            more = list[Span]()
+            for part in (
+                forms.spans(leaf.text) if forms else (),
+                *(_places(words, kind, leaf.text) for words, kind in again.items()),
+            ):
+                clock.check()
+                for span in part:
+                    more.append(span)
+                    if len(more) > 2 * MAX_ENTITIES:
+                        raise DetectionError("too_many_entities")
             if more:
                 spans[i] = spans[i] + more
 
@@ -348,7 +355,7 @@ class Scrubber:
                 Change(s.start, s.end, s.type, treatment.of(s.type, new[s.start : s.end]))
                 for s in rest
             ]
-            kept = [Change(a, b, _ISSUED, new[a:b]) for a, b in issued if a < b]
+            kept = [Change(a, b, ISSUED, new[a:b]) for a, b in issued if a < b]
             new, issued = self._applied(new, sorted([*kept, *more]))
         raise DetectionError("residual")
 
@@ -357,7 +364,7 @@ class Scrubber:
         if leaf.type:
             return []
         rest: list[Span] = []
-        for start, end in _windows(new, issued):
+        for start, end in windows_around(new, issued):
             for detector in self._detectors:
                 if detector.level > (0 if leaf.is_key else 1):
                     continue
@@ -367,42 +374,16 @@ class Scrubber:
                     raise DetectionError("time_out") from None
                 for inside in found:
                     hit = Span(start + inside.start, start + inside.end, inside.type)
-                    if self._policy.action(hit.type) == "keep" or not _is_near(hit, issued):
+                    if self._policy.action(hit.type) == "keep" or not is_near(hit, issued):
                         continue
-                    if _is_issued(hit, issued, new):
+                    if is_issued(hit, issued, new):
                         continue
                     touches = any(a < hit.end and hit.start < b for a, b in issued)
-                    if hit.type not in _UNCERTAIN and not touches:
+                    if hit.type not in UNCERTAIN and not touches:
                         raise DetectionError("residual")
                     rest.append(hit)
-        taken = [Span(a, b, _ISSUED) for a, b in issued if a < b]
-        return [s for s in _disjoint(Leaf(new), [*taken, *rest]) if (s.start, s.end) not in issued]
-
-
-_REACH, _NEAR = 180, 90
-"""So far around an issued part the output is scanned again, and so far from it a find counts: what
-stands closer to a window's edge may be half of something else."""
-
-
-def _windows(text: str, issued: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The parts of a text around what was issued, cut between words."""
-    windows: list[tuple[int, int]] = []
-    for a, b in issued:
-        start = max(0, a - _REACH)
-        while 0 < start < a - _NEAR and not text[start - 1].isspace():
-            start += 1
-        end = min(len(text), b + _REACH)
-        while b + _NEAR < end < len(text) and not text[end].isspace():
-            end -= 1
-        if windows and start <= windows[-1][1] + _REACH:
-            windows[-1] = (windows[-1][0], max(end, windows[-1][1]))
-        else:
-            windows.append((start, end))
-    return windows
-
-
-def _is_near(hit: Span, issued: list[tuple[int, int]]) -> bool:
-    return any(a - _NEAR < hit.end and hit.start < b + _NEAR for a, b in issued)
+        taken = [Span(a, b, ISSUED) for a, b in issued if a < b]
+        return [s for s in disjoint(new, [*taken, *rest]) if (s.start, s.end) not in issued]
 
 
 def _size(text: str) -> int:
@@ -426,62 +407,6 @@ def _places(words: str, kind: str, text: str) -> Iterable[Span]:
         if not (text[at - 1 : at].isalnum() and at) and not text[end : end + 1].isalnum():
             yield Span(at, end, kind)
         at = text.find(words, end)
-
-
-def _rank(span: Span) -> int:
-    return _WHOLE if span.type == _ISSUED else _UNCERTAIN.get(span.type, _CERTAIN)
-
-
-def _disjoint(leaf: Leaf, found: Iterable[Span]) -> list[Span]:
-    """Spans that do not overlap and cover all that was found: the certain and the long first, of
-    the others what is left and holds a letter or a digit."""
-    if leaf.type:
-        return [Span(0, len(leaf.text), leaf.type)]
-    ranked = sorted(
-        set(found),
-        key=lambda s: (-_rank(s), s.start - s.end, s.start, s.type),
-    )
-    taken: list[Span] = []
-    covered = bytearray(len(leaf.text))
-    for span in ranked:
-        start = span.start
-        while start < span.end:
-            if covered[start]:
-                start += 1
-                continue
-            end = start
-            while end < span.end and not covered[end]:
-                end += 1
-            whole = (start, end) == (span.start, span.end)
-            first, last = start, end
-            if not whole:
-                while first < last and not leaf.text[first].isalnum():
-                    first += 1
-                while last > first and not leaf.text[last - 1].isalnum():
-                    last -= 1
-            if first < last:
-                taken.append(Span(first, last, span.type))
-                covered[first:last] = b"\1" * (last - first)
-            start = end
-    return sorted(taken)
-
-
-def _is_issued(hit: Span, issued: list[tuple[int, int]], text: str) -> bool:
-    """Whether a find in the output is made of surrogates; a name's or a date's may reach over
-    words without a capital or a digit (`said Ann`)."""
-    if any(start <= hit.start and hit.end <= end for start, end in issued):
-        return True
-    overlapping = [(start, end) for start, end in issued if start < hit.end and hit.start < end]
-    rest = "".join(
-        c
-        for i, c in enumerate(text[hit.start : hit.end], hit.start)
-        if not any(start <= i < end for start, end in overlapping)
-    )
-    if hit.type not in _UNCERTAIN:
-        return bool(overlapping) and not any(c.isalnum() for c in rest)
-    return bool(overlapping) and not any(
-        c.isdigit() or c.isupper() or (c.isalpha() and not c.islower()) for c in rest
-    )
 
 
 def _call_ids(message: dict[str, Any], ids: dict[str, str]) -> dict[str, Any]:

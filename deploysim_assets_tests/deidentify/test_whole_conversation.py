@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from deploysim_assets.deidentify import scrub as scrub_module
 from deploysim_assets.deidentify.audit import more_canaries
 from deploysim_assets.deidentify.dates import shifted
 from deploysim_assets.deidentify.keys import load_keys
 from deploysim_assets.deidentify.marked import read_marked, score
-from deploysim_assets.deidentify.scrub import Scrubber
+from deploysim_assets.deidentify.scrub import Quarantined, Scrubber
 from deploysim_assets.deidentify.surrogates import Treatment, keyed_draw
 from deploysim_assets.project import Deidentification, ProjectError, packaged_ner
 from deploysim_assets_tests.support import SHARED, needs_shared
@@ -163,3 +164,28 @@ def test_places_and_countries_are_replaced_in_chat() -> None:
     assert chat.of("LOCATION", "France") != "France"
     assert chat.of("ORGANIZATION", "NASA") == "NASA"
     assert chat.of("ORGANIZATION", "KLMN") != "KLMN"
+
+
+def test_steps_over_messages_that_take_too_long_quarantine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Up:
+        def check(self) -> None:
+            raise TimeoutError
+
+    monkeypatch.setattr(scrub_module, "Clock", Up)
+    with pytest.raises(Quarantined, match="time_out"):
+        scrub(LEVEL_0, "one", "two")
+
+
+def test_a_marked_text_that_is_json_is_scored_as_it_is_written() -> None:
+    text = '{"email": "ann@lindenhof.de", "n": 1}'
+    (change,) = Scrubber(KEY, LEVEL_0).changes(text)
+    assert text[change.start : change.end] == "ann@lindenhof.de"
+
+
+def test_what_stands_at_the_edge_of_what_is_scanned_again_is_no_find() -> None:
+    far = "row 12 of 345, " * 60
+    (cleaned,) = scrub(LEVEL_0, f"{far}mail ann@lindenhof.de now {far}")
+    assert cleaned.startswith(far) and cleaned.endswith(far)
+    assert "lindenhof" not in cleaned
