@@ -116,11 +116,13 @@ def written(
     frame: pl.DataFrame,
     facts: Mapping[str, Any],
     seal: Callable[[Made], object] | None = None,
+    stats: Mapping[str, Any] | None = None,
 ) -> dg.MaterializeResult[Any]:
-    """Write an asset's small table whole, sealed where it is to be, and give its result."""
+    """Write an asset's small table whole, sealed where it is to be, with `stats` beside it, and
+    give its result."""
     asset = context.asset_key.to_user_string()
     key = context.partition_key if context.has_partition_key else None
-    lake.write(asset, key, frame, seal=seal)
+    lake.write(asset, key, frame, seal=seal, stats=stats)
     return table_result(lake, asset, key, facts)
 
 

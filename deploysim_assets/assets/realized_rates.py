@@ -51,4 +51,8 @@ def realized_rates(
         body = {"gradings": frame["grading_id"].unique().sort().to_list()}
         ledger.append(lake.home, "realized", model, body, made.seals)
 
-    return written(context, lake, frame, facts, seal)
+    # named beside the rates and read as an input: equal rates of other grades are sealed anew, or
+    # no record would reach those grades, and a change of them went unseen
+    lake.stats("production_grades", model)
+    graded = {"production_grades_version": lake.current("production_grades", model)}
+    return written(context, lake, frame, facts, seal, graded)
