@@ -22,6 +22,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 import urllib.request
 from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
@@ -696,7 +697,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         finished = options.home or Path(folder) / "finished"
         if options.home is None:
-            finished_home(finished, seed=options.seed)
+            # after a withdrawal the sample fills up, which is new work
+            finished_home(finished, seed=options.seed, forgotten=False)
         for operation in OPERATIONS:
             if options.only and operation.__name__ not in options.only:
                 continue
@@ -707,7 +709,8 @@ def main() -> None:
                 try:
                     found = operation(at)
                 except AssertionError as failed:
-                    found, wrong = f"WRONG: {failed}", wrong + 1
+                    where = traceback.extract_tb(failed.__traceback__)[-1].line
+                    found, wrong = f"WRONG: {failed} ({where})", wrong + 1
             took = time.monotonic() - ready
             print(  # noqa: T201
                 f"{operation.__name__:22} {options.executor:13} {took:6.0f} s (after "
