@@ -40,13 +40,3 @@ def jobs(project: Project):
         for name, chosen in selections.items()
     ]
     return [*named, EVIDENCE_JOB]
-
-
-def job_of(name: str, project: str) -> dg.JobDefinition:
-    """A job of a project, which is given as JSON: how the processes of a run find it again."""
-    from deploysim_assets.definitions import definitions, defs
-    from deploysim_assets.releases import PROJECT
-
-    same = PROJECT is not None and PROJECT.model_dump_json(by_alias=True) == project
-    of = defs if same else definitions(Project.model_validate_json(project))
-    return of.resolve_job_def(name)

@@ -103,7 +103,7 @@ class Operations:
         named = {"name": job, "project": self.project.model_dump_json(by_alias=True)}
         with dg.execute_job(
             dg.build_reconstructable_job(
-                "deploysim_assets.jobs", "job_of", reconstructable_kwargs=named
+                "deploysim_assets.cli.job_of", "job_of", reconstructable_kwargs=named
             ),
             self.instance,
             run_config={
