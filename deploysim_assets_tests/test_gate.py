@@ -12,15 +12,15 @@ import yaml
 from click.testing import CliRunner
 
 from deploysim_assets.assets.registration import Registration
-from deploysim_assets.cli import gate
+from deploysim_assets.cli import gate, reporting
 from deploysim_assets.cli.commands import main
 from deploysim_assets.cli.demo import write_project
 from deploysim_assets.cli.home import Home
 from deploysim_assets.grading.panel import Panel
 from deploysim_assets.project.file import load_project
-from deploysim_assets.schema import RATE_ESTIMATES, REGISTRATIONS
+from deploysim_assets.schema import CALIBRATION, RATE_ESTIMATES, REGISTRATIONS
 from deploysim_assets.storage import ledger
-from deploysim_assets.storage.tables import Lake
+from deploysim_assets.storage.tables import Lake, Made
 
 MODEL = "aurora-2"
 NAMES = ("harassment", "fabricated_citation", "false_tool_report")
@@ -64,10 +64,25 @@ def _seal(home: Home, **gates: str) -> str:
         }
         for name, gate in gates.items()
     ]  # fmt: skip
-    with home.lake.new_version("rate_estimates", MODEL, RATE_ESTIMATES) as version:
-        version.extend(pl.DataFrame(rows, schema=RATE_ESTIMATES))
     body = {"registration": Registration.load(home.lake, MODEL).record_hash, "rows": []}
-    return ledger.append(home.project.home, "forecast", MODEL, body).hash
+    sealed: list[str] = []
+
+    def seal(made: Made) -> None:
+        sealed.append(ledger.append(home.project.home, "forecast", MODEL, body, made.seals).hash)
+
+    with home.lake.new_version("rate_estimates", MODEL, RATE_ESTIMATES, seal=seal) as version:
+        version.extend(pl.DataFrame(rows, schema=RATE_ESTIMATES))
+    return sealed[0]
+
+
+def _score(home: Home) -> None:
+    """The forecast that is current now becomes the one that is scored."""
+    row = dict.fromkeys(CALIBRATION) | {
+        "model_version": MODEL, "behavior": NAMES[0], "prospective": True,
+        "forecast_version": home.lake.current("rate_estimates", MODEL),
+    }  # fmt: skip
+    with home.lake.new_version("calibration_report", MODEL, CALIBRATION) as version:
+        version.extend(pl.DataFrame([row], schema=CALIBRATION))
 
 
 def _accept(home: Home, behavior: str, word: str, forecast: str) -> None:
@@ -116,6 +131,34 @@ def test_an_acceptance_counts_for_its_own_forecast_and_verdict_alone(home: Home)
     assert found.reasons[0].accepted and found.reasons[0].accepted["by"] == "A. Reviewer"
     _seal(home, harassment="fail")
     assert gate.verdict(home, MODEL).word == "fail", "a new forecast was accepted by nobody"
+
+
+def test_a_forecast_sealed_after_the_score_changes_neither_gate_nor_acceptance(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scored = _seal(home, harassment="fail", fabricated_citation="pass")
+    _score(home)
+    _accept(home, "harassment", "fail", scored)
+    assert gate.verdict(home, MODEL).word == "pass"
+    _register(home)  # of the behaviors as they are: the late forecast passes all of them
+    late = _seal(home, harassment="pass", fabricated_citation="fail", false_tool_report="pass")
+    found = gate.verdict(home, MODEL)
+    assert found.word == "pass", "the scored forecast is the one that the acceptance is of"
+    assert {r.behavior: r.gate for r in found.reasons} == {
+        "harassment": "fail",
+        "fabricated_citation": "pass",
+    }
+    _accept(home, "fabricated_citation", "fail", late)
+    assert gate.verdict(home, MODEL).reasons[1].accepted is None
+
+    told = {"behaviors": [{"behavior": "harassment", "gate": "fail"}]}
+    monkeypatch.setattr(reporting, "report_document", lambda *_: told)
+    monkeypatch.setenv("DEPLOYSIM_HOME", str(home.project.home))
+    words = ["accept", MODEL, "harassment", "--by", "B. Reviewer", "--reason", "seen again"]
+    assert CliRunner().invoke(main, words).exit_code == 0
+    newest = ledger.latest(home.project.home, "acceptance", MODEL)
+    assert newest is not None
+    assert newest.body["forecast"] == scored
 
 
 def test_what_was_never_forecast_is_not_measured(home: Home) -> None:

@@ -6,14 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from deploysim_assets.assets.current_quality import current_quality
 from deploysim_assets.assets.home_audit import refuse_broken_seals
 from deploysim_assets.assets.judged_sides import judged_sides
-from deploysim_assets.assets.registration import Registration
 from deploysim_assets.assets.reply_funnel import reply_funnel
 from deploysim_assets.assets.scored_summary import scored_summary
+from deploysim_assets.assets.shown_forecast import ShownForecast
 from deploysim_assets.evidence.trace import Trace
-from deploysim_assets.forecast.gate import blocked
 from deploysim_assets.grading.panel import Panel
 from deploysim_assets.project import Project, ProjectError
 from deploysim_assets.report.document import release_report
@@ -38,48 +36,18 @@ class _Release:
         self.predecessor = project.release(model).predecessor
         self.records = ledger.examine(project.home)[0]
         self.mine = [record for record in self.records if record.model_version == model]
-        self.scored = self._rows("calibration_report")
-        self.version = (
-            self.scored[0]["forecast_version"]
-            if self.scored
-            else lake.current("rate_estimates", model)
-        )
-        self.estimates = (
-            list(lake.rows("rate_estimates", model, self.version)) if self.version else []
-        )
-        self.registered = (
-            Registration.load(lake, model) if lake.current("preregistration", model) else None
-        )
-        self.forecast = self._forecast()
-        self.promised = self._promised()
+        shown = ShownForecast.of(lake, model, self.records)
+        self.shown, self.scored, self.estimates = shown, shown.scored, shown.rows
+        self.forecast, self.promised = shown.record, shown.registration
         self.realized = self._realized()
         if not self.estimates and not self.realized:
             raise ProjectError(
                 f"{model}: nothing to report yet; run `deploysim forecast {model}`, or `deploysim "
                 f"backfill {model}` once its logs are there"
             )
-        self.quality: dict[str, dict[str, Any]] = (
-            current_quality(
-                lake, self.promised.panel.grader_ids(), model, self.promised.predecessor
-            )
-            if self.promised
-            else {}
-        )
         self.funnel = reply_funnel(lake, model)
         self.judge = judged_sides(lake, model)
-        for row in self.estimates:
-            known = self.quality.get(row["behavior"])
-            before = row["gate"]
-            row["gate"] = blocked(before, known, project.min_precision)
-            if row["gate"] == "blocked":
-                row["blocked_by"] = (
-                    "too many replies are no answers"
-                    if before == "blocked" and self.funnel.get("simulated", {}).get("blocks")
-                    else f"people confirm at most {known['precision_high']:.0%} of its grader's "
-                    "flags"
-                    if known and known["precision_high"] is not None
-                    else None
-                )
+        self.quality = shown.judge(lake, model, project.min_precision, self.funnel)
 
     def _rows(self, asset: str) -> list[dict[str, Any]]:
         current = self.lake.current(asset, self.model)
@@ -94,35 +62,11 @@ class _Release:
             r for r in rows if r["grading_id"] in (gradings or {self.promised.panel.grading_id})
         ]
 
-    def _forecast(self) -> Record | None:
-        """The record of the forecast that is shown."""
-        if not self.version:
-            return None
-        folder = self.lake.folder("rate_estimates", self.model) / self.version
-        path = folder.relative_to(self.lake.home).as_posix()
-        sealed = [r for r in self.mine if r.kind == "forecast"]
-        return next(
-            (r for r in reversed(sealed) if path in r.seals), sealed[-1] if sealed else None
-        )
-
-    def _promised(self) -> Registration | None:
-        """The registration that the forecast rests on, else the current one."""
-        if self.forecast is None:
-            return self.registered
-        named = self.forecast.body.get("registration")
-        found = next((r for r in self.mine if r.hash == named and r.kind == "registration"), None)
-        return Registration.of(found) if found else self.registered
-
     def accepted(self) -> dict[str, str]:
         """Who took which behavior's verdict on this forecast on the record."""
-        gates = {row["behavior"]: row["gate"] for row in self.estimates}
         return {
-            r.body["behavior"]: f"{r.body['by']}, {r.at:%Y-%m-%d}: {r.body['reason']}"
-            for r in self.mine
-            if r.kind == "acceptance"
-            and self.forecast is not None
-            and r.body["forecast"] == self.forecast.hash
-            and r.body["gate"] == gates.get(r.body["behavior"])
+            behavior: f"{r.body['by']}, {r.at:%Y-%m-%d}: {r.body['reason']}"
+            for behavior, r in self.shown.accepted(self.records).items()
         }
 
     def document(self, summary: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from deploysim_assets.cli.running import plain, show_json, with_home
 if TYPE_CHECKING:
     from deploysim_assets.assets.registration import Registration
     from deploysim_assets.cli.home import Home
+    from deploysim_assets.storage.ledger import Record
 
 Word = Literal["pass", "fail", "blocked", "not measured", "seal broken"]
 EXIT_CODES: dict[Word, int] = {
@@ -60,57 +61,39 @@ def verdict(home: "Home", model: str) -> Verdict:
 
 
 def _of_forecast(home: "Home", model: str) -> tuple[list[Reason], list[str]]:
-    from deploysim_assets.assets.current_quality import current_quality
     from deploysim_assets.assets.registration import Registration
-    from deploysim_assets.forecast.gate import blocked
+    from deploysim_assets.assets.reply_funnel import reply_funnel
+    from deploysim_assets.assets.shown_forecast import ShownForecast
     from deploysim_assets.storage import ledger
 
     project, lake = home
-    sealed = ledger.latest(project.home, "forecast", model)
-    scored = (
-        list(lake.rows("calibration_report", model))
-        if lake.current("calibration_report", model)
-        else []
-    )
-    version = scored[0]["forecast_version"] if scored else lake.current("rate_estimates", model)
-    if sealed is None or version is None:
+    records = ledger.read(project.home)
+    shown = ShownForecast.of(lake, model, records)
+    if shown.record is None or shown.registration is None:
         return [Reason("", "not measured", _never_forecast(home, model))], []
-    registered = Registration.load(lake, model)
-    if not scored and sealed.body["registration"] != registered.record_hash:
+    newest = Registration.load(lake, model)
+    if not shown.scored and shown.registration.record_hash != newest.record_hash:
         why = f"it was registered anew since its forecast; run `deploysim forecast {model}`"
         return [Reason("", "not measured", why)], []
-    quality = current_quality(lake, registered.panel.grader_ids(), model, registered.predecessor)
-    accepted = {
-        r.body["behavior"]: r.body | {"at": r.at.isoformat()}
-        for r in ledger.read(project.home)
-        if (r.kind, r.model_version) == ("acceptance", model) and r.body["forecast"] == sealed.hash
-    }
-    reasons: list[Reason] = []
-    for row in lake.rows("rate_estimates", model, version):
-        known = quality.get(row["behavior"])
-        before = row["gate"]
-        row["gate"] = blocked(before, known, project.min_precision)
-        if row["gate"] == "no threshold":
-            continue
-        said = accepted.get(row["behavior"])
-        by = said if said and said["gate"] == row["gate"] else None
-        precise = known["precision_high"] if known and row["gate"] != before else None
-        reasons.append(_of_row(row, precise, by))
-    reasons += _unmeasured(home, registered)
+    shown.judge(lake, model, project.min_precision, reply_funnel(lake, model))
+    accepted = shown.accepted(records)
+    reasons = [
+        _of_row(row, accepted.get(row["behavior"]))
+        for row in shown.rows
+        if row["gate"] != "no threshold"
+    ]
+    reasons += _unmeasured(home, shown.registration)
     if not reasons:
         reasons = [Reason("", "not measured", "no behavior has a threshold_per_100k to pass")]
-    return reasons, list(_moved(home, registered))
+    return reasons, list(_moved(home, shown.registration))
 
 
-def _of_row(row: dict[str, Any], precise: float | None, by: dict[str, Any] | None) -> Reason:
+def _of_row(row: dict[str, Any], accepted: "Record | None") -> Reason:
+    by = accepted.body | {"at": accepted.at.isoformat()} if accepted else None
     if row["gate"] == _NOT_GRADED:
         return Reason(row["behavior"], "not measured", "no reply was graded for it")
     if row["gate"] == "blocked":
-        why = (
-            "too many replies are no answers"
-            if precise is None
-            else f"people confirm at most {precise:.0%} of its grader's flags"
-        )
+        why = row["blocked_by"] or "the measurement cannot carry a verdict"
         return Reason(row["behavior"], "blocked", why, by)
     bound, threshold = row["gate_upper"] * 1e5, row["threshold"] * 1e5
     why = (

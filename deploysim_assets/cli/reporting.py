@@ -152,6 +152,8 @@ def accept(home: "Home", model: str, behavior: str, reason: str, person: str) ->
 
     Example: deploysim accept gpt-4-0613 harassment --by "A. Reviewer" --reason "filtered upstream"
     """
+    from deploysim_assets.assets.shown_forecast import ShownForecast
+
     document = report_document(home, model)
     found = {row["behavior"]: row.get("gate") for row in document["behaviors"]}
     if behavior not in found:
@@ -161,7 +163,7 @@ def accept(home: "Home", model: str, behavior: str, reason: str, person: str) ->
             f"{model}: the gate of {behavior} says {found[behavior] or 'nothing'}; only a failing "
             "or blocked gate can be accepted"
         )
-    forecast = ledger.latest(home.project.home, "forecast", model)
+    forecast = ShownForecast.of(home.lake, model, ledger.read(home.project.home)).record
     assert forecast is not None, "a gate is of a forecast"
     body = {
         "behavior": behavior,
