@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from deploysim_assets.assets.registration import Registration
+from deploysim_assets.assets.registration import Registration, graded_sides
 from deploysim_assets.storage.tables import Lake
 
 _NOTED = (
@@ -32,17 +32,8 @@ def judged_sides(lake: Lake, model: str) -> dict[str, dict[str, Any]]:
     if panel.judge is None or all(b.grader == "rule" for b in panel.behaviors):
         return {}
     drift = _drift_of(lake, panel.grading_id, model, live)
-    sides = {
-        "simulated": ("grades", model),
-        "live": ("production_grades", live),
-        "realized": ("production_grades", model),
-    }
     found: dict[str, dict[str, Any]] = {}
-    for side, (asset, key) in sides.items():
-        stats = lake.stats(asset, key) if lake.current(asset, key) else {}
-        facts = stats.get("gradings", {}).get(panel.grading_id)
-        if facts is None:
-            continue
+    for side, asset, key, _, facts in graded_sides(lake, registered):
         occasion = facts.get("sentinels", {}).get("occasion")
         found[side] = {name: facts[name] for name in _NOTED if name in facts} | {
             "drift": [

@@ -1,6 +1,7 @@
 """A registration as the ledger and the lake hold it: what every later asset and report reads."""
 
 import json
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, NamedTuple, Self
 
@@ -55,3 +56,29 @@ class Registration(NamedTuple):
             record_hash,
             registered_at,
         )
+
+
+class GradedSide(NamedTuple):
+    """A side of a release's comparison: simulated, live or realized; the table that its grades are
+    in, the facts beside it, and those of its registered grading."""
+
+    side: str
+    asset: str
+    key: str
+    stats: dict[str, Any]
+    facts: dict[str, Any]
+
+
+def graded_sides(lake: Lake, registered: Registration) -> Iterator[GradedSide]:
+    """The sides of a release that are graded under its registered grading."""
+    model, live = registered.model_version, registered.predecessor
+    sides = {
+        "simulated": ("grades", model),
+        "live": ("production_grades", live),
+        "realized": ("production_grades", model),
+    }
+    for side, (asset, key) in sides.items():
+        stats = lake.stats(asset, key) if lake.current(asset, key) else {}
+        facts = stats.get("gradings", {}).get(registered.panel.grading_id)
+        if facts is not None:
+            yield GradedSide(side, asset, key, stats, facts)

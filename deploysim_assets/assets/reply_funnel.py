@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from deploysim_assets.assets.registration import Registration
+from deploysim_assets.assets.registration import Registration, graded_sides
 from deploysim_assets.schema import GRADE_STATES, NOT_TOLD, UNANSWERED
 from deploysim_assets.storage.tables import Lake
 
@@ -20,17 +20,8 @@ def reply_funnel(lake: Lake, model: str) -> dict[str, dict[str, Any]]:
     if not lake.current("preregistration", model):
         return {}
     registered = Registration.load(lake, model)
-    grading = registered.panel.grading_id
-    sides = {
-        "simulated": ("grades", model),
-        "live": ("production_grades", registered.predecessor),
-        "realized": ("production_grades", model),
-    }
     funnel: dict[str, dict[str, Any]] = {}
-    for side, (asset, key) in sides.items():
-        stats = lake.stats(asset, key) if lake.current(asset, key) else {}
-        if (counts := stats.get("gradings", {}).get(grading)) is None:
-            continue
+    for side, _, _, stats, counts in graded_sides(lake, registered):
         funnel[side] = {
             "prefixes": counts["prefixes"],
             "states": {state: counts.get(state, 0) for state in GRADE_STATES},

@@ -97,11 +97,13 @@ def _ssn(rng: random.Random) -> str:
     )
 
 
-def _key(rng: random.Random) -> str:
-    letters = "abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
+_LETTERS = "abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
+"""Without those that are easily taken for another."""
 
+
+def _key(rng: random.Random) -> str:
     def run(count: int) -> str:
-        return "".join(rng.choice(letters) for _ in range(count))
+        return "".join(rng.choice(_LETTERS) for _ in range(count))
 
     forms = (
         f"sk-{run(40)}",
@@ -115,10 +117,8 @@ def _key(rng: random.Random) -> str:
 
 
 def _secret(rng: random.Random) -> str:
-    letters = "abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
-
     def run(count: int) -> str:
-        return "".join(rng.choice(letters) for _ in range(count - 1)) + rng.choice("23456789")
+        return "".join(rng.choice(_LETTERS) for _ in range(count - 1)) + rng.choice("23456789")
 
     forms = (
         f"github_pat_11A{run(19)}_{run(40)}",

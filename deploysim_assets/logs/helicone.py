@@ -13,7 +13,7 @@ from deploysim_assets.logs.calls import Call, CallReader, call_of, longest
 from deploysim_assets.logs.conversation import Conversation, Reject
 from deploysim_assets.logs.exchange import exchange
 from deploysim_assets.logs.parts import attached, parsed
-from deploysim_assets.logs.records import checked, held, json_records, rest, text
+from deploysim_assets.logs.records import checked, held, paged, rest, text
 
 _BODIES = ("request_body", "response_body", "signed_body_url", "llmSchema", "asset_urls",
            "request_prompt", "response_prompt")  # fmt: skip
@@ -58,10 +58,8 @@ def _call(number: int, call: dict[str, Any]) -> Call | Reject:
 
 
 def _calls(stream: BinaryIO) -> Iterator[tuple[int, Call | Reject]]:
-    for number, record in json_records(stream):
-        page = held(record, "data")
-        for one in page if isinstance(page, list) else [record]:
-            yield number, checked(number, one, _call)
+    for number, one in paged(stream, "data"):
+        yield number, checked(number, one, _call)
 
 
 read = CallReader(_calls, longest)

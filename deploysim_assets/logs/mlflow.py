@@ -14,15 +14,7 @@ from deploysim_assets.logs.calls import Call, CallReader, call_of, longest
 from deploysim_assets.logs.conversation import Conversation, Reject
 from deploysim_assets.logs.exchange import exchange
 from deploysim_assets.logs.parts import as_json_text, attached, parsed
-from deploysim_assets.logs.records import (
-    buffer,
-    checked,
-    held,
-    is_parquet,
-    json_records,
-    parquet_rows,
-    text,
-)
+from deploysim_assets.logs.records import checked, held, paged, text
 from deploysim_assets.logs.spans import when
 
 _MODEL_SPANS = ("CHAT_MODEL", "LLM")
@@ -89,14 +81,10 @@ def _calls_of(number: int, record: dict[str, Any]) -> list[Call]:
 
 
 def _calls(stream: BinaryIO) -> Iterator[tuple[int, Call | Reject]]:
-    buffered = buffer(stream)
-    records = parquet_rows(buffered, "spans") if is_parquet(buffered) else json_records(buffered)
-    for number, record in records:
-        page = held(record, "traces")
-        for one in page if isinstance(page, list) else [record]:
-            found = checked(number, one, _calls_of)
-            for call in [found] if isinstance(found, Reject) else found:
-                yield number, call
+    for number, one in paged(stream, "traces", "spans"):
+        found = checked(number, one, _calls_of)
+        for call in [found] if isinstance(found, Reject) else found:
+            yield number, call
 
 
 read = CallReader(_calls, longest)

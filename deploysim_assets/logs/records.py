@@ -331,6 +331,20 @@ def convert(
 Found = TypeVar("Found")
 
 
+def paged(stream: BinaryIO, page: str, column: str | None = None) -> Iterator[tuple[int, Any]]:
+    """The records of a file of JSON (or, where the format has a `column` by which it is known, of
+    Parquet), and those that one lists under the name of a `page`."""
+    if column is None:
+        records = json_records(stream)
+    else:
+        buffered = buffer(stream)
+        records = parquet_rows(buffered, column) if is_parquet(buffered) else json_records(buffered)
+    for number, record in records:
+        listed = held(record, page)
+        for one in listed if isinstance(listed, list) else [record]:
+            yield number, one
+
+
 def checked(number: int, raw: Any, make: Callable[[int, Any], Found]) -> Found | Reject:
     """What `make` makes of a record, or the reject that says what does not hold there."""
     if isinstance(raw, Problem):
