@@ -1,7 +1,6 @@
 """What the tests share: projects in temporary homes, the command line, servers and the daemon as
 real processes."""
 
-import asyncio
 import contextlib
 import hashlib
 import json
@@ -10,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.request
 from collections.abc import Callable, Generator
@@ -23,6 +21,7 @@ import pytest
 import yaml
 from aiohttp import web
 
+from deploysim_assets.benchmarks.served import served
 from deploysim_assets.storage.tables import Lake
 
 REPO = Path(__file__).parent.parent
@@ -149,26 +148,8 @@ def stop(process: subprocess.Popen[Any]) -> None:
 @contextlib.contextmanager
 def serve(app: web.Application) -> Generator[str]:
     """An aiohttp application in a thread of this process; gives its base URL."""
-    ready, stop = threading.Event(), threading.Event()
-    address: list[str] = []
-
-    async def run() -> None:
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        address.append(f"http://127.0.0.1:{runner.addresses[0][1]}/v1")
-        ready.set()
-        await asyncio.to_thread(stop.wait)
-        await runner.cleanup()
-
-    thread = threading.Thread(target=lambda: asyncio.run(run()))
-    thread.start()
-    ready.wait()
-    try:
-        yield address[0]
-    finally:
-        stop.set()
-        thread.join()
+    with served(app) as port:
+        yield f"http://127.0.0.1:{port}/v1"
 
 
 class RecordedServer:

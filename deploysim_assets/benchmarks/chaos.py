@@ -14,7 +14,6 @@ import os
 import random
 import signal
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Generator, Iterator
@@ -27,6 +26,7 @@ import polars as pl
 from aiohttp import web
 
 from deploysim_assets.behaviors import Behavior
+from deploysim_assets.benchmarks.served import served
 from deploysim_assets.endpoint import tries
 from deploysim_assets.endpoint.client import ask_all
 from deploysim_assets.endpoint.completions import completion_request, completion_row
@@ -199,28 +199,10 @@ def _verdicts(body: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def served(chaos: Chaos) -> Generator[str]:
+def base_url_of(chaos: Chaos) -> Generator[str]:
     """The server in a thread; gives its base URL."""
-    ready, stop = threading.Event(), threading.Event()
-    address: list[str] = []
-
-    async def run() -> None:
-        runner = web.AppRunner(chaos.app(), access_log=None, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        address.append(f"http://127.0.0.1:{runner.addresses[0][1]}/v1")
-        ready.set()
-        await asyncio.to_thread(stop.wait)
-        await runner.cleanup()
-
-    thread = threading.Thread(target=lambda: asyncio.run(run()))
-    thread.start()
-    ready.wait()
-    try:
-        yield address[0]
-    finally:
-        stop.set()
-        thread.join()
+    with served(chaos.app()) as port:
+        yield f"http://127.0.0.1:{port}/v1"
 
 
 class _Rows:
@@ -323,12 +305,12 @@ def trial(seed: int, count: int, folder: Path) -> Outcome:
     calm.mkdir()
     wild.mkdir()
     still = Chaos(0.0, seed)
-    with served(still) as url:
+    with base_url_of(still) as url:
         forecast_side(url, calm, count)
     expected = _tables(calm)
     chaos = Chaos(SHARE, seed)
     starts, whole = 0, len(still.answered)
-    with served(chaos) as url:
+    with base_url_of(chaos) as url:
         for kill in range(KILLS):
             process, starts = _start(url, wild, count), starts + 1
             until = whole * (kill + rng.uniform(0.2, 0.9)) / (KILLS + 1)

@@ -30,6 +30,7 @@ from typing import Any
 
 import yaml
 
+from deploysim_assets.benchmarks.served import served
 from deploysim_assets.cli.demo import synthetic_endpoint
 from deploysim_assets.cli.instance import WORKSPACE_YAML
 from deploysim_assets.storage import ledger
@@ -54,10 +55,12 @@ FRESHNESS = {"logs_keep_coming": "raw_logs", "forecast_is_recent": "rate_estimat
 
 
 class Endpoint:
-    """The synthetic world behind a door that counts, and opens after `seconds`."""
+    """The synthetic world behind a door that counts, and opens after `seconds`; beyond `free`
+    requests it stays shut until `released`."""
 
     def __init__(self) -> None:
         self.seconds, self.asked, self.base_url = 0.0, 0, ""
+        self.free, self.released = sys.maxsize, threading.Event()
 
 
 @contextlib.contextmanager
@@ -72,7 +75,10 @@ def counting_endpoint(seed: int) -> Generator[Endpoint]:
         async def chat(request: web.Request) -> web.Response:
             body = await request.read()
             found.asked += 1
+            is_held = found.asked > found.free
             await asyncio.sleep(found.seconds)
+            if is_held:
+                await asyncio.to_thread(found.released.wait)
             async with (
                 aiohttp.ClientSession() as session,
                 session.post(f"{upstream}/chat/completions", data=body) as answer,
@@ -85,9 +91,12 @@ def counting_endpoint(seed: int) -> Generator[Endpoint]:
 
         app = web.Application()
         app.router.add_post("/v1/chat/completions", chat)
-        with _served(app) as port:
+        with served(app) as port:
             found.base_url = f"http://127.0.0.1:{port}/v1"
-            yield found
+            try:
+                yield found
+            finally:
+                found.released.set()
 
 
 @contextlib.contextmanager
@@ -103,34 +112,8 @@ def receiver() -> Generator[tuple[str, list[dict[str, Any]]]]:
 
     app = web.Application()
     app.router.add_post("/hook", take)
-    with _served(app) as port:
+    with served(app) as port:
         yield f"http://127.0.0.1:{port}/hook", posted
-
-
-@contextlib.contextmanager
-def _served(app: Any) -> Generator[int]:
-    from aiohttp import web
-
-    ready, over = threading.Event(), threading.Event()
-    ports: list[int] = []
-
-    async def run() -> None:
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        ports.append(runner.addresses[0][1])
-        ready.set()
-        await asyncio.to_thread(over.wait)
-        await runner.cleanup()
-
-    thread = threading.Thread(target=lambda: asyncio.run(run()))
-    thread.start()
-    ready.wait()
-    try:
-        yield ports[0]
-    finally:
-        over.set()
-        thread.join()
 
 
 def wait_for(

@@ -109,9 +109,16 @@ def answers_with(response: bytes, pipe: Connection) -> None:
 @contextlib.contextmanager
 def lean_server(latency: float = 0.0, allowed: int = 0) -> Generator[str]:
     """The server in a process of its own; gives its base URL."""
+    with in_own_process(_serve, latency, allowed) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def in_own_process(serve: Callable[..., None], *arguments: Any) -> Generator[str]:
+    """A server that is given one end of a pipe and `arguments`; gives its base URL."""
     here, there = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(
-        target=_serve, args=(there, latency, allowed), daemon=True
+        target=serve, args=(there, *arguments), daemon=True
     )
     process.start()
     try:

@@ -5,14 +5,12 @@ python -m deploysim_assets.benchmarks.grading [--replies 3000] [--profile]
 """
 
 import argparse
-import contextlib
 import cProfile
 import json
-import multiprocessing
 import pstats
 import tempfile
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -54,21 +52,6 @@ def _serve(pipe: Connection) -> None:
     ).encode()  # fmt: skip
     head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
     served.answers_with(head % len(body) + body, pipe)
-
-
-@contextlib.contextmanager
-def judge_server() -> Generator[str]:
-    """The server in a process of its own; gives its base URL."""
-    here, there = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(
-        target=_serve, args=(there,), daemon=True
-    )
-    process.start()
-    try:
-        yield f"http://127.0.0.1:{here.recv()}/v1"
-    finally:
-        here.send("stop")
-        process.join(5)
 
 
 def _items(count: int) -> Iterator[Item]:
@@ -129,7 +112,7 @@ def main() -> None:
     parser.add_argument("--replies", type=int, default=3_000)
     parser.add_argument("--profile", action="store_true")
     asked = parser.parse_args()
-    with judge_server() as url, tempfile.TemporaryDirectory() as folder:
+    with served.in_own_process(_serve) as url, tempfile.TemporaryDirectory() as folder:
         for part in ("warm", "measured"):
             (Path(folder) / part).mkdir()
         graded(url, Path(folder) / "warm", asked.replies // 10)

@@ -1,23 +1,20 @@
 """Runs as an operator has them: through GraphQL, a real webserver, daemon and instance. Runs are
 killed, run twice at once, and releases come while everything runs."""
 
-import asyncio
 import contextlib
 import os
 import re
 import signal
 import subprocess
-import threading
 from collections.abc import Generator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import yaml
-from aiohttp import web
 
-from deploysim_assets.cli.demo import ship, synthetic_endpoint, write_project
+from deploysim_assets.benchmarks.dagster_operations import counting_endpoint
+from deploysim_assets.cli.demo import ship, write_project
 from deploysim_assets.cli.instance import dagster_home
 from deploysim_assets.storage.journal import lines
 from deploysim_assets.storage.journals import journal_files
@@ -33,55 +30,11 @@ from deploysim_assets_tests.support import (
     post_json,
     rows,
     script,
-    serve,
     stop,
     wait_for,
 )
 
 CONCURRENCY = 4
-
-
-class Paced:
-    """The synthetic world's endpoint at a pace that leaves time to disturb what asks it."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self.asked = 0
-        self.free = 1_000_000
-        """So many are answered; the others wait for `released`."""
-        self.released = threading.Event()
-        self.base_url = ""
-
-
-@contextlib.contextmanager
-def paced() -> Generator[Paced]:
-    pace = Paced()
-    with synthetic_endpoint(1) as upstream:
-
-        async def chat(request: web.Request) -> web.Response:
-            body = await request.read()
-            pace.asked += 1
-            mine = pace.asked
-            await asyncio.sleep(pace.seconds)
-            if mine > pace.free:
-                await asyncio.to_thread(pace.released.wait)
-            async with (
-                aiohttp.ClientSession() as session,
-                session.post(f"{upstream}/chat/completions", data=body) as answer,
-            ):
-                return web.Response(
-                    status=answer.status,
-                    body=await answer.read(),
-                    content_type="application/json",
-                )
-
-        app = web.Application()
-        app.router.add_post("/v1/chat/completions", chat)
-        with serve(app) as pace.base_url:
-            try:
-                yield pace
-            finally:
-                pace.released.set()
 
 
 def _release(model: str, predecessor: str | None = None, asks: str | None = None) -> dict[str, Any]:
@@ -177,7 +130,7 @@ def _registry_says(port: int) -> str:
 
 def test_a_killed_run_goes_on_and_two_at_once_take_turns(tmp_path: Path) -> None:
     home = tmp_path
-    with paced() as endpoint:
+    with counting_endpoint(1) as endpoint:
         _project(home, endpoint.base_url, "in_process")
         endpoint.seconds = 0.5
         endpoint.free = 4
@@ -229,7 +182,7 @@ def _grades_production(run: dict[str, Any]) -> bool:
 
 def test_what_died_with_the_machine_is_closed_and_frees_its_pool(tmp_path: Path) -> None:
     home = tmp_path
-    with paced() as endpoint:
+    with counting_endpoint(1) as endpoint:
         _project(home, endpoint.base_url, "in_process")
         endpoint.free = 4  # a run that had ended before the kill left no lease
         with daemon(home):
@@ -293,7 +246,7 @@ def _webserver(home: Path) -> Generator[int]:
 def test_releases_come_and_wrong_files_change_nothing_without_a_restart(tmp_path: Path) -> None:
     home = tmp_path
     file = home / "deploysim.yaml"
-    with paced() as endpoint:
+    with counting_endpoint(1) as endpoint:
         _project(home, endpoint.base_url, "in_process")
         deploysim(home, "forecast", "aurora-2")
         good = yaml.safe_load(file.read_text())
