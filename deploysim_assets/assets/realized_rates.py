@@ -53,6 +53,7 @@ def realized_rates(
 
     # named beside the rates and read as an input: equal rates of other grades are sealed anew, or
     # no record would reach those grades, and a change of them went unseen
-    lake.stats("production_grades", model)
-    graded = {"production_grades_version": lake.current("production_grades", model)}
-    return written(context, lake, frame, facts, seal, graded)
+    graded = lake.current("production_grades", model)
+    lake.stats("production_grades", model, graded)
+    named = {"production_grades_version": graded}
+    return written(context, lake, frame, facts, seal, named)

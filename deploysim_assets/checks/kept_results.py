@@ -1,5 +1,6 @@
 """Results that the same code always gives on the same libraries, in the user's cache folder."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -10,6 +11,8 @@ from importlib import metadata
 from pathlib import Path
 
 from pydantic import TypeAdapter
+
+from deploysim_assets.storage import disk
 
 _PACKAGE = Path(__file__).parent.parent
 
@@ -40,17 +43,10 @@ def kept(
     says is good is kept. Where nothing can be read or written they are made."""
     digest = hashlib.sha256("\0".join(key).encode()).hexdigest()
     path = cache_folder() / f"{name}-{digest[:32]}.json"
-    try:
+    with contextlib.suppress(OSError, ValueError):
         return TypeAdapter(list[int]).validate_json(path.read_bytes(), strict=True)
-    except (OSError, ValueError):
-        pass
     made = make()
     if keep(made):
-        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_text(json.dumps(made))
-            partial.replace(path)
-        except OSError:
-            pass
+        with contextlib.suppress(OSError):
+            disk.replace(path, json.dumps(made).encode())
     return made
