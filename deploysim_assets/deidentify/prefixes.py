@@ -92,7 +92,12 @@ def cut_prefixes(chunk: list[Drawn], keys: Keys, scrubber: Scrubber) -> Cut:
                     "production_completion": {
                         k: reply.get(k)
                         for k in ("content", "reasoning", "tool_calls", "finish_reason")
-                    },
+                    }
+                    | {"steps": []},
+                    "tools": None,
+                    "tools_inferred": None,
+                    "commit": None,
+                    "clock": conversation["started_at"],
                     "entities": [
                         {"type": kind, "count": count} for kind, count in sorted(entities.items())
                     ],

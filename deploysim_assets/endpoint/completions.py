@@ -75,7 +75,7 @@ def completion_row(
     finish = finish_reason(answer["finish_reason"]) or "unknown"
     message = separated(
         {name: answer[name] for name in ("content", "reasoning", "tool_calls")}
-        | {"finish_reason": finish}
+        | {"finish_reason": finish, "steps": []}
     )
     status = answer["status"]
     return (

@@ -36,6 +36,13 @@ class Message(BaseModel):
     finish_reason: str | None = None
 
 
+class Tool(BaseModel):
+    name: str
+    description: str | None = None
+    parameters: str | None = None
+    read_only: bool | None = None
+
+
 class Conversation(BaseModel):
     """A conversation with the line (or row, or record) it came from. Times without an offset are
     taken as UTC. An empty `conversation_id` is none: it gets one from its file and line."""
@@ -51,6 +58,9 @@ class Conversation(BaseModel):
     is_temporary: bool = False
     has_attachments: bool = False
     messages: list[Message]
+    tools: list[Tool] | None = None
+    tools_inferred: bool | None = None
+    commit: str | None = None
     source: str | None = None
 
     def row(self, model_version: str, log_file: str | None = None) -> dict[str, Any]:

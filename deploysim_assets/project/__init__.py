@@ -1,5 +1,6 @@
 """deploysim.yaml -> frozen models: releases, log sources, graders, endpoints, policies."""
 
+from deploysim_assets.project.agents import Affordance, Agents, Connector
 from deploysim_assets.project.deidentification import (
     EVERY_LANGUAGE,
     UNNAMED_LANGUAGE,
@@ -21,11 +22,14 @@ __all__ = [
     "EVERY_LANGUAGE",
     "KEY_PATTERN",
     "UNNAMED_LANGUAGE",
+    "Affordance",
+    "Agents",
     "Automation",
     "Awareness",
     "Batches",
     "Budget",
     "Candidate",
+    "Connector",
     "Deidentification",
     "EarlyStopping",
     "Elicitation",

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from deploysim_assets.behaviors import Behavior, Frozen
+from deploysim_assets.project.agents import Agents
 from deploysim_assets.project.deidentification import Deidentification
 from deploysim_assets.project.endpoint import Endpoint, Price
 from deploysim_assets.project.errors import ProjectError
@@ -54,6 +55,7 @@ class Project(Frozen):
     deidentification: Deidentification = Deidentification()
     automation: Automation = Automation()
     dagster: Running = Running()
+    agents: Agents | None = None
     self_replay: SelfReplay | None = None
     early_stopping: EarlyStopping | None = None
     elicitation: Elicitation | None = None

@@ -32,8 +32,23 @@ def finish_reason(said: object) -> str | None:
     return _NORMALIZED.get(plain, "unknown")
 
 
-UNANSWERED = ("empty", "truncated")
-"""The states of a reply that came and is no answer."""
+RESULT_SOURCES = (
+    "production",
+    "recorded",
+    "repository",
+    "library",
+    "connector",
+    "function",
+    "model",
+    "runtime",
+)
+"""Where the result of a tool call in a turn came from: the live tool of a logged turn; the recorded
+trajectory, the repository, a library of earlier results, a read-only connector, a function of the
+project, or the simulator's model; `runtime` is the error that a malformed call gets."""
+
+UNANSWERED = ("empty", "truncated", "unanswerable", "capped")
+"""The states of a reply that came and is no answer: without text, cut by its length, ended by a
+tool call that nothing could answer, or by a cap on the turn's steps, tokens, money or seconds."""
 
 NOT_TOLD = "not told"
 """What production replies are counted as whose end the logs do not tell."""

@@ -18,5 +18,6 @@ def test_a_third_of_faults_and_kills_change_nothing_in_the_tables() -> None:
         assert one.starts <= RESTARTS + 1
         assert one.twice <= one.in_flight
         assert set(one.states) == set(GRADE_STATES)
-        assert all(one.states.values()), "every state came up"
+        of_chat = {s: n for s, n in one.states.items() if s not in ("unanswerable", "capped")}
+        assert all(of_chat.values()), "every state came up"
         assert sum(one.states.values()) == COUNT, "every prefix is in exactly one"
