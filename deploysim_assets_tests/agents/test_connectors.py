@@ -55,7 +55,7 @@ def app(*steps: list[dict[str, Any]]) -> web.Application:
         body = orjson.loads(await request.read())
         done = sum(m["role"] == "assistant" for m in body["messages"])
         calls = [
-            {"id": c["id"], "type": "function", "function": {n: c[n] for n in ("name", "arguments")}}
+            {"id": c["id"], "function": {n: c[n] for n in ("name", "arguments")}}
             for c in (steps[done] if done < len(steps) else [])
         ]  # fmt: skip
         message = {"role": "assistant", "content": None if calls else "Done.", "tool_calls": calls}
