@@ -8,7 +8,6 @@ from deploysim_assets.benchmarks.dagster_operations import (
     site,
     wait_for,
 )
-from deploysim_assets_tests.support import KEYS
 
 
 def test_what_is_missing_is_made_once_however_many_ask_for_it(
@@ -18,7 +17,6 @@ def test_what_is_missing_is_made_once_however_many_ask_for_it(
         settings = {
             "DEPLOYSIM_WEBHOOK_URL": address,
             "DEPLOYSIM_WEBHOOK_STYLE": "slack",
-            **KEYS,
         }
         # no release stays below a threshold of one in 100,000 messages with so few of them
         with site(settled, tmp_path / "home", "multiprocess", 3, 1.0, **settings) as at:

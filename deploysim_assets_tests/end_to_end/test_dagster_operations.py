@@ -18,7 +18,6 @@ from deploysim_assets.benchmarks.dagster_operations import (
     site,
     wait_for,
 )
-from deploysim_assets_tests.support import KEYS
 
 
 class Told(NamedTuple):
@@ -35,7 +34,7 @@ SEED = 3  # that of the settled home: its endpoint answers as it did
 def told(settled: Path, tmp_path_factory: pytest.TempPathFactory) -> Generator[Told]:
     folder = tmp_path_factory.mktemp("operations") / "home"
     with receiver() as (address, posted):
-        settings = {"DEPLOYSIM_WEBHOOK_URL": address, **KEYS}
+        settings = {"DEPLOYSIM_WEBHOOK_URL": address}
         with site(settled, folder, "in_process", SEED, **settings) as at:
             yield Told(at, posted)
 
