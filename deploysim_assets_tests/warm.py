@@ -15,6 +15,8 @@ import contextlib
 import gc
 import importlib
 import json
+import multiprocessing
+import multiprocessing.context
 import os
 import runpy
 import selectors
@@ -26,6 +28,7 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Mapping, Sequence
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import IO, Any
 
@@ -145,6 +148,30 @@ def run(
         return subprocess.CompletedProcess(list(command), code, *printed)
 
 
+def fork_from_here() -> None:
+    """From here on, what multiprocessing spawns for this process and its children (Dagster's run
+    workers and steps) is forked from this process as it is now. Before any thread is begun."""
+    forkserver: Any = importlib.import_module("multiprocessing.forkserver")
+    server = forkserver._forkserver
+    server.ensure_running = resource_tracker.ensure_running
+    contexts: Any = multiprocessing.context
+    contexts._concrete_contexts["spawn"] = multiprocessing.get_context("forkserver")
+    folder = tempfile.mkdtemp(prefix="warm-")
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(f"{folder}/socket")
+    listener.listen(64)
+    alive, held = os.pipe()
+    if os.fork() == 0:
+        os.close(held)
+        try:
+            forkserver.main(listener.fileno(), alive, ())
+        finally:
+            os._exit(0)
+    os.close(alive)
+    listener.close()
+    server._forkserver_address, server._forkserver_alive_fd = f"{folder}/socket", held
+
+
 def _load() -> None:
     for name in LIBRARIES:
         importlib.import_module(name)
@@ -216,6 +243,8 @@ def _keep(link: socket.socket) -> list[str]:
 def _become(command: Sequence[str]) -> None:
     """Carry out a command as the interpreter would."""
     program, *arguments = command
+    with contextlib.suppress(OSError):  # for who looks at processes
+        Path("/proc/self/comm").write_text(f"{Path(program).name} {arguments[0]}"[:15])
     if Path(program).resolve() == _INTERPRETER:
         flag, *arguments = arguments
         if flag == "-c":
@@ -248,8 +277,8 @@ def main() -> None:
         sys.stderr.write(f"{code}\n")
         code = 1
     # what the interpreter does at its end, but for taking all that was loaded apart
-    threading._shutdown()
-    atexit._run_exitfuncs()
+    for module, end in ((threading, "_shutdown"), (atexit, "_run_exitfuncs")):
+        getattr(module, end)()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code or 0)

@@ -18,6 +18,7 @@ from deploysim_assets.benchmarks.dagster_operations import (
     site,
     wait_for,
 )
+from deploysim_assets_tests.support import WarmSite
 
 
 class Told(NamedTuple):
@@ -35,7 +36,7 @@ def told(settled: Path, tmp_path_factory: pytest.TempPathFactory) -> Generator[T
     folder = tmp_path_factory.mktemp("operations") / "home"
     with receiver() as (address, posted):
         settings = {"DEPLOYSIM_WEBHOOK_URL": address}
-        with site(settled, folder, "in_process", SEED, **settings) as at:
+        with site(settled, folder, "in_process", SEED, kind=WarmSite, **settings) as at:
             yield Told(at, posted)
 
 
