@@ -134,7 +134,7 @@ def test_a_killed_run_goes_on_and_two_at_once_take_turns(tmp_path: Path) -> None
         _project(home, endpoint.base_url, "in_process")
         endpoint.seconds = 0.5
         endpoint.free = 4
-        with dg_dev(home) as (port, _):
+        with daemon(home), _webserver(home) as port:
             # the daemon grades the predecessor's production; its run worker is killed
             wait_for(lambda: endpoint.asked >= 8, 240, "answers", 0.05)
             (run,) = [r for r in _runs(port, statuses=["STARTED"]) if _grades_production(r)]
@@ -208,7 +208,7 @@ def _webserver(home: Path) -> Generator[int]:
     port = free_port()
     with (home / "webserver.log").open("w") as out:
         process = warm.start(
-            [script("dagster-webserver"), "-w", "workspace.yaml", "-p", str(port)],
+            [script("dagster-webserver"), "-w", "served.yaml", "-p", str(port)],
             env=environment(home),
             cwd=home,
             stdout=out,
