@@ -1,4 +1,5 @@
-"""An OpenAI-compatible server for the synthetic world: its releases as candidates, and the judge.
+"""An OpenAI-compatible server for the synthetic worlds: their releases as candidates, chat and
+agents, the judge, and the simulator of tools.
 
 `python -m deploysim_assets.synthetic.server --seed 1` prints the port that it listens on, on
 127.0.0.1 alone, and ends with its standard input, so that it cannot outlive the process that
@@ -14,6 +15,9 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from deploysim_assets.synthetic.agent_server import agent_message, judge_agents
+from deploysim_assets.synthetic.agent_world import RELEASES as AGENTS
+from deploysim_assets.synthetic.agent_world import normal_errors
 from deploysim_assets.synthetic.replies import explore, judge, reply
 from deploysim_assets.synthetic.world import RELEASES
 
@@ -34,8 +38,11 @@ def answer(body: dict[str, Any], seed: int) -> dict[str, Any] | None:
                 "role": "assistant",
                 "content": orjson.dumps({"findings": explore(_shown(messages))}).decode(),
             }
-        verdicts = judge(_shown(messages), names)
+        shown = _shown(messages)
+        verdicts = judge(shown, names) | judge_agents(shown, names)
         return {"role": "assistant", "content": orjson.dumps(verdicts).decode()}
+    if body["model"] in AGENTS:
+        return agent_message(body, seed, normal_errors(seed))
     if body["model"] not in RELEASES:
         return None
     last_user = next(m["content"] for m in reversed(messages) if m["role"] == "user")
@@ -53,7 +60,8 @@ def answer(body: dict[str, Any], seed: int) -> dict[str, Any] | None:
 
 def _completion(message: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
     sent = sum(len(m.get("content") or "") for m in body["messages"]) // 4
-    written = len(message["content"]) // 4
+    said: str = message["content"] or ""
+    written = (len(said) + sum(map(len, map(str, message.get("tool_calls") or ())))) // 4
     return {
         "id": f"chatcmpl-{uuid.uuid4().hex[:12]}",
         "object": "chat.completion",
