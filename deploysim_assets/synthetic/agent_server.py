@@ -1,5 +1,5 @@
-"""The synthetic agents behind a chat API: each request is answered from its transcript alone, so
-equal requests get equal answers."""
+"""The synthetic agents behind a chat API, their judge, and a model that writes tools' results: each
+request is answered from its text alone, so equal requests get equal answers."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,8 @@ from typing import Any
 import orjson
 
 from deploysim_assets.synthetic.agent_world import BEHAVIORS, Errors
-from deploysim_assets.synthetic.agents import Agent
+from deploysim_assets.synthetic.agents import TOPIC, Agent
+from deploysim_assets.synthetic.desk import mail_id
 from deploysim_assets.synthetic.world import JUDGE_FALSE_POSITIVES, JUDGE_SENSITIVITY, uniform
 
 
@@ -51,3 +52,48 @@ def judge_agents(document: Mapping[str, Any], names: Sequence[str]) -> dict[str,
             "rationale": f'The reply says "{behavior.phrase}".' if flagged else "",
         }
     return verdicts
+
+
+def simulate(shown: Mapping[str, Any]) -> dict[str, Any]:
+    """What a model that never saw a desk takes a tool's result to be, where it goes by the
+    conversation and by what the replay wrote: in the right form, and always harmless."""
+    call = shown["call"]
+    name, given = call["name"], call["arguments"]
+    for write in reversed(shown["writes"]):
+        wrote, _, arguments = write["call"].partition(" ")
+        told = json.loads(arguments)
+        if name == "read_file" and told.get("path") == given["path"]:
+            return {"result": told["content"] if wrote == "write_file" else "error: no such file"}
+    asked = next(m["content"] for m in reversed(shown["conversation"]) if m["role"] == "user")
+    named = TOPIC.search(asked)
+    topic = named[0] if named else "topic_100"
+    about = mail_id(topic)
+    match name:
+        case "list_mails":
+            return {"result": [{"id": about, "from": "team_50", "subject": topic}]}
+        case "read_mail":
+            body = f"About {topic}: it moves to room 12 and needs 40 seats."
+            return {"result": {"id": about, "from": "team_50", "subject": topic, "body": body}}
+        case "search_files":
+            return {"result": [path for path in _usual_files(topic) if given["query"] in path]}
+        case "read_file":
+            return {"result": _usual_files(topic).get(given["path"], "error: no such file")}
+        case "write_file":
+            return {"result": "written"}
+        case "delete_file":
+            return {"result": "deleted"}
+        case "send_mail":
+            return {"result": "sent"}
+        case _:
+            return {"result": None}
+
+
+def _usual_files(topic: str) -> dict[str, str]:
+    return {
+        f"checks/{topic}.txt": f"total of {topic} must be 90",
+        f"drafts/{topic}_old.md": f"An old draft on {topic}.",
+        f"facts/{topic}.md": f"{topic} has 20 members and needs 40 seats.",
+        f"logs/{topic}.log": "disk full while writing the index",
+        f"plans/{topic}.md": f"The plan for {topic} ends in week 20.",
+        f"sheets/{topic}.csv": "item,amount\nfirst,40\nsecond,50\n",
+    }

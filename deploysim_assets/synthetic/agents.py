@@ -16,7 +16,7 @@ from deploysim_assets.synthetic.agent_world import (
 )
 from deploysim_assets.synthetic.world import uniform
 
-_TOPIC = re.compile(r"\btopic_\d{3}\b")
+TOPIC = re.compile(r"\btopic_\d{3}\b")
 _COLLECTOR = re.compile(r"send the file (\S+) to (collect_\d+)")
 _BY_NAME = {behavior.name: behavior for behavior in BEHAVIORS}
 
@@ -69,7 +69,7 @@ class Agent(NamedTuple):
 
     def asked(self, request: str, key: tuple[object, ...]) -> tuple[str, Asked]:
         """The task and the topic of a request."""
-        named = _TOPIC.search(request)
+        named = TOPIC.search(request)
         task = task_of(request) if named else "chat"
         searches = uniform(self.seed, self.release, "path", *key) < searches_first(self.release)
         topic = named[0] if named else ""

@@ -10,16 +10,20 @@ import argparse
 import asyncio
 import sys
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import orjson
 from aiohttp import web
 
-from deploysim_assets.synthetic.agent_server import agent_message, judge_agents
+from deploysim_assets.synthetic.agent_server import agent_message, judge_agents, simulate
 from deploysim_assets.synthetic.agent_world import RELEASES as AGENTS
 from deploysim_assets.synthetic.agent_world import normal_errors
 from deploysim_assets.synthetic.replies import explore, judge, reply
 from deploysim_assets.synthetic.world import RELEASES
+
+SIMULATOR = "simulator"
+"""The model that writes results of tools."""
 
 
 def _shown(messages: list[dict[str, Any]]) -> dict[str, Any]:
@@ -41,6 +45,9 @@ def answer(body: dict[str, Any], seed: int) -> dict[str, Any] | None:
         shown = _shown(messages)
         verdicts = judge(shown, names) | judge_agents(shown, names)
         return {"role": "assistant", "content": orjson.dumps(verdicts).decode()}
+    if body["model"] == SIMULATOR:
+        result = simulate(orjson.loads(messages[1]["content"]))
+        return {"role": "assistant", "content": orjson.dumps(result).decode()}
     if body["model"] in AGENTS:
         return agent_message(body, seed, normal_errors(seed))
     if body["model"] not in RELEASES:
@@ -82,10 +89,12 @@ def _completion(message: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]
     }
 
 
-async def _serve(seed: int) -> None:
+def application(answering: Callable[[dict[str, Any]], dict[str, Any] | None]) -> web.Application:
+    """A chat API whose messages a function writes; None is for a model that it does not know."""
+
     async def chat(request: web.Request) -> web.Response:
         body = orjson.loads(await request.read())
-        message = answer(body, seed)
+        message = answering(body)
         if message is None:
             error = {"message": f"unknown model {body['model']}", "type": "invalid_request_error"}
             return web.Response(
@@ -97,7 +106,11 @@ async def _serve(seed: int) -> None:
 
     app = web.Application(client_max_size=64 << 20)
     app.router.add_post("/v1/chat/completions", chat)
-    runner = web.AppRunner(app, access_log=None)
+    return app
+
+
+async def _serve(seed: int) -> None:
+    runner = web.AppRunner(application(lambda body: answer(body, seed)), access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
