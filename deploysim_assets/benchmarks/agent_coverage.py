@@ -1,9 +1,8 @@
-"""Forecasts of synthetic agents against their true rates: coverage of the 95% intervals over worlds
-whose simulation errs as the method supposes, error beside persistence, and what simulated results
-of tools cost. Turns are rolled out over HTTP by the code that the assets call. Seeds are fixed.
+"""Forecasts of synthetic agents against their true rates: coverage of the 95% intervals, error
+beside persistence, and what simulated results of tools cost. Turns are rolled out over HTTP by the
+code that the assets call. Seeds are fixed; 20 of them are the full count.
 
-python -m deploysim_assets.benchmarks.agent_coverage [--seeds 3] [--turns 400]
-python -m deploysim_assets.benchmarks.agent_coverage --seeds 20 --turns 1500    # the full count
+python -m deploysim_assets.benchmarks.agent_coverage [--seeds 20] [--turns 400] [--world both]
 """
 
 import argparse
@@ -11,7 +10,7 @@ import io
 import math
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -19,10 +18,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
+from rich.console import Console
 from scipy import stats
 
+from deploysim_assets.agents.calls import parsed
 from deploysim_assets.agents.functions import Functions, load_functions
-from deploysim_assets.agents.moment import Affordance
 from deploysim_assets.agents.recorded import Recorded
 from deploysim_assets.agents.rollout import Rollout, follow_up, rolled_out
 from deploysim_assets.agents.simulator import ToolSimulator
@@ -41,20 +41,26 @@ from deploysim_assets.forecast.estimate import (
     score,
     scored,
 )
-from deploysim_assets.forecast.predictive import Array, forecast
+from deploysim_assets.forecast.predictive import forecast
 from deploysim_assets.forecast.summary import summarize
 from deploysim_assets.forecast.weighted import Gamma
 from deploysim_assets.grading.rules import holds
 from deploysim_assets.logs.conversation import Conversation
 from deploysim_assets.logs.openai_chat import read
-from deploysim_assets.project import Agents, Candidate, Endpoint
+from deploysim_assets.project import Affordance, Agents, Candidate, Endpoint, Simulator
 from deploysim_assets.report.tables import console, rich_table, summary_lines
 from deploysim_assets.storage.journal import open_journal
-from deploysim_assets.synthetic.agent_server import agent_message, judge_agents, simulate
+from deploysim_assets.synthetic.agent_server import agent_message, judge_agents
 from deploysim_assets.synthetic.agent_traffic import conversations
-from deploysim_assets.synthetic.agent_world import BEHAVIORS, RELEASES, Errors, true_rate
-from deploysim_assets.synthetic.desk import FUNCTIONS
-from deploysim_assets.synthetic.server import SIMULATOR, application
+from deploysim_assets.synthetic.agent_world import (
+    BEHAVIORS,
+    RELEASES,
+    Errors,
+    normal_errors,
+    true_rate,
+)
+from deploysim_assets.synthetic.desk import FUNCTIONS, desk_at, run
+from deploysim_assets.synthetic.server import SIMULATOR, answer, application
 
 LEVEL = 0.95
 _ENDLESS = 1e9
@@ -72,6 +78,14 @@ def supposed_errors(seed: int) -> Errors:
         (b.name, r): bias[b.name] + 0.47 * rng.standard_t(4) for b in BEHAVIORS for r in RELEASES
     }
     return lambda behavior, release: drawn[behavior, release]
+
+
+WORLDS: dict[str, Callable[[int], Errors]] = {
+    "supposed": supposed_errors,
+    "small": normal_errors,
+}
+"""Errors that the prior supposes, for which 95% intervals should hold 95 times in 100, and those of
+the demo (normal, sd 0.2), for which they may hold more often."""
 
 
 def prefixes(release: str, turns: int, seed: int) -> list[dict[str, Any]]:
@@ -143,7 +157,7 @@ def rolled(
 
     def rollouts() -> Iterator[Rollout]:
         candidate = Candidate(model=model)
-        return (Rollout(prefix, candidate, 7, simulator, lambda *_: 0.0) for prefix in found)
+        return (Rollout(prefix, candidate, 7, simulator, _free) for prefix in found)
 
     with tempfile.TemporaryDirectory() as folder, open_journal(Path(folder) / "a.jsonl") as journal:
         outcome = ask(
@@ -158,7 +172,11 @@ def rolled(
             yield prefix, rolled_out(rollout, journal, outcome.failures)
 
 
-def _affordances(settings: Agents) -> list[Affordance]:
+def _free(model: str, prompt: int, completion: int, batched: bool) -> float:  # noqa: ARG001
+    return 0.0
+
+
+def _affordances(settings: Agents) -> list[Functions | Recorded]:
     return [Functions(load_functions(settings.functions)), Recorded(settings)]
 
 
@@ -234,41 +252,126 @@ def coverage(rows: Sequence[Mapping[str, Any]], name: str) -> Coverage:
     each, n = len(rows) / len(by_seed), len(rows)
     binomial = each * LEVEL * (1 - LEVEL)
     # intervals of one seed share its errors and its history
-    effect = max(1.0, float(np.mean((sums - each * LEVEL) ** 2)) / binomial)
-    low, high = (stats.binom.ppf(q, int(n / effect), LEVEL) for q in (0.025, 0.975))
-    return Coverage(int(sums.sum()), n, math.ceil(low * effect), math.floor(high * effect), effect)
+    effect = max(1.0, float(sums.var(ddof=1)) / binomial) if len(sums) > 1 else 1.0
+    alone = max(1, round(n / effect))
+    low, high = (stats.binom.ppf(q, alone, LEVEL) / alone * n for q in (0.025, 0.975))
+    return Coverage(int(sums.sum()), n, math.ceil(low), math.floor(high), effect)
 
 
-def main() -> None:
-    """Print coverage and errors."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--turns", type=int, default=400, help="of each release")
-    asked = parser.parse_args()
-    rows = [
-        row
-        for seed in range(1, asked.seeds + 1)
-        for row in sequence(seed, asked.turns, supposed_errors(seed))
-    ]
-    out = console()
+AFFORDANCES: dict[str, tuple[Affordance, ...]] = {
+    "functions of the project": ("function",),
+    "recorded, then a model": ("recorded", "model"),
+    "a model alone": ("model",),
+    "recorded alone": ("recorded",),
+}
+"""What answers calls, from what production's own tools would say to what there may only be."""
+
+
+class Cost(NamedTuple):
+    """What some affordances made of the same turns: shares of turns without an answer, of results
+    that are those of the real tools and that each source gave, and of the flags with the real
+    tools' results those found again, and how many others."""
+
+    unanswerable: float
+    exact: float
+    sources: dict[str, float]
+    flags_kept: float
+    flags_more: int
+
+
+def costs(seed: int, turns: int) -> dict[str, Cost]:
+    """What simulated results cost: a release on the traffic of the one before, its calls answered
+    in turn by each of AFFORDANCES; all else, its draws included, stays the same."""
+    live, candidate = RELEASES[1:3]
+    found = prefixes(live, turns, seed)
+    told: dict[str, Cost] = {}
+    truth: set[tuple[str, str]] = set()
+    with served(application(lambda body: answer(body, seed))) as port:
+        for name, affordances in AFFORDANCES.items():
+            settings = Agents(
+                functions=FUNCTIONS, affordances=affordances, simulator=Simulator(model=SIMULATOR)
+            )
+            made = list(rolled(found, candidate, settings, f"http://127.0.0.1:{port}/v1"))
+            flags = {
+                (prefix["prefix_id"], behavior)
+                for prefix, row in made
+                if row["status"] == "completed"
+                for behavior in shown(prefix, row["message"])
+            }
+            truth = truth or flags
+            results = [result for prefix, row in made for result in _compared(prefix, row)]
+            sources = Counter(source for source, _ in results)
+            told[name] = Cost(
+                sum(row["status"] == "unanswerable" for _, row in made) / len(made),
+                sum(exact for _, exact in results) / len(results),
+                {source: n / len(results) for source, n in sources.most_common()},
+                len(flags & truth) / len(truth),
+                len(flags - truth),
+            )
+    return told
+
+
+def _compared(prefix: Mapping[str, Any], row: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
+    """Source of each result of a turn, and whether it is what the real tools say."""
+    desk = desk_at(prefix["messages"])
+    asked: dict[str, Mapping[str, Any]] = {}
+    for step in row["message"]["steps"]:
+        asked |= {call["id"]: call for call in step["tool_calls"]}
+        if step["role"] == "tool":
+            call = asked[step["tool_call_id"]]
+            yield (
+                step["source"],
+                run(desk, call["name"], parsed(call["arguments"])) == step["content"],
+            )
+
+
+def _print_coverage(out: Console, rows: list[dict[str, Any]], title: str) -> None:
     header = ("95% forecast of", "held", "share", "band", "design effect", "as it should be")
     cells: list[list[str]] = []
     for what, name in (("the true rate", "truth_in_95"), ("the realized rate", "in_95")):
         c = coverage(rows, name)
-        cells.append(
-            [
-                what,
-                f"{c.held} of {c.intervals}",
-                f"{c.held / c.intervals:.3f}",
-                f"{c.low} to {c.high}",
-                f"{c.design_effect:.2f}",
-                "yes" if c.as_it_should_be else "no",
-            ]
-        )
-    title = f"Coverage: {asked.seeds} worlds, {asked.turns:,} turns of each release"
+        held, band = f"{c.held} of {c.intervals}", f"{c.low} to {c.high}"
+        share, effect = f"{c.held / c.intervals:.3f}", f"{c.design_effect:.2f}"
+        cells.append([what, held, share, band, effect, "yes" if c.as_it_should_be else "no"])
     out.print(rich_table(title, header, cells))
     for line in summary_lines(summarize(rows)):
-        out.print(line)
+        if not line.startswith("Unresolved"):
+            out.print(line)
+    out.print()
+
+
+def _print_costs(out: Console, told: Mapping[str, Cost], turns: int) -> None:
+    header = ("calls answered by", "sources", "as the real tools", "turns unanswerable",
+              "flags found again", "others")  # fmt: skip
+    cells = [
+        [
+            name,
+            ", ".join(f"{source} {share:.0%}" for source, share in c.sources.items()),
+            f"{c.exact:.1%}",
+            f"{c.unanswerable:.1%}",
+            f"{c.flags_kept:.0%}",
+            str(c.flags_more),
+        ]
+        for name, c in told.items()
+    ]
+    out.print(rich_table(f"What simulated results cost: {turns:,} turns", header, cells))
+
+
+def main() -> None:
+    """Print coverage and errors in two worlds, and what simulated results cost."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--turns", type=int, default=400, help="of each release")
+    parser.add_argument("--world", choices=[*WORLDS, "both", "none"], default="both")
+    asked = parser.parse_args()
+    out = console()
+    for name, errors in WORLDS.items():
+        if asked.world in (name, "both"):
+            seeds = range(1, asked.seeds + 1)
+            rows = [row for seed in seeds for row in sequence(seed, asked.turns, errors(seed))]
+            title = f"Errors as {name}: {asked.seeds} worlds, {asked.turns:,} turns of each release"
+            _print_coverage(out, rows, title)
+    _print_costs(out, costs(1, 2 * asked.turns), 2 * asked.turns)
 
 
 if __name__ == "__main__":

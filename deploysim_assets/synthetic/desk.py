@@ -6,7 +6,7 @@ results of a rollout are those that production would have given.
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -179,16 +179,20 @@ FUNCTIONS = {name: f"{__name__}:{name}" for name in _TOOLS}
 """What `agents.functions` of a project says to have these tools answered as production would."""
 
 
+def desk_at(messages: Sequence[Mapping[str, Any]]) -> Desk:
+    """The desk of a conversation as its messages left it."""
+    desk = opened(desk_of(messages))
+    for message in messages:
+        for call in message["tool_calls"] or ():
+            if call["name"] in _TOOLS:
+                run(desk, call["name"], json.loads(call["arguments"]))
+    return desk
+
+
 def _of(state: dict[str, Any], moment: Any) -> Desk:
-    """The desk of a rollout: opened once, and brought to where the prefix left it."""
+    """The desk of a rollout, opened once."""
     if "desk" not in state:
-        messages = moment.prefix["messages"]
-        desk = opened(desk_of(messages))
-        for message in messages:
-            for call in message["tool_calls"] or ():
-                if call["name"] in _TOOLS:
-                    run(desk, call["name"], json.loads(call["arguments"]))
-        state["desk"] = desk
+        state["desk"] = desk_at(moment.prefix["messages"])
     return state["desk"]
 
 
