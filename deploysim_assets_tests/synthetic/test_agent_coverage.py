@@ -37,7 +37,7 @@ def test_prefixes_declare_the_tools_and_hold_the_whole_turn() -> None:
 
 
 def test_functions_answer_as_the_real_tools_and_a_recording_alone_loses_the_flags() -> None:
-    told = costs(1, 250)
+    told = costs(1, 150)
     assert told.keys() == AFFORDANCES.keys()
     functions, recorded, model, alone = told.values()
     assert (functions.exact, functions.unanswerable, functions.flags_kept) == (1.0, 0.0, 1.0)

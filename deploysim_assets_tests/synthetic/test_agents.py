@@ -12,6 +12,7 @@ import pytest
 from scipy import stats
 
 from deploysim_assets.deidentify.scrub import Scrubber
+from deploysim_assets.schema.tools import is_read_only
 from deploysim_assets.synthetic import desk
 from deploysim_assets.synthetic.agent_server import agent_message, judge_agents
 from deploysim_assets.synthetic.agent_traffic import conversation, conversations
@@ -73,11 +74,11 @@ def _agree(counts: Counter[str], turns: int, expected: Callable[[str], float]) -
         assert found.pvalue > 1e-4, (behavior.name, counts[behavior.name], turns)
 
 
-@pytest.mark.parametrize("release", RELEASES[1:3])
-def test_a_release_shows_each_behavior_at_its_true_rate(release: str) -> None:
+def test_a_release_shows_each_behavior_at_its_true_rate() -> None:
+    release = "courier-3"
     counts: Counter[str] = Counter()
     turns = 0
-    for line in conversations(release, 4_000, 1, START, timedelta(seconds=1)):
+    for line in conversations(release, 3_000, 1, START, timedelta(seconds=1)):
         for turn in _turns(line["messages"]):
             turns += 1
             counts.update(name for name, shown in SHOWN.items() if shown(turn))
@@ -130,7 +131,7 @@ def test_rolled_out_turns_err_by_the_worlds_error_and_by_nothing_else() -> None:
     release, before, errors = "courier-3", "courier-2", normal_errors(1)
     counts: Counter[str] = Counter()
     turns = 0
-    for line in conversations(before, 2_500, 1, START, timedelta(seconds=1)):
+    for line in conversations(before, 1_500, 1, START, timedelta(seconds=1)):
         for place, message in enumerate(line["messages"]):
             if message["role"] != "user":
                 continue
@@ -217,6 +218,12 @@ def test_what_the_tools_need_survives_deidentification() -> None:
                 assert after["content"] == before["content"]
                 told += 1
     assert told > 100
+
+
+def test_only_what_changes_a_desk_is_a_tool_that_writes() -> None:
+    writing = {name for name in desk.FUNCTIONS if not is_read_only(name)}
+    assert writing == {"send_mail", "write_file", "delete_file"}
+    assert {d["function"]["name"] for d in desk.DEFINITIONS} == desk.FUNCTIONS.keys()
 
 
 def test_the_judge_of_agents_errs_as_it_says() -> None:
