@@ -54,7 +54,7 @@ def test_the_band_is_the_binomial_one_where_seeds_are_independent(seeds: int, ea
     n = seeds * each
     rows = [{"seed": i % seeds, "held": i % 19 != 0} for i in range(n)]
     found = coverage(rows, "held")
-    low, high = stats.binom.ppf((0.025, 0.975), n, LEVEL)
+    low, high = (stats.binom.ppf(q, n, LEVEL) for q in (0.025, 0.975))
     assert (found.intervals, found.held) == (n, sum(bool(row["held"]) for row in rows))
     assert found.design_effect == 1.0
     assert (found.low, found.high) == (low, high)
