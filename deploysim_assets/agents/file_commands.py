@@ -366,8 +366,9 @@ def _matcher(asked: Asked, pattern: str) -> Callable[[str], bool]:
     has = asked.options.keys()
     if len(pattern) > _LONGEST_PATTERN:
         raise NotAnswered
-    literal: str = re2.escape(pattern)
-    source = literal if "F" in has else pattern if "E" in has else extended(pattern)
+    source: str = pattern if "E" in has else extended(pattern)
+    if "F" in has:
+        source = re.escape(pattern)
     if re.search(r"\\[1-9<>]", source):
         raise NotAnswered
     if "w" in has:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, cast
 
+from deploysim_assets.agents.extras import extra
 from deploysim_assets.agents.file_commands import Asked, Printed, Where, options
 from deploysim_assets.agents.git_tree import MissingError, NotAnswered, Tree
 
@@ -62,11 +63,8 @@ def _log(words: list[str], where: Where) -> Printed:
 
 
 def _patch(tree: Tree, old: bytes | None, new: bytes) -> str:
-    from dulwich.patch import write_tree_diff
-
     out = io.BytesIO()
-    write: Any = write_tree_diff
-    write(out, tree.store, old, new)
+    extra("dulwich.patch", "agents.repository").write_tree_diff(out, tree.store, old, new)
     return out.getvalue().decode("utf-8", "replace")
 
 
