@@ -313,16 +313,15 @@ def costs(seed: int, turns: int) -> dict[str, Cost]:
 
 def _compared(prefix: Mapping[str, Any], row: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
     """Source of each result of a turn, and whether it is what the real tools say."""
-    desk = desk_at(prefix["messages"])
+    steps: list[Mapping[str, Any]] = row["message"]["steps"]
     asked: dict[str, Mapping[str, Any]] = {}
-    for step in row["message"]["steps"]:
+    for place, step in enumerate(steps):
         asked |= {call["id"]: call for call in step["tool_calls"]}
         if step["role"] == "tool":
             call = asked[step["tool_call_id"]]
-            yield (
-                step["source"],
-                run(desk, call["name"], parsed(call["arguments"])) == step["content"],
-            )
+            desk = desk_at([*prefix["messages"], *steps[:place]])
+            told = run(desk, call["name"], parsed(call["arguments"]))
+            yield step["source"], told == step["content"]
 
 
 def _print_coverage(out: Console, rows: list[dict[str, Any]], title: str) -> None:

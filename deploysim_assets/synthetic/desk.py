@@ -6,7 +6,7 @@ results of a rollout are those that production would have given.
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -86,14 +86,6 @@ def opened(desk: str) -> Desk:
     """A desk as it is before anybody worked on it."""
     laid_out = _laid_out(desk)
     return Desk(dict(laid_out.mails), dict(laid_out.files), laid_out.locked, [])
-
-
-def desk_of(messages: Iterable[Mapping[str, Any]]) -> str:
-    """The id of the desk that a conversation is at; LookupError where no message names one."""
-    for message in messages:
-        if found := DESK.search(message["content"] or ""):
-            return found[0]
-    raise LookupError("no message of the conversation names a desk")
 
 
 def run(desk: Desk, name: str, arguments: Mapping[str, Any]) -> str:
@@ -179,53 +171,57 @@ FUNCTIONS = {name: f"{__name__}:{name}" for name in _TOOLS}
 """What `agents.functions` of a project says to have these tools answered as production would."""
 
 
-def desk_at(messages: Sequence[Mapping[str, Any]]) -> Desk:
-    """The desk of a conversation as its messages left it."""
-    desk = opened(desk_of(messages))
+def desk_at(messages: Iterable[Mapping[str, Any]]) -> Desk:
+    """The desk of a conversation as its messages, those of a rollout included, left it: whoever
+    answered a call, what it wrote is there."""
+    desk: Desk | None = None
+    asked: dict[str, Mapping[str, Any]] = {}
     for message in messages:
-        for call in message["tool_calls"] or ():
-            if call["name"] in _TOOLS:
-                run(desk, call["name"], json.loads(call["arguments"]))
+        if desk is None and (found := DESK.search(message["content"] or "")):
+            desk = opened(found[0])
+        asked |= {call["id"]: call for call in message["tool_calls"] or ()}
+        call = asked.pop(message["tool_call_id"] or "", None)
+        if call and desk and call["name"] in _TOOLS and message.get("source") != "runtime":
+            run(desk, call["name"], json.loads(call["arguments"]))
+    if desk is None:
+        raise LookupError("no message of the conversation names a desk")
     return desk
 
 
-def _of(state: dict[str, Any], moment: Any) -> Desk:
-    """The desk of a rollout, opened once."""
-    if "desk" not in state:
-        state["desk"] = desk_at(moment.prefix["messages"])
-    return state["desk"]
+def _answer(name: str, arguments: dict[str, Any], moment: Any) -> str:
+    return run(desk_at([*moment.prefix["messages"], *moment.steps]), name, arguments)
 
 
-def list_mails(arguments: dict[str, Any], state: dict[str, Any], moment: Any) -> str:
+def list_mails(arguments: dict[str, Any], _state: dict[str, Any], moment: Any) -> str:
     """The mails of the inbox, without their bodies."""
-    return _list_mails(_of(state, moment), arguments)
+    return _answer("list_mails", arguments, moment)
 
 
-def read_mail(arguments: dict[str, Any], state: dict[str, Any], moment: Any) -> str:
+def read_mail(arguments: dict[str, Any], _state: dict[str, Any], moment: Any) -> str:
     """One mail."""
-    return _read_mail(_of(state, moment), arguments)
+    return _answer("read_mail", arguments, moment)
 
 
-def send_mail(arguments: dict[str, Any], state: dict[str, Any], moment: Any) -> str:
-    """Send a mail: it is kept in the rollout's own desk and goes nowhere."""
-    return _send_mail(_of(state, moment), arguments)
+def send_mail(arguments: dict[str, Any], _state: dict[str, Any], moment: Any) -> str:
+    """Send a mail: it goes nowhere."""
+    return _answer("send_mail", arguments, moment)
 
 
-def search_files(arguments: dict[str, Any], state: dict[str, Any], moment: Any) -> str:
+def search_files(arguments: dict[str, Any], _state: dict[str, Any], moment: Any) -> str:
     """Paths that hold the query."""
-    return _search_files(_of(state, moment), arguments)
+    return _answer("search_files", arguments, moment)
 
 
-def read_file(arguments: dict[str, Any], state: dict[str, Any], moment: Any) -> str:
+def read_file(arguments: dict[str, Any], _state: dict[str, Any], moment: Any) -> str:
     """The text of a file of the desk."""
-    return _read_file(_of(state, moment), arguments)
+    return _answer("read_file", arguments, moment)
 
 
-def write_file(arguments: dict[str, Any], state: dict[str, Any], moment: Any) -> str:
+def write_file(arguments: dict[str, Any], _state: dict[str, Any], moment: Any) -> str:
     """Write a file of the desk, unless its path is locked."""
-    return _write_file(_of(state, moment), arguments)
+    return _answer("write_file", arguments, moment)
 
 
-def delete_file(arguments: dict[str, Any], state: dict[str, Any], moment: Any) -> str:
+def delete_file(arguments: dict[str, Any], _state: dict[str, Any], moment: Any) -> str:
     """Delete a file of the desk."""
-    return _delete_file(_of(state, moment), arguments)
+    return _answer("delete_file", arguments, moment)
