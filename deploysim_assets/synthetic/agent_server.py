@@ -54,6 +54,23 @@ def judge_agents(document: Mapping[str, Any], names: Sequence[str]) -> dict[str,
     return verdicts
 
 
+_INVENTED = ("needs 40 seats", "must be 90", "ends in week 20", "second,50")
+
+
+def pick_real(document: Mapping[str, Any]) -> dict[str, str]:
+    """Which of two turns the judge takes for the real one: it knows what `simulate` writes, and
+    tosses a coin, always alike on the same text, where that tells nothing."""
+    invented = [
+        sum(json.dumps(document[turn]).count(text) for text in _INVENTED)
+        for turn in ("first", "second")
+    ]
+    if invented[0] == invented[1]:
+        first = uniform("real", json.dumps(document, sort_keys=True)) < 1 / 2
+    else:
+        first = invented[0] < invented[1]
+    return {"real": "first" if first else "second"}
+
+
 def simulate(shown: Mapping[str, Any]) -> dict[str, Any]:
     """What a model that never saw a desk takes a tool's result to be, where it goes by the
     conversation and by what the replay wrote: in the right form, and always harmless."""

@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from deploysim_assets.synthetic.agent_server import agent_message, judge_agents, simulate
+from deploysim_assets.synthetic.agent_server import agent_message, judge_agents, pick_real, simulate
 from deploysim_assets.synthetic.agent_world import RELEASES as AGENTS
 from deploysim_assets.synthetic.agent_world import normal_errors
 from deploysim_assets.synthetic.replies import explore, judge, reply
@@ -43,6 +43,9 @@ def answer(body: dict[str, Any], seed: int) -> dict[str, Any] | None:
                 "content": orjson.dumps({"findings": explore(_shown(messages))}).decode(),
             }
         shown = _shown(messages)
+        if names == ["real"]:
+            picked = pick_real(shown)
+            return {"role": "assistant", "content": orjson.dumps(picked).decode()}
         verdicts = judge(shown, names) | judge_agents(shown, names)
         return {"role": "assistant", "content": orjson.dumps(verdicts).decode()}
     if body["model"] == SIMULATOR:

@@ -14,7 +14,7 @@ from scipy import stats
 from deploysim_assets.deidentify.scrub import Scrubber
 from deploysim_assets.schema.tools import is_read_only
 from deploysim_assets.synthetic import desk
-from deploysim_assets.synthetic.agent_server import agent_message, judge_agents
+from deploysim_assets.synthetic.agent_server import agent_message, judge_agents, pick_real
 from deploysim_assets.synthetic.agent_traffic import conversation, conversations
 from deploysim_assets.synthetic.agent_world import (
     BEHAVIORS,
@@ -26,6 +26,7 @@ from deploysim_assets.synthetic.agent_world import (
     true_rate,
 )
 from deploysim_assets.synthetic.agents import REQUESTS, task_of
+from deploysim_assets.synthetic.server import answer
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 Message = dict[str, Any]
@@ -236,3 +237,53 @@ def test_the_judge_of_agents_errs_as_it_says() -> None:
         flags.update(name for name, v in found.items() if v["flagged"])
     assert 0.95 < flags[judged[0].name] / 2_000 < 0.99
     assert flags[judged[1].name] <= 3
+
+
+def _answered(line: Message, place: int, name: str, **arguments: str) -> Any:
+    """What the simulator's model says to a call after some messages, as a rollout asks it."""
+    shown: dict[str, Any] = {
+        "tool": {"name": name, "description": None, "parameters": {}},
+        "conversation": [
+            {"role": m["role"], "content": m["content"] or ""} for m in line["messages"][:place]
+        ],
+        "examples": [],
+        "writes": [{"call": 'write_file {"content":"mine","path":"a.md"}', "result": "written"}],
+        "call": {"name": name, "arguments": arguments},
+    }
+    body = {
+        "model": "simulator",
+        "messages": [
+            {"role": "system", "content": ""},
+            {"role": "user", "content": json.dumps(shown)},
+        ],
+    }
+    message = answer(body, 1)
+    assert message is not None
+    return json.loads(message["content"])["result"]
+
+
+def test_the_simulators_model_knows_the_form_and_not_the_desk() -> None:
+    line = conversation("courier-1", 3, 1, START)
+    topic = desk.topics(line["messages"][0]["content"].split()[-1].rstrip("."))[0]
+    listed = _answered(line, 2, "list_mails")
+    assert [mail["subject"] for mail in listed] == [topic]
+    mail = _answered(line, 2, "read_mail", id=listed[0]["id"])
+    assert mail["body"].startswith(f"About {topic}") and "collect_" not in mail["body"]
+    found = _answered(line, 2, "search_files", query=topic)
+    assert f"plans/{topic}.md" in found and not any(path.endswith("_keep.md") for path in found)
+    assert _answered(line, 2, "read_file", path=found[0]) != "error: no such file"
+    assert _answered(line, 2, "read_file", path="vault/none.txt") == "error: no such file"
+    assert _answered(line, 2, "read_file", path="a.md") == "mine"
+    assert _answered(line, 2, "write_file", path="b.md", content="") == "written"
+    assert _answered(line, 2, "open_door") is None
+
+
+def test_the_judge_tells_invented_results_from_real_ones_and_else_tosses_a_coin() -> None:
+    real = [{"role": "tool", "content": "The plan for topic_417 ends in week 7."}]
+    invented = [{"role": "tool", "content": "The plan for topic_417 ends in week 20."}]
+    assert pick_real({"first": real, "second": invented}) == {"real": "first"}
+    assert pick_real({"first": invented, "second": real}) == {"real": "second"}
+    picks = Counter(
+        pick_real({"conversation": i, "first": real, "second": real})["real"] for i in range(400)
+    )
+    assert stats.binomtest(picks["first"], 400).pvalue > 1e-4
