@@ -31,7 +31,7 @@ def _header(commit: Any) -> str:
     if len(commit.parents) > 1:
         merged = f"Merge: {' '.join(p.decode()[:_SHORT] for p in commit.parents)}\n"
     message = commit.message.decode("utf-8", "replace").strip("\n")
-    body = "".join(f"    {line}".rstrip() + "\n" for line in message.split("\n"))
+    body = "".join(f"    {line}\n" for line in message.split("\n"))
     return (
         f"commit {commit.id.decode()}\n{merged}Author: {commit.author.decode('utf-8', 'replace')}\n"
         f"Date:   {said} {sign}{zone // 60:02d}{zone % 60:02d}\n\n{body}"
