@@ -8,13 +8,13 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "deploysim_assets"
 ROOMS = {
-    "agents", "storage", "evidence", "logs", "deidentify", "endpoint", "grading", "forecast",
+    "storage", "evidence", "logs", "deidentify", "endpoint", "grading", "agents", "forecast",
     "report", "synthetic",
 }  # fmt: skip
 SHARED_BY_ROOMS = {"schema", "project", "behaviors"}
 EXCEPTIONS = {
-    "agents": {"endpoint"},
     "grading": {"endpoint", "storage"},
+    "agents": {"endpoint", "storage"},
     "endpoint": {"storage"},
     "evidence": {"storage"},
 }

@@ -1,6 +1,6 @@
 """A call of a rollout, and what may answer it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from deploysim_assets.endpoint.wire import Request
@@ -47,11 +47,35 @@ class Example(NamedTuple):
     source: str
 
 
+Scrub = Callable[[str, Mapping[str, Any]], str]
+"""A text from outside, de-identified as a prefix's conversation was; Uncleared where it cannot be
+cleared."""
+
+
+class Uncleared(Exception):
+    """An answer that could not be de-identified."""
+
+
+class Told(Protocol):
+    """What is told the answers of its requests, and says what to ask next."""
+
+    def take(self, request: "TurnRequest", answer: Mapping[str, Any]) -> "list[TurnRequest]": ...
+
+
+class TurnRequest(Request):
+    """A request of a rollout: for the model's next step, or for the result of the call at `place`
+    in the step."""
+
+    rollout: Told
+    place: int | None = None
+
+
 class Affordance(Protocol):
     """One of project.AFFORDANCES: the answer to a call, examples of answers ([]: nothing), or a
-    request whose answer will tell."""
+    request whose answer will tell. Uncleared where it has an answer that nobody may see."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def look(self, moment: Moment) -> Result | list[Example] | Request:
         """What it knows of a call."""

@@ -13,7 +13,7 @@ from deploysim_assets.agents.agreement import (
     counted,
     same_call,
 )
-from deploysim_assets_tests.agents.turns import result, said, turn
+from deploysim_assets_tests.agents.whole_turns import result, said, turn
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),

@@ -28,7 +28,7 @@ from deploysim_assets.endpoint.client import ask_all
 from deploysim_assets.endpoint.wire import request_key, subject_of
 from deploysim_assets.project import Endpoint
 from deploysim_assets.storage.journal import open_journal
-from deploysim_assets_tests.agents.turns import result, said, turn
+from deploysim_assets_tests.agents.whole_turns import result, said, turn
 from deploysim_assets_tests.support import serve
 
 SECRET = b"s" * 32
