@@ -63,12 +63,15 @@ def schema_of(parameters: str | None) -> dict[str, Any]:
     return cast("dict[str, Any]", found) if isinstance(found, dict) else _NO_SCHEMA
 
 
-def misfit(parameters: str | None, arguments: dict[str, Any]) -> str | None:
-    """Why arguments do not fit a schema (JSON text); None where they do, or where the schema is
-    none that can be checked."""
+def misfit(
+    parameters: str | None, arguments: dict[str, Any], *, strict: bool = False
+) -> str | None:
+    """Why arguments do not fit a schema (JSON text); None where they do, and, unless `strict`,
+    where the schema is none that can be checked."""
+    unknown = "its schema cannot be checked" if strict else None
     validator = _validator(parameters)
     if validator is None:
-        return None
+        return unknown
     try:
         for wrong in validator.iter_errors(arguments):
             place = "".join(f"[{part!r}]" for part in wrong.absolute_path)
@@ -79,7 +82,7 @@ def misfit(parameters: str | None, arguments: dict[str, Any]) -> str | None:
         from referencing.exceptions import Unresolvable
 
         if isinstance(wrong, Unresolvable):
-            return None
+            return unknown
         raise
     return None
 

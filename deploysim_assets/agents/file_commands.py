@@ -106,6 +106,8 @@ def _inputs(command: str, where: Where, paths: Sequence[str]) -> list[_Input]:
         return [_Input("", where.piped)]
     found: list[_Input] = []
     for path in paths:
+        if path == "-":
+            raise NotAnswered
         try:
             entry = where.tree.find(path, where.folder)
         except MissingError:
@@ -246,6 +248,7 @@ def _ls(words: list[str], where: Where) -> Printed:
         names = sorted(n for n in children if hidden or not n.startswith("."))
         found = {n: tree.find(posixpath.join(entry.path, n), follow=False) for n in names}
         shown = [".", ".."] if dots else []
+        shown += [f".git{'/' if {'F', 'p'} & has else ''}"] if hidden and not entry.path else []
         shown += [n + _mark(found[n], has) for n in names]
         head = f"{path}:\n" if headed else ""
         parts.append(head + "".join(f"{name}\n" for name in shown))
@@ -274,7 +277,17 @@ def _glob(pattern: str, *, ignore_case: bool) -> Callable[[str], bool]:
     return lambda text: compiled.match(text) is not None
 
 
-def _find_tests(words: list[str]) -> tuple[list[_Test], int, int]:
+class _Tests(NamedTuple):
+    """What find looks for; `named`: by a name or path."""
+
+    tests: list[_Test]
+    least: int
+    most: int
+    named: bool
+
+
+def _find_tests(words: list[str]) -> _Tests:
+    named = any(word in ("-name", "-iname", "-path", "-ipath", "-wholename") for word in words)
     tests: list[_Test] = []
     depths = {"-maxdepth": 1_000, "-mindepth": 0}
     kinds = {"f": "file", "d": "folder"}
@@ -300,7 +313,7 @@ def _find_tests(words: list[str]) -> tuple[list[_Test], int, int]:
             tests.append(lambda e, path: e.is_link)
         else:
             raise NotAnswered
-    return tests, depths["-mindepth"], depths["-maxdepth"]
+    return _Tests(tests, depths["-mindepth"], depths["-maxdepth"], named)
 
 
 def _find(words: list[str], where: Where) -> Printed:
@@ -308,9 +321,10 @@ def _find(words: list[str], where: Where) -> Printed:
     words = list(words)
     while words and not words[0].startswith(("-", "(", "!")):
         paths.append(words.pop(0))
-    tests, least, most = _find_tests(words)
+    tests, least, most, named = _find_tests(words)
     lines: list[str] = []
     missed = False
+    exact = True
     for path in paths or ["."]:
         try:
             top = where.tree.find(path, where.folder, follow=False)
@@ -318,6 +332,7 @@ def _find(words: list[str], where: Where) -> Printed:
             lines.append(f"find: '{path}': No such file or directory")
             missed = True
             continue
+        exact = exact and (named or bool(top.path))  # else it goes through .git as well
         every = [(top, path, 0)]
         if top.kind == "folder":
             every += (
@@ -329,8 +344,7 @@ def _find(words: list[str], where: Where) -> Printed:
             for entry, shown, depth in every
             if least <= depth <= most and all(test(entry, shown) for test in tests)
         )
-    # a file system lists its names in an order of its own
-    return Printed("".join(f"{line}\n" for line in lines), missed)
+    return Printed("".join(f"{line}\n" for line in lines), missed, exact)
 
 
 def _depth(top: Entry, entry: Entry) -> int:
@@ -366,8 +380,9 @@ def _matcher(asked: Asked, pattern: str) -> Callable[[str], bool]:
     has = asked.options.keys()
     if len(pattern) > _LONGEST_PATTERN:
         raise NotAnswered
-    literal: str = re2.escape(pattern)
-    source = literal if "F" in has else pattern if "E" in has else extended(pattern)
+    source: str = pattern if "E" in has else extended(pattern)
+    if "F" in has:
+        source = re.escape(pattern)
     if re.search(r"\\[1-9<>]", source):
         raise NotAnswered
     if "w" in has:

@@ -26,6 +26,10 @@ class Functions:
         self._by_tool = by_tool
         self.failed: Counter[str] = Counter()
 
+    def stats(self) -> dict[str, Any]:
+        """What functions raised, by tool."""
+        return {"raised": dict(sorted(self.failed.items()))} if self.failed else {}
+
     def look(self, moment: Moment) -> Result | list[Example]:
         """What the tool's function says; nothing where the tool has none."""
         function = self._by_tool.get(moment.call.name)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, cast
 
+from deploysim_assets.agents.extras import extra
 from deploysim_assets.agents.file_commands import Asked, Printed, Where, options
 from deploysim_assets.agents.git_tree import MissingError, NotAnswered, Tree
 
@@ -30,7 +31,7 @@ def _header(commit: Any) -> str:
     if len(commit.parents) > 1:
         merged = f"Merge: {' '.join(p.decode()[:_SHORT] for p in commit.parents)}\n"
     message = commit.message.decode("utf-8", "replace").strip("\n")
-    body = "".join(f"    {line}".rstrip() + "\n" for line in message.split("\n"))
+    body = "".join(f"    {line}\n" for line in message.split("\n"))
     return (
         f"commit {commit.id.decode()}\n{merged}Author: {commit.author.decode('utf-8', 'replace')}\n"
         f"Date:   {said} {sign}{zone // 60:02d}{zone % 60:02d}\n\n{body}"
@@ -62,11 +63,8 @@ def _log(words: list[str], where: Where) -> Printed:
 
 
 def _patch(tree: Tree, old: bytes | None, new: bytes) -> str:
-    from dulwich.patch import write_tree_diff
-
     out = io.BytesIO()
-    write: Any = write_tree_diff
-    write(out, tree.store, old, new)
+    extra("dulwich.patch", "agents.repository").write_tree_diff(out, tree.store, old, new)
     return out.getvalue().decode("utf-8", "replace")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from deploysim_assets.agents.extras import extra
 from deploysim_assets.project import ProjectError
 
 _MOST_LINKS = 40
@@ -121,10 +122,8 @@ class Tree:
     def history(self) -> list[bytes]:
         """The commit and all before it, latest first: nothing later can be named."""
         if self._order is None:
-            from dulwich.walk import Walker
-
-            walk: Any = Walker
-            walker = walk(self.store, [self.commit], max_entries=_MOST_ANCESTORS)
+            walk = extra("dulwich.walk", "agents.repository")
+            walker = walk.Walker(self.store, [self.commit], max_entries=_MOST_ANCESTORS)
             self._order = [entry.commit.id for entry in walker]
         return self._order
 
@@ -167,9 +166,8 @@ def _kind(mode: int) -> str:
 def open_store(path: Path) -> Any:
     """The object store of a bare or plain repository. Its configuration, hooks and working files
     are not read. ProjectError where there is none."""
-    from dulwich.object_store import DiskObjectStore
-
+    store = extra("dulwich.object_store", "agents.repository")
     for objects in (path / ".git" / "objects", path / "objects"):
         if objects.is_dir():
-            return DiskObjectStore(objects)
+            return store.DiskObjectStore(objects)
     raise ProjectError(f"deploysim.yaml: agents.repository: {path}: no git repository")

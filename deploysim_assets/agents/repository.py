@@ -37,14 +37,12 @@ class Repository:
 
     def _opened(self, commit: str) -> Tree | None:
         """The tree of a commit; None where the repository has no such commit."""
-        from dulwich.objects import Commit
-
         sha = commit.strip().lower().encode()
         if len(sha) != 40 or sha.strip(b"0123456789abcdef") or sha not in self._store:
             return None
         found: Any = self._store[sha]
         root = self._settings.repository_root
-        return Tree(self._store, sha, root) if isinstance(found, Commit) else None
+        return Tree(self._store, sha, root) if found.type_name == b"commit" else None
 
     def look(self, moment: Moment) -> Result | list[Example]:
         """What the call would have shown at the commit."""

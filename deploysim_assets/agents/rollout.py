@@ -112,7 +112,7 @@ class Rollout:
     def _step(self) -> StepRequest:
         self.asked += 1
         request = StepRequest(self._body | {"messages": list(self._messages)})
-        request.about = self.prefix["prefix_id"].partition("/")[0]
+        request.about = self.prefix["prefix_id"]
         request.rollout = self
         return request
 

@@ -42,8 +42,17 @@ the tool returns, or JSON where it returns JSON. If nothing tells what it would 
 class Reader(Protocol):
     """An affordance that asks: it reads the answer to its request."""
 
-    def read(self, answer: Mapping[str, Any]) -> Result | list[Example]:
-        """What the answer says."""
+    def read(self, moment: Moment, answer: Mapping[str, Any]) -> Result | list[Example]:
+        """What the answer to its request says of a call."""
+        ...
+
+
+@runtime_checkable
+class Noting(Protocol):
+    """An affordance that notes figures for the table's statistics."""
+
+    def stats(self) -> dict[str, Any]:
+        """Figures by name."""
         ...
 
 
@@ -65,6 +74,13 @@ class ToolSimulator:
         self._by_name = {a.name: a for a in affordances}
         self.uncleared = 0
 
+    def stats(self) -> dict[str, Any]:
+        """What its affordances note of their work, and how many answers could not be cleared."""
+        noted = {
+            name: one.stats() for name, one in self._by_name.items() if isinstance(one, Noting)
+        }
+        return {"uncleared": self.uncleared, **{k: v for k, v in noted.items() if v}}
+
     def answer(self, moment: Moment) -> Result | SimulatorRequest | None:
         """The result of a call, or the request whose answer tells it; None where nothing can
         answer."""
@@ -79,7 +95,7 @@ class ToolSimulator:
         asked = self._by_name[request.affordance]
         assert isinstance(asked, Reader)
         try:
-            found = asked.read(answer)
+            found = asked.read(request.moment, answer)
         except Uncleared:
             self.uncleared += 1
             return None
@@ -113,7 +129,7 @@ def _carrying(
     body: Request, moment: Moment, examples: list[Example], name: str, rest: Sequence[str]
 ) -> SimulatorRequest:
     request = SimulatorRequest(body)
-    request.about, request.live = moment.prefix["prefix_id"].partition("/")[0], body.live
+    request.about, request.live = moment.prefix["prefix_id"], body.live
     request.moment, request.examples = moment, examples
     request.affordance, request.rest = name, rest
     return request

@@ -13,6 +13,8 @@ from deploysim_assets.schema.tools import is_read_only
 
 _FRESH = ""
 _KEPT = "trajectory"
+_WRITES_NOTHING = ("runtime", "repository", "connector")
+"""Sources that only carry out what reads, whatever a tool is called."""
 
 Reads = Callable[[Call], bool]
 
@@ -68,7 +70,7 @@ def walk(
 
 def _carried_out(tools: list[Mapping[str, Any]], call: Call, message: Mapping[str, Any]) -> bool:
     if "source" in message and message["source"] is not None:
-        return message["source"] != "runtime"
+        return message["source"] not in _WRITES_NOTHING
     try:
         checked(tools, call)
     except MalformedCall:
