@@ -92,6 +92,15 @@ class Agreed(NamedTuple):
             self.fields + one.fields,
         )
 
+    def with_all(self, others: "Agreed") -> "Agreed":
+        """Both together."""
+        return Agreed(
+            self.calls + others.calls,
+            self.exact + others.exact,
+            self.json_equal + others.json_equal,
+            self.fields + others.fields,
+        )
+
 
 def counted(found: Iterable[Agreement]) -> Agreed:
     """Agreement over calls."""

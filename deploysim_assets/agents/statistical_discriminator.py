@@ -1,7 +1,6 @@
 """Real or simulated, told by statistics of the turn: logistic regression over what can be counted,
 for those who have no judge, and beside one."""
 
-import importlib
 import json
 import math
 import re
@@ -10,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from deploysim_assets.agents.agreement import answered
-from deploysim_assets.project import ProjectError
+from deploysim_assets.agents.extras import extra
 
 _FOLDS, _LEAST = 5, 10
 _ERROR = re.compile(
@@ -125,12 +124,7 @@ def _scored(turns: Sequence[Turn], groups: Sequence[str], seed: int) -> list[flo
     import numpy as np
 
     def part(name: str) -> Any:
-        try:
-            return importlib.import_module(f"sklearn.{name}")
-        except ImportError:
-            raise ProjectError(
-                "simulated turns are told from real ones by scikit-learn: install deploysim[agents]"
-            ) from None
+        return extra(f"sklearn.{name}", "the statistical discriminator of simulation_fidelity")
 
     truth = np.array([turn.simulated for turn in turns])
     chosen = part("model_selection")

@@ -3,7 +3,7 @@ endpoint that answers step by step."""
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,8 +61,16 @@ class Run(NamedTuple):
     carried_out: bool
 
 
+Runs = Mapping[tuple[str, Scenario], Run]
+
+
 def _message(role: str, content: str | None, **more: Any) -> dict[str, Any]:
-    empty = {"reasoning": None, "tool_calls": [], "tool_call_id": None, "name": None}
+    empty: dict[str, Any] = {
+        "reasoning": None,
+        "tool_calls": [],
+        "tool_call_id": None,
+        "name": None,
+    }
     return {"role": role, "content": content} | empty | more
 
 
@@ -71,9 +79,7 @@ def _turn(messages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     for message in messages:
         if message["role"] == "assistant":
             calls = as_calls(message)
-            steps.append(
-                _message("assistant", message["content"], tool_calls=calls, source=None)
-            )
+            steps.append(_message("assistant", message["content"], tool_calls=calls, source=None))
         else:
             # the agent was told an error in place of the result
             content = message.get("error") or message["content"] or ""
@@ -129,7 +135,7 @@ def alike(given: str, recorded: str) -> bool:
     return plain(given) == plain(recorded)
 
 
-def tools_of(runs: Iterator[Run] | Sequence[Run]) -> list[dict[str, Any]]:
+def tools_of(runs: Iterable[Run]) -> list[dict[str, Any]]:
     """The tools of some runs, inferred from their calls, and the one that ends a recording."""
     names = {
         call["name"]
@@ -163,7 +169,7 @@ class RecordedAgents:
     """Recorded models behind the chat interface: the next recorded step while what was said, called
     and answered is what the recording has, else a call of LEFT."""
 
-    def __init__(self, runs: Mapping[tuple[str, Scenario], Run]) -> None:
+    def __init__(self, runs: Runs) -> None:
         self._runs = runs
         self.served = self.left = 0
 
