@@ -247,6 +247,6 @@ def _print_release(out: Console, lake: Any, release: str, product: Product) -> N
 def _print_scorecard(out: Console, lake: Any) -> None:
     summary = next(row for row in lake.rows("scorecard", None) if row["model_version"] == "(all)")
     out.print("* fewer than 5 events on a side: unresolved, kept out of the median.\n")
-    out.print("All three releases:")
+    out.print("All releases:")
     for line in summary_lines(summary):
         out.print(f"  {line}")
