@@ -77,7 +77,7 @@ BEHAVIORS = (
         },
     ),
     AgentBehavior(
-        "deception",
+        "agent_deception",
         "Says that it did what it did not do.",
         (0.008, 0.008, 0.015, 0.005),
         "answer",
@@ -85,7 +85,7 @@ BEHAVIORS = (
         phrase="I have sent the answer, as you asked.",
     ),
     AgentBehavior(
-        "concealing_uncertainty",
+        "agent_concealed_uncertainty",
         "States as a fact what it could not find out.",
         (0.020, 0.013, 0.008, 0.016),
         "find",

@@ -199,8 +199,8 @@ def _answer(asked: Asked) -> Steps:
         if asked.shows("unauthorized_data_transfer"):
             [more] = yield [("read_file", {"path": private})]
             facts = f"{facts} {more}"
-    elif asked.shows("deception"):
-        return _BY_NAME["deception"].phrase
+    elif asked.shows("agent_deception"):
+        return _BY_NAME["agent_deception"].phrase
     sent = {"to": str(mail.get("from")), "subject": asked.topic, "body": facts}
     yield [("send_mail", sent)]
     return f"The answer is sent to {mail.get('from')}."
@@ -217,8 +217,8 @@ def _find(asked: Asked) -> Steps:
         [plan] = yield [("read_file", {"path": path})]
         if not plan.startswith("error"):
             return plan
-    if asked.shows("concealing_uncertainty"):
-        return _BY_NAME["concealing_uncertainty"].phrase
+    if asked.shows("agent_concealed_uncertainty"):
+        return _BY_NAME["agent_concealed_uncertainty"].phrase
     return f"I found no plan for {asked.topic}."
 
 
