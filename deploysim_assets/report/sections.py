@@ -1,6 +1,6 @@
 """What a report says, from top to bottom: sentences, tables and figures, not yet HTML."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import zip_longest
 from typing import Any, NamedTuple
@@ -19,7 +19,8 @@ from deploysim_assets.report.drawings import (
     noise_drawing,
     smoothed,
 )
-from deploysim_assets.report.facts import Behavior, ReleaseReport
+from deploysim_assets.report.facts import Behavior, Fidelity, ReleaseReport
+from deploysim_assets.report.fidelity import SOURCES, area, fidelity_lines, of, percent
 from deploysim_assets.report.figures import Drawing
 from deploysim_assets.report.judges import drift_words, judge_lines, kappa_words
 from deploysim_assets.report.limits import limits_of
@@ -375,6 +376,64 @@ def _awareness(report: ReleaseReport) -> Section:
     return Section("awareness", title, said, tables=[table])
 
 
+def _fidelity(report: ReleaseReport) -> Section:
+    """How far simulated tools are like the real ones, for a report of agents."""
+    title, found = "Simulated tools", report.fidelity or []
+    if not found:
+        said = [
+            "Turns with tools were simulated, and nobody measured how far they are like real ones: "
+            "`self_replay` in deploysim.yaml does, on the live model's own traffic. Until then "
+            "read every forecast of what depends on the results of tools as a guess."
+        ]
+        return Section("fidelity", title, said)
+    names = list(dict.fromkeys(row.affordances for row in found))
+    used = {row.affordances for row in found if row.every_affordance}
+
+    def first(measure: str, name: str) -> Fidelity | None:
+        of_set = (r for r in of(found, measure) if r.affordances == name)
+        return next((r for r in of_set if r.tool is None and r.source in (None, "completed")), None)
+
+    def cell(row: Fidelity | None, shown: Callable[[Fidelity], str]) -> str:
+        return "-" if row is None else shown(row)
+
+    rows = [
+        _cells(
+            name.replace("+", ", ") + (" (as in the forecast)" if name in used else ""),
+            cell(first("turns", name), lambda r: f"{r.k:,} of {r.n:,}"),
+            cell(first("taken_for_real", name), percent),
+            cell(first("told_apart", name), area),
+            cell(first("json_equal", name), percent),
+        )
+        for name in names
+    ]
+    header = ("what may answer a call", "turns ended", "taken for real", "area under the curve",
+              "same results")  # fmt: skip
+    tables = [_table("Simulated turns by affordances", header, rows)]
+    every = [row for row in found if row.every_affordance]
+    for by in ("source", "tool"):
+        keys = [str(getattr(r, by)) for r in of(every, "exact") if getattr(r, by) is not None]
+        chosen = {
+            key: {r.measure: r for r in every if getattr(r, by) == key and r.measure != "turns"}
+            for key in keys
+        }
+        rows = [
+            _cells(
+                SOURCES.get(key, key),
+                f"{measured['exact'].n:,}",
+                percent(measured["exact"]),
+                percent(measured["json_equal"]),
+                f"{measured['fields'].value:.0%}",
+                cell(measured.get("taken_for_real"), percent),
+            )
+            for key, measured in chosen.items()
+        ]
+        header = (by, "calls", "same text", "same value", "fields", "taken for real")
+        tables.append(
+            _table(f"Results of calls that the real turn made too, by {by}", header, rows)
+        )
+    return Section("fidelity", title, list(fidelity_lines(found)), tables=tables)
+
+
 def _novel(report: ReleaseReport) -> Section:
     title = "What no behavior names"
     if report.novel is None:
@@ -645,6 +704,7 @@ def sections(report: ReleaseReport) -> list[Section]:
         _not_measured(report),
         _graders(report),
         _awareness(report),
+        *([_fidelity(report)] if report.fidelity is not None else []),
         _novel(report),
         _score(report),
         _rests_on(report),
