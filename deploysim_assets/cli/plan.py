@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from deploysim_assets.cli.pricing import Cost
+from deploysim_assets.cli.pricing import UNSEEN_TOKENS, Cost
 from deploysim_assets.project import Project
 from deploysim_assets.storage.tables import Lake
 
@@ -174,6 +174,11 @@ def show_plan(
         cost += " and what has no price"
     tokens = sum(one.tokens for one in costs)
     out.print(f"{prefixes:,} prefixes: about {tokens:,.0f} tokens, {cost}.")
+    if not any(one.measured for one in costs):
+        out.print(
+            f"Nothing was asked yet: a request is taken for {sum(UNSEEN_TOKENS):,.0f} tokens. "
+            "`deploysim init --from` counts those of your logs."
+        )
 
 
 def _money(money: float | None) -> str:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import orjson
 
 from deploysim_assets.grading.sentinels import most_items
-from deploysim_assets.project import Project
+from deploysim_assets.project import Project, Release
 from deploysim_assets.storage.journal import lines
 from deploysim_assets.storage.journals import journal_files
 
@@ -18,12 +18,13 @@ _LOOKED_AT = 2_000
 
 class Cost(NamedTuple):
     """One part of a forecast: how many requests, their tokens, and the money; None where a model
-    has no price."""
+    has no price. `measured`: the tokens are those of requests that were answered."""
 
     what: str
     requests: float
     tokens: float
     money: float | None
+    measured: bool
 
 
 def tokens_per_request(project: Project, *assets: str) -> tuple[float, float]:
@@ -48,10 +49,23 @@ def sentinel_items(project: Project, prefixes: int) -> int:
     return min(most_items(prefixes), prefixes, project.sentinels * (judged + 1) if judged else 0)
 
 
-def costs_of(project: Project, candidate: str | None, prefixes: int) -> list[Cost]:
+def costs_of(project: Project, candidate: Release | None, prefixes: int) -> list[Cost]:
     """The parts of a forecast over so many prefixes, its live side included."""
     asked = tokens_per_request(project, "candidate_completions")
-    parts = [_cost(project, "replies of the candidate", [candidate or ""], prefixes, asked)]
+    parts = [
+        _cost(
+            project,
+            "replies of the candidate",
+            [candidate.asked_as.model if candidate else ""],
+            prefixes,
+            asked,
+        )
+    ]
+    replayed = 0
+    if project.self_replay and candidate and candidate.predecessor:
+        replayed = min(project.self_replay.max_prefixes, prefixes)
+        live = project.release(candidate.predecessor).asked_as.model
+        parts.append(_cost(project, "replies of self-replay", [live], replayed, asked))
     judge = project.judge
     if judge is None or not any(b.grader == "judge" for b in project.behaviors):
         return parts
@@ -63,6 +77,9 @@ def costs_of(project: Project, candidate: str | None, prefixes: int) -> list[Cos
 
     both = 2 * prefixes
     parts.append(judged("grades of both sides", [first], both))
+    if replayed:
+        parts.append(judged("grades of self-replay", [first], replayed))
+        both += replayed
     if more:
         parts.append(judged(f"{len(more)} more judges of the panel", more, both))
     if judge.repeat_share:
@@ -94,4 +111,5 @@ def _cost(
             money += price.of(round(items * tokens[0]), round(items * tokens[1]), batched=batched)
     known = all(price is not None for price in prices)
     requests = items * len(models)
-    return Cost(what, requests, requests * sum(tokens), money if known else None)
+    counted = tokens != UNSEEN_TOKENS
+    return Cost(what, requests, requests * sum(tokens), money if known else None, counted)

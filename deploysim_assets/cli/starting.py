@@ -28,7 +28,12 @@ behaviors: behaviors.yaml
 sampling: {{max_prefixes: {prefixes}, seed: 7}}
 # the deployed model answers its own prefixes: what the first forecast's error is learned from
 self_replay: {{max_prefixes: {replayed}}}
-{deidentification}{prices}"""
+{agents}{deidentification}{prices}"""
+
+_AGENTS = """\
+# turns with tools are done again call by call, every result simulated: see `deploysim guide`
+agents: {}
+"""
 
 
 class Wanted(NamedTuple):
@@ -149,7 +154,7 @@ def _for_logs(home: Path, wanted: Wanted) -> str:
     else:
         told = detect(files)
         seen = look_at(files, told.format, told.why)
-    _say(seen)
+    _say(seen, named=wanted.model_version)
     if not seen.turns:
         raise ProjectError(
             f"{wanted.path}: no user message is followed by a reply, so there is nothing to ask a "
@@ -182,6 +187,7 @@ def _for_logs(home: Path, wanted: Wanted) -> str:
         judge=_yaml(wanted.judge),
         prefixes=prefixes,
         replayed=replayed,
+        agents=_AGENTS if seen.tools else "",
         deidentification=(
             "deidentification: {min_level: 2}\n"
             if level == 2
@@ -265,7 +271,7 @@ def _most(counted: "Counter[str]", empty: str) -> str:
     return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
 
 
-def _say(seen: "Look") -> None:
+def _say(seen: "Look", *, named: str | None) -> None:
     click.echo(f"format   {seen.format}: {seen.why}")
     click.echo(
         f"counts   {seen.files:,} files, {seen.conversations:,} conversations of {seen.users:,} "
@@ -275,13 +281,20 @@ def _say(seen: "Look") -> None:
         click.echo(f"         {times:,} x {reason}")
     for name, turns in seen.models.items():
         first = f" from {turns.first:%Y-%m-%d}" if turns.first else ""
-        named = plain(name) or "not named by the logs"
+        shown = plain(name) or "not named by the logs"
         click.echo(
-            f"model    {named}: {turns.conversations:,} conversations, {turns.turns:,} turns{first}"
+            f"model    {shown}: {turns.conversations:,} conversations, {turns.turns:,} turns{first}"
         )
+    if "" in seen.models and named is None:
+        click.echo("         say which with --model-version: it is asked under that name")
     click.echo(f"language {_most(seen.languages, 'not named')}")
     click.echo(f"surface  {_most(seen.surfaces, 'not named')}")
     click.echo(f"consent  {_most(seen.consent, 'not said')}")
+    if seen.tools:
+        click.echo(
+            f"tools    conversations with tools: {_most(seen.tools, '')}; `agents: {{}}` replays "
+            "their turns with simulated results"
+        )
 
 
 def _say_level(reached: "Level", level: int) -> None:

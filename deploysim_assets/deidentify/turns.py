@@ -76,6 +76,7 @@ def _answered(
         groups = [(g, [c for c in g if c[1] == name] or g) for g in waiting[-1:]]
     for group, fitting in groups:
         if fitting:
-            group.remove(fitting[0])
-            return fitting[0][2]
+            answered = fitting[0]
+            group.remove(answered)
+            return answered[2]
     return None

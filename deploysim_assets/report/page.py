@@ -6,7 +6,8 @@ from typing import Any
 
 from deploysim_assets.report.facts import BANNER, ReleaseReport
 from deploysim_assets.report.figures import Drawing, svg
-from deploysim_assets.report.sections import Section, Table, sections
+from deploysim_assets.report.section import Section, Table
+from deploysim_assets.report.sections import sections
 from deploysim_assets.report.verdicts import overall
 
 

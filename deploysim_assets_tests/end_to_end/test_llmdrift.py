@@ -40,7 +40,6 @@ def _ticks(instance: dg.DagsterInstance, name: str) -> int:
     return len(instance.get_ticks(state.instigator_origin_id, state.selector_id))
 
 
-@needs_shared
 def _is_told(home: Path, release: str) -> bool:
     """Whether the score of a release stands on the scorecard and on its page."""
     tables = lake(home)
@@ -50,6 +49,7 @@ def _is_told(home: Path, release: str) -> bool:
     return scored and tables.stats("release_report", release)["scored"]
 
 
+@needs_shared
 def test_a_real_release_is_forecast_and_then_scored_without_a_click(tmp_path: Path) -> None:
     drift = Drift(tmp_path / "home")
     home = drift.home
