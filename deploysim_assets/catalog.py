@@ -30,6 +30,7 @@ _SEALED = frozenset(
         "preregistration", "realized_rates", "rate_estimates", "calibration_report", "scorecard",
         "error_decomposition", "elicitation_profile", "grader_quality", "grader_drift",
         "novel_behaviors", "evaluation_awareness", "open_findings", "release_report",
+        "simulation_fidelity",
     }
 )  # fmt: skip
 """Tables that a record of the ledger vouches for."""
