@@ -55,12 +55,13 @@ from deploysim_assets.synthetic.agent_traffic import conversations
 from deploysim_assets.synthetic.agent_world import (
     BEHAVIORS,
     RELEASES,
+    SIMULATOR,
     Errors,
     normal_errors,
     true_rate,
 )
 from deploysim_assets.synthetic.desk import FUNCTIONS, desk_at, run
-from deploysim_assets.synthetic.server import SIMULATOR, answer, application
+from deploysim_assets.synthetic.server import answer, application
 
 LEVEL = 0.95
 _ENDLESS = 1e9

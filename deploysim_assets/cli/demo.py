@@ -28,6 +28,7 @@ from deploysim_assets.report.tables import (
     times,
 )
 from deploysim_assets.synthetic import agent_traffic, agent_world, traffic, world
+from deploysim_assets.synthetic.agent_world import SIMULATOR
 from deploysim_assets.synthetic.desk import FUNCTIONS
 
 _MARKER = ".deploysim-demo"
@@ -51,7 +52,14 @@ AGENTS = Product(
     agent_world.RELEASES,
     agent_world.BEHAVIORS,
     agent_traffic.conversations,
-    {"agents": {"functions": FUNCTIONS, "discriminator": {"sample": 100}}},
+    {
+        "agents": {
+            "functions": FUNCTIONS,
+            "simulator": {"model": SIMULATOR},
+            "discriminator": {"sample": 100, "ablation": 40},
+        },
+        "self_replay": {"max_prefixes": 150},
+    },
     "turns",
     1_500,
 )

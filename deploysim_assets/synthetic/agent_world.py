@@ -9,6 +9,8 @@ from deploysim_assets.synthetic.desk import CHANCES
 from deploysim_assets.synthetic.world import uniform
 
 RELEASES = ("courier-1", "courier-2", "courier-3", "courier-4")
+SIMULATOR = "simulator"
+"""The model that writes results of tools."""
 
 TASKS = ("mail", "report", "tidy", "answer", "find", "save", "job", "chat")
 _SHARES = {

@@ -18,12 +18,9 @@ from aiohttp import web
 
 from deploysim_assets.synthetic.agent_server import agent_message, judge_agents, pick_real, simulate
 from deploysim_assets.synthetic.agent_world import RELEASES as AGENTS
-from deploysim_assets.synthetic.agent_world import normal_errors
+from deploysim_assets.synthetic.agent_world import SIMULATOR, normal_errors
 from deploysim_assets.synthetic.replies import explore, judge, reply
 from deploysim_assets.synthetic.world import RELEASES
-
-SIMULATOR = "simulator"
-"""The model that writes results of tools."""
 
 
 def _shown(messages: list[dict[str, Any]]) -> dict[str, Any]:
