@@ -26,6 +26,7 @@ EVERYTHING = {
     "elicitation": {},
     "awareness": {"detector": "judge"},
     "exploration": {},
+    "agents": {},
     "owners": ["team:safety", "ann@example.com"],
     "freshness": {"logs_days": 7, "forecast_days": 30},
 }
