@@ -147,6 +147,7 @@ class _Measuring:
                 log=self.log,
             )
         )
+        journal.taken()  # what the client read while it asked is of no row
         found: list[Replayed] = []
         for prefix in prefixes():
             row = turns.row(prefix, self.live, journal, self.outcome.failures)
@@ -178,6 +179,7 @@ class _Measuring:
                 log=self.log,
             )
         )
+        journal.taken()
         verdicts: list[Verdict] = []
         for pair, body, tools in asked:
             key = request_key(body)
@@ -250,7 +252,6 @@ def simulation_fidelity(
     lake = making(context, lake, project.part("endpoint", "judge", "agents"))
     measuring = _Measuring(context, lake, project)
     with lake.asking(), open_journal(measuring.paid.journal) as journal:
-        journal.taken()
         try:
             rows, counts = measuring.rows(journal)
         except BatchesPendingError as pending:
