@@ -78,6 +78,8 @@ class Tree:
                     raise NotAnswered
                 at.pop()
                 continue
+            if part == ".git" and not at:  # it is there, and not among its objects
+                raise NotAnswered
             found = self._child("/".join(at), part, path)
             if _is_link(found[0]) and (parts or follow):
                 links += 1

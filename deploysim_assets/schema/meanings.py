@@ -72,8 +72,12 @@ _PREFIXES = _of(
     production_completion="All that the deployed model really did there, de-identified.",
     tools="Tools that the conversation declares, de-identified; null where it has none.",
     tools_inferred="Whether the tools are inferred from the calls; null where there are none.",
-    commit="Commit of the repository that the agent worked in; null where the log names none.",
-    clock=("When the conversation began; no later result is told to a rollout.", "UTC"),
+    commit="Commit of the repository that the agent worked in; null under the profile strict.",
+    clock=(
+        "When the conversation began, moved by the project's weeks where dates are shifted; null "
+        "where they leave. No later result is told to a rollout.",
+        "UTC",
+    ),
     entities="How many identifiers of each type were replaced.",
     deid_level="Level of de-identification: 0 patterns, 1 plus names, 2 plus a statistical model.",
 )

@@ -165,6 +165,13 @@ def test_the_registration_says_how_turns_are_replayed(made: tuple[Path, Server])
     assert record.body["agents"]["simulator"] == {"model": "tools", "params": {}}
 
 
+def test_the_plan_counts_steps_and_simulated_results(made: tuple[Path, Server]) -> None:
+    home, _ = made
+    said = " ".join(deploysim(home, "plan").stdout.split())
+    assert "turns of the candidate (2.0 steps each)" in said, "24 steps at 12 prefixes"
+    assert "(0.3 each)" in said
+
+
 def test_a_rerun_asks_nothing(made: tuple[Path, Server]) -> None:
     home, _ = made  # its endpoint is gone
     before = rows(home, "candidate_completions", "m2")
