@@ -123,6 +123,7 @@ def test_the_report_says_what_it_means_for_the_forecast() -> None:
     assert "off by more than their interval" in _said([_told(0.85)])
     assert "does not show that it is right" in _said([_told(0.6)])
     assert "Too few turns" in _said([_told(None)])
+    assert "other settings" in _said([_told(0.5, every_affordance=False)])
     known = {"affordances": "model", "every_affordance": True, "n": 10, "value": 0.4}
     rows = [
         _told(0.6),
@@ -132,5 +133,8 @@ def test_the_report_says_what_it_means_for_the_forecast() -> None:
     ]
     text = _said(rows)
     assert "took 4 for the real one: 40% (20% to 70%)" in text
+    assert "shown first" not in text
+    always = known | {"measure": "picked_first", "k": 10, "value": 1.0, "low": 0.7, "high": 1.0}
+    assert "did not go by what the turns say" in _said([*rows, always])
     assert "40% of the results were written by a model" in text
     assert "4 of 10 turns (40%) ended as unanswerable" in text

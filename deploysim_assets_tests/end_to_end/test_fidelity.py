@@ -57,6 +57,7 @@ class Judging(Server):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Judging]:
+    pytest.importorskip("sklearn", reason="the extra `agents` is not installed")
     home = tmp_path_factory.mktemp("fidelity")
     (home / "logs").mkdir()
     said = [json.dumps(_logged(i)) for i in range(COUNT)]
