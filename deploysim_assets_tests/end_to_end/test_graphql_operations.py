@@ -5,7 +5,6 @@ import contextlib
 import os
 import re
 import signal
-import subprocess
 from collections.abc import Generator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +17,7 @@ from deploysim_assets.cli.demo import ship, write_project
 from deploysim_assets.cli.instance import dagster_home
 from deploysim_assets.storage.journal import lines
 from deploysim_assets.storage.journals import journal_files
+from deploysim_assets_tests import warm
 from deploysim_assets_tests.end_to_end.test_demo_and_ui import dg_dev
 from deploysim_assets_tests.support import (
     REPO,
@@ -134,7 +134,7 @@ def test_a_killed_run_goes_on_and_two_at_once_take_turns(tmp_path: Path) -> None
         _project(home, endpoint.base_url, "in_process")
         endpoint.seconds = 0.5
         endpoint.free = 4
-        with dg_dev(home) as (port, _):
+        with daemon(home), _webserver(home) as port:
             # the daemon grades the predecessor's production; its run worker is killed
             wait_for(lambda: endpoint.asked >= 8, 240, "answers", 0.05)
             (run,) = [r for r in _runs(port, statuses=["STARTED"]) if _grades_production(r)]
@@ -185,9 +185,10 @@ def test_what_died_with_the_machine_is_closed_and_frees_its_pool(tmp_path: Path)
     with counting_endpoint(1) as endpoint:
         _project(home, endpoint.base_url, "in_process")
         endpoint.free = 4  # a run that had ended before the kill left no lease
-        with daemon(home):
+        with daemon(home) as running:
             wait_for(lambda: endpoint.asked >= 8, 240, "answers", 0.05)
-            _kill_everything_of(home)
+            for process in running.processes:  # and all that they started
+                os.killpg(process.pid, signal.SIGKILL)
         left = list((home / "locks" / "runs").iterdir())
         assert left, "the lease of each run that was killed lies there, held by nobody"
         endpoint.released.set()
@@ -202,33 +203,16 @@ def test_what_died_with_the_machine_is_closed_and_frees_its_pool(tmp_path: Path)
         assert all("the process that led this run was killed" in said for said in dead.values())
 
 
-def _kill_everything_of(home: Path) -> None:
-    """SIGKILL for the daemon and all that it started: every process of the group of the one that
-    leads the run."""
-    started = subprocess.run(
-        ["ps", "-eo", "pid,pgid,args"], capture_output=True, text=True, check=True
-    ).stdout.splitlines()
-    mine = [
-        line.split()
-        for line in started
-        if "dagster-daemon" in line
-        and os.path.realpath(f"/proc/{line.split()[0]}/cwd") == str(home)
-    ]
-    for group in {int(found[1]) for found in mine}:
-        os.killpg(group, signal.SIGKILL)
-
-
 @contextlib.contextmanager
 def _webserver(home: Path) -> Generator[int]:
     port = free_port()
     with (home / "webserver.log").open("w") as out:
-        process = subprocess.Popen(
-            [script("dagster-webserver"), "-w", "workspace.yaml", "-p", str(port)],
+        process = warm.start(
+            [script("dagster-webserver"), "-w", "served.yaml", "-p", str(port)],
             env=environment(home),
             cwd=home,
             stdout=out,
             stderr=out,
-            start_new_session=True,
         )
 
         def answers() -> bool:

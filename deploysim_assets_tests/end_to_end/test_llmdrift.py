@@ -60,13 +60,13 @@ def test_a_real_release_is_forecast_and_then_scored_without_a_click(tmp_path: Pa
         assert lake(home).current("calibration_report", drift.new) is None
 
         with (
-            daemon(home) as log,
+            daemon(home) as running,
             mock.patch.dict(os.environ, environment(home)),
             dg.DagsterInstance.get() as instance,
         ):
             drift.land(drift.new)
             # the scorecard and the page are made from what there is, and again with the score
-            wait_for(lambda: _is_told(home, drift.new), 240, f"the scorecard; see {log}")
+            wait_for(lambda: _is_told(home, drift.new), 240, f"the scorecard; see {running.log}")
             wait_for(
                 lambda: not instance.get_runs(dg.RunsFilter(statuses=list(UNFINISHED))),
                 60,
