@@ -226,6 +226,15 @@ def test_300_steps_with_secrets_in_every_result_are_cleared_in_seconds() -> None
     assert results == [f"call_{n + 1}" for n in range(150)]
 
 
+def test_results_find_their_calls_among_very_many() -> None:
+    calls = [("x" if n % 2 else None, "f", {}) for n in range(60_000)]
+    results = [says("tool", "r", answers="y") for _ in range(3_000)]
+    late = [says("tool", "r", answers="x"), says("tool", "r", name="f"), says("tool", "r")]
+    done = paired([says("assistant", None, *calls), *results, *late])
+    assert [m["tool_call_id"] for m in done[-3:]] == ["call_2", "call_1", "call_3"]
+    assert done[1]["tool_call_id"] == "call_60001"
+
+
 HOSTILE = [
     "not JSON at all, mail jo.kim@corp-real.com",
     json.dumps({"properties": [MAIL], "required": MAIL, "enum": {MAIL: [MAIL]}}),
