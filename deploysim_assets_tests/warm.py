@@ -37,7 +37,7 @@ LIBRARIES = (
     "scipy.stats", "scipy.optimize", "scipy.special",
     "great_expectations", "great_expectations.expectations",
     "dagster", "dagster._cli", "dagster._daemon.cli", "dagster._grpc.server",
-    "dagster_webserver.cli", "dagster._core.storage.event_log.sqlite",
+    "dagster_webserver.cli", "dagster_dg_cli.cli", "dagster._core.storage.event_log.sqlite",
     "dagster._core.storage.runs.sqlite", "dagster._core.storage.schedules.sqlite",
     "alembic.command", "sqlalchemy.dialects.sqlite", "polars", "duckdb", "pyarrow.dataset",
     "presidio_analyzer", "presidio_anonymizer", "phonenumbers", "re2", "faker",

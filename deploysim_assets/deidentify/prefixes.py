@@ -3,6 +3,7 @@ quarantined where not cleared."""
 
 import multiprocessing
 import os
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -14,6 +15,7 @@ from deploysim_assets.project import Deidentification
 
 CHUNK = 200
 _IN_FLIGHT = 8
+_STARTING_WORKERS = 2.0
 
 
 class Turn(Protocol):
@@ -130,22 +132,25 @@ def _chunks(drawn: Iterable[Drawn]) -> Iterator[list[Drawn]]:
 def deidentified(
     drawn: Iterable[Drawn], keys: Keys, policy: Deidentification, workers: int | None = None
 ) -> Iterator[Cut]:
-    """All conversations through worker processes, in order; the result does not depend on their
-    number.
-
-    A single chunk is done in this process: starting workers would take longer.
+    """All conversations, in order: at first in this process, and through worker processes what
+    is left after the seconds that these take to start. Always through `workers` of them, where
+    these are given; the result does not depend on their number.
     """
     chunks = _chunks(drawn)
-    first, second = next(chunks, None), next(chunks, None)
+    if workers is None:
+        began, scrubber = time.monotonic(), None
+        for chunk in chunks:
+            scrubber = scrubber or Scrubber(keys.surrogates, policy)
+            yield cut_prefixes(chunk, keys, scrubber)
+            if time.monotonic() - began > _STARTING_WORKERS:
+                break
+    first = next(chunks, None)
     if first is None:
-        return
-    if second is None:
-        yield cut_prefixes(first, keys, Scrubber(keys.surrogates, policy))
         return
     # spawn: a forked child inherits the locks of polars' and gRPC's threads
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=context) as pool:
-        pending = [pool.submit(_in_worker, chunk, keys, policy) for chunk in (first, second)]
+        pending = [pool.submit(_in_worker, first, keys, policy)]
         for chunk in chunks:
             if len(pending) >= _IN_FLIGHT:
                 yield pending.pop(0).result()

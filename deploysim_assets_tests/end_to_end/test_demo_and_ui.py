@@ -46,16 +46,7 @@ needs_browser = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     home = tmp_path_factory.mktemp("demo") / "home"
-    done = subprocess.run(
-        [script("deploysim"), "demo", "--home", str(home), "--conversations", "150"],
-        env=environment(home.parent),
-        cwd=home.parent,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = deploysim(home.parent, "demo", "--home", str(home), "--conversations", "150")
     return home, done.stdout
 
 

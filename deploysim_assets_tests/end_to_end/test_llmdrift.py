@@ -76,12 +76,11 @@ def test_a_real_release_is_forecast_and_then_scored_without_a_click(tmp_path: Pa
             ticks = _ticks(instance, "automation")
             wait_for(
                 lambda: (
-                    _ticks(instance, "automation") >= ticks + 10
-                    and _ticks(instance, "new_logs") >= 10
+                    _ticks(instance, "automation") >= ticks + 5
+                    and _ticks(instance, "new_logs") >= 5
                 ),
                 200,
-                "ten more ticks",
-                2,
+                "five more ticks",
             )
             assert _finished_runs(instance) == runs, (
                 "a tick launched something though nothing had changed"
