@@ -1,9 +1,12 @@
 """`deploysim gate`: the verdict by a sealed forecast, and what each exit code stands for. The seals
 themselves are broken in end_to_end/test_evidence.py."""
 
+import contextlib
 import json
+from collections.abc import Generator
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
@@ -18,7 +21,7 @@ from deploysim_assets.cli.demo import write_project
 from deploysim_assets.cli.home import Home
 from deploysim_assets.grading.panel import Panel
 from deploysim_assets.project.file import load_project
-from deploysim_assets.schema import CALIBRATION, RATE_ESTIMATES, REGISTRATIONS
+from deploysim_assets.schema import CALIBRATION, RATE_ESTIMATES, REGISTRATIONS, RELEASE_REPORT
 from deploysim_assets.storage import ledger
 from deploysim_assets.storage.tables import Lake, Made
 
@@ -155,7 +158,16 @@ def test_a_forecast_sealed_after_the_score_changes_neither_gate_nor_acceptance(
     monkeypatch.setattr(reporting, "report_document", lambda *_: told)
     monkeypatch.setenv("DEPLOYSIM_HOME", str(home.project.home))
     words = ["accept", MODEL, "harassment", "--by", "B. Reviewer", "--reason", "seen again"]
+    made: list[object] = []
+
+    @contextlib.contextmanager
+    def jobs() -> Generator[SimpleNamespace]:
+        yield SimpleNamespace(run=lambda *asked: made.append(asked))
+
+    monkeypatch.setattr(reporting, "operations", jobs)
+    home.lake.write("release_report", MODEL, pl.DataFrame(schema=RELEASE_REPORT))
     assert CliRunner().invoke(main, words).exit_code == 0
+    assert made == [("score", MODEL, ["release_report"])], "the page shows the acceptance"
     newest = ledger.latest(home.project.home, "acceptance", MODEL)
     assert newest is not None
     assert newest.body["forecast"] == scored

@@ -369,7 +369,7 @@ def test_the_plan_prices_panel_repeats_and_sentinels(tmp_path: Path) -> None:
     home = Home(tmp_path, "http://127.0.0.1:9/v1", 1)
     del home.judge["model"]
     home.judge |= {"panel": ["judge", "b", "c"], "repeat_share": 0.02}
-    parts = {one.what: one for one in costs_of(home.project, "m", 10_000)}
+    parts = {one.what: one for one in costs_of(home.project, home.project.releases[-1], 10_000)}
     assert {what: one.requests for what, one in parts.items()} == {
         "replies of the candidate": 10_000,
         "grades of both sides": 20_000,

@@ -20,6 +20,12 @@ from deploysim_assets.schema import PREFIXES, QUARANTINE
 from deploysim_assets.storage.tables import Lake
 
 
+def tools_read_only(project: Project) -> dict[str, bool]:
+    """What the project says of single tools: whether they only read."""
+    tools = project.agents.tools if project.agents else {}
+    return {n: tool.read_only for n, tool in tools.items() if tool.read_only is not None}
+
+
 @dg.asset(
     partitions_def=MODELS,
     deps=["raw_logs"],
@@ -40,7 +46,10 @@ def deidentified_prefixes(
 
     model = context.partition_key
     require_checked(context, lake, project, "raw_logs", model)
-    settings = project.part("sampling", "eligibility", "deidentification")
+    agents = project.agents is not None
+    settings = project.part(
+        "sampling", "eligibility", "deidentification", *(["agents"] if agents else [])
+    )
     lake = making(context, lake, settings | {"release": registry_line(project, model)})
     policy = project.deidentification
     if why := policy.unreachable(project.home):
@@ -55,9 +64,8 @@ def deidentified_prefixes(
         keys = keys._replace(surrogates=secrets.token_bytes(32))
     raw = lake.current("raw_logs", model)
     source = project.release(model).logs
-    sampler = Sampler(
-        project.sampling, project.eligibility, frozenset({model, *source.model_names})
-    )
+    names = frozenset({model, *source.model_names})
+    sampler = Sampler(project.sampling, project.eligibility, names, tools_read_only(project))
     columns = sampler.survey_columns()
     found = sampler.survey(lake.rows("raw_logs", model, raw, columns))
     whole = lake.rows("raw_logs", model, raw, [pl.all(), *columns[1:]])
@@ -73,7 +81,7 @@ def deidentified_prefixes(
     ):
         version.side_table("quarantine", QUARANTINE)
         released = 0
-        for cut in deidentified(drawn, keys, policy.at(project.home)):
+        for cut in deidentified(drawn, keys, policy.at(project.home), agents=agents):
             released += len(cut.prefixes)
             for row in cut.prefixes:
                 version.add(row)

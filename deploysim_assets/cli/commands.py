@@ -159,9 +159,9 @@ def plan(
 
     project = home.project
     found = make_plan(project, home.lake, factor, ratio)
-    asked = [r.asked_as.model for r in project.releases if r.predecessor]
+    candidates = [r for r in project.releases if r.predecessor]
     count = prefixes or found.prefixes_now
-    costs = costs_of(project, asked[-1] if asked else None, count)
+    costs = costs_of(project, candidates[-1] if candidates else None, count)
     proposal = propose_shares(project, home.lake)
     if plot:
         write_plot(found, plot)

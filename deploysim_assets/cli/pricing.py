@@ -7,7 +7,7 @@ from typing import NamedTuple
 import orjson
 
 from deploysim_assets.grading.sentinels import most_items
-from deploysim_assets.project import Project
+from deploysim_assets.project import Project, Release
 from deploysim_assets.storage.journal import lines
 from deploysim_assets.storage.journals import journal_files
 
@@ -49,14 +49,22 @@ def sentinel_items(project: Project, prefixes: int) -> int:
     return min(most_items(prefixes), prefixes, project.sentinels * (judged + 1) if judged else 0)
 
 
-def costs_of(project: Project, candidate: str | None, prefixes: int) -> list[Cost]:
+def costs_of(project: Project, candidate: Release | None, prefixes: int) -> list[Cost]:
     """The parts of a forecast over so many prefixes, its live side included."""
     asked = tokens_per_request(project, "candidate_completions")
-    parts = [_cost(project, "replies of the candidate", [candidate or ""], prefixes, asked)]
+    parts = [
+        _cost(
+            project,
+            "replies of the candidate",
+            [candidate.asked_as.model if candidate else ""],
+            prefixes,
+            asked,
+        )
+    ]
     replayed = 0
-    if project.self_replay and candidate:
+    if project.self_replay and candidate and candidate.predecessor:
         replayed = min(project.self_replay.max_prefixes, prefixes)
-        live = project.release(project.predecessor(candidate)).asked_as.model
+        live = project.release(candidate.predecessor).asked_as.model
         parts.append(_cost(project, "replies of self-replay", [live], replayed, asked))
     judge = project.judge
     if judge is None or not any(b.grader == "judge" for b in project.behaviors):

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deploysim_assets.cli.running import with_home
+from deploysim_assets.cli.running import operations, with_home
 from deploysim_assets.project import ProjectError
 from deploysim_assets.storage import ledger
 
@@ -176,3 +176,6 @@ def accept(home: "Home", model: str, behavior: str, reason: str, person: str) ->
         raise ProjectError("--reason and --by must say something")
     record = ledger.append(home.project.home, "acceptance", model, body)
     click.echo(f"record {record.seq}: {person} accepts {behavior} of {model}: {reason}")
+    if home.lake.current("release_report", model):
+        with operations() as opened:
+            opened.run("score", model, ["release_report"])

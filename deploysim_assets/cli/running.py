@@ -1,8 +1,9 @@
 """What every command does around its own work: open the project and its Dagster instance, and
 say errors in one clear line."""
 
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
@@ -59,35 +60,42 @@ def show_json(document: Any) -> None:
     click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
 
 
+@contextlib.contextmanager
+def operations() -> "Generator[Operations]":
+    """The project's jobs on its Dagster instance, as DEPLOYSIM_HOME and DAGSTER_HOME say;
+    ProjectError where the instance needs a package that is not there."""
+    from deploysim_assets.project import ProjectError
+    from deploysim_assets.project.file import home_folder, load_project
+
+    home = home_folder()
+    project = load_project(home)
+    import dagster as dg
+
+    from deploysim_assets.cli.instance import dagster_home
+    from deploysim_assets.cli.operations import Operations
+
+    folder = dagster_home(home)
+    os.environ["DAGSTER_HOME"] = str(folder)
+    try:
+        opened = dg.DagsterInstance.get()
+    except ModuleNotFoundError as missing:
+        if missing.name not in {"psycopg", "psycopg2", "dagster_postgres"}:
+            raise
+        raise ProjectError(
+            f"{folder / 'dagster.yaml'}: storage: PostgreSQL needs `pip install "
+            "'deploysim[postgres]'`, and a URL that starts with postgresql+psycopg2:// (with "
+            f"postgres_db: `scheme: postgresql+psycopg2`); there is no module {missing.name}"
+        ) from None
+    with opened as instance:
+        yield Operations(project, instance, tell)
+
+
 def with_operations(command: "Callable[Concatenate[Operations, P], None]") -> Callable[P, None]:
-    """Open the project and its Dagster instance, as DEPLOYSIM_HOME and DAGSTER_HOME say, and
-    hand them to the command."""
+    """Open the project and its Dagster instance, and hand its operations to the command."""
 
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        from deploysim_assets.project import ProjectError
-        from deploysim_assets.project.file import home_folder, load_project
-
-        home = home_folder()
-        project = load_project(home)
-        import dagster as dg
-
-        from deploysim_assets.cli.instance import dagster_home
-        from deploysim_assets.cli.operations import Operations
-
-        folder = dagster_home(home)
-        os.environ["DAGSTER_HOME"] = str(folder)
-        try:
-            opened = dg.DagsterInstance.get()
-        except ModuleNotFoundError as missing:
-            if missing.name not in {"psycopg", "psycopg2", "dagster_postgres"}:
-                raise
-            raise ProjectError(
-                f"{folder / 'dagster.yaml'}: storage: PostgreSQL needs `pip install "
-                "'deploysim[postgres]'`, and a URL that starts with postgresql+psycopg2:// (with "
-                f"postgres_db: `scheme: postgresql+psycopg2`); there is no module {missing.name}"
-            ) from None
-        with opened as instance:
-            command(Operations(project, instance, tell), *args, **kwargs)
+        with operations() as opened:
+            command(opened, *args, **kwargs)
 
     return clear_errors(run)

@@ -74,15 +74,16 @@ class Agents(Frozen):
     tool.
 
     `affordances` are what may answer a call; `tools` says it for single tools. `repository` is a
-    bare or plain git repository (relative to the home) whose objects are read, `functions` names
-    Python functions (`module:function`) that answer a tool, `library_examples` how many earlier
-    results the simulator is shown.
+    bare or plain git repository (relative to the home) whose objects are read, `repository_root`
+    where the agent's tools saw it, `functions` names Python functions (`module:function`) that
+    answer a tool, `library_examples` how many earlier results the simulator is shown.
     """
 
     caps: Caps = Caps()
     affordances: tuple[Affordance, ...] = AFFORDANCES
     tools: dict[str, Tool] = Field(default_factory=dict)
     repository: str | None = None
+    repository_root: str | None = Field(default=None, pattern=r"^/.*[^/]$")
     library_examples: int = Field(default=3, ge=0, le=20)
     connectors: tuple[Connector, ...] = ()
     functions: dict[str, Annotated[str, Field(pattern=r"^[\w.]+:\w+$")]] = Field(
