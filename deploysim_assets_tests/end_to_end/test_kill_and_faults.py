@@ -57,7 +57,7 @@ def _kill_in_mid_run(home: Path, server: RecordedServer, at: int) -> None:
     )
     wait_for(
         lambda: server.stats()["served"] >= at or process.poll() is not None,
-        120,
+        300,
         f"{at} answers",
         0.02,
     )
