@@ -15,6 +15,7 @@ from deploysim_assets.deidentify.codes import code_spans
 from deploysim_assets.deidentify.entity_spans import joined, mended
 from deploysim_assets.deidentify.letter_case import as_written
 from deploysim_assets.deidentify.ner_forward import NerForward, UnknownModel
+from deploysim_assets.deidentify.onnx_ner import OnnxNer
 from deploysim_assets.deidentify.organizations import initial_spans, organization_spans
 from deploysim_assets.deidentify.rules import Clock, DetectionError, Span
 from deploysim_assets.deidentify.scan_copy import ScanCopy, scan_copy
@@ -123,6 +124,7 @@ class NerDetector:
         os.environ["HF_HUB_OFFLINE"] = "1"
         load = {
             "spacy": _Spacy,
+            "onnx": OnnxNer,
             "transformers": _transformers,
             "gliner": _gliner,
         }[policy.engine]
