@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from deploysim_assets.agents.git_tree import Entry, MissingError, NotAnswered, Tree
 
 _MOST_BYTES = 100_000_000
+_MOST_LINES = 1_000_000
 _LONGEST_PATTERN = 500
 
 
@@ -106,7 +107,7 @@ def _inputs(command: str, where: Where, paths: Sequence[str]) -> list[_Input]:
         return [_Input("", where.piped)]
     found: list[_Input] = []
     for path in paths:
-        if path == "-":
+        if path == "-" or sum(len(one.text or "") for one in found) > _MOST_BYTES:
             raise NotAnswered
         try:
             entry = where.tree.find(path, where.folder)
@@ -346,6 +347,8 @@ def _find(words: list[str], where: Where) -> Printed:
             for entry, shown, depth in every
             if least <= depth <= most and all(test(entry, shown) for test in tests)
         )
+        if len(lines) > _MOST_LINES:
+            raise NotAnswered
     return Printed("".join(f"{line}\n" for line in lines), missed, exact)
 
 
