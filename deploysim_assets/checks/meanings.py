@@ -163,6 +163,17 @@ _SAID: dict[tuple[str, str], Said] = {
         "do not read the scores that the report marks as errors of the forecast. Ask the provider "
         "what changed, pin a dated model, and register again with a reason.",
     ),
+    ("simulation_fidelity", "turns_look_real"): Said(
+        "Statistics of a turn (calls, lengths, errors, sequences of tools) tell simulated turns of "
+        "the live model from its real ones no better than with an area under the curve of 0.7. A "
+        "warning.",
+        "that the simulation answers calls otherwise than the real tools do, in ways that a count "
+        "shows: the candidate reacted to a world that its users will not meet, so that rates of "
+        "behaviors which depend on results may be off by more than the forecast's interval.",
+        "look in the table which tools and sources agree least with the recorded results, and "
+        "give those tools another affordance: a function, the repository, a connector. Then "
+        "materialize self_completions and simulation_fidelity again.",
+    ),
     ("grades", "funnel_sums"): Said(
         "Every registered prefix is graded, or counted as refused, filtered, failed, empty or cut.",
         "that prefixes were lost between registration and grades: a rate would be over what is "

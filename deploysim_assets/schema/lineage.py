@@ -231,6 +231,13 @@ LINEAGE: dict[str, Lineage] = {
         "awareness_grades.evidence",
     )
     | _from("population", "awareness_grades.stratum"),
+    "simulation_fidelity": _from(
+        "tool source n k value low high",
+        "self_completions.message",
+        "self_completions.status",
+        f"{_PREFIXES}.production_completion",
+        f"{_PREFIXES}.messages",
+    ),
     "open_findings": _from("name definition prefixes", *_BOTH_REPLIES)
     | _from("examples", f"{_PREFIXES}.prefix_id"),
 }

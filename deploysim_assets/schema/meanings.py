@@ -402,6 +402,24 @@ _OPEN = _of(
     examples="Ids of some prefixes.",
 )
 
+_FIDELITY = _of(
+    live_version="The live model, whose simulated turns are held against its real ones.",
+    measure="taken_for_real: simulated turns that the discriminator took for the real one. "
+    "picked_first: pairs of which it picked the one shown first. told_apart: how well statistics "
+    "tell the two (area under the curve). exact, json_equal, fields: simulated results against "
+    "the recorded ones of the same call. results: where results came from. turns: how rollouts "
+    "ended.",
+    affordances="What could answer a call, in the order asked.",
+    every_affordance="Whether these are all that the project has, as in its forecasts.",
+    tool="Tool that the figure is of; null: all.",
+    source="Where the results came from, or how the turns ended; null: all.",
+    n=("What was looked at: pairs, turns, calls or results, by measure.", "items"),
+    k=("Of them those that the measure counts; null where it counts none.", "items"),
+    value="The measure: a share of n, or an area under the curve; null where too little was there.",
+    low="Lower end of its 95% interval.",
+    high="Upper end of its 95% interval.",
+)
+
 _ANSWERS = _of(
     key="Request key of a journalled answer that the row was made from.",
     sha256="Digest of that answer.",
@@ -443,6 +461,8 @@ _BY_TABLE = {
     "evaluation_awareness": _AWARENESS,
     "open_findings": _OPEN,
     "open_findings.answers": _ANSWERS,
+    "simulation_fidelity": _FIDELITY,
+    "simulation_fidelity.answers": _ANSWERS,
     **dict.fromkeys(
         ("candidate_completions", "self_completions", "elicitation_completions"), _COMPLETIONS
     ),
