@@ -5,9 +5,10 @@ import functools
 from pathlib import Path
 from typing import Any, cast
 
+from deploysim_assets.agents import file_commands, search_commands
 from deploysim_assets.agents.calls import canonical
 from deploysim_assets.agents.command_lines import FILES, Line, line_of, parse
-from deploysim_assets.agents.file_commands import COMMANDS, Printed, Where
+from deploysim_assets.agents.file_commands import Printed, Where
 from deploysim_assets.agents.git_commands import git
 from deploysim_assets.agents.git_tree import MissingError, NotAnswered, Tree, open_store
 from deploysim_assets.agents.moment import Call, Example, Moment, Result, Scrub
@@ -16,6 +17,7 @@ from deploysim_assets.project import Agents
 
 LONGEST = 100_000
 """Characters of an answer; what is longer is cut, and says so."""
+_COMMANDS = {**file_commands.COMMANDS, **search_commands.COMMANDS, "git": git}
 _KEPT, _MOST_WORDS = 256, 200
 _PATHS = ("path", "file_path", "filepath", "file", "filename", "target_file", "directory", "dir")
 _PATTERNS = ("pattern", "query", "regex", "search_term", "text", "glob")
@@ -98,7 +100,7 @@ def _printed(cd: str | None, pipe: tuple[tuple[str, ...], ...], tree: Tree) -> P
         folder = found.path
     where, printed = Where(tree, folder), Printed("")
     for words in pipe:
-        run = git if words[0] == "git" else COMMANDS.get(words[0])
+        run = _COMMANDS.get(words[0])
         if run is None or any("\0" in word for word in words):
             raise NotAnswered
         one = run([*words[1:]], where)
