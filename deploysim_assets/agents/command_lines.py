@@ -21,6 +21,7 @@ _BESIDE = frozenset("timeout timeout_ms description explanation is_background re
 FILES = frozenset("ls cat head tail wc find grep".split())
 GIT = frozenset("log show diff status".split())
 _ACTS = re.compile(r"-(?:exec|execdir|ok|okdir|delete|fprint|fprint0|fprintf|fls)")
+_LONGEST_LINE = 20_000
 _WRAPPED = (("bash", "-c"), ("bash", "-lc"), ("sh", "-c"), ("sh", "-lc"))
 
 
@@ -58,7 +59,7 @@ def parse(line: str | Sequence[str]) -> Line | None:
     holds anything else that a shell would act on."""
     if not isinstance(line, str):
         return Line(None, [list(line)]) if line else None
-    parts = _split(line.strip())
+    parts = _split(line.strip()) if len(line) <= _LONGEST_LINE else None
     if parts is None:
         return None
     try:

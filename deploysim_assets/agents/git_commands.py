@@ -12,6 +12,7 @@ from deploysim_assets.agents.git_tree import MissingError, NotAnswered, Tree
 
 _SHORT = 7
 _MOST = 10_000
+_MOST_FILES, _MOST_BYTES = 1_000, 2_000_000
 
 
 def git(words: list[str], where: Where) -> Printed:
@@ -63,6 +64,10 @@ def _log(words: list[str], where: Where) -> Printed:
 
 
 def _patch(tree: Tree, old: bytes | None, new: bytes) -> str:
+    changed = [sha for _, _, shas in tree.store.tree_changes(old, new) for sha in shas if sha]
+    sizes = (len(tree.store[sha].data) for sha in changed if sha in tree.store)
+    if len(changed) > _MOST_FILES or sum(sizes) > _MOST_BYTES:  # comparing takes the square of it
+        raise NotAnswered
     out = io.BytesIO()
     extra("dulwich.patch", "agents.repository").write_tree_diff(out, tree.store, old, new)
     return out.getvalue().decode("utf-8", "replace")

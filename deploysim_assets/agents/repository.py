@@ -5,9 +5,10 @@ import functools
 from pathlib import Path
 from typing import Any, cast
 
+from deploysim_assets.agents import file_commands, search_commands
 from deploysim_assets.agents.calls import canonical
 from deploysim_assets.agents.command_lines import FILES, Line, line_of, parse
-from deploysim_assets.agents.file_commands import COMMANDS, Printed, Where
+from deploysim_assets.agents.file_commands import Printed, Where
 from deploysim_assets.agents.git_commands import git
 from deploysim_assets.agents.git_tree import MissingError, NotAnswered, Tree, open_store
 from deploysim_assets.agents.moment import Call, Example, Moment, Result, Scrub
@@ -16,6 +17,8 @@ from deploysim_assets.project import Agents
 
 LONGEST = 100_000
 """Characters of an answer; what is longer is cut, and says so."""
+_COMMANDS = {**file_commands.COMMANDS, **search_commands.COMMANDS, "git": git}
+_KEPT, _MOST_WORDS = 256, 200
 _PATHS = ("path", "file_path", "filepath", "file", "filename", "target_file", "directory", "dir")
 _PATTERNS = ("pattern", "query", "regex", "search_term", "text", "glob")
 _READ = frozenset("read_file view_file open_file get_file get_file_contents read view open".split())
@@ -34,6 +37,7 @@ class Repository:
         self._settings, self._scrub = settings, scrub
         self._store = open_store(path)
         self._tree = functools.lru_cache(maxsize=64)(self._opened)
+        self._said = functools.lru_cache(maxsize=_KEPT)(self._printed)
 
     def _opened(self, commit: str) -> Tree | None:
         """The tree of a commit; None where the repository has no such commit."""
@@ -48,18 +52,29 @@ class Repository:
         """What the call would have shown at the commit."""
         commit = moment.prefix["commit"]
         line = _line(moment)
-        tree = self._tree(commit) if commit and line is not None else None
-        if tree is None or line is None:
+        if not commit or line is None:
             return []
-        try:
-            printed = _printed(line, tree)
-        except (NotAnswered, RecursionError, KeyError):  # KeyError: an object that is not there
+        printed = self._said(commit, line.folder, tuple(map(tuple, line.pipe)))
+        if printed is None:
             return []
-        said = self._scrub(_cut(printed.text), moment.prefix)
+        said = self._scrub(printed.text, moment.prefix)
         changed = bool(world_of(moment, self._settings).so_far(moment.steps).after)
         if changed or not printed.exact:
             return [Example(moment.call, said, self.name)]
         return Result(said, self.name, printed.missed and self._has_surrogates(moment))
+
+    def _printed(
+        self, commit: str, folder: str | None, pipe: tuple[tuple[str, ...], ...]
+    ) -> Printed | None:
+        """What a line prints at a commit, cut where it is long; None where that is not known."""
+        tree = self._tree(commit)
+        if tree is None or sum(map(len, pipe)) > _MOST_WORDS:
+            return None
+        try:
+            printed = _printed(folder, pipe, tree)
+        except (NotAnswered, RecursionError, KeyError):  # KeyError: an object that is not there
+            return None
+        return printed._replace(text=_cut(printed.text))
 
     def _has_surrogates(self, moment: Moment) -> bool:
         """Whether something in the arguments looks as identifiers do: nobody maps it back."""
@@ -73,24 +88,24 @@ def _cut(text: str) -> str:
     return f"{text[:LONGEST]}\n[output cut at {LONGEST:,} characters]\n"
 
 
-def _printed(line: Line, tree: Tree) -> Printed:
+def _printed(cd: str | None, pipe: tuple[tuple[str, ...], ...], tree: Tree) -> Printed:
     folder = ""
-    if line.folder is not None:
+    if cd is not None:
         try:
-            found = tree.find(line.folder)
+            found = tree.find(cd)
         except MissingError:  # each shell says it in its own way
             raise NotAnswered from None
         if found.kind != "folder":
             raise NotAnswered
         folder = found.path
     where, printed = Where(tree, folder), Printed("")
-    for words in line.pipe:
-        run = git if words[0] == "git" else COMMANDS.get(words[0])
+    for words in pipe:
+        run = _COMMANDS.get(words[0])
         if run is None or any("\0" in word for word in words):
             raise NotAnswered
-        one = run(words[1:], where)
+        one = run([*words[1:]], where)
         printed = Printed(one.text, printed.missed or one.missed, printed.exact and one.exact)
-        if printed.missed and len(line.pipe) > 1:  # errors do not go through a pipe
+        if printed.missed and len(pipe) > 1:  # errors do not go through a pipe
             raise NotAnswered
         where = Where(tree, folder, printed.text)
     return printed

@@ -349,8 +349,13 @@ def test_a_long_output_is_cut_and_says_so(checkout: Path, tmp_path: Path) -> Non
     git(tmp_path, "add", "-A")
     git(tmp_path, "commit", "-qm", "x")
     assert len(look(tmp_path, "cat long.txt").content) == 100
-    cut = " ".join(["cat"] + ["long.txt"] * 2_000)
-    assert len(look(tmp_path, cut).content) < LONGEST + 100
+    (tmp_path / "mid.txt").write_text("a line of it\n" * 20_000)
+    git(tmp_path, "add", "-A")
+    git(tmp_path, "commit", "-qm", "y")
+    assert LONGEST < len(look(tmp_path, "cat mid.txt").content) < LONGEST + 100
+    assert look(tmp_path, "git show HEAD") != []
+    assert look(tmp_path, "git show HEAD~1") == [], "a patch as large as that takes hours"
+    assert look(tmp_path, " ".join(["cat"] + ["long.txt"] * 2_000)) == []
     assert look(tmp_path, "cat huge.txt") == []
     assert look(tmp_path, "grep -c line huge.txt") == []
 
