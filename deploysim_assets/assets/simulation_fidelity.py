@@ -33,6 +33,7 @@ from deploysim_assets.assets.fidelity_rows import (
     result_rows,
     statistics_row,
 )
+from deploysim_assets.assets.registration import Registration
 from deploysim_assets.assets.rolling_out import Turns
 from deploysim_assets.assets.self_replay import live_settings
 from deploysim_assets.automation import ONCE
@@ -64,7 +65,7 @@ def _real(prefix: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 def _replayed(prefix: Mapping[str, Any], row: Mapping[str, Any]) -> Replayed | None:
     real = _real(prefix)
-    if real is None or row["status"] == "failed":
+    if real is None:
         return None
     return Replayed(
         prefix["prefix_id"],
@@ -74,6 +75,11 @@ def _replayed(prefix: Mapping[str, Any], row: Mapping[str, Any]) -> Replayed | N
         row["message"],
         row["status"],
     )
+
+
+def _simulated_alike(one: Agents, other: Agents) -> bool:
+    """Whether calls are answered by the same under both settings."""
+    return one.model_copy(update={"discriminator": other.discriminator}) == other
 
 
 class _Told(NamedTuple):
@@ -104,6 +110,7 @@ class _Measuring:
         self.version: str = lake.stats("self_completions", self.live)["prefixes_version"]
         self.asked_as, self.seed = live_settings(project, lake, self.live)
         self.outcome, self.taken = Outcome(), list[dict[str, str]]()
+        self.too_long = 0
 
     def prefixes(self) -> Iterator[dict[str, Any]]:
         return self.lake.rows("deidentified_prefixes", self.live, self.version, PREFIX_COLUMNS)
@@ -147,6 +154,7 @@ class _Measuring:
                 log=self.log,
             )
         )
+        journal.taken()  # what the client read while it asked is of no row
         found: list[Replayed] = []
         for prefix in prefixes():
             row = turns.row(prefix, self.live, journal, self.outcome.failures)
@@ -165,7 +173,9 @@ class _Measuring:
             if one.whole and one.simulated is not None:
                 pair = Pair(one.prefix_id, one.messages, one.real, one.simulated, name)
                 body = request(pair, told.model, told.params, secret, self.seed)
-                if body is not None:
+                if body is None:
+                    self.too_long += 1
+                else:
                     tools = frozenset(a.tool for a in answered(one.simulated))
                     asked.append((pair, body, tools))
         self._add(
@@ -178,6 +188,7 @@ class _Measuring:
                 log=self.log,
             )
         )
+        journal.taken()
         verdicts: list[Verdict] = []
         for pair, body, tools in asked:
             key = request_key(body)
@@ -201,7 +212,8 @@ class _Measuring:
         chosen = frozenset(
             heapq.nsmallest(self.agents.discriminator.ablation, (p.prefix_id for p in pairs))
         )
-        sets = [(self.agents, pairs)]
+        replayed = self._replayed_with()
+        sets = [(replayed, pairs)]
         if chosen:
             fewer = ((s, self.rolled_out(s, chosen, journal)) for s in ablations(self.agents))
             sets += fewer
@@ -216,15 +228,29 @@ class _Measuring:
                 counts["asked_about"] += len(verdicts)
                 counts["no_pick"] += sum(v.taken is None for v in verdicts)
                 found += discriminator_rows(verdicts)
-            whole = settings is self.agents
+            whole = settings is replayed and self._as_forecast(replayed)
             rows += [{"affordances": name, "every_affordance": whole} | row for row in found]
         known = {"model_version": self.paid.key, "live_version": self.live}
-        return [known | row for row in rows], counts
+        return [known | row for row in rows], counts | {"too_long_to_show": self.too_long}
+
+    def _replayed_with(self) -> Agents:
+        """The settings under which self_completions was made, which may be older than the
+        file's."""
+        manifest = self.lake.manifest("self_completions", self.live)
+        settings: dict[str, Any] = manifest.predicate["settings"] if manifest else {}
+        own = settings.get("agents")
+        return Agents.model_validate(own) if own else self.agents
+
+    def _as_forecast(self, replayed: Agents) -> bool:
+        """Whether they are those of the candidate's forecast, which its registration holds."""
+        registered = Registration.load(self.lake, self.paid.key).agents
+        return registered is not None and _simulated_alike(registered, replayed)
 
 
 @dg.asset(
     partitions_def=CANDIDATES,
     deps=[
+        "preregistration",  # which says how the candidate's calls are answered
         dg.AssetDep("self_completions", partition_mapping=FROM_PREDECESSOR),
         dg.AssetDep("deidentified_prefixes", partition_mapping=FROM_PREDECESSOR),
     ],
@@ -250,7 +276,6 @@ def simulation_fidelity(
     lake = making(context, lake, project.part("endpoint", "judge", "agents"))
     measuring = _Measuring(context, lake, project)
     with lake.asking(), open_journal(measuring.paid.journal) as journal:
-        journal.taken()
         try:
             rows, counts = measuring.rows(journal)
         except BatchesPendingError as pending:

@@ -76,6 +76,12 @@ _RAW_LOGS = {
         "where traffic moved.",
         "look which surface or language moved; read the score with that in mind.",
     ),
+    "tools_are_replayed": Said(
+        "No conversation has tools, or the project replays agents. A warning.",
+        "that turns with tools are asked once, like chat: the forecast is one of their first "
+        "messages, and nothing that happens after a call is in it.",
+        "write `agents: {}` into deploysim.yaml, so that such turns are done again call by call.",
+    ),
 }
 _PREFIXES = {
     "funnel_sums": Said(

@@ -43,6 +43,13 @@ def _of(rows: Sequence[Fidelity], measure: str) -> list[Fidelity]:
 def _lines(found: Sequence[Fidelity]) -> Iterator[str]:
     """What was measured with all affordances, as sentences."""
     rows = [row for row in found if row.every_affordance]
+    if not rows:
+        yield (
+            "The live model was replayed under other settings of `agents` than those of this "
+            "forecast, so that nothing is known of its simulation: materialize self_completions "
+            "and simulation_fidelity again."
+        )
+        return
     taken = next((r for r in _of(rows, "taken_for_real") if r.tool is None and r.n), None)
     if taken is None:
         yield (
@@ -54,6 +61,13 @@ def _lines(found: Sequence[Fidelity]) -> Iterator[str]:
             f"Of {taken.n:,} simulated turns of the live model, each shown beside the real one, a "
             f"model took {taken.k:,} for the real one: {_percent(taken)}. Half would mean that it "
             "cannot tell them."
+        )
+    first = next((r for r in _of(rows, "picked_first") if r.n), None)
+    if first is not None and not (first.low or 0.0) <= 1 / 2 <= (first.high or 1.0):
+        yield (
+            f"It picked the turn that was shown first in {_percent(first)} of the pairs, whose "
+            "order was drawn at random: so far it did not go by what the turns say, which moves "
+            "the share above towards a half."
         )
     yield from _statistics(next(iter(_of(rows, "told_apart")), None))
     sources = [r for r in _of(rows, "results") if r.value is not None]

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from deploysim_assets.agents.agreement import answered
 from deploysim_assets.benchmarks.agentdojo_fidelity import fidelity
 from deploysim_assets.benchmarks.agentdojo_forecast import chosen, course_of, followed, replay
@@ -113,6 +115,7 @@ def test_the_end_of_a_turn_that_answers_is_not_read_as_a_call() -> None:
 
 @needs_shared
 def test_recorded_agents_are_rolled_out_over_http_and_scored(tmp_path: Path) -> None:
+    pytest.importorskip("bm25s", reason="the extra `agents` is not installed")
     live, new = "gemini-1.5-flash-001", "gemini-1.5-flash-002"
     runs = recorded_runs(SHARED / "data" / "agentdojo", [live, new])
     share = precision_and_recall([(followed(run), run.carried_out) for run in runs.values()])
