@@ -61,7 +61,7 @@ AGENTS = Product(
         "self_replay": {"max_prefixes": 150},
     },
     "turns",
-    600,
+    400,
 )
 
 
