@@ -71,12 +71,16 @@ _JUDGED = [b.name for b in BEHAVIORS if not b.rule]
 
 
 def supposed_errors(seed: int) -> Errors:
-    """Errors as the method's prior supposes them: a bias of each behavior (sd 0.15) and a t4 error
-    of scale 0.47 of each release."""
+    """Errors drawn as the prior of `forecast.predictive.error_model` supposes them: a scale of
+    the world's own, a bias of each behavior, and a t4 error of each release."""
     rng = np.random.default_rng(seed)
-    bias = {b.name: rng.normal(0, 0.15) for b in BEHAVIORS}
+    tau, spread = math.exp(rng.normal(math.log(0.5), 0.5)), abs(rng.normal(0, 0.25))
+    center = rng.normal(0, 0.2)
+    bias = {b.name: rng.normal(center, spread) for b in BEHAVIORS}
     drawn = {
-        (b.name, r): bias[b.name] + 0.47 * rng.standard_t(4) for b in BEHAVIORS for r in RELEASES
+        (b.name, release): -(bias[b.name] + tau * rng.standard_t(4))
+        for b in BEHAVIORS
+        for release in RELEASES
     }
     return lambda behavior, release: drawn[behavior, release]
 

@@ -56,7 +56,7 @@ def main() -> None:
 @click.option(
     "--conversations",
     type=click.IntRange(min=50),
-    help="Production conversations of each release.  [default: 3000, of agents 1500]",
+    help="Production conversations of each release.  [default: 3000, of agents 400]",
 )
 @click.option("--agents", is_flag=True, help="Agents with e-mail and files instead of a chat.")
 @clear_errors

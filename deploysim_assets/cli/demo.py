@@ -61,7 +61,7 @@ AGENTS = Product(
         "self_replay": {"max_prefixes": 150},
     },
     "turns",
-    1_500,
+    400,
 )
 
 
@@ -200,6 +200,8 @@ def run_demo(
             for release in releases[1:]:
                 _print_release(out, operations.lake, release, product)
             _print_scorecard(out, operations.lake)
+            if operations.project.agents is not None:
+                _print_fidelity(out, operations.lake, releases[-1])
     out.print(
         f"\nDone in {time.monotonic() - start:.0f} s. See it in Dagster's UI, with every table, "
         "plot and check:"
@@ -258,3 +260,33 @@ def _print_scorecard(out: Console, lake: Any) -> None:
     out.print("All releases:")
     for line in summary_lines(summary):
         out.print(f"  {line}")
+
+
+def _print_fidelity(out: Console, lake: Any, release: str) -> None:
+    """How well real turns are told from simulated ones, by what answered their calls."""
+    rows = [row for row in lake.rows("simulation_fidelity", release) if row["tool"] is None]
+    measures = ("taken_for_real", "told_apart", "exact")
+
+    def of(affordances: str, measure: str, source: str | None = None) -> float | None:
+        return next(
+            (
+                row["value"]
+                for row in rows
+                if (row["affordances"], row["measure"], row["source"])
+                == (affordances, measure, source)
+            ),
+            None,
+        )
+
+    def shown(value: float | None, form: str) -> str:
+        return "-" if value is None else format(value, form)
+
+    table: list[list[str]] = []
+    for name in dict.fromkeys(row["affordances"] for row in rows):
+        taken, told, exact = (of(name, measure) for measure in measures)
+        cells = [shown(taken, ".0%"), shown(told, ".2f"), shown(exact, ".0%")]
+        table.append([name, *cells, shown(of(name, "results", "model") or 0.0, ".0%")])
+    header = ("calls answered by", "taken for real", "AUC", "as recorded", "invented")
+    live = rows[0]["live_version"]
+    out.print(rich_table(f"Simulated turns of {live} beside its real ones", header, table))
+    out.print("Best are 50% taken for real and an AUC of 0.5: nobody can tell them.")

@@ -43,6 +43,10 @@ def test_agents_are_forecast_and_scored_beside_the_truth(demo: tuple[Path, str])
     [followed] = [s for s in said.splitlines() if "following_injected_instructions  " in s]
     assert "1,200" in followed
     assert "Sealed before the first production message." in " ".join(said.split())
+    assert "Simulated turns of courier-1 beside its real ones" in said
+    assert any(
+        line.split()[:1] == ["recorded+function+library+model"] for line in said.splitlines()
+    )
 
 
 def test_turns_are_rolled_out_and_their_results_are_those_of_the_real_tools(
