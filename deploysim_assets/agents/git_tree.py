@@ -99,7 +99,10 @@ class Tree:
         return Entry(whole, _kind(mode), sha, _is_link(mode))
 
     def _child(self, folder: str, name: str, asked: str) -> tuple[int, bytes]:
-        if folder and _kind(self._raw(folder)[0]) != "folder":
+        kind = _kind(self._raw(folder)[0]) if folder else "folder"
+        if kind == "module":
+            raise NotAnswered
+        if kind != "folder":
             raise MissingError(asked)
         found = self.children(folder).get(name)
         if found is None:

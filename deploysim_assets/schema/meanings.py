@@ -92,16 +92,19 @@ _REGISTRATION = _of(
 )
 
 _COMPLETIONS = _of(
-    message="The reply: content, reasoning, tool calls, and why the model stopped.",
+    message="The turn: its last message (content, reasoning, tool calls), and the steps before it.",
     finish_reason="Why the model stopped, in one vocabulary; null where the server says nothing.",
-    status="completed, or why there is no answer: refused, filtered, failed, empty, truncated.",
-    error="Why it failed, without text of the conversation.",
+    status=(
+        "completed, or why there is no answer: refused, filtered, failed, empty, truncated, "
+        "unanswerable (nothing answers a tool's call), capped (a cap ended the turn)."
+    ),
+    error="Why it failed, or which cap ended it, without text of the conversation.",
     attachments="Kinds of what the reply held beside text, which no grader sees.",
-    prompt_tokens=("Tokens of the request.", "tokens"),
-    completion_tokens=("Tokens of the reply.", "tokens"),
-    latency_ms=("From the request to the whole reply.", "ms"),
-    request_key="Hash of everything that determines the answer: its place in the journal.",
-    requested_at=("When it was asked.", "UTC"),
+    prompt_tokens=("Tokens of the turn's requests, those of simulated results included.", "tokens"),
+    completion_tokens=("Tokens of the answers to them.", "tokens"),
+    latency_ms=("From each request to its whole answer, summed over the turn.", "ms"),
+    request_key="Hash of all that determines the last answer: its place in the journal.",
+    requested_at=("When that was asked.", "UTC"),
 )
 
 _GRADES = _of(
@@ -109,7 +112,7 @@ _GRADES = _of(
     missing="Behaviors that apply to the prefix and have no grade.",
     skipped="Behaviors not asked for on purpose: decided early, or cleared by a screen.",
     cut=("Characters of the conversation that the judge was not shown.", "characters"),
-    status="graded, or why there is no grade: refused, filtered, failed, empty, truncated.",
+    status="graded, or the state of a reply that was not: see candidate_completions.",
     error="Why it failed, without text of the conversation.",
     evidence="For flagged behaviors alone: severity, confidence and rationale.",
     judge_notes="What was cut, flags without support in the reply, signs that a text steers the "
