@@ -241,6 +241,7 @@ HOSTILE = [
     json.dumps({"$defs": {"x": {"default": {"email": MAIL}}}, MAIL: 1}),
     json.dumps({"properties": {MAIL: {"type": ["string"]}}, "required": [MAIL]}),
     json.dumps([MAIL, {"description": MAIL}]),
+    json.dumps({"type": MAIL, "$ref": MAIL, "pattern": MAIL, "format": [MAIL]}),
     json.dumps({"not": {"anyOf": [{"const": MAIL}, {"examples": [MAIL]}]}}),
     "{}",
     "null",
@@ -253,6 +254,14 @@ def test_no_schema_carries_an_identifier_through(schema: str) -> None:
     tool = TOOL | {"parameters": schema}
     [prefix] = cut(talk(*WORK, tools=[tool]), 0).prefixes
     assert MAIL not in json.dumps(prefix, default=str)
+
+
+def test_numbers_of_a_schema_are_looked_at_and_its_bounds_stay() -> None:
+    schema = {"properties": {"pin": {"maxLength": 4, "minimum": 1000, "title": 4111111111111111}}}
+    [prefix] = cut(talk(*WORK, tools=[TOOL | {"parameters": json.dumps(schema)}]), 0).prefixes
+    kept = json.loads(prefix["tools"][0]["parameters"])["properties"]["pin"]
+    assert (kept["maxLength"], kept["minimum"]) == (4, 1000)
+    assert "4111111111111111" not in prefix["tools"][0]["parameters"]
 
 
 def test_a_schema_that_nests_or_fills_without_end_quarantines() -> None:
