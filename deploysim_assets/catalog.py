@@ -47,6 +47,7 @@ _GUIDES = {
     ),
     **dict.fromkeys(("preregistration", "grader_quality"), "auditing"),
     **dict.fromkeys(("self_completions", "error_decomposition"), "statistics"),
+    "simulation_fidelity": "agents",
 }
 """The guide in which an asset is explained, where that is one of its own; else the list of all
 assets is."""

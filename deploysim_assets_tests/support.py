@@ -110,7 +110,7 @@ def free_port() -> int:
 
 
 def get_json(url: str, method: str = "GET") -> dict[str, Any]:
-    with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=10) as response:
+    with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=60) as response:
         return json.loads(response.read())
 
 
@@ -183,7 +183,7 @@ def recorded_server(recording: Path, *options: str) -> Generator[RecordedServer]
             return False
 
     try:
-        wait_for(answers, 60, "the recorded server", 0.1)
+        wait_for(answers, 120, "the recorded server", 0.1)
         yield server
     finally:
         stop(process)

@@ -19,6 +19,7 @@ from deploysim_assets.schema import SIDE_TABLES, TABLES, grades
 from deploysim_assets.schema.lineage import FLAGS, LINEAGE, resolved
 from deploysim_assets.schema.meanings import GRADES, described, meanings
 from deploysim_assets.sql import models
+from deploysim_assets_tests import warm
 from deploysim_assets_tests.support import REPO, environment, script
 
 EVERYTHING = {
@@ -63,14 +64,7 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     write_project(home, "http://127.0.0.1:9/v1", 10)
     path = home / "deploysim.yaml"
     path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | EVERYTHING))
-    done = subprocess.run(
-        [sys.executable, "-c", DUMP],
-        env=environment(home),
-        cwd=home,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = warm.run([sys.executable, "-c", DUMP], env=environment(home), cwd=home)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -37,13 +37,19 @@ LIBRARIES = (
     "scipy.stats", "scipy.optimize", "scipy.special",
     "great_expectations", "great_expectations.expectations",
     "dagster", "dagster._cli", "dagster._daemon.cli", "dagster._grpc.server",
-    "dagster_webserver.cli", "dagster._core.storage.event_log.sqlite",
+    "dagster_webserver.cli", "dagster_dg_cli.cli", "dagster._core.storage.event_log.sqlite",
     "dagster._core.storage.runs.sqlite", "dagster._core.storage.schedules.sqlite",
     "alembic.command", "sqlalchemy.dialects.sqlite", "polars", "duckdb", "pyarrow.dataset",
     "presidio_analyzer", "presidio_anonymizer", "phonenumbers", "re2", "faker",
     "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg", "matplotlib.figure",
     "openai", "aiohttp.web", "jinja2", "rich.table", "orjson", "upath", "truststore",
+    "anyio._backends._asyncio", "jsonpath", "fsspec.implementations.local",
     "cryptography.hazmat.primitives.serialization",
+    # rooms, which read nothing when they are imported
+    "deploysim_assets.deidentify.prefixes", "deploysim_assets.deidentify.audit",
+    "deploysim_assets.grading.run", "deploysim_assets.forecast.estimate",
+    "deploysim_assets.report.page", "deploysim_assets.logs.sampling",
+    "deploysim_assets.evidence.audit", "deploysim_assets.evidence.trace",
 )  # fmt: skip
 _INTERPRETER = Path(sys.executable).resolve()
 _MANY = 1 << 20
@@ -172,7 +178,23 @@ def fork_from_here() -> None:
     server._forkserver_address, server._forkserver_alive_fd = f"{folder}/socket", held
 
 
+def _keep_engines() -> None:
+    """Dagster makes an SQLAlchemy engine for each statement that it sends to SQLite, which
+    compiles the statement anew: a quarter of a run's time. One engine per file does."""
+    import sqlalchemy
+
+    make, kept = sqlalchemy.create_engine, dict[str, sqlalchemy.Engine]()
+
+    def create_engine(url: Any, **options: Any) -> sqlalchemy.Engine:
+        if not str(url).startswith("sqlite") or options.get("poolclass") is not sqlalchemy.NullPool:
+            return make(url, **options)
+        return kept.get(str(url)) or kept.setdefault(str(url), make(url, **options))
+
+    sqlalchemy.create_engine = create_engine
+
+
 def _load() -> None:
+    _keep_engines()
     for name in LIBRARIES:
         importlib.import_module(name)
     gc.collect()
