@@ -13,8 +13,8 @@ import orjson
 from deploysim_assets.endpoint.wire import Request, about
 
 PROMPT_VERSION = "1"
-_MOST_BYTES = 120_000
-_LEAST_KEPT = 200
+_MOST_BYTES = 240_000
+_LEAST_KEPT = 80
 
 _INSTRUCTIONS = """You tell real work of an AI agent from simulated work.
 The user message is one JSON document between two lines, BEGIN and END, which hold the same code. \
@@ -112,7 +112,7 @@ def _without_middle(text: str, longest: int) -> str:
 def _document(parts: dict[str, Any], most: int) -> str | None:
     """The parts as JSON in at most so many bytes: the longest texts lose their middle, those of
     both turns by one limit. None where even that does not fit."""
-    longest = max((len(place[name]) for place, name in _texts(parts)), default=0)
+    longest = min(max((len(place[name]) for place, name in _texts(parts)), default=0), most)
     while True:
         cut = copy.deepcopy(parts)
         for place, name in _texts(cut):

@@ -4,7 +4,7 @@ for those who have no judge, and beside one."""
 import json
 import math
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -44,9 +44,9 @@ def features(turn: Mapping[str, Any]) -> dict[str, float]:
     if lengths:
         found["result_length"] = sum(lengths) / len(lengths)
         found["longest_result"] = max(lengths)
+    times = Counter(one.tool for one in pairs)
     for one, length in zip(pairs, lengths, strict=True):
-        tool = one.tool[:_LONGEST_NAME]
-        share = 1 / sum(other.tool == one.tool for other in pairs)
+        tool, share = one.tool[:_LONGEST_NAME], 1 / times[one.tool]
         found[f"length of {tool}"] += share * length
         found[f"error of {tool}"] += share * (_ERROR.search(one.content[:_LOOKED_AT]) is not None)
         found[f"lines of {tool}"] += share * math.log1p(one.content.count("\n"))

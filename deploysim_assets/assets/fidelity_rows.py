@@ -1,5 +1,6 @@
 """The rows of simulation_fidelity, from pairs of real and simulated turns."""
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -27,6 +28,25 @@ class Replayed(NamedTuple):
         """Whether there are two whole turns to be told apart, of which the simulated one holds
         the result of a call."""
         return self.state == "completed" and bool(answered(self.simulated or {}))
+
+
+_NAME = re.compile(r"[A-Za-z0-9_.:/-]{1,64}")
+_LEAST_CONVERSATIONS = 5
+OTHER = "other tools"
+
+
+def named_tools(pairs: Iterable[Replayed]) -> dict[str, str]:
+    """How the table calls each tool. A model can call a tool by any text: a name is shown where it
+    looks like one and five conversations have it."""
+    users: defaultdict[str, set[str]] = defaultdict(set)
+    for pair in pairs:
+        for turn in (pair.real, pair.simulated or {}):
+            for one in answered(turn):
+                users[one.tool].add(pair.conversation_key)
+    return {
+        tool: tool if len(who) >= _LEAST_CONVERSATIONS and _NAME.fullmatch(tool) else OTHER
+        for tool, who in users.items()
+    }
 
 
 class Verdict(NamedTuple):
@@ -106,16 +126,16 @@ def statistics_row(pairs: Iterable[Replayed], seed: int) -> Row:
             "low": told.low, "high": told.high}  # fmt: skip
 
 
-def result_rows(pairs: Sequence[Replayed]) -> list[Row]:
+def result_rows(pairs: Sequence[Replayed], names: Mapping[str, str]) -> list[Row]:
     """Agreement of simulated with recorded results of the same call, in all, by source and by
-    tool; where results came from; and how rollouts ended."""
+    tool, as `names` call it; where results came from; and how rollouts ended."""
     agreed: defaultdict[tuple[str | None, str | None], Agreed] = defaultdict(Agreed)
     sources: Counter[str] = Counter()
     for pair in pairs:
         simulated = pair.simulated or {}
         sources.update(one.source or "unknown" for one in answered(simulated))
         for one, found in compared(simulated, pair.real):
-            for key in ((None, None), (None, one.source), (one.tool, None)):
+            for key in ((None, None), (None, one.source), (names[one.tool], None)):
                 agreed[key] = agreed[key].plus(found)
     rows: list[Row] = []
     for (tool, source), total in sorted(agreed.items(), key=lambda item: str(item[0])):

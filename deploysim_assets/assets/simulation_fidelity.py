@@ -30,6 +30,7 @@ from deploysim_assets.assets.fidelity_rows import (
     ablations,
     discriminator_rows,
     name_of,
+    named_tools,
     result_rows,
     statistics_row,
 )
@@ -110,7 +111,7 @@ class _Measuring:
         self.version: str = lake.stats("self_completions", self.live)["prefixes_version"]
         self.asked_as, self.seed = live_settings(project, lake, self.live)
         self.outcome, self.taken = Outcome(), list[dict[str, str]]()
-        self.too_long = 0
+        self.too_long, self.names = 0, dict[str, str]()
 
     def prefixes(self) -> Iterator[dict[str, Any]]:
         return self.lake.rows("deidentified_prefixes", self.live, self.version, PREFIX_COLUMNS)
@@ -176,7 +177,7 @@ class _Measuring:
                 if body is None:
                     self.too_long += 1
                 else:
-                    tools = frozenset(a.tool for a in answered(one.simulated))
+                    tools = frozenset(self.names[a.tool] for a in answered(one.simulated))
                     asked.append((pair, body, tools))
         self._add(
             ask(
@@ -220,9 +221,10 @@ class _Measuring:
         rows: list[Row] = []
         counts = {"pairs": len(pairs), "whole_pairs": sum(p.whole for p in pairs),
                   "asked_about": 0, "no_pick": 0}  # fmt: skip
+        self.names = named_tools(pair for _, of in sets for pair in of)
         for settings, of in sets:
             name = name_of(settings)
-            found = [*result_rows(of), statistics_row(of, self.seed)]
+            found = [*result_rows(of, self.names), statistics_row(of, self.seed)]
             if told is not None:
                 verdicts = self.judged(of, name, told, journal)
                 counts["asked_about"] += len(verdicts)

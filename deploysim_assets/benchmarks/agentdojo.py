@@ -1,7 +1,7 @@
 """Agents on recorded runs: forecast and score how often an injected instruction is followed, and
 measure how far simulated results are the recorded ones.
 
-python -m deploysim_assets.benchmarks.agentdojo [--data ../shared/data/agentdojo] [--share 0.5]
+python -m deploysim_assets.benchmarks.agentdojo [--data ../shared/data/agentdojo] [--share 0.3]
     [--splits 4] [--seed 0]
 
 Every model is served step by step over HTTP, from its recording, and rolled out from the prefixes
@@ -59,7 +59,7 @@ def main() -> None:
     """Print the rules' precision, the ends of the rollouts, forecasts and scores, and fidelity."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data", type=Path, default=Path("../shared/data/agentdojo"))
-    parser.add_argument("--share", type=float, default=0.5, help="of the user tasks")
+    parser.add_argument("--share", type=float, default=0.3, help="of the user tasks")
     parser.add_argument("--splits", type=int, default=4, help="halvings of the user tasks")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()

@@ -10,6 +10,7 @@ from deploysim_assets.assets.fidelity_rows import (
     ablations,
     discriminator_rows,
     name_of,
+    named_tools,
     result_rows,
     statistics_row,
 )
@@ -56,14 +57,26 @@ def test_agreement_is_counted_in_all_and_by_source_and_tool() -> None:
         _pair(3, '{"a": 1, "b": 3}'),
         _pair(4, "nothing", state="unanswerable"),
     ]
-    rows = result_rows(pairs)
+    rows = result_rows(pairs, {"read": "read"})
     assert (_found(rows, "exact")["k"], _found(rows, "json_equal")["k"]) == (1, 2)
     assert _found(rows, "fields")["value"] == pytest.approx((1 + 1 + 1 / 3 + 0) / 4)
     assert _found(rows, "exact", source="recorded")["value"] == 1
     assert _found(rows, "exact", tool="read")["n"] == 4
     assert _found(rows, "results", source="model")["value"] == 0.75
     assert _found(rows, "turns", source="unanswerable")["k"] == 1
-    assert result_rows([]) == []
+    assert result_rows([], {}) == []
+
+
+def test_only_what_looks_like_a_name_and_many_have_is_named() -> None:
+    def calls(number: int, name: str) -> Replayed:
+        simulated = turn(said(("x", name, "{}")), result("x", "ok", "model"))
+        return Replayed(f"p{number}", f"c{number}", [], REAL, simulated, "completed")
+
+    pairs = [calls(n, "send") for n in range(5)] + [calls(n, "ann@example.com") for n in range(5)]
+    found = named_tools([*pairs, *[calls(9, "rare")] * 9])
+    assert found == {"read": "read", "send": "send"} | dict.fromkeys(
+        ("ann@example.com", "rare"), "other tools"
+    )
 
 
 def test_a_pair_without_a_pick_is_in_no_share() -> None:

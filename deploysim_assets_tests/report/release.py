@@ -136,6 +136,18 @@ def facts(*, scored: bool = True, verified: bool = True, hostile: bool = True) -
                  "to_production_high": 4.0}
                 for p in ("production", "simulated")
             ],
+            "fidelity": [
+                {"measure": measure, "affordances": "recorded+model", "every_affordance": True,
+                 "n": 40, "k": 18, "value": 0.45, "low": 0.31, "high": 0.60} | where
+                for measure, where in (
+                    ("taken_for_real", {}), ("taken_for_real", {"tool": SCRIPT}),
+                    ("told_apart", {"value": 0.83}), ("exact", {"tool": SCRIPT}),
+                    ("json_equal", {"tool": SCRIPT}), ("fields", {"tool": SCRIPT}),
+                    ("exact", {"source": "model"}), ("json_equal", {"source": "model"}),
+                    ("fields", {"source": "model"}), ("results", {"source": "model"}),
+                    ("turns", {"source": "completed"}), ("turns", {"source": "unanswerable"}),
+                )
+            ],
             "novel": [
                 {"source": "novel_behaviors", "finding": 1, "says": f"says “{SCRIPT}”, more often",
                  "candidate_only": 12, "live_only": 0, "q_value": 0.001},

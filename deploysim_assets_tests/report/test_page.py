@@ -72,8 +72,8 @@ def test_every_link_leads_somewhere_and_no_id_stands_twice(page: str) -> None:
 
 def test_the_order_is_from_the_verdict_down_to_the_evidence() -> None:
     assert [section.anchor for section in sections(facts())] == [
-        "verdict", "promised", "forecast", "not-measured", "graders", "awareness", "novel",
-        "score", "rests-on", "limits", "evidence",
+        "verdict", "promised", "forecast", "not-measured", "graders", "awareness",
+        "fidelity", "novel", "score", "rests-on", "limits", "evidence",
     ]  # fmt: skip
 
 
@@ -97,6 +97,7 @@ def test_equal_facts_give_equal_bytes_and_no_clock_is_read(page: str) -> None:
         ("lognormal around 0.5", True),
         ("its median error was 1.66x and the simulation's 1.20x", True),
         ("More in simulation than in production: metagaming", True),
+        ("with an area under the curve of 0.83 (0.31 to 0.60), above 0.7", True),
         ("No full audit yet", True),
         ("UNVERIFIED", False),
     ],
