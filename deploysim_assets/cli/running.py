@@ -2,6 +2,7 @@
 say errors in one clear line."""
 
 import contextlib
+import gc
 import os
 from collections.abc import Callable, Generator
 from functools import wraps
