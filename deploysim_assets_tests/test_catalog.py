@@ -27,6 +27,7 @@ EVERYTHING = {
     "elicitation": {},
     "awareness": {"detector": "judge"},
     "exploration": {},
+    "agents": {},
     "owners": ["team:safety", "ann@example.com"],
     "freshness": {"logs_days": 7, "forecast_days": 30},
 }
@@ -96,7 +97,7 @@ def test_every_asset_says_what_it_is_who_owns_it_and_where_its_code_is(
             assert any(file.endswith(f"{name}.sql") for file in asset["files"])
     assert {a["group"] for a in catalog["assets"].values()} == {
         "production_side", "candidate_side", "score", "graders", "exploration", "self_replay",
-        "elicitation", "awareness",
+        "elicitation", "awareness", "fidelity",
     }  # fmt: skip
     rates = {c[0]: c[2] for c in catalog["assets"]["rate_estimates"]["columns"]}
     assert rates["forecast_median"] == {"unit": "per message, 0 to 1"}

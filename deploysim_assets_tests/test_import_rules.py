@@ -25,6 +25,7 @@ HEAVY = {
     "spacy",
     "matplotlib",
     "scipy",
+    "sklearn",
     "openai",
     "pandas",
 }

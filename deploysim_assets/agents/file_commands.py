@@ -235,6 +235,8 @@ def _ls(words: list[str], where: Where) -> Printed:
         except MissingError:
             errors.append(f"ls: cannot access '{path}': No such file or directory\n")
             continue
+        if entry.kind == "module" and "d" not in has:
+            raise NotAnswered
         if entry.kind != "folder" or "d" in has:
             files.append(path + (_mark(entry, has) if "d" not in has else ""))
         else:

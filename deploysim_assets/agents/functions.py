@@ -37,11 +37,11 @@ class Functions:
             return []
         try:
             said = function(moment.arguments, moment.state, moment)
+            if isinstance(said, dict | list):
+                said = orjson.dumps(cast("Any", said)).decode()
         except Exception as wrong:  # noqa: BLE001 (what a candidate says must not end the run)
             self.failed[f"{moment.call.name}: {type(wrong).__name__}"] += 1
             return []
-        if isinstance(said, dict | list):
-            return Result(orjson.dumps(cast("Any", said)).decode(), "function")
         if not isinstance(said, str):
             raise ProjectError(
                 f"agents.functions: {moment.call.name}: the function returned a "

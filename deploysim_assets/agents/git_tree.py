@@ -78,6 +78,8 @@ class Tree:
                     raise NotAnswered
                 at.pop()
                 continue
+            if part == ".git" and not at:  # it is there, and not among its objects
+                raise NotAnswered
             found = self._child("/".join(at), part, path)
             if _is_link(found[0]) and (parts or follow):
                 links += 1
@@ -97,7 +99,10 @@ class Tree:
         return Entry(whole, _kind(mode), sha, _is_link(mode))
 
     def _child(self, folder: str, name: str, asked: str) -> tuple[int, bytes]:
-        if folder and _kind(self._raw(folder)[0]) != "folder":
+        kind = _kind(self._raw(folder)[0]) if folder else "folder"
+        if kind == "module":
+            raise NotAnswered
+        if kind != "folder":
             raise MissingError(asked)
         found = self.children(folder).get(name)
         if found is None:

@@ -53,7 +53,7 @@ class Repository:
             return []
         try:
             printed = _printed(line, tree)
-        except (NotAnswered, RecursionError):
+        except (NotAnswered, RecursionError, KeyError):  # KeyError: an object that is not there
             return []
         said = self._scrub(_cut(printed.text), moment.prefix)
         changed = bool(world_of(moment, self._settings).so_far(moment.steps).after)

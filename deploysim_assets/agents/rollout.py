@@ -32,6 +32,9 @@ PREFIX_COLUMNS = [
 ]
 """What a rollout knows of its prefix."""
 
+MOST_CALLS = 128
+"""Calls of one step: no runtime takes more, and each may cost a request."""
+
 Price = Callable[[str, int, int, bool], float]
 """Money for prompt and completion tokens of a model, in a batch or not."""
 
@@ -105,6 +108,8 @@ class Rollout:
             return self._end(state, answer["error"])
         if self.asked >= self._settings.caps.steps or self._over():
             return self._end("capped", self._over() or "steps")
+        if len(self._reply["tool_calls"]) > MOST_CALLS:
+            return self._end("capped", "calls of a step")
         self._calls = [called(call) for call in self._reply["tool_calls"]]
         self._results = [None] * len(self._calls)
         return self._go_on([], first=True)

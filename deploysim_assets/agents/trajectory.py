@@ -2,7 +2,7 @@
 before each call."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from deploysim_assets.agents.calls import MalformedCall, called, canonical, checked
@@ -12,7 +12,7 @@ from deploysim_assets.project import Agents
 from deploysim_assets.schema.tools import is_read_only
 
 _FRESH = ""
-_KEPT = "trajectory"
+_KEPT = "deploysim.world"
 _WRITES_NOTHING = ("runtime", "repository", "connector")
 """Sources that only carry out what reads, whatever a tool is called."""
 
@@ -105,10 +105,23 @@ class World:
         recorded: Mapping[str, Any] = prefix["production_completion"] or {}
         steps: list[Mapping[str, Any]] = recorded.get("steps") or []
         self.recorded = walk(steps, self.tools, self.reads, self.earlier.after)
+        self._walked, self._upto = Walked([], self.earlier.after), 0
+        self._last: Mapping[str, Any] | None = None
 
-    def so_far(self, steps: Iterable[Mapping[str, Any]]) -> Walked:
-        """The answered calls of the rollout, and the writes of the whole conversation."""
-        return walk(steps, self.tools, self.reads, self.earlier.after)
+    def so_far(self, steps: Sequence[Mapping[str, Any]]) -> Walked:
+        """The answered calls of the rollout, and the writes of the whole conversation. Steps only
+        grow: what was walked before the model's last message is not walked again."""
+        if self._upto and (len(steps) < self._upto or steps[self._upto - 1] is not self._last):
+            self._walked, self._upto = Walked([], self.earlier.after), 0
+        last = max((i for i, s in enumerate(steps) if s["role"] == "assistant"), default=0)
+        if last > self._upto:
+            self._walked = self._further(steps[self._upto : last])
+            self._upto, self._last = last, steps[last - 1]
+        return self._further(steps[self._upto :])
+
+    def _further(self, steps: Sequence[Mapping[str, Any]]) -> Walked:
+        more = walk(steps, self.tools, self.reads, self._walked.after)
+        return Walked(self._walked.made + more.made, more.after)
 
 
 def world_of(moment: Moment, settings: Agents) -> World:

@@ -50,10 +50,12 @@ def deidentified_prefixes(
     settings = project.part(
         "sampling", "eligibility", "deidentification", *(["agents"] if agents else [])
     )
-    lake = making(context, lake, settings | {"release": registry_line(project, model)})
     policy = project.deidentification
     if why := policy.unreachable(project.home):
         raise ProjectError(f"deploysim.yaml: {why}")
+    models = policy.effective_ner if policy.min_level >= 2 else None
+    read_by = {"ner_models": models.digests(project.home)} if models else {}
+    lake = making(context, lake, settings | read_by | {"release": registry_line(project, model)})
     keys = load_keys(
         project.home,
         may_create=not any(

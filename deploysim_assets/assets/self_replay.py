@@ -23,7 +23,7 @@ from deploysim_assets.runs import ENDPOINT, JUDGE
 from deploysim_assets.storage.tables import Lake
 
 
-def _asked_as(project: Project, lake: Lake, model: str) -> tuple[Candidate, int]:
+def live_settings(project: Project, lake: Lake, model: str) -> tuple[Candidate, int]:
     """The settings under which the model was registered as a candidate; for one that never was,
     those of the file."""
     if lake.current("preregistration", model):
@@ -56,7 +56,7 @@ def self_completions(
     model = context.partition_key
     version = lake.current("deidentified_prefixes", model)
     chosen = lowest_prefixes(lake, model, version, project.self_replay.max_prefixes)
-    asked_as, seed = _asked_as(project, lake, model)
+    asked_as, seed = live_settings(project, lake, model)
     turns = Turns(project, lake, project.agents, asked_as, seed, (model, version))
     columns = columns_for(project.agents)
 

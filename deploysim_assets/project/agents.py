@@ -63,9 +63,12 @@ class Simulator(Frozen):
 
 class Discriminator(Frozen):
     """How well real and simulated turns are told apart: on `sample` turns of the live model, by the
-    judge's model (or `model`), and by statistics where there is neither."""
+    judge's model (or `model`), and by statistics where there is neither. `ablation` of these turns
+    are also replayed with fewer affordances, from the simulator's model alone on; 0 leaves that
+    out."""
 
     sample: int = Field(default=200, ge=2)
+    ablation: int = Field(default=40, ge=0)
     model: str | None = None
 
 

@@ -226,12 +226,22 @@ def test_300_steps_with_secrets_in_every_result_are_cleared_in_seconds() -> None
     assert results == [f"call_{n + 1}" for n in range(150)]
 
 
+def test_results_find_their_calls_among_very_many() -> None:
+    calls = [("x" if n % 2 else None, "f", {}) for n in range(60_000)]
+    results = [says("tool", "r", answers="y") for _ in range(3_000)]
+    late = [says("tool", "r", answers="x"), says("tool", "r", name="f"), says("tool", "r")]
+    done = paired([says("assistant", None, *calls), *results, *late])
+    assert [m["tool_call_id"] for m in done[-3:]] == ["call_2", "call_1", "call_3"]
+    assert done[1]["tool_call_id"] == "call_60001"
+
+
 HOSTILE = [
     "not JSON at all, mail jo.kim@corp-real.com",
     json.dumps({"properties": [MAIL], "required": MAIL, "enum": {MAIL: [MAIL]}}),
     json.dumps({"$defs": {"x": {"default": {"email": MAIL}}}, MAIL: 1}),
     json.dumps({"properties": {MAIL: {"type": ["string"]}}, "required": [MAIL]}),
     json.dumps([MAIL, {"description": MAIL}]),
+    json.dumps({"type": MAIL, "$ref": MAIL, "pattern": MAIL, "format": [MAIL]}),
     json.dumps({"not": {"anyOf": [{"const": MAIL}, {"examples": [MAIL]}]}}),
     "{}",
     "null",
@@ -244,6 +254,14 @@ def test_no_schema_carries_an_identifier_through(schema: str) -> None:
     tool = TOOL | {"parameters": schema}
     [prefix] = cut(talk(*WORK, tools=[tool]), 0).prefixes
     assert MAIL not in json.dumps(prefix, default=str)
+
+
+def test_numbers_of_a_schema_are_looked_at_and_its_bounds_stay() -> None:
+    schema = {"properties": {"pin": {"maxLength": 4, "minimum": 1000, "title": 4111111111111111}}}
+    [prefix] = cut(talk(*WORK, tools=[TOOL | {"parameters": json.dumps(schema)}]), 0).prefixes
+    kept = json.loads(prefix["tools"][0]["parameters"])["properties"]["pin"]
+    assert (kept["maxLength"], kept["minimum"]) == (4, 1000)
+    assert "4111111111111111" not in prefix["tools"][0]["parameters"]
 
 
 def test_a_schema_that_nests_or_fills_without_end_quarantines() -> None:
