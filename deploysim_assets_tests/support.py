@@ -239,6 +239,32 @@ def daemon(home: Path) -> Generator[Daemon]:
                 stop(process)
 
 
+@contextlib.contextmanager
+def webserver(home: Path) -> Generator[int]:
+    """The real webserver over the code server of a daemon that runs; gives its port."""
+    port = free_port()
+    with (home / "webserver.log").open("w") as out:
+        process = warm.start(
+            [script("dagster-webserver"), "-w", "served.yaml", "-p", str(port)],
+            env=environment(home),
+            cwd=home,
+            stdout=out,
+            stderr=out,
+        )
+
+        def answers() -> bool:
+            try:
+                return bool(get_json(f"http://127.0.0.1:{port}/server_info"))
+            except OSError:
+                return False
+
+        try:
+            wait_for(answers, 300, "the webserver")
+            yield port
+        finally:
+            stop(process)
+
+
 class WarmSite(Site):
     """A site whose processes are forked from one that has the libraries, with a code server of
     its own."""

@@ -105,6 +105,7 @@ class _Server:
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     cwd=Path(__file__).parent.parent,
+                    start_new_session=True,  # Ctrl-C is for the tests, which end it
                 )
                 assert self._process.stdout
                 assert self._process.stdout.readline() == b"ready\n"
@@ -199,6 +200,7 @@ def _load() -> None:
         importlib.import_module(name)
     gc.collect()
     gc.freeze()
+    gc.set_threshold(100_000, 20, 50)  # of what is loaded nothing goes away
 
 
 def _serve(path: str) -> list[str]:
@@ -211,24 +213,25 @@ def _serve(path: str) -> list[str]:
     chosen = selectors.DefaultSelector()
     chosen.register(listener, selectors.EVENT_READ)
     chosen.register(sys.stdin, selectors.EVENT_READ)
+    keepers: set[int] = set()
     while True:
         ready = [key.fileobj for key, _ in chosen.select(5)]
-        _reap()
-        if sys.stdin in ready:
+        with contextlib.suppress(ChildProcessError):
+            while ended := os.waitpid(-1, os.WNOHANG)[0]:
+                keepers.discard(ended)
+        if sys.stdin in ready:  # the tests are gone, killed perhaps: no daemon outlives them
+            for keeper in keepers:
+                os.kill(keeper, signal.SIGTERM)
             os._exit(0)
         if listener not in ready:
             continue
         link, _ = listener.accept()
-        if os.fork() == 0:
+        pid = os.fork()
+        if pid == 0:
             listener.close()
             return _keep(link)
+        keepers.add(pid)
         link.close()
-
-
-def _reap() -> None:
-    with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
 
 
 def _keep(link: socket.socket) -> list[str]:
@@ -242,6 +245,12 @@ def _keep(link: socket.socket) -> list[str]:
     if pid:
         for file in files:
             os.close(file)
+
+        def end(_signal: int, _frame: Any) -> None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
+
+        signal.signal(signal.SIGTERM, end)
         with contextlib.suppress(OSError):
             link.sendall(f"{pid}".encode())
         _, status = os.waitpid(pid, 0)

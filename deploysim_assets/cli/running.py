@@ -2,6 +2,7 @@
 say errors in one clear line."""
 
 import contextlib
+import gc
 import os
 from collections.abc import Callable, Generator
 from functools import wraps
@@ -95,6 +96,8 @@ def with_operations(command: "Callable[Concatenate[Operations, P], None]") -> Ca
 
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        # what is loaded here stays: the collector would go through it dozens of times
+        gc.set_threshold(100_000, 20, 50)
         with operations() as opened:
             command(opened, *args, **kwargs)
 

@@ -19,6 +19,7 @@ from playwright.sync_api import Page, Request, sync_playwright
 from deploysim_assets_tests.support import (
     ARTIFACTS,
     REPO,
+    daemon,
     deploysim,
     environment,
     free_port,
@@ -27,6 +28,7 @@ from deploysim_assets_tests.support import (
     script,
     stop,
     wait_for,
+    webserver,
 )
 
 CHROMIUM = (
@@ -195,7 +197,7 @@ def test_the_ui_shows_green_partitions_the_graph_and_a_plot(demo: tuple[Path, st
         if not request.url.startswith(("http://127.0.0.1", "data:", "blob:")):
             outside.append(request.url)
 
-    with dg_dev(home) as (port, log), sync_playwright() as playwright:
+    with daemon(home), webserver(home) as port, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = browser.new_page(viewport={"width": 1700, "height": 1100})
         page.set_default_timeout(120_000)
@@ -246,7 +248,6 @@ def test_the_ui_shows_green_partitions_the_graph_and_a_plot(demo: tuple[Path, st
         )
         assert runs["runsOrError"]["results"] == []
     assert outside == []
-    _clean(log)
 
 
 def test_the_installed_wheel_serves_the_same_location(

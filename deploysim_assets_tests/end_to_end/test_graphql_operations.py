@@ -1,11 +1,9 @@
 """Runs as an operator has them: through GraphQL, a real webserver, daemon and instance. Runs are
 killed, run twice at once, and releases come while everything runs."""
 
-import contextlib
 import os
 import re
 import signal
-from collections.abc import Generator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,21 +15,16 @@ from deploysim_assets.cli.demo import ship, write_project
 from deploysim_assets.cli.instance import dagster_home
 from deploysim_assets.storage.journal import lines
 from deploysim_assets.storage.journals import journal_files
-from deploysim_assets_tests import warm
 from deploysim_assets_tests.end_to_end.test_demo_and_ui import dg_dev
 from deploysim_assets_tests.support import (
     REPO,
     daemon,
     deploysim,
-    environment,
-    free_port,
-    get_json,
     lake,
     post_json,
     rows,
-    script,
-    stop,
     wait_for,
+    webserver,
 )
 
 CONCURRENCY = 4
@@ -134,7 +127,7 @@ def test_a_killed_run_goes_on_and_two_at_once_take_turns(tmp_path: Path) -> None
         _project(home, endpoint.base_url, "in_process")
         endpoint.seconds = 0.5
         endpoint.free = 4
-        with daemon(home), _webserver(home) as port:
+        with daemon(home), webserver(home) as port:
             # the daemon grades the predecessor's production; its run worker is killed
             wait_for(lambda: endpoint.asked >= 8, 300, "answers", 0.05)
             (run,) = [r for r in _runs(port, statuses=["STARTED"]) if _grades_production(r)]
@@ -197,35 +190,10 @@ def test_what_died_with_the_machine_is_closed_and_frees_its_pool(tmp_path: Path)
     assert list((home / "locks" / "runs").iterdir()) == []
     in_flight = CONCURRENCY * len(left)  # grading and completing may both be under way
     assert endpoint.asked <= _answers(home) + in_flight, "paid twice: what was in flight"
-    with _webserver(home) as port:
+    with webserver(home) as port:
         dead = {run["runId"]: _said(run) for run in _runs(port, statuses=["FAILURE"])}
         assert set(dead) == {path.name for path in left}
         assert all("the process that led this run was killed" in said for said in dead.values())
-
-
-@contextlib.contextmanager
-def _webserver(home: Path) -> Generator[int]:
-    port = free_port()
-    with (home / "webserver.log").open("w") as out:
-        process = warm.start(
-            [script("dagster-webserver"), "-w", "served.yaml", "-p", str(port)],
-            env=environment(home),
-            cwd=home,
-            stdout=out,
-            stderr=out,
-        )
-
-        def answers() -> bool:
-            try:
-                return bool(get_json(f"http://127.0.0.1:{port}/server_info"))
-            except OSError:
-                return False
-
-        try:
-            wait_for(answers, 300, "the webserver")
-            yield port
-        finally:
-            stop(process)
 
 
 def test_releases_come_and_wrong_files_change_nothing_without_a_restart(tmp_path: Path) -> None:
