@@ -63,6 +63,9 @@ _GROUPS = frozenset(
 )
 """Groups that a small model takes for persons."""
 
+_THINGS = frozenset("AI AIs ATM ATMs STD STDs DNA API APIs URL CPU PDF Lunch Dinner Napalm".split())
+"""Things whose capitals a small model takes for a name's."""
+
 
 def _is_name(text: str, span: Span, found: str) -> bool:
     """Whether a find can be a name: it has a capital, is no common word, and a single word at the
@@ -71,6 +74,7 @@ def _is_name(text: str, span: Span, found: str) -> bool:
     if (
         len(found) < 2
         or plain in STOP
+        or found in _THINGS
         or not any(c.isupper() or (c.isalpha() and not c.islower()) for c in found)
     ):
         return False
