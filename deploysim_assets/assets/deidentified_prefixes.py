@@ -40,7 +40,10 @@ def deidentified_prefixes(
 
     model = context.partition_key
     require_checked(context, lake, project, "raw_logs", model)
-    settings = project.part("sampling", "eligibility", "deidentification")
+    agents = project.agents is not None
+    settings = project.part(
+        "sampling", "eligibility", "deidentification", *(["agents"] if agents else [])
+    )
     lake = making(context, lake, settings | {"release": registry_line(project, model)})
     policy = project.deidentification
     if why := policy.unreachable(project.home):
@@ -73,7 +76,7 @@ def deidentified_prefixes(
     ):
         version.side_table("quarantine", QUARANTINE)
         released = 0
-        for cut in deidentified(drawn, keys, policy.at(project.home)):
+        for cut in deidentified(drawn, keys, policy.at(project.home), agents=agents):
             released += len(cut.prefixes)
             for row in cut.prefixes:
                 version.add(row)

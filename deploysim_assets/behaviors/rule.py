@@ -37,18 +37,27 @@ def _parses(path: str | None, info: ValidationInfo) -> str | None:
 
 
 class Rule(Frozen):
-    """A declarative condition: exactly one of all/any/not, or a match of `regex`/`json_path` on one
-    part of the item.
+    """A declarative condition: exactly one of all/any/not/any_step/sequence, or a match of
+    `regex`/`json_path` on one part of the item.
 
     `part` names the part: reply, reasoning, prefix (all texts before the reply), last_user,
-    tool_calls (of the reply), or tool_results (of the prefix).  A `json_path` reads the JSON that
-    the part holds (tool_calls: a list of {name, arguments}; prefix: the list of messages) and is
-    met when it finds a value, or, with `regex`, when a found value matches.
+    tool_calls (of the reply), or tool_results (of the prefix and the reply).  Of an agent the reply
+    is its whole turn, so that any of its messages, calls and results may match.  A `json_path`
+    reads the JSON that the part holds (tool_calls: a list of {name, arguments}; tool_results: one
+    of {name, content}; prefix: the list of messages) and is met when it finds a value, or, with
+    `regex`, when a found value matches.
+
+    `any_step` is met where one message of the turn meets its rule by itself; `sequence` where
+    messages of the turn meet its rules one after another, each in a later message: a read of
+    private data, then a send outside.  In both, the parts reply, reasoning, tool_calls and
+    tool_results are those of the one message.
     """
 
     all: tuple["Rule", ...] | None = None
     any: tuple["Rule", ...] | None = None
     not_: "Rule | None" = Field(default=None, alias="not")
+    any_step: "Rule | None" = None
+    sequence: tuple["Rule", ...] | None = Field(default=None, min_length=2)
     part: (
         Literal["reply", "reasoning", "prefix", "last_user", "tool_calls", "tool_results"] | None
     ) = None
@@ -61,11 +70,14 @@ class Rule(Frozen):
             self.all is not None,
             self.any is not None,
             self.not_ is not None,
+            self.any_step is not None,
+            self.sequence is not None,
             self.part is not None,
         ]
         if sum(forms) != 1:
             raise ValueError(
-                "a rule is exactly one of: all, any, not, part (with regex or json_path)"
+                "a rule is exactly one of: all, any, not, any_step, sequence, part (with regex or "
+                "json_path)"
             )
         if (self.regex is not None or self.json_path is not None) != (self.part is not None):
             raise ValueError("`part` goes with regex or json_path, and they with `part`")
@@ -73,4 +85,18 @@ class Rule(Frozen):
             raise ValueError(
                 "all/any need at least one condition: an empty one would decide every item alike"
             )
+        inside = (*([self.any_step] if self.any_step else []), *(self.sequence or ()))
+        if any(part.looks_at_steps for part in inside):
+            raise ValueError(
+                "any_step and sequence hold rules on one message: another any_step or sequence "
+                "inside them would look at that message alone"
+            )
         return self
+
+    @property
+    def looks_at_steps(self) -> bool:
+        """Whether any part of it is an any_step or a sequence."""
+        if self.any_step is not None or self.sequence is not None:
+            return True
+        inside = (*(self.all or ()), *(self.any or ()), *([self.not_] if self.not_ else []))
+        return any(part.looks_at_steps for part in inside)

@@ -168,7 +168,7 @@ def scrubbed(scrubber: Scrubber, texts: list[str]) -> Iterator[object]:
     """The whole scrubber: reading ahead, finding, replacing, clearing again."""
     empty = dict.fromkeys(("reasoning", "name", "tool_calls", "tool_call_id"))
     talks = [[empty | {"role": "user", "content": text}] for text in texts]
-    scrubber.read_ahead((talk, "en") for talk in talks)
+    scrubber.read_ahead((talk, "en", ()) for talk in talks)
     for number, talk in enumerate(talks):
         try:
             yield scrubber.scrub(talk, str(number), "en")

@@ -2,7 +2,7 @@
 with the key that they stand under."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import orjson
 
@@ -51,6 +51,66 @@ def rewritten(message: Mapping[str, Any], replace: Replace) -> dict[str, Any]:
             for c in calls
         ],
     }
+
+
+def rewritten_tool(tool: Mapping[str, Any], replace: Replace) -> dict[str, Any]:
+    """A tool's definition (schema.TOOL) with every text passed through `replace`: its name and the
+    names of its arguments as a call has them, so that both stay the same. DetectionError as
+    `rewritten` raises it."""
+    parameters: str | None = tool["parameters"]
+    rebuilt = parameters
+    if parameters:
+        if len(parameters) > MAX_MESSAGE_BYTES:
+            raise DetectionError("message_too_long")
+        try:
+            parsed = orjson.loads(parameters)
+        except ValueError:
+            rebuilt = replace(Leaf(parameters))
+        else:
+            schema = _schema(parsed, replace, None, 0)
+            rebuilt = parameters if schema == parsed else orjson.dumps(schema).decode()
+    return dict(tool) | {
+        "name": _text(tool["name"], replace),
+        "description": _text(tool["description"], replace),
+        "parameters": rebuilt,
+    }
+
+
+_NAMED = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
+_VALUED = ("default", "const", "enum", "example", "examples")
+
+
+def _schema(value: Any, replace: Replace, name: str | None, depth: int) -> Any:
+    """A JSON schema: its words are no data, so that a property named `password` does not make its
+    type a secret; values that it names are data under the name of their property."""
+    if depth > _MAX_DEPTH:
+        raise DetectionError("too_deep")
+    if isinstance(value, list):
+        return [_schema(v, replace, name, depth + 1) for v in value]  # pyright: ignore[reportUnknownVariableType]
+    if isinstance(value, str):
+        return replace(Leaf(value)) if value else value
+    if not isinstance(value, dict):
+        return value
+    held = cast("dict[str, Any]", value)
+    out: dict[str, Any] = {}
+    for key, inner in held.items():
+        if key in _NAMED and isinstance(inner, dict):
+            named = cast("dict[str, Any]", inner)
+            out[key] = {
+                replace(Leaf(k, None, is_key=True)): _schema(v, replace, k, depth + 1)
+                for k, v in named.items()
+            }
+        elif key == "required" and isinstance(inner, list):
+            out[key] = [
+                replace(Leaf(k, None, is_key=True)) if isinstance(k, str) and k else k
+                for k in inner  # pyright: ignore[reportUnknownVariableType]
+            ]
+        elif key in _VALUED:
+            out[key] = _rebuilt(inner, replace, name, depth + 1, _Beside())
+        else:
+            # any other word of a schema may as well be a text that somebody put there
+            out[replace(Leaf(key, None, is_key=True))] = _schema(inner, replace, name, depth + 1)
+    return out
 
 
 def _text(value: str | None, replace: Replace) -> str | None:

@@ -78,7 +78,7 @@ def score(scrubber: Scrubber, texts: list[Marked]) -> Score:
     it became another date."""
     counts: dict[str, list[int]] = {}
     quarantined: dict[str, int] = {}
-    scrubber.read_ahead(([{"role": "user", "content": m.text} | _NOTHING], None) for m in texts)
+    scrubber.read_ahead(([{"role": "user", "content": m.text} | _NOTHING], None, ()) for m in texts)
     for text, spans in texts:
         covered = bytearray(len(text))
         out = 0

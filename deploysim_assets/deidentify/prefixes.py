@@ -3,14 +3,18 @@ quarantined where not cleared."""
 
 import multiprocessing
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from deploysim_assets.deidentify.keys import Keys
-from deploysim_assets.deidentify.scrub import Quarantined, Scrubber
+from deploysim_assets.deidentify.scrub import Quarantined, Scrubbed, Scrubber
+from deploysim_assets.deidentify.turns import first_reply, paired, turn_end, whole_turn
 from deploysim_assets.project import Deidentification
+from deploysim_assets.schema import is_agentic
 
 CHUNK = 200
 _IN_FLIGHT = 8
@@ -41,18 +45,33 @@ class Cut(NamedTuple):
     quarantined: list[dict[str, Any]]
 
 
-def _whole(drawn: Drawn) -> list[dict[str, Any]]:
-    """The messages up to the answer to the last drawn turn."""
+_COMMIT = re.compile(r"[0-9a-f]{7,64}")
+
+
+def _whole(drawn: Drawn, *, agents: bool) -> list[dict[str, Any]]:
+    """The messages up to the answer to the last drawn turn, with agents to the end of the turn."""
     last = max(turn.turn_index for turn in drawn.turns)
-    return drawn.conversation["messages"][: last + 2]
+    messages = drawn.conversation["messages"]
+    return messages[: turn_end(messages, last) if agents else last + 2]
 
 
-def cut_prefixes(chunk: list[Drawn], keys: Keys, scrubber: Scrubber) -> Cut:
-    """De-identify the conversations of a chunk and cut each after its drawn turns. A pure
-    function of its arguments."""
+def _tools(drawn: Drawn, *, agents: bool) -> list[dict[str, Any]]:
+    return (drawn.conversation["tools"] or []) if agents else []
+
+
+def cut_prefixes(
+    chunk: list[Drawn], keys: Keys, scrubber: Scrubber, *, agents: bool = False
+) -> Cut:
+    """De-identify the conversations of a chunk and cut each after its drawn turns; with `agents`
+    what production did is the whole turn, and tools, commit and clock are kept. A pure function of
+    its arguments."""
     cut = Cut([], [])
-    scrubber.read_ahead((_whole(drawn), drawn.conversation["language"]) for drawn in chunk)
-    for conversation, turns in chunk:
+    scrubber.read_ahead(
+        (_whole(drawn, agents=agents), drawn.conversation["language"], _tools(drawn, agents=agents))
+        for drawn in chunk
+    )
+    for drawn in chunk:
+        conversation, turns = drawn
         conversation_key = keys.identify("conversation", conversation["conversation_id"])
         user = conversation["user_id"]
         user_key = keys.identify("user", user) if user is not None else conversation_key
@@ -62,10 +81,11 @@ def cut_prefixes(chunk: list[Drawn], keys: Keys, scrubber: Scrubber) -> Cut:
         }
         try:
             scrubbed = scrubber.scrub(
-                _whole(Drawn(conversation, turns)),
+                _whole(drawn, agents=agents),
                 conversation_key,
                 conversation["language"],
                 user_key,
+                _tools(drawn, agents=agents),
             )
         except Quarantined as why:
             cut.quarantined.extend(
@@ -73,47 +93,67 @@ def cut_prefixes(chunk: list[Drawn], keys: Keys, scrubber: Scrubber) -> Cut:
                 for i in ids.values()
             )
             continue
+        if agents:
+            scrubbed = scrubbed._replace(messages=paired(scrubbed.messages))
         for turn, prefix_id in ids.items():
-            reply = scrubbed.messages[turn.turn_index + 1]
-            entities = sum(scrubbed.entities[: turn.turn_index + 2], Counter[str]())
+            prefix = _prefix(turn, conversation, scrubbed, scrubber, agents=agents)
             cut.prefixes.append(
-                {
-                    "prefix_id": prefix_id,
-                    "conversation_key": conversation_key,
-                    "user_key": user_key,
-                    "model_version": conversation["model_version"],
-                    "turn_index": turn.turn_index,
-                    "stratum": turn.stratum or conversation["surface"] or "unknown",
-                    "weight": turn.weight,
-                    "surface": conversation["surface"],
-                    "language": conversation["language"],
-                    "training_allowed": conversation["training_allowed"],
-                    "messages": scrubbed.messages[: turn.turn_index + 1],
-                    "production_completion": {
-                        k: reply.get(k)
-                        for k in ("content", "reasoning", "tool_calls", "finish_reason")
-                    }
-                    | {"steps": []},
-                    "tools": None,
-                    "tools_inferred": None,
-                    "commit": None,
-                    "clock": conversation["started_at"],
-                    "entities": [
-                        {"type": kind, "count": count} for kind, count in sorted(entities.items())
-                    ],
-                    "deid_level": scrubber.level,
-                }
+                {"prefix_id": prefix_id, "conversation_key": conversation_key, "user_key": user_key}
+                | prefix
             )
     return cut
+
+
+def _prefix(
+    turn: Turn,
+    conversation: dict[str, Any],
+    scrubbed: Scrubbed,
+    scrubber: Scrubber,
+    *,
+    agents: bool,
+) -> dict[str, Any]:
+    messages = [m | {"at": None} for m in scrubbed.messages]
+    end = turn.turn_index + 2
+    of_agent: dict[str, Any] = dict.fromkeys(("tools", "tools_inferred", "commit", "clock"))
+    reply = first_reply(messages[turn.turn_index + 1])
+    entities = Counter[str]()
+    if agents:
+        commit = conversation["commit"] or ""
+        of_agent |= {
+            "tools": scrubbed.tools or None,
+            "tools_inferred": conversation["tools_inferred"] if scrubbed.tools else None,
+            "commit": commit if scrubber.keeps_commits and _COMMIT.fullmatch(commit) else None,
+            "clock": scrubber.moved(conversation["started_at"]),
+        }
+        entities += scrubbed.entities_of_tools
+        last = turn_end(messages, turn.turn_index)
+        whole = whole_turn(messages[turn.turn_index + 1 : last])
+        if is_agentic({"tools": scrubbed.tools, "production_completion": whole}):
+            reply, end = whole, last
+    entities = sum(scrubbed.entities[:end], entities)
+    return {
+        "model_version": conversation["model_version"],
+        "turn_index": turn.turn_index,
+        "stratum": turn.stratum or conversation["surface"] or "unknown",
+        "weight": turn.weight,
+        "surface": conversation["surface"],
+        "language": conversation["language"],
+        "training_allowed": conversation["training_allowed"],
+        "messages": messages[: turn.turn_index + 1],
+        "production_completion": reply,
+        **of_agent,
+        "entities": [{"type": kind, "count": count} for kind, count in sorted(entities.items())],
+        "deid_level": scrubber.level,
+    }
 
 
 _scrubber: Scrubber | None = None
 
 
-def _in_worker(chunk: list[Drawn], keys: Keys, policy: Deidentification) -> Cut:
+def _in_worker(chunk: list[Drawn], keys: Keys, policy: Deidentification, *, agents: bool) -> Cut:
     global _scrubber  # noqa: PLW0603 (one per worker process: building it takes a second)
     _scrubber = _scrubber or Scrubber(keys.surrogates, policy)
-    return cut_prefixes(chunk, keys, _scrubber)
+    return cut_prefixes(chunk, keys, _scrubber, agents=agents)
 
 
 def _chunks(drawn: Iterable[Drawn]) -> Iterator[list[Drawn]]:
@@ -128,7 +168,12 @@ def _chunks(drawn: Iterable[Drawn]) -> Iterator[list[Drawn]]:
 
 
 def deidentified(
-    drawn: Iterable[Drawn], keys: Keys, policy: Deidentification, workers: int | None = None
+    drawn: Iterable[Drawn],
+    keys: Keys,
+    policy: Deidentification,
+    workers: int | None = None,
+    *,
+    agents: bool = False,
 ) -> Iterator[Cut]:
     """All conversations through worker processes, in order; the result does not depend on their
     number.
@@ -140,15 +185,16 @@ def deidentified(
     if first is None:
         return
     if second is None:
-        yield cut_prefixes(first, keys, Scrubber(keys.surrogates, policy))
+        yield cut_prefixes(first, keys, Scrubber(keys.surrogates, policy), agents=agents)
         return
     # spawn: a forked child inherits the locks of polars' and gRPC's threads
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=context) as pool:
-        pending = [pool.submit(_in_worker, chunk, keys, policy) for chunk in (first, second)]
+        work = partial(_in_worker, keys=keys, policy=policy, agents=agents)
+        pending = [pool.submit(work, chunk) for chunk in (first, second)]
         for chunk in chunks:
             if len(pending) >= _IN_FLIGHT:
                 yield pending.pop(0).result()
-            pending.append(pool.submit(_in_worker, chunk, keys, policy))
+            pending.append(pool.submit(work, chunk))
         for future in pending:
             yield future.result()

@@ -3,13 +3,20 @@ be cleared."""
 
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from presidio_anonymizer import AnonymizerEngine
 from presidio_anonymizer.entities import OperatorConfig, RecognizerResult
 
 from deploysim_assets.deidentify.detectors import Detector, detectors
-from deploysim_assets.deidentify.leaves import MAX_MESSAGE_BYTES, Leaf, rewritten
+from deploysim_assets.deidentify.leaves import (
+    MAX_MESSAGE_BYTES,
+    Leaf,
+    Replace,
+    rewritten,
+    rewritten_tool,
+)
 from deploysim_assets.deidentify.ner import NerDetector
 from deploysim_assets.deidentify.over_messages import split_spans
 from deploysim_assets.deidentify.overlaps import (
@@ -22,7 +29,13 @@ from deploysim_assets.deidentify.overlaps import (
 )
 from deploysim_assets.deidentify.people import Forms
 from deploysim_assets.deidentify.rules import Clock, DetectionError, Span
-from deploysim_assets.deidentify.surrogates import Placeholders, Put, Treatment, keyed_draw
+from deploysim_assets.deidentify.surrogates import (
+    Placeholders,
+    Put,
+    Treatment,
+    keyed_draw,
+    offset_days,
+)
 from deploysim_assets.project import Deidentification
 
 __all__ = [
@@ -65,10 +78,13 @@ class Quarantined(Exception):
 
 
 class Scrubbed(NamedTuple):
-    """De-identified messages and how many entities of each type were replaced in each."""
+    """De-identified messages and how many entities of each type were replaced in each, and
+    likewise the tools."""
 
     messages: list[dict[str, Any]]
     entities: list[Counter[str]]
+    tools: list[dict[str, Any]]
+    entities_of_tools: Counter[str]
 
 
 class Change(NamedTuple):
@@ -118,17 +134,20 @@ class Scrubber:
         self._anonymizer.add_anonymizer(Put)
 
     def read_ahead(
-        self, conversations: Iterable[tuple[Sequence[Mapping[str, Any]], str | None]]
+        self,
+        conversations: Iterable[
+            tuple[Sequence[Mapping[str, Any]], str | None, Sequence[Mapping[str, Any]]]
+        ],
     ) -> None:
-        """Let the model read the texts of many conversations (messages and language) in batches,
-        equal ones once: several times as fast as one by one, with the same finds."""
+        """Let the model read the texts of many conversations (messages, language, tools) in
+        batches, equal ones once: several times as fast as one by one, with the same finds."""
         ner = next((d for d in self._detectors if isinstance(d, NerDetector)), None)
         if ner is None:
             return
         texts: dict[str | None, dict[str, None]] = {}
-        for messages, language in conversations:
+        for messages, language, tools in conversations:
             try:
-                for leaf in self._leaves(messages)[0]:
+                for leaf in self._leaves(messages, tools)[0]:
                     if (
                         _is_for_model(leaf)
                         and self._memo.get((ner.name, leaf.text, language)) is None
@@ -151,10 +170,11 @@ class Scrubber:
         scope: str,
         language: str | None = None,
         user: str | None = None,
+        tools: Sequence[Mapping[str, Any]] = (),
     ) -> Scrubbed:
-        """De-identify all messages of a conversation; `scope` (its keyed id) makes surrogates
-        differ from every other conversation's, `user` (default: the scope) gives the offset of
-        dates.
+        """De-identify all messages of a conversation and the tools that it declares; `scope` (its
+        keyed id) makes surrogates differ from every other conversation's, `user` (default: the
+        scope) gives the offset of dates.
 
         Raises Quarantined: time_out, message_too_long, too_many_entities, too_deep, not_text,
         unsupported_language, residual.
@@ -162,13 +182,30 @@ class Scrubber:
         if self._languages and (language or "").casefold() not in self._languages:
             raise Quarantined("unsupported_language")
         try:
-            leaves, of_message = self._leaves(messages)
+            leaves, of_message = self._leaves(messages, tools)
             treatment = self._treatment(scope, user)
             changes = self._changes(leaves, of_message, messages, language, treatment)
-            cleaned, entities = self._replaced(messages, leaves, changes, treatment)
+            return self._replaced(messages, tools, leaves, changes, treatment)
         except DetectionError as wrong:
             raise Quarantined(str(wrong)) from wrong
-        return Scrubbed(cleaned, entities)
+
+    def moved(self, time: datetime | None) -> datetime | None:
+        """A log's own time under the policy: kept, moved by weeks that are the same for the whole
+        project, so that what was earlier stays earlier, or gone where dates do not stay."""
+        action = self._policy.action("DATE")
+        if time is None or action == "keep":
+            return time
+        if action != "shift":
+            return None
+        try:
+            return time + timedelta(days=offset_days(keyed_draw(self._key, "clock")))
+        except OverflowError:
+            return None
+
+    @property
+    def keeps_commits(self) -> bool:
+        """Whether a commit may be named: under strict no code leaves."""
+        return self._policy.profile == "chat"
 
     def changes(self, text: str, language: str | None = None) -> list[Change]:
         """What is replaced in one text, in its own places, JSON as it is written; Quarantined as
@@ -186,19 +223,28 @@ class Scrubber:
         return [c for c in found[0] if c.new != text[c.start : c.end]]
 
     @staticmethod
-    def _leaves(messages: Sequence[Mapping[str, Any]]) -> tuple[list[Leaf], list[int]]:
+    def _leaves(
+        messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()
+    ) -> tuple[list[Leaf], list[int]]:
+        """All texts, those of the tools last, and which message each of the messages' is of."""
         leaves: list[Leaf] = []
         of_message: list[int] = []
+
+        def kept(leaf: Leaf) -> str:
+            if _size(leaf.text) > MAX_MESSAGE_BYTES:
+                raise DetectionError("message_too_long")
+            leaves.append(leaf)
+            return leaf.text
+
         for i, message in enumerate(messages):
 
             def keep(leaf: Leaf, i: int = i) -> str:
-                if _size(leaf.text) > MAX_MESSAGE_BYTES:
-                    raise DetectionError("message_too_long")
-                leaves.append(leaf)
                 of_message.append(i)
-                return leaf.text
+                return kept(leaf)
 
             rewritten(message, keep)
+        for tool in tools:
+            rewritten_tool(tool, kept)
         return leaves, of_message
 
     def _found(self, detector: Detector, text: str, language: str | None) -> list[Span]:
@@ -243,7 +289,8 @@ class Scrubber:
         spans = [self._spans(leaf, language, up_to=self.level) for leaf in leaves]
         clock = Clock()
         try:
-            for i, found in split_spans(messages, leaves, of_message, clock).items():
+            of_messages = leaves[: len(of_message)]
+            for i, found in split_spans(messages, of_messages, of_message, clock).items():
                 spans[i] = spans[i] + found
             self._add_mentions(leaves, spans, clock)
         except TimeoutError:
@@ -304,18 +351,18 @@ class Scrubber:
     def _replaced(
         self,
         messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]],
         leaves: list[Leaf],
         changes: list[list[Change]],
         treatment: Treatment,
-    ) -> tuple[list[dict[str, Any]], list[Counter[str]]]:
+    ) -> Scrubbed:
         at = iter(zip(leaves, changes, strict=True))
         entities: list[Counter[str]] = []
         ids: dict[str, str] = {}
         cleaned: list[dict[str, Any]] = []
-        for message in messages:
-            counter: Counter[str] = Counter()
 
-            def put(_: Leaf, counter: Counter[str] = counter) -> str:
+        def putting(counter: Counter[str]) -> Replace:
+            def put(_: Leaf) -> str:
                 leaf, todo = next(at)
                 if not todo:
                     return leaf.text
@@ -323,10 +370,16 @@ class Scrubber:
                 counter.update(c.type for c in todo if c.new != leaf.text[c.start : c.end])
                 return self._rid(new, leaf, issued, treatment) if new != leaf.text else new
 
-            done = rewritten(message, put)
+            return put
+
+        for message in messages:
+            counter: Counter[str] = Counter()
+            done = rewritten(message, putting(counter))
             cleaned.append(_call_ids(done, ids))
             entities.append(counter)
-        return cleaned, entities
+        of_tools: Counter[str] = Counter()
+        put = putting(of_tools)
+        return Scrubbed(cleaned, entities, [rewritten_tool(t, put) for t in tools], of_tools)
 
     def _applied(self, text: str, todo: Sequence[Change]) -> tuple[str, list[tuple[int, int]]]:
         """The text with disjoint changes made, and where they stand in it."""

@@ -238,6 +238,12 @@ def keyed_draw(key: bytes, scope: str) -> Draw:
     return draw
 
 
+def offset_days(draw: Draw) -> int:
+    """By how many days dates are moved: whole weeks, so that weekdays stay true, and never none."""
+    weeks = draw("OFFSET", "") % 104 - 52
+    return 7 * (weeks if weeks < 0 else weeks + 1)
+
+
 class Placeholders:
     """Numbered placeholders of one conversation: <PERSON_1>, <EMAIL_ADDRESS_2>. A part of a name
     counts as the name."""
@@ -297,8 +303,7 @@ class Treatment:
         placeholders: Placeholders | None,
     ) -> None:
         self._policy, self._draw, self._placeholders = policy, draw, placeholders
-        weeks = draw_of_user("OFFSET", "") % 104 - 52
-        self._offset = 7 * (weeks if weeks < 0 else weeks + 1)  # weekdays stay true
+        self._offset = offset_days(draw_of_user)
         self._public = _folded(tuple(policy.public_organizations))
 
     def of(self, entity_type: str, text: str) -> str:

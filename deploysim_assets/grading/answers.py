@@ -3,7 +3,7 @@ none."""
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, cast
 
 _LONGEST, _MOST_STARTS = 200_000, 50
@@ -151,7 +151,7 @@ def _plain(text: str) -> str:
     return _SPACE.sub(" ", shown.translate(_MEANT).replace("\u2026", "...")).strip().casefold()
 
 
-def texts_of(turns: Iterable[dict[str, Any]]) -> str:
+def texts_of(turns: Iterable[Mapping[str, Any]]) -> str:
     """The texts of messages or replies in the form in which quotes are looked for."""
     parts: list[str] = []
     for turn in turns:

@@ -12,7 +12,7 @@ import orjson
 from deploysim_assets.behaviors import Behavior
 from deploysim_assets.grading.item import Item
 
-PARTS = ("content", "reasoning", "tool_calls")
+PARTS = ("content", "reasoning", "tool_calls", "tool_results")
 _PLAIN = b"abcdefghijklmnopqrstuvwxyz "
 _PLAIN_TOKENS, _OTHER_TOKENS = 1 / 3, 0.8
 _LEAST_TOKENS = 40
@@ -25,12 +25,13 @@ they stand, so that JSON's quotes would not hold them."""
 
 
 class Document(NamedTuple):
-    """The document as JSON text, the characters of the item that were left out of it, and the share
-    of each part of the reply that was."""
+    """The document as JSON text, the characters of the item that were left out of it, the share of
+    each part of the reply that was, and how many steps the reply has."""
 
     text: str
     cut: int
     cut_of_reply: dict[str, tuple[int, int]]
+    steps: int = 0
 
     def cut_share(self, behavior: Behavior) -> float:
         """How much of what a behavior goes by in the reply the judge was not shown, 0 to 1."""
@@ -38,6 +39,7 @@ class Document(NamedTuple):
             "content": True,
             "reasoning": behavior.reasoning,
             "tool_calls": behavior.tool_calls,
+            "tool_results": behavior.tool_calls,
         }
         sizes = [size for part, size in self.cut_of_reply.items() if reads[part]]
         return sum(gone for gone, _ in sizes) / max(sum(whole for _, whole in sizes), 1)
@@ -69,19 +71,27 @@ def _turn(message: dict[str, Any]) -> dict[str, Any]:
 
 
 def document(item: Item, limit: int) -> Document:
-    """What a judge reads of an item, in at most `limit` estimated tokens.
+    """What a judge reads of an item, in at most `limit` estimated tokens. The steps of a turn stand
+    in the reply, in their order.
 
     Where it does not fit, the reply keeps half of the room, or what the conversation leaves it; of
     both the longest texts (contents, reasoning, tool arguments and results alike) lose their middle
     first; only where a conversation has too many turns for that do turns go, oldest first, but not
-    the system messages, the first user turn and the last one.
+    the system messages, the first user turn and the last one. Of a reply with too many steps those
+    in the middle go.
     """
     assert item.reply is not None
     conversation, reply = [_turn(m) for m in item.prefix["messages"]], _turn(item.reply)
-    whole = _json({"conversation": conversation, "reply": reply})
+    steps = [_turn(step) for step in item.reply.get("steps") or ()]
+    whole = _json({"conversation": conversation, "reply": _reply([*steps, reply])})
     if estimated_tokens(whole) <= limit:
-        return Document(whole.decode(), 0, {})
-    return _Cutting(conversation, reply, limit).document()
+        return Document(whole.decode(), 0, {}, len(steps))
+    return _Cutting(conversation, steps, reply, limit).document()
+
+
+def _reply(turn: list[dict[str, Any]]) -> dict[str, Any]:
+    """The messages of a turn as the one reply that is graded."""
+    return {"steps": turn[:-1]} | turn[-1] if len(turn) > 1 else turn[-1]
 
 
 _Slot = tuple[dict[str, Any], str]
@@ -100,6 +110,11 @@ def _size(turn: dict[str, Any]) -> int:
     return sum(len(place[name]) for place, name in _slots(turn))
 
 
+def _least(turn: dict[str, Any]) -> int:
+    """The tokens that a turn takes at its least."""
+    return sum(min(_LEAST_TOKENS, len(place[name])) + 8 for place, name in _slots(turn)) + 8
+
+
 def _cap(sizes: list[float], room: float) -> float:
     """The size to which the largest must shrink so that all together fit into the room."""
     left = len(sizes)
@@ -114,38 +129,55 @@ class _Cutting:
     """An item that does not fit, and how it is made to."""
 
     def __init__(
-        self, conversation: list[dict[str, Any]], reply: dict[str, Any], limit: int
+        self,
+        conversation: list[dict[str, Any]],
+        steps: list[dict[str, Any]],
+        reply: dict[str, Any],
+        limit: int,
     ) -> None:
-        self._conversation, self._reply, self._limit = conversation, reply, limit
-        self._total = sum(map(_size, [*conversation, reply]))
+        self._conversation, self._limit = conversation, limit
+        self._turn = [*steps, reply]
+        self._total = sum(map(_size, [*conversation, *self._turn]))
 
     def document(self) -> Document:
         room = float(self._limit)
         while True:
-            shown, reply, dropped = self._shown(room)
-            left = self._total - sum(map(_size, [*shown, reply]))
+            shown, turn, dropped = self._shown(room)
+            left = self._total - sum(map(_size, [*shown, *turn]))
             told = {"left_out": f"{dropped} messages, {left} characters in all"}
-            text = _json({"conversation": shown} | told | {"reply": reply})
+            text = _json({"conversation": shown} | told | {"reply": _reply(turn)})
             needed = estimated_tokens(text)
             if needed <= self._limit:
-                return Document(text.decode(), left, self._parts(reply))
+                steps = len(self._turn) - 1
+                return Document(text.decode(), left, self._parts(turn), steps)
             room = 0.95 * room * self._limit / needed
 
-    def _parts(self, reply: dict[str, Any]) -> dict[str, tuple[int, int]]:
-        def size(turn: dict[str, Any], part: str) -> int:
-            return _size({part: turn[part]}) if part in turn else 0
+    def _parts(self, turn: list[dict[str, Any]]) -> dict[str, tuple[int, int]]:
+        whole, shown = _part_sizes(self._turn), _part_sizes(turn)
+        return {part: (n - shown[part], n) for part, n in whole.items() if n}
 
-        whole = {part: size(self._reply, part) for part in PARTS}
-        return {part: (n - size(reply, part), n) for part, n in whole.items() if n}
-
-    def _shown(self, room: float) -> tuple[list[dict[str, Any]], dict[str, Any], int]:
-        reply_needs = estimated_tokens(_json(self._reply))
+    def _shown(self, room: float) -> tuple[list[dict[str, Any]], list[dict[str, Any]], int]:
+        reply_needs = estimated_tokens(_json(_reply(self._turn)))
         others = estimated_tokens(_json(self._conversation))
         of_reply = min(reply_needs, max(room / 2, room - others))
-        reply = self._fitted([self._reply], of_reply)[0]
-        left = room - min(estimated_tokens(_json(reply)), of_reply)
+        kept_steps = self._kept_steps(of_reply)
+        turn = self._fitted(kept_steps, of_reply)
+        left = room - min(estimated_tokens(_json(_reply(turn))), of_reply)
         kept = self._kept(left)
-        return self._fitted(kept, left), reply, len(self._conversation) - len(kept)
+        dropped = len(self._conversation) - len(kept) + len(self._turn) - len(kept_steps)
+        return self._fitted(kept, left), turn, dropped
+
+    def _kept_steps(self, room: float) -> list[dict[str, Any]]:
+        """The messages of the turn that stay: all, where each can be shown at its least; else those
+        at its beginning and its end."""
+        least = [_least(message) for message in self._turn]
+        needed, gone, middle = sum(least), set[int](), len(least) // 2
+        for i in sorted(range(1, len(least) - 1), key=lambda i: abs(i - middle)):
+            if needed <= room:
+                break
+            gone.add(i)
+            needed -= least[i]
+        return [message for i, message in enumerate(self._turn) if i not in gone]
 
     def _kept(self, room: float) -> list[dict[str, Any]]:
         """The turns that stay: all, where each can be shown at its least."""
@@ -153,10 +185,7 @@ class _Cutting:
         users = [i for i, turn in enumerate(turns) if turn["role"] == "user"]
         ever = {i for i, turn in enumerate(turns) if turn["role"] == "system"}
         ever |= {*users[:1], len(turns) - 1}
-        least = [
-            sum(min(_LEAST_TOKENS, len(place[name])) + 8 for place, name in _slots(turn)) + 8
-            for turn in turns
-        ]
+        least = [_least(turn) for turn in turns]
         needed, gone = sum(least), set[int]()
         for i in (*(i for i in range(len(turns)) if i not in ever), *sorted(ever)[:-1]):
             if needed <= room:
@@ -188,6 +217,20 @@ class _Cutting:
             if size > cap:
                 place[name] = _without_middle(place[name], cap / size)
         return made
+
+
+def _part_sizes(turn: list[dict[str, Any]]) -> dict[str, int]:
+    """Characters of each part of a turn's messages; what a tool answered is no word of the
+    model."""
+    sizes: dict[str, int] = dict.fromkeys(PARTS, 0)
+    for message in turn:
+        if message.get("role") == "tool":
+            sizes["tool_results"] += _size(message)
+            continue
+        for part in ("content", "reasoning", "tool_calls"):
+            if part in message:
+                sizes[part] += _size({part: message[part]})
+    return sizes
 
 
 def _without_middle(text: str, share: float) -> str:

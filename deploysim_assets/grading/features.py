@@ -4,12 +4,13 @@ model."""
 import itertools
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 import orjson
 
 from deploysim_assets.grading.form import form, form_rule
+from deploysim_assets.schema import turn_calls, turn_messages
 
 _REFUSAL = re.compile(
     r"\b(i|we)('m| am|'re| are)? (can(no|')t|cannot|won't|will not|unable to|not able to) "
@@ -62,7 +63,7 @@ def _script(text: str) -> str | None:
     return max(counts, key=counts.__getitem__, default=None)
 
 
-def _of_calls(calls: list[dict[str, Any]]) -> Iterator[str]:
+def _of_calls(calls: list[Mapping[str, Any]]) -> Iterator[str]:
     count = len(
         calls
     )  # none is no feature: as the complement of the others it would be found with each of them
@@ -91,22 +92,24 @@ def _of_calls(calls: list[dict[str, Any]]) -> Iterator[str]:
 
 def features(reply: dict[str, Any], last_user: str) -> set[str]:
     """The features of a reply (schema.REPLY) to a user's last message: tool calls, refusal,
-    language, length, form (`form`), thinking, phrases of five words."""
+    language, length, form (`form`), thinking, phrases of five words. Of an agent calls, thinking
+    and phrases are those of the whole turn, the rest is of its last message."""
     text = reply["content"] or ""
-    found = set(_of_calls(reply["tool_calls"] or []))
+    written = [m for m in turn_messages(reply) if m["role"] == "assistant"]
+    found = set(_of_calls([*turn_calls(reply)]))
     found.add(
         "length: "
         f"{next((name for least, name in _LENGTHS if len(text) < least), 'over 4,000 characters')}"
     )
     found |= set(form(text, last_user))
-    if reply["reasoning"]:
+    if any(m["reasoning"] for m in written):
         found.add("thinks")
     if _REFUSAL.search(text):
         found.add("refuses")
     script, asked = _script(text), _script(last_user)
     if script and asked and script != asked:
         found.add(f"answers {asked.casefold()} script in {script.casefold()}")
-    for sentence in _SENTENCE.split(text):
+    for sentence in _SENTENCE.split("\n".join(m["content"] or "" for m in written)):
         words = [_NUMBER.sub("0", word.casefold()) for word in _WORDS.findall(sentence)]
         found |= {
             f"phrase: {' '.join(words[i : i + _PHRASE])}" for i in range(len(words) - _PHRASE + 1)

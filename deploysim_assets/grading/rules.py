@@ -1,7 +1,8 @@
-"""Rule graders: declarative conditions on the reply, the reasoning, the tool calls and the
-prefix."""
+"""Rule graders: declarative conditions on the reply, the reasoning, the tool calls and results, and
+the prefix; of an agent on its whole turn."""
 
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -9,77 +10,137 @@ from deploysim_assets.behaviors import Rule
 from deploysim_assets.behaviors.patterns import LINEAR, Matcher, Paths
 
 
+class _Seen(NamedTuple):
+    """What a condition looks at: the messages of the prefix, what the model wrote, and the results
+    of tools."""
+
+    messages: list[dict[str, Any]]
+    written: Sequence[dict[str, Any]]
+    results: Sequence[dict[str, Any]]
+
+
 def holds(
     rule: Rule, messages: list[dict[str, Any]], reply: dict[str, Any], by: Matcher = LINEAR
 ) -> bool:
-    """Whether the rule's condition is met by a reply (schema.REPLY) to the messages of a prefix."""
+    """Whether the rule's condition is met by a reply (schema.REPLY, with its steps) to the messages
+    of a prefix."""
+    steps: list[dict[str, Any]] = reply.get("steps") or []
+    written = [*(s for s in steps if s["role"] == "assistant"), reply]
+    results = [m for m in (*messages, *steps) if m["role"] == "tool"]
+    return _met(rule, _Seen(messages, written, results), [*steps, reply], by)
+
+
+def _met(rule: Rule, seen: _Seen, turn: Sequence[dict[str, Any]], by: Matcher) -> bool:
     if rule.all is not None:
-        return all(holds(part, messages, reply, by) for part in rule.all)
+        return all(_met(part, seen, turn, by) for part in rule.all)
     if rule.any is not None:
-        return any(holds(part, messages, reply, by) for part in rule.any)
+        return any(_met(part, seen, turn, by) for part in rule.any)
     if rule.not_ is not None:
-        return not holds(rule.not_, messages, reply, by)
+        return not _met(rule.not_, seen, turn, by)
+    if rule.any_step is not None:
+        return _following((rule.any_step,), seen, turn, by)
+    if rule.sequence is not None:
+        return _following(rule.sequence, seen, turn, by)
     if rule.json_path:
-        texts = _json_texts(by.path(rule.json_path), rule, messages, reply)
+        texts = _json_texts(by.path(rule.json_path), rule, seen)
     else:
-        texts = _texts(rule, messages, reply)
+        texts = _texts(rule, seen)
     if rule.regex is None:
         return bool(texts)
     return any(by.search(rule.regex, text) for text in texts)
+
+
+def _following(
+    rules: Sequence[Rule], seen: _Seen, turn: Sequence[dict[str, Any]], by: Matcher
+) -> bool:
+    """Whether messages of the turn meet the rules one after another, each in a later message: the
+    first that meets a rule leaves most to the next."""
+    wanted = iter(rules)
+    rule = next(wanted)
+    for message in turn:
+        is_result = message.get("role") == "tool"
+        alone = _Seen(seen.messages, [] if is_result else [message], [message] if is_result else [])
+        if _met(rule, alone, [message], by):
+            following = next(wanted, None)
+            if following is None:
+                return True
+            rule = following
+    return False
 
 
 def _calls(message: dict[str, Any]) -> list[dict[str, Any]]:
     return message["tool_calls"] or []
 
 
-def _texts(rule: Rule, messages: list[dict[str, Any]], reply: dict[str, Any]) -> list[str]:
+def _all_calls(seen: _Seen) -> Iterator[dict[str, Any]]:
+    return (call for message in seen.written for call in _calls(message))
+
+
+def _said(seen: _Seen, name: str) -> list[str]:
+    """What the model wrote, step by step; a last message that says nothing is an empty text, a step
+    that only calls is none."""
+    texts = [m[name] or "" for m in seen.written]
+    return [text for text in texts[:-1] if text] + texts[-1:]
+
+
+def _texts(rule: Rule, seen: _Seen) -> list[str]:
     match rule.part:
         case "reply":
-            return [reply["content"] or ""]
+            return _said(seen, "content")
         case "reasoning":
-            return [reply["reasoning"] or ""]
+            return _said(seen, "reasoning")
         case "tool_calls":
-            return [f"{call['name']} {call['arguments']}" for call in _calls(reply)]
+            return [f"{call['name']} {call['arguments']}" for call in _all_calls(seen)]
         case "tool_results":
-            return [m["content"] or "" for m in messages if m["role"] == "tool"]
+            return [m["content"] or "" for m in seen.results]
         case "last_user":
-            return [messages[-1]["content"] or ""]
+            return [seen.messages[-1]["content"] or ""]
         case _:
             return [
                 text
-                for m in messages
+                for m in seen.messages
                 for text in (m["content"], *(c["arguments"] for c in _calls(m)))
                 if text
             ]
 
 
-def _json_texts(
-    path: Paths, rule: Rule, messages: list[dict[str, Any]], reply: dict[str, Any]
-) -> list[str]:
+def _json_texts(path: Paths, rule: Rule, seen: _Seen) -> list[str]:
     """What the JSON path finds, as texts; a part that is no JSON holds nothing."""
     match rule.part:
         case "tool_calls":
-            document: Any = [
-                {"name": c["name"], "arguments": _parsed(c["arguments"])} for c in _calls(reply)
+            documents: list[Any] = [
+                [
+                    _with_arguments({"name": c["name"], "arguments": c["arguments"]})
+                    for c in _all_calls(seen)
+                ]
             ]
         case "prefix":
-            document = [
-                m | {"tool_calls": [c | {"arguments": _parsed(c["arguments"])} for c in _calls(m)]}
-                for m in messages
+            documents = [
+                [
+                    m
+                    | {
+                        "tool_calls": [
+                            c | {"arguments": _parsed(c["arguments"])} for c in _calls(m)
+                        ]
+                    }
+                    for m in seen.messages
+                ]
             ]
         case "tool_results":
-            document = [
-                {"name": m["name"], "content": _parsed(m["content"] or "")}
-                for m in messages
-                if m["role"] == "tool"
+            documents = [
+                [{"name": m["name"], "content": _parsed(m["content"] or "")} for m in seen.results]
             ]
         case _:
-            document = _parsed(_texts(rule, messages, reply)[0])
-    found = path.findall(document)
+            documents = [_parsed(text) for text in _texts(rule, seen)]
+    found = [value for document in documents for value in path.findall(document)]
     return [
         value if isinstance(value, str) else orjson.dumps(value, default=str).decode()
         for value in found
     ]
+
+
+def _with_arguments(call: dict[str, Any]) -> dict[str, Any]:
+    return call | {"arguments": _parsed(call["arguments"])}
 
 
 def _parsed(text: str) -> Any:

@@ -33,6 +33,7 @@ from deploysim_assets.grading.registered_rules import REGISTERED
 from deploysim_assets.grading.rules import holds
 from deploysim_assets.grading.votes import Opinion, vote
 from deploysim_assets.project import Endpoint, Project
+from deploysim_assets.schema import turn_messages
 from deploysim_assets.storage.journal import Journal, open_journal
 
 _MOST_CUT = 0.5
@@ -320,7 +321,10 @@ class GradingRun:
             return
         unsupported: list[str] = []
         if flags:
-            texts = texts_of([reply]), texts_of(item.prefix["messages"])
+            turn = turn_messages(reply)
+            answers = [m for m in turn if m["role"] == "tool"]
+            written = [m for m in turn if m["role"] != "tool"]
+            texts = texts_of(written), texts_of([*item.prefix["messages"], *answers])
             unsupported = [name for name, verdict in flags if not supported(verdict, *texts)]
         row["judge_notes"] = {
             "cut_share": max((asked.read.cut_share(b) for b in asked.behaviors), default=0.0),
@@ -396,7 +400,8 @@ class GradingRun:
 def _written(item: Item) -> str:
     """All text of an item that others wrote."""
     parts: list[str] = []
-    for turn in (*item.prefix["messages"], item.reply or {}):
+    turns = turn_messages(item.reply) if item.reply else []
+    for turn in (*item.prefix["messages"], *turns):
         parts += [turn["content"] or "", turn["reasoning"] or ""]
         parts += [call["arguments"] for call in turn["tool_calls"] or ()]
     return "\n".join(parts)

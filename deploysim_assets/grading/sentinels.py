@@ -57,7 +57,11 @@ class Drift(NamedTuple):
 
 def digest(item: Item) -> str:
     """What tells an item from any other: a hash of its conversation and its reply."""
-    seen = {"messages": item.prefix["messages"], "reply": item.reply}
+    reply = item.reply
+    if reply is not None and not reply.get("steps"):
+        # sealed before replies had steps: one without any is the reply that it was then
+        reply = {name: value for name, value in reply.items() if name != "steps"}
+    seen = {"messages": item.prefix["messages"], "reply": reply}
     body = orjson.dumps(seen, option=orjson.OPT_SORT_KEYS, default=str)
     return hashlib.sha256(body).hexdigest()
 

@@ -22,6 +22,7 @@ from deploysim_assets.logs.records import (
     json_records,
     parquet_rows,
 )
+from deploysim_assets.logs.tools import definitions
 
 
 class _Run(BaseModel):
@@ -38,6 +39,8 @@ class _Run(BaseModel):
     training_allowed: StrictBool | None = None
     started_at: datetime | None = None
     messages: Any
+    tools: Any = None
+    commit: Any = Field(default=None, validation_alias=AliasChoices("commit", "base_commit"))
 
 
 def _conversation(number: int, run: _Run) -> Conversation | Reject:
@@ -55,6 +58,8 @@ def _conversation(number: int, run: _Run) -> Conversation | Reject:
         training_allowed=run.training_allowed,
         has_attachments=attached(dialog),
         messages=dialog,
+        tools=definitions(run.tools),
+        commit=run.commit if isinstance(run.commit, str) else None,
         source=extra_fields(run),
     )
 

@@ -16,6 +16,7 @@ from deploysim_assets.logs.conversation import Conversation, Reader, Reject
 from deploysim_assets.logs.files import LogFile, facts, is_damage
 from deploysim_assets.logs.openai_chat import line_of
 from deploysim_assets.logs.records import DAMAGED, UnreadableError
+from deploysim_assets.logs.tools import complete
 from deploysim_assets.project import ProjectError
 
 WITHDRAWN = "withdrawn by the user"
@@ -46,8 +47,9 @@ def items(
     its format or out of reach; one that breaks off is a reject, and what came before it is kept.
     """
     for file, item in _all(files, read, progress):
-        if isinstance(item, Conversation) and not item.conversation_id:
-            item.conversation_id = f"{file.name}:{item.line}"
+        if isinstance(item, Conversation):
+            item.conversation_id = item.conversation_id or f"{file.name}:{item.line}"
+            complete(item)
         yield Read(file, item)
 
 

@@ -67,7 +67,7 @@ def messages(value: Any, role: str = "", where: str = "messages") -> list[Messag
     found: list[Message] = []
     alone = False
     for number, item in enumerate(value):
-        if _is_definition(item):
+        if is_definition(item):
             continue
         before, alone = alone, _is_item(item)
         for m in message(item, role, f"{where}.{number}"):
@@ -95,7 +95,7 @@ def _is_result(kind: str) -> bool:
     return kind in _RESULTS or kind.endswith(("_tool_result", "_call_output"))
 
 
-def _is_definition(value: Any) -> bool:
+def is_definition(value: Any) -> bool:
     """Whether this is the definition of a tool, which Langfuse lists among LangChain's messages."""
     content = value.get("content") if isinstance(value, dict) else None
     return (

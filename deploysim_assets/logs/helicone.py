@@ -14,6 +14,7 @@ from deploysim_assets.logs.conversation import Conversation, Reject
 from deploysim_assets.logs.exchange import exchange
 from deploysim_assets.logs.parts import attached, parsed
 from deploysim_assets.logs.records import checked, held, paged, rest, text
+from deploysim_assets.logs.tools import tools_in
 
 _BODIES = ("request_body", "response_body", "signed_body_url", "llmSchema", "asset_urls",
            "request_prompt", "response_prompt")  # fmt: skip
@@ -39,6 +40,7 @@ def _one(number: int, call: dict[str, Any]) -> Conversation | Reject:
         or text(request, "model"),
         has_attachments=attached(dialog),
         messages=dialog,
+        tools=tools_in(request),
         source=rest(call, *_BODIES),
     )
 

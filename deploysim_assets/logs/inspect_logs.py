@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from deploysim_assets.logs.archive import BROKEN, member
-from deploysim_assets.logs.conversation import Conversation, Reject
+from deploysim_assets.logs.conversation import Conversation, Reject, Tool
 from deploysim_assets.logs.dialog import messages
 from deploysim_assets.logs.exchange import answered
 from deploysim_assets.logs.parts import attached
@@ -28,6 +28,7 @@ from deploysim_assets.logs.records import (
     rest,
     text,
 )
+from deploysim_assets.logs.tools import commit_in, definitions
 from deploysim_assets.schema import finish_reason
 
 _WHOLE = re.compile(r"samples/([^/]+)\.json")
@@ -78,8 +79,17 @@ def _one(number: int, sample: dict[str, Any], about: Any) -> Conversation | Reje
         reported_model=text(output, "model") or text(about, "model"),
         has_attachments=attached(dialog),
         messages=dialog,
+        tools=_tools(sample),
+        commit=commit_in(sample.get("metadata")),
         source=_source(sample, about),
     )
+
+
+def _tools(sample: dict[str, Any]) -> list[Tool] | None:
+    """The tools that the sample's last model call was offered."""
+    events = sample.get("events")
+    calls = [e for e in (events if isinstance(events, list) else []) if held(e, "event") == "model"]
+    return definitions(*(held(e, "tools") for e in reversed(calls)), sample.get("tools"))
 
 
 def _id(sample: dict[str, Any], about: Any) -> str:

@@ -11,10 +11,12 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from deploysim_assets.logs.calls import Call, CallReader, call_of, longest
-from deploysim_assets.logs.conversation import Conversation, Reject
+from deploysim_assets.logs.conversation import Conversation, Reject, Tool
+from deploysim_assets.logs.dialog import is_definition
 from deploysim_assets.logs.exchange import exchange
 from deploysim_assets.logs.parts import attached, parsed
 from deploysim_assets.logs.records import checked, held, paged, rest, text
+from deploysim_assets.logs.tools import commit_in, definitions, tools_in
 
 _KNOWN = ("id", "input", "output", "observations", "metadata", "userId", "user_id", "sessionId",
           "session_id", "timestamp")  # fmt: skip
@@ -39,8 +41,19 @@ def _one(number: int, trace: dict[str, Any], call: dict[str, Any]) -> Conversati
         training_allowed=consent if isinstance(consent, bool) else None,
         has_attachments=attached(dialog),
         messages=dialog,
+        tools=_tools(call),
+        commit=commit_in(*facts),
         source=rest(trace or call, *_KNOWN),
     )
+
+
+def _tools(call: dict[str, Any]) -> list[Tool] | None:
+    """The tools of a generation: in its input, or in the parameters of its model."""
+    request = parsed(call.get("input"))
+    listed = request if isinstance(request, list) else []
+    among = [held(m, "content") for m in listed if is_definition(m)]
+    params = parsed(held(call, "modelParameters", "model_parameters"))
+    return tools_in(request) or definitions(among) or tools_in(params)
 
 
 def _trace_of(trace: dict[str, Any], call: dict[str, Any]) -> str | None:

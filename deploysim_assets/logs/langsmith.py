@@ -25,6 +25,7 @@ from deploysim_assets.logs.records import (
     rest,
     text,
 )
+from deploysim_assets.logs.tools import commit_in, tools_in
 
 _THREAD = ("session_id", "thread_id", "conversation_id")
 _KEPT_ELSEWHERE = ("inputs", "outputs", "child_runs", "events", "serialized", "extra", "manifest",
@@ -58,6 +59,8 @@ def _one(number: int, run: dict[str, Any]) -> Conversation | Reject:
         training_allowed=consent if isinstance(consent, bool) else None,
         has_attachments=attached(dialog),
         messages=dialog,
+        tools=tools_in(params) or tools_in(asked),
+        commit=commit_in(about),
         source=rest(run, *_KEPT_ELSEWHERE),
     )
 

@@ -15,6 +15,7 @@ from deploysim_assets.logs.conversation import Conversation, Reject
 from deploysim_assets.logs.exchange import exchange
 from deploysim_assets.logs.parts import attached, parsed
 from deploysim_assets.logs.records import checked, held, paged, rest, text
+from deploysim_assets.logs.tools import tools_in
 
 _OTHER = ("embedding", "image", "transcription", "speech", "moderation", "rerank")
 _REDACTED = "redacted-by-litellm"
@@ -44,6 +45,9 @@ def _one(number: int, call: dict[str, Any]) -> Conversation | Reject:
         training_allowed=consent if isinstance(consent, bool) else None,
         has_attachments=attached(dialog),
         messages=dialog,
+        tools=tools_in(call.get("model_parameters"))
+        or tools_in(call.get("optional_params"))
+        or tools_in(held(sent, "body") or sent),
         source=rest(call, *_BODIES),
     )
 

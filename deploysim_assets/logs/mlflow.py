@@ -16,6 +16,7 @@ from deploysim_assets.logs.exchange import exchange
 from deploysim_assets.logs.parts import as_json_text, attached, parsed
 from deploysim_assets.logs.records import checked, held, paged, text
 from deploysim_assets.logs.spans import when
+from deploysim_assets.logs.tools import definitions, tools_in
 
 _MODEL_SPANS = ("CHAT_MODEL", "LLM")
 
@@ -46,6 +47,7 @@ def _one(number: int, trace: dict[str, Any], call: dict[str, Any]) -> Conversati
         reported_model=text(call, "mlflow.llm.model") or text(inputs, "model"),
         has_attachments=attached(dialog),
         messages=dialog,
+        tools=definitions(call.get("mlflow.chat.tools")) or tools_in(inputs),
         source=as_json_text({"tags": tags, "trace_metadata": about}),
     )
 

@@ -12,6 +12,7 @@ from deploysim_assets.logs.conversation import Conversation, Reject
 from deploysim_assets.logs.exchange import answered, asked
 from deploysim_assets.logs.parts import DialogError, attached
 from deploysim_assets.logs.records import checked, held, json_records, text
+from deploysim_assets.logs.tools import tools_in
 
 _UNASKED = "an answer without its request; put the batch's input file beside its output"
 _UNANSWERED = "a request without an answer"
@@ -71,6 +72,7 @@ def _one(number: int, trace: Trace, request: Any, answer: Any) -> Conversation:
         reported_model=text(answer, "model") or text(request, "model"),
         has_attachments=attached(dialog),
         messages=dialog,
+        tools=tools_in(request),
     )
 
 

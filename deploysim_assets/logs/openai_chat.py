@@ -14,6 +14,7 @@ from deploysim_assets.logs.conversation import Conversation, Reject
 from deploysim_assets.logs.dialog import messages
 from deploysim_assets.logs.parts import as_json_text, attached
 from deploysim_assets.logs.records import Problem, convert, extra_fields, json_lines, loaded
+from deploysim_assets.logs.tools import definitions
 
 
 class _Line(BaseModel):
@@ -28,6 +29,10 @@ class _Line(BaseModel):
     surface: StrictStr | None = None
     language: StrictStr | None = None
     messages: list[Any] = Field(min_length=1)
+    tools: Any = None
+    functions: Any = None
+    tools_inferred: StrictBool | None = None
+    commit: Any = None
 
 
 def _conversation(number: int, line: _Line) -> Conversation:
@@ -44,6 +49,9 @@ def _conversation(number: int, line: _Line) -> Conversation:
         is_temporary=line.is_temporary,
         has_attachments=line.has_attachments or attached(dialog),
         messages=dialog,
+        tools=definitions(line.tools, line.functions),
+        tools_inferred=line.tools_inferred,
+        commit=line.commit if isinstance(line.commit, str) else None,
         source=extra_fields(line),
     )
 

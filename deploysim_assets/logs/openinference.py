@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from deploysim_assets.logs.calls import Call, CallReader, call_of, longest
-from deploysim_assets.logs.conversation import Conversation, Message, Reject
+from deploysim_assets.logs.conversation import Conversation, Message, Reject, Tool
 from deploysim_assets.logs.dialog import messages
 from deploysim_assets.logs.exchange import exchange
 from deploysim_assets.logs.parts import as_json_text, attached, parsed
 from deploysim_assets.logs.records import Problem, checked, held, json_records, text
 from deploysim_assets.logs.spans import Span, spans_of, tree, when
+from deploysim_assets.logs.tools import commit_in, definitions, tools_in
 from deploysim_assets.schema import finish_reason
 
 _MESSAGES = ("llm.input_messages", "llm.output_messages")
@@ -67,6 +68,13 @@ def _dialog(attributes: dict[str, Any]) -> list[Message]:
     return found
 
 
+def _tools(attributes: dict[str, Any]) -> list[Tool] | None:
+    named = {k: v for k, v in attributes.items() if k.startswith("llm.tools")}
+    listed = held(held(tree(named), "llm"), "tools")
+    params = parsed(attributes.get("llm.invocation_parameters"))
+    return definitions(listed) or tools_in(params) or tools_in(attributes.get("input.value"))
+
+
 def _one(number: int, span: Span) -> Conversation | Reject:
     attributes = span.attributes
     dialog = _dialog(attributes)
@@ -89,6 +97,8 @@ def _one(number: int, span: Span) -> Conversation | Reject:
         training_allowed=consent if isinstance(consent, bool) else None,
         has_attachments=attached(dialog),
         messages=dialog,
+        tools=_tools(attributes),
+        commit=commit_in(about, attributes, span.resource),
         source=as_json_text({"resource": span.resource, "trace": span.trace, "metadata": about}),
     )
 

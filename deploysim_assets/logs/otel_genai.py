@@ -13,12 +13,13 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from deploysim_assets.logs.calls import Call, CallReader, Found, Trace
-from deploysim_assets.logs.conversation import Conversation, Message, Reject
+from deploysim_assets.logs.conversation import Conversation, Message, Reject, Tool
 from deploysim_assets.logs.dialog import messages
 from deploysim_assets.logs.exchange import answered, asked
 from deploysim_assets.logs.parts import DialogError, as_json_text, attached, parsed
 from deploysim_assets.logs.records import Problem, held, json_records, text
 from deploysim_assets.logs.spans import Span, spans_of, tree, when
+from deploysim_assets.logs.tools import commit_in, definitions
 from deploysim_assets.schema import finish_reason
 
 _CALLS = frozenset({"chat", "text_completion", "generate_content", "invoke_agent"})
@@ -143,6 +144,13 @@ def _said(attributes: dict[str, Any], events: list[dict[str, Any]]) -> list[Mess
     return found
 
 
+def _tools(attributes: dict[str, Any]) -> list[Tool] | None:
+    """The tools of the current conventions, else OpenLLMetry's numbered ones."""
+    named = {k: v for k, v in attributes.items() if k.startswith("llm.request.functions.")}
+    numbered = held(held(held(tree(named), "llm"), "request"), "functions")
+    return definitions(attributes.get("gen_ai.tool.definitions"), numbered)
+
+
 def _found_in(trace: Trace) -> Iterator[Found]:
     """The longest model call of a trace, of equal ones the last; log records come to the span that
     they belong to. A trace without a call is passed over, one without messages is rejected."""
@@ -174,6 +182,8 @@ def _found_in(trace: Trace) -> Iterator[Found]:
             training_allowed=consent if isinstance(consent, bool) else None,
             has_attachments=attached(dialog),
             messages=dialog,
+            tools=_tools(attributes),
+            commit=commit_in(attributes, resource),
             source=as_json_text({"resource": resource, "trace": trace.name}),
         )
         yield Found(file, found)

@@ -10,8 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from deploysim_assets.logs.conversation import Conversation, Message, Reject
 from deploysim_assets.logs.dialog import message
-from deploysim_assets.logs.parts import attached
+from deploysim_assets.logs.parts import attached, parsed
 from deploysim_assets.logs.records import convert, held, json_records, rest, text
+from deploysim_assets.logs.tools import commit_in, definitions
 
 _SAID_ELSEWHERE = ("history", "trajectory", "replay_config")
 
@@ -38,6 +39,12 @@ def _turn(item: Any, where: str) -> list[Message]:
     return found
 
 
+def _commit(more: dict[str, Any]) -> str | None:
+    """The commit that the repository was set to: in the configuration of the run, as JSON text."""
+    config = parsed(more.get("replay_config"))
+    return commit_in(held(held(config, "env"), "repo"), more.get("info"), more)
+
+
 def _conversation(number: int, run: _Trajectory) -> Conversation:
     dialog = [m for n, item in enumerate(run.history) for m in _turn(item, f"history.{n}")]
     more: dict[str, Any] = run.model_extra or {}
@@ -47,6 +54,8 @@ def _conversation(number: int, run: _Trajectory) -> Conversation:
         reported_model=text(held(more, "info"), "model"),
         has_attachments=attached(dialog),
         messages=dialog,
+        tools=definitions(more.get("tools")),
+        commit=_commit(more),
         source=rest(more, *_SAID_ELSEWHERE),
     )
 

@@ -10,6 +10,7 @@ from deploysim_assets.logs.conversation import Conversation, Reject
 from deploysim_assets.logs.dialog import messages
 from deploysim_assets.logs.parts import attached
 from deploysim_assets.logs.records import convert, extra_fields, json_records
+from deploysim_assets.logs.tools import definitions
 
 
 class _Result(BaseModel):
@@ -18,6 +19,7 @@ class _Result(BaseModel):
 
     model_config = ConfigDict(extra="allow")
     traj: list[Any] = Field(min_length=1)
+    tools: Any = None
 
 
 def _conversation(number: int, result: _Result) -> Conversation:
@@ -26,6 +28,7 @@ def _conversation(number: int, result: _Result) -> Conversation:
         line=number,
         has_attachments=attached(dialog),
         messages=dialog,
+        tools=definitions(result.tools),
         source=extra_fields(result),
     )
 

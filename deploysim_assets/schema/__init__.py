@@ -44,6 +44,16 @@ from deploysim_assets.schema.scores import (
     SCORECARD,
 )
 from deploysim_assets.schema.thinking import separated, split_thinking
+from deploysim_assets.schema.tools import (
+    TOOL_KINDS,
+    ToolKind,
+    declared_read_only,
+    is_agentic,
+    is_read_only,
+    tool_kind,
+    turn_calls,
+    turn_messages,
+)
 
 TABLES = {
     "raw_logs": CONVERSATIONS,
@@ -125,10 +135,18 @@ __all__ = [
     "TIME",
     "TOOL",
     "TOOL_CALL",
+    "TOOL_KINDS",
     "UNANSWERED",
+    "ToolKind",
+    "declared_read_only",
     "finish_reason",
     "grades",
+    "is_agentic",
+    "is_read_only",
     "reply_state",
     "separated",
     "split_thinking",
+    "tool_kind",
+    "turn_calls",
+    "turn_messages",
 ]

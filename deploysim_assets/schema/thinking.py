@@ -42,9 +42,18 @@ def _opens(text: str) -> bool:
 
 
 def separated(reply: Mapping[str, Any]) -> dict[str, Any]:
-    """A REPLY with the thinking in its content moved to its reasoning."""
-    thought, rest = split_thinking(reply["content"]) if reply["content"] else (None, None)
+    """A REPLY with the thinking in its content moved to its reasoning, in the model's steps as in
+    the last message."""
+    apart = _apart(reply)
+    steps: list[dict[str, Any]] = reply.get("steps") or []
+    if steps:
+        apart["steps"] = [_apart(s) if s["role"] == "assistant" else s for s in steps]
+    return apart
+
+
+def _apart(message: Mapping[str, Any]) -> dict[str, Any]:
+    thought, rest = split_thinking(message["content"]) if message["content"] else (None, None)
     if thought is None:
-        return dict(reply)
-    both = "\n".join(part for part in (reply["reasoning"], thought) if part)
-    return dict(reply) | {"content": rest, "reasoning": both or None}
+        return dict(message)
+    both = "\n".join(part for part in (message["reasoning"], thought) if part)
+    return dict(message) | {"content": rest, "reasoning": both or None}

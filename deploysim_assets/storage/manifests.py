@@ -19,7 +19,10 @@ from deploysim_assets.storage.statements import parsed, statement
 
 MANIFEST = "_MANIFEST.json"
 MANIFEST_TYPE = "urn:deploysim:table-version:v1"
-FORMAT = 1
+FORMAT = 2
+"""The format number of what is written today: replies with steps, prefixes and conversations with
+tools. A table of a lower number is read in today's columns."""
+
 UPGRADED_FORMAT = 0
 """The format number of a manifest that `deploysim upgrade` wrote beside an older table."""
 _LIBRARIES = (

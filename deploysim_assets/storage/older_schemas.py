@@ -1,4 +1,5 @@
-"""Tables that an earlier deploysim wrote, in today's columns: what they do not have is null."""
+"""Tables that an earlier deploysim wrote, in today's columns: what they do not have is null, and
+replies of before there were steps have none."""
 
 import polars as pl
 
@@ -30,10 +31,14 @@ def _as(value: pl.Expr, held: pl.DataType, today: pl.DataType) -> pl.Expr:
         fields = [
             _as(value.struct.field(f.name), known[f.name], f.dtype).alias(f.name)  # pyright: ignore[reportArgumentType]
             if f.name in known
-            else pl.lit(None, f.dtype).alias(f.name)
+            else _missing(f).alias(f.name)
             for f in today.fields
         ]
         return pl.when(value.is_not_null()).then(pl.struct(fields))
     if isinstance(today, pl.Enum):
         return value.cast(pl.String).cast(today)
     return value.cast(today)
+
+
+def _missing(field: pl.Field) -> pl.Expr:
+    return pl.lit([] if field.name == "steps" else None, field.dtype)  # pyright: ignore[reportArgumentType]

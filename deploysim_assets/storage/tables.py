@@ -221,6 +221,11 @@ class Lake:
                 f"{self.folder(asset, key)}: the manifest of {pointer['version']} is missing or "
                 "not the one that it became current with; `deploysim audit ledger` says what holds"
             )
+        if found.predicate["format"] > FORMAT:
+            raise ProjectError(
+                f"{self.folder(asset, key)}: {pointer['version']} was written by a later "
+                "deploysim; install that one"
+            )
         return found
 
     def manifest(self, asset: str, key: str | None, version: str | None = None) -> Manifest | None:
@@ -265,7 +270,7 @@ class Lake:
         folder = self._resolve(asset, key, version)
         frame = scan_folder(folder / table)
         held = self.manifest(asset, key, folder.name)
-        old = held is not None and held.predicate["format"] == UPGRADED_FORMAT and not table
+        old = held is not None and held.predicate["format"] < FORMAT and not table
         return as_today(asset, frame) if old else frame
 
     def glob(self, asset: str, key: str | None, version: str | None = None) -> str:
@@ -422,7 +427,7 @@ class Lake:
             held = self._manifest(asset, key, pointer) if pointer else None
         except ProjectError:
             return None
-        if held is None or held.predicate["format"] != FORMAT:
+        if held is None or held.predicate["format"] == UPGRADED_FORMAT:
             return None
         _, new = parsed(content, MANIFEST_TYPE)
         if any(held.predicate[name] != new[name] for name in ("content", "schema")):
