@@ -65,8 +65,9 @@ def demo(home: Path, seed: int, conversations: int) -> None:
     """Forecast, ship and score four releases of a synthetic chat product whose true rates are
     known."""
     from deploysim_assets.cli.demo import run_demo
+    from deploysim_assets.project.file import local_folder
 
-    run_demo(home.resolve(), seed, conversations, tell)
+    run_demo(local_folder(home, "--home"), seed, conversations, tell)
 
 
 @main.command(epilog="Example: deploysim forecast gpt-4-0613")

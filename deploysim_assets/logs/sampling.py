@@ -26,6 +26,10 @@ FILLED = (
 CHARACTERS = pl.col("messages").list.eval(_TEXT.str.len_chars()).list.sum().alias("characters")
 
 
+TEXTS = ("messages", "source", "tools")
+"""Columns of raw_logs that no draw looks at."""
+
+
 def _risk(column: str) -> pl.Expr:
     return (
         pl.col("source")
@@ -177,7 +181,7 @@ class Sampler(NamedTuple):
         """What the survey reads of raw_logs: everything but the texts."""
         design = self.sampling.strata
         risk = [_risk(design.risk_column)] if design and design.risk_column else []
-        return [pl.exclude("messages", "source"), ROLES, FILLED, CHARACTERS, *risk]
+        return [pl.exclude(*TEXTS), ROLES, FILLED, CHARACTERS, *risk]
 
     def turns_of(self, conversation: dict[str, Any]) -> tuple[str | None, list[int]]:
         """Why the conversation may not be used (or None), and its turns that could be drawn."""
