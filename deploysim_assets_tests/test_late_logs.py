@@ -4,10 +4,11 @@ nothing, and nobody who withdrew comes back with it."""
 import json
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 import yaml
 from hypothesis import HealthCheck, Phase, given, settings
@@ -134,67 +135,213 @@ def _from_nothing(home: Path) -> dict[str, Any]:
     return _content(other)
 
 
-STEPS = ("add", "change", "remove", "grow", "repeat", "policy", "seed", "fewer", "code", "kill",
-         "forget", "strata")  # fmt: skip
-
-
-def _change(home: Path, step: str, draw: random.Random, patch: Callable[..., None]) -> None:
-    """One thing that happens to a home between two makings."""
-    there = sorted((home / "logs").iterdir())
-    any_file = draw.choice(there)
+def _add(home: Path, draw: random.Random) -> None:
     number = draw.randrange(10_000)
-    if step == "add":
-        lines = [_line(number + i) for i in range(draw.randrange(1, 9))]
-        (home / "logs" / draw.choice(FILES)).write_text("\n".join(lines) + "\n")
-    elif step == "change":
-        lines = any_file.read_text().splitlines()
-        lines[draw.randrange(len(lines))] = _line(number, 1)
-        any_file.write_text("\n".join(lines) + "\n")
-    elif step == "remove" and len(there) > 1:
-        any_file.unlink()
-    elif step == "grow":
-        with any_file.open("a") as out:
-            out.write(_line(number) + "\nbroken\n")
-    elif step == "repeat":  # a conversation that stands in another file, too
-        with any_file.open("a") as out:
-            out.write(draw.choice(draw.choice(there).read_text().splitlines()) + "\n")
-    elif step == "policy":
-        _config(home, deidentification={"min_level": 0, "profile": draw.choice(("chat", "strict"))})
-    elif step == "seed":
-        _config(home, sampling={"seed": draw.randrange(5), "max_prefixes": 12})
-    elif step == "fewer":
-        _config(home, sampling={"max_prefixes": draw.choice((5, 15)), "max_per_user": 3})
-    elif step == "strata":
-        design = {"by": "surface", "shares": {"web": 0.5, "app": 0.5}}
-        _config(home, sampling={"max_prefixes": 10, "strata": design})
-    elif step == "code":
-        patch({"files": str(number)})
-    elif step == "kill":
-        lake = _view(home)
-        with pytest.raises(KeyboardInterrupt), lake.new_version("raw_logs", "m", {}) as version:
-            version.page("page", "half")
-            raise KeyboardInterrupt
-    elif step == "forget" and Lake.of(home).current("raw_logs", "m"):
-        withdraw(home, f"u{draw.randrange(5)}")
+    lines = [_line(number + i) for i in range(draw.randrange(1, 9))]
+    (home / "logs" / draw.choice(FILES)).write_text("\n".join(lines) + "\n")
 
 
-@given(st.lists(st.sampled_from(STEPS), min_size=1, max_size=5), st.integers(0, 2**32))
+def _change(home: Path, draw: random.Random) -> None:
+    file = draw.choice(sorted((home / "logs").iterdir()))
+    lines = file.read_text().splitlines()
+    lines[draw.randrange(len(lines))] = _line(draw.randrange(10_000), 1)
+    file.write_text("\n".join(lines) + "\n")
+
+
+def _remove(home: Path, draw: random.Random) -> None:
+    there = sorted((home / "logs").iterdir())
+    if len(there) > 1:
+        draw.choice(there).unlink()
+
+
+def _grow(home: Path, draw: random.Random) -> None:
+    with draw.choice(sorted((home / "logs").iterdir())).open("a") as out:
+        out.write(_line(draw.randrange(10_000)) + "\nbroken\n")
+
+
+def _repeat(home: Path, draw: random.Random) -> None:
+    """A conversation that stands in another file, too."""
+    there = sorted((home / "logs").iterdir())
+    line = draw.choice(draw.choice(there).read_text().splitlines() or [""])
+    with draw.choice(there).open("a") as out:
+        out.write(line + "\n")
+
+
+def _policy(home: Path, draw: random.Random) -> None:
+    _config(home, deidentification={"min_level": 0, "profile": draw.choice(("chat", "strict"))})
+
+
+def _sample(home: Path, draw: random.Random) -> None:
+    strata = {"by": "surface", "shares": {"web": 0.5, "app": 0.5}}
+    design = draw.choice(
+        ({"seed": draw.randrange(5)}, {"max_per_user": 3}, {"strata": strata}, {"max_prefixes": 5})
+    )
+    _config(home, sampling={"max_prefixes": 12} | design)
+
+
+def _kill(home: Path, draw: random.Random) -> None:
+    lake = _view(home)
+    with pytest.raises(KeyboardInterrupt), lake.new_version("raw_logs", "m", {}) as version:
+        version.page("page", "half")
+        raise KeyboardInterrupt
+
+
+def _forget(home: Path, draw: random.Random) -> None:
+    withdraw(home, f"u{draw.randrange(5)}")
+
+
+HAPPENS = (_add, _change, _remove, _grow, _repeat, _policy, _sample, _kill, _forget)
+"""What may happen to a home between two makings."""
+
+
+@given(st.lists(st.sampled_from(HAPPENS), min_size=1, max_size=4), st.integers(0, 2**32))
 @settings(
-    max_examples=10,
+    max_examples=5,
     deadline=None,
     phases=[Phase.generate],  # a failing case is small as it is
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_whatever_happens_in_between_the_tables_are_those_made_from_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: list[str], seed: int
+    tmp_path: Path, happens: list[Callable[[Path, random.Random], None]], seed: int
 ) -> None:
     home, draw = _home(tmp_path / "home"), random.Random(seed)
     for name in FILES[:3]:
-        (home / "logs" / name).write_text(
-            "\n".join(_line(draw.randrange(10_000)) for _ in range(7)) + "\n"
-        )
+        _write(home, name, [draw.randrange(10_000) for _ in range(7)])
     _make(home)
-    for step in steps:
-        _change(home, step, draw, lambda said: monkeypatch.setattr(manifests, "code", lambda: said))
+    for change in happens:
+        change(home, draw)
         _make(home)
-        assert _content(home) == _from_nothing(home), (steps, step)
+        assert _content(home) == _from_nothing(home), (happens, change)
+
+
+def _write(home: Path, name: str, numbers: Iterable[int]) -> None:
+    (home / "logs" / name).write_text("\n".join(_line(n) for n in numbers) + "\n")
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Path:
+    """A home with three files of seven conversations each, read and cleaned."""
+    home = _home(tmp_path / "home")
+    for i, name in enumerate(FILES[:3]):
+        _write(home, name, range(10 * i, 10 * i + 7))
+    _make(home)
+    return home
+
+
+def _cleaned(said: dict[str, dict[str, Any]]) -> int:
+    """Conversations whose cleaning was taken over."""
+    return (said["deidentified_prefixes"]["reused"] or {}).get("conversations", 0)
+
+
+def test_only_what_is_new_is_read_and_cleaned(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, scrubbed = list[str](), list[str]()
+    of_files, scrub = conversations.items, Scrubber.scrub
+
+    def noted(files: Any, *rest: Any) -> Any:
+        read.extend(file.name for file in files)
+        return of_files(files, *rest)
+
+    def counted(self: Scrubber, *rest: Any) -> Any:
+        scrubbed.append(rest[1])
+        return scrub(self, *rest)
+
+    monkeypatch.setattr(conversations, "items", noted)
+    monkeypatch.setattr(Scrubber, "scrub", counted)
+    _write(made, "b2.jsonl", [106, 107])
+    said = _make(made)
+    assert read == ["logs/b2.jsonl"] and len(scrubbed) == 2
+    assert said["raw_logs"]["reused"]["log_files"] == 3
+    assert {log["file"] for log in said["raw_logs"]["log_files"]} == {
+        f"logs/{name}" for name in ("a.jsonl", "b.jsonl", "b2.jsonl", "c.jsonl")
+    }
+    manifest = Lake.of(made).manifest("deidentified_prefixes", "m")
+    assert manifest is not None
+    assert [i.asset for i in manifest.inputs] == ["raw_logs"], "what was taken is no input"
+    versions = [Lake.of(made).current(asset, "m") for asset in MADE]
+    _make(made)
+    assert [Lake.of(made).current(asset, "m") for asset in MADE] == versions
+    assert read == ["logs/b2.jsonl"] and len(scrubbed) == 2
+
+
+@pytest.mark.parametrize("what", ["policy", "key", "id key", "code", "libraries", "edited"])
+def test_an_old_cleaning_is_not_taken_where_another_would_be_made(
+    made: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    keys = load_keys(made, may_create=False)
+    if what == "policy":
+        _config(made, deidentification={"min_level": 0, "types": {"contact": "keep"}})
+    elif what == "key":
+        keys = keys._replace(surrogates=b"other" * 8)
+    elif what == "id key":
+        keys = keys._replace(ids=b"other" * 8)
+    elif what == "code":
+        monkeypatch.setattr(manifests, "code", lambda: {"files": "others"})
+    elif what == "libraries":
+        monkeypatch.setattr(manifests, "libraries", lambda: {"faker": "0"})
+    else:
+        lake = Lake.of(made)
+        part = lake.folder("deidentified_prefixes", "m") / f"{lake.current(MADE[1], 'm')}"
+        [first, *_] = sorted(part.glob("part-*.parquet"))
+        other = pl.read_parquet(first).with_columns(surface=pl.lit("planted"))
+        tables.write_part(other, first)
+    said = _make(made, keys)
+    assert _cleaned(said) == 0
+    assert "planted" not in set(Lake.of(made).scan(MADE[1], "m").collect()["surface"])
+
+
+def test_an_edited_raw_table_is_not_carried_into_the_next(made: Path) -> None:
+    lake = Lake.of(made)
+    folder = lake.folder("raw_logs", "m") / f"{lake.current('raw_logs', 'm')}"
+    part = min(folder.glob("part-*.parquet"))
+    tables.write_part(pl.read_parquet(part).with_columns(user_id=pl.lit("planted")), part)
+    _write(made, "d.jsonl", [106])
+    said = _make(made)
+    assert said["raw_logs"]["reused"] is None
+    assert "planted" not in set(lake.scan("raw_logs", "m").collect()["user_id"])
+
+
+def test_who_withdrew_stays_away_and_the_others_are_not_cleaned_again(made: Path) -> None:
+    keys = load_keys(made, may_create=False)
+    _write(made, "d.jsonl", range(100, 105))
+    withdraw(made, "u1")
+    said = _make(made)
+    lake = Lake.of(made)
+    assert said["raw_logs"]["reused"] is None, "files are read again after a withdrawal"
+    assert _cleaned(said) > 0
+    assert "u1" not in set(lake.scan("raw_logs", "m").collect()["user_id"])
+    assert keys.identify("user", "u1") not in set(lake.scan(MADE[1], "m").collect()["user_key"])
+    _write(made, "e.jsonl", [201, 202])  # one of theirs among them
+    assert _make(made)["raw_logs"]["reused"] is not None
+    assert "u1" not in set(lake.scan("raw_logs", "m").collect()["user_id"])
+    assert _content(made) == _from_nothing(made)
+
+
+def test_a_withdrawal_reaches_files_that_two_versions_share(made: Path) -> None:
+    _write(made, "d.jsonl", [106])
+    _make(made)
+    lake = Lake.of(made)
+    shared = [
+        p for p in lake.folder("raw_logs", "m").glob("run=*/*.parquet") if p.stat().st_nlink > 1
+    ]
+    assert shared
+    withdraw(made, "u1")
+    for asset in MADE:
+        for version in lake.versions(asset, "m"):
+            frame = lake.scan(asset, "m", version).collect()
+            assert "u1" not in set(frame.get_column("user_id", default=pl.Series([""])))
+
+
+def test_a_log_that_is_rewritten_while_it_is_read_is_refused(
+    made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_files = conversations.items
+
+    def rewritten(files: Any, *rest: Any) -> Any:
+        yield from of_files(files, *rest)
+        text = (made / "logs" / "d.jsonl").read_text()
+        (made / "logs" / "d.jsonl").write_text(text.replace("jo.106", "jo.996"))
+
+    monkeypatch.setattr(conversations, "items", rewritten)
+    _write(made, "d.jsonl", [106])
+    with pytest.raises(ProjectError, match=r"d\.jsonl: was changed while it was read"):
+        _make(made)
