@@ -113,13 +113,14 @@ def _in_pods(
 def pods(chosen: Running, assets: Iterable[dg.AssetsDefinition | dg.AssetSpec]) -> dict[str, Any]:
     """What dagster-k8s is told of the pods of steps: memory and CPU of each, by the group of its
     asset."""
-    default = chosen.resources.get("default", Resources())
+    of_group: dict[str, Resources] = {**chosen.resources}
+    default = of_group.pop("default", Resources())
     per_step = {
-        asset.node_def.name: chosen.resources[group].of_pod()
+        asset.node_def.name: of_group[group].of_pod()
         for asset in assets
         if isinstance(asset, dg.AssetsDefinition)
         for group in set(asset.group_names_by_key.values())
-        if group in chosen.resources
+        if group in of_group
     }
     at_once = {"max_concurrent": chosen.max_concurrent} if chosen.max_concurrent else {}
     return at_once | {"step_k8s_config": default.of_pod(), "per_step_k8s_config": per_step}
