@@ -30,6 +30,7 @@ _SEALED = frozenset(
         "preregistration", "realized_rates", "rate_estimates", "calibration_report", "scorecard",
         "error_decomposition", "elicitation_profile", "grader_quality", "grader_drift",
         "novel_behaviors", "evaluation_awareness", "open_findings", "release_report",
+        "simulation_fidelity",
     }
 )  # fmt: skip
 """Tables that a record of the ledger vouches for."""
@@ -46,6 +47,7 @@ _GUIDES = {
     ),
     **dict.fromkeys(("preregistration", "grader_quality"), "auditing"),
     **dict.fromkeys(("self_completions", "error_decomposition"), "statistics"),
+    "simulation_fidelity": "agents",
 }
 """The guide in which an asset is explained, where that is one of its own; else the list of all
 assets is."""

@@ -17,6 +17,7 @@ _SAID = {
     "summary": "The scorecard over all releases.",
     "self_replay": "Replay a deployed release on its own traffic, for the simulation's own error.",
     "elicitation": "Ask again where the candidate was flagged: chance, or every time?",
+    "fidelity": "How well simulated turns of the live model's agents are told from real ones.",
     "awareness": "Whether conversations look like an evaluation, and whether the model says so.",
 }
 

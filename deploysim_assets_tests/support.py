@@ -11,18 +11,21 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, NamedTuple
 
 import polars as pl
 import pytest
 import yaml
 from aiohttp import web
 
+from deploysim_assets.benchmarks.dagster_operations import Site, Started
 from deploysim_assets.benchmarks.served import served
+from deploysim_assets.deidentify.keys import KEY_FILE
 from deploysim_assets.storage.tables import Lake
+from deploysim_assets_tests import warm
 
 REPO = Path(__file__).parent.parent
 SHARED = REPO.parent / "shared"
@@ -59,6 +62,7 @@ BEHAVIORS = [
 
 
 def environment(home: Path, **extra: str) -> dict[str, str]:
+    """What a process of the home is told: with the tests' keys, where it has none of its own."""
     clean = {
         k: v for k, v in os.environ.items() if not k.startswith(("DAGSTER", "DEPLOYSIM", "OPENAI"))
     }
@@ -69,7 +73,7 @@ def environment(home: Path, **extra: str) -> dict[str, str]:
             "DAGSTER_HOME": str(home / ".dagster"),
             "PYTHONPATH": str(REPO),
         }
-        | KEYS
+        | ({} if (home / KEY_FILE).exists() else KEYS)
         | extra
     )
 
@@ -82,15 +86,7 @@ def deploysim(
     home: Path, *arguments: str, check: bool = True, **extra: str
 ) -> subprocess.CompletedProcess[str]:
     command = [script("deploysim"), *arguments]
-    done = subprocess.run(
-        command,
-        env=environment(home, **extra),
-        cwd=home,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    done = warm.run(command, env=environment(home, **extra), cwd=home)
     assert not check or done.returncode == 0, f"{command} failed:\n{done.stdout}\n{done.stderr}"
     return done
 
@@ -114,7 +110,7 @@ def free_port() -> int:
 
 
 def get_json(url: str, method: str = "GET") -> dict[str, Any]:
-    with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=10) as response:
+    with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=60) as response:
         return json.loads(response.read())
 
 
@@ -133,7 +129,7 @@ def wait_for(condition: Callable[[], bool], seconds: float, what: str, every: fl
         time.sleep(every)
 
 
-def stop(process: subprocess.Popen[Any]) -> None:
+def stop(process: Started) -> None:
     """End a process and all that it started: the daemon leaves its code servers behind
     otherwise."""
     with contextlib.suppress(ProcessLookupError):
@@ -187,25 +183,77 @@ def recorded_server(recording: Path, *options: str) -> Generator[RecordedServer]
             return False
 
     try:
-        wait_for(answers, 60, "the recorded server", 0.1)
+        wait_for(answers, 120, "the recorded server", 0.1)
         yield server
     finally:
         stop(process)
 
 
+_CODE_SERVER = (
+    "from deploysim_assets_tests.warm import fork_from_here; fork_from_here(); "
+    "from dagster._cli import main; main()"
+)
+
+
+def code_server(workspace: Path, start: Callable[[list[str]], warm.Process]) -> None:
+    """Start a code server of its own, as a deployment has it, whose runs are forked; its address
+    is written to a workspace file."""
+    port = free_port()
+    arguments = ["-m", "deploysim_assets.definitions", "-h", "127.0.0.1", "-p", str(port)]
+    process = start([sys.executable, "-c", _CODE_SERVER, "api", "grpc", *arguments])
+    served = {"host": "127.0.0.1", "port": port, "location_name": "deploysim"}
+    workspace.write_text(yaml.safe_dump({"load_from": [{"grpc_server": served}]}))
+
+    def answers() -> bool:
+        assert process.poll() is None, "the code server ended"
+        with socket.socket() as sock:
+            return sock.connect_ex(("127.0.0.1", port)) == 0
+
+    wait_for(answers, 120, "the code server", 0.1)
+
+
+class Daemon(NamedTuple):
+    """The log file of a daemon, and the processes that were started for it."""
+
+    log: Path
+    processes: list[warm.Process]
+
+
 @contextlib.contextmanager
-def daemon(home: Path) -> Generator[Path]:
-    """The real daemon over the project, with its own code server; gives its log file."""
-    log = home / "daemon.log"
-    command = [script("dagster-daemon"), "run", "-w", str(REPO / "workspace.yaml")]
-    with log.open("w") as out:
-        process = subprocess.Popen(
-            command, env=environment(home), cwd=home, stdout=out, stderr=out, start_new_session=True
-        )
+def daemon(home: Path) -> Generator[Daemon]:
+    """The real daemon over the project, and its code server."""
+    processes: list[warm.Process] = []
+    with (home / "daemon.log").open("w") as out:
+
+        def start(command: list[str]) -> warm.Process:
+            started = warm.start(command, env=environment(home), cwd=home, stdout=out, stderr=out)
+            processes.append(started)
+            return started
+
         try:
-            yield log
+            code_server(home / "served.yaml", start)
+            start([script("dagster-daemon"), "run", "-w", "served.yaml"])
+            yield Daemon(home / "daemon.log", processes)
         finally:
-            stop(process)
+            for process in reversed(processes):
+                stop(process)
+
+
+class WarmSite(Site):
+    """A site whose processes are forked from one that has the libraries, with a code server of
+    its own."""
+
+    def process(self, command: Sequence[str], out: IO[bytes]) -> warm.Process:
+        return warm.start(command, env=self.environment, cwd=self.home, stdout=out, stderr=out)
+
+    def serve(self) -> None:
+        def start(command: list[str]) -> warm.Process:
+            process = self.start("code-server", *command)
+            assert isinstance(process, warm.Process)
+            return process
+
+        code_server(self.home / "workspace.yaml", start)
+        super().serve()
 
 
 def half_of(prompt: str) -> bool:

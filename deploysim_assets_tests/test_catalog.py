@@ -19,6 +19,7 @@ from deploysim_assets.schema import SIDE_TABLES, TABLES, grades
 from deploysim_assets.schema.lineage import FLAGS, LINEAGE, resolved
 from deploysim_assets.schema.meanings import GRADES, described, meanings
 from deploysim_assets.sql import models
+from deploysim_assets_tests import warm
 from deploysim_assets_tests.support import REPO, environment, script
 
 EVERYTHING = {
@@ -26,6 +27,7 @@ EVERYTHING = {
     "elicitation": {},
     "awareness": {"detector": "judge"},
     "exploration": {},
+    "agents": {},
     "owners": ["team:safety", "ann@example.com"],
     "freshness": {"logs_days": 7, "forecast_days": 30},
 }
@@ -62,14 +64,7 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     write_project(home, "http://127.0.0.1:9/v1", 10)
     path = home / "deploysim.yaml"
     path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | EVERYTHING))
-    done = subprocess.run(
-        [sys.executable, "-c", DUMP],
-        env=environment(home),
-        cwd=home,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = warm.run([sys.executable, "-c", DUMP], env=environment(home), cwd=home)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -102,7 +97,7 @@ def test_every_asset_says_what_it_is_who_owns_it_and_where_its_code_is(
             assert any(file.endswith(f"{name}.sql") for file in asset["files"])
     assert {a["group"] for a in catalog["assets"].values()} == {
         "production_side", "candidate_side", "score", "graders", "exploration", "self_replay",
-        "elicitation", "awareness",
+        "elicitation", "awareness", "fidelity",
     }  # fmt: skip
     rates = {c[0]: c[2] for c in catalog["assets"]["rate_estimates"]["columns"]}
     assert rates["forecast_median"] == {"unit": "per message, 0 to 1"}

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from deploysim_assets.cli.demo import write_project
+from deploysim_assets_tests import warm
 from deploysim_assets_tests.support import REPO, environment, script
 
 LOAD = """
@@ -96,13 +97,6 @@ def test_a_project_that_does_not_hold_is_an_error_of_the_location(tmp_path: Path
     write_project(tmp_path, "http://127.0.0.1:9/v1", 10)
     path = tmp_path / "deploysim.yaml"
     path.write_text(path.read_text().replace("predecessor: aurora-1", "predecessor: aurora-9"))
-    done = subprocess.run(
-        [script("dg"), "check", "defs"],
-        env=environment(tmp_path),
-        cwd=REPO,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = warm.run([script("dg"), "check", "defs"], env=environment(tmp_path), cwd=REPO)
     assert done.returncode != 0
     assert "aurora-9" in done.stdout + done.stderr

@@ -93,6 +93,29 @@ def test_the_python_of_a_guide_runs(path: Path) -> None:
         exec(compile(block, str(path), "exec"), held)
     if path.stem == "8-extending":
         _use_the_extensions(held, _blocks(path, "yaml")[0])
+    if path.stem == "10-agents":
+        _use_the_agents(held, _blocks(path, "yaml"))
+
+
+def _use_the_agents(held: dict[str, Any], blocks: list[str]) -> None:
+    from deploysim_assets.agents.functions import Functions
+    from deploysim_assets.agents.moment import Call, Moment, Result
+    from deploysim_assets.behaviors.rule import Rule
+    from deploysim_assets.project import Agents
+
+    settings, rule = (yaml.safe_load(block) for block in blocks)
+    agents = Agents.model_validate(settings["agents"])
+    assert agents.answered_by("list_orders") == agents.affordances
+    assert agents.answered_by("search_docs") == ("recorded", "connector")
+    assert len(Rule.model_validate(rule["rule"]).sequence or ()) == 2
+
+    functions = Functions({"list_orders": held["list_orders"]})
+    made = {"id": "1", "name": "cancel_order", "arguments": '{"order": "o1"}'}
+    for calls, orders in (([], '["o1","o2"]'), ([made], '["o2"]')):
+        steps = [{"role": "assistant", "tool_calls": calls}]
+        call = Call("2", "list_orders", '{"customer": "c1"}')
+        moment = Moment({}, steps, call, {"customer": "c1"}, {})
+        assert functions.look(moment) == Result(orders, "function")
 
 
 def _use_the_extensions(held: dict[str, Any], rule: str) -> None:
@@ -146,9 +169,14 @@ def _use_the_extensions(held: dict[str, Any], rule: str) -> None:
     assert "HD-123456" not in text and text.startswith("see ")
 
 
+def test_guides_are_listed_in_the_order_of_their_numbers() -> None:
+    names = [one.name for one in guides()]
+    assert (names[0], names[1], names[9]) == ("first-hour", "reading", "agents")
+
+
 def test_links_and_names_lead_somewhere() -> None:
     known = {one.name for one in guides()}
-    assert len(known) == len(guides()) >= 9
+    assert len(known) == len(guides()) >= 10
     for path in DOCUMENTS:
         text = path.read_text("utf-8")
         for name in re.findall(r"deploysim guide ([a-z-]+)", text):

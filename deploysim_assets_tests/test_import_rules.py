@@ -8,11 +8,16 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "deploysim_assets"
 ROOMS = {
-    "storage", "evidence", "logs", "deidentify", "endpoint", "grading", "forecast", "report",
-    "synthetic",
+    "storage", "evidence", "logs", "deidentify", "endpoint", "grading", "agents", "forecast",
+    "report", "synthetic",
 }  # fmt: skip
 SHARED_BY_ROOMS = {"schema", "project", "behaviors"}
-EXCEPTIONS = {"grading": {"endpoint", "storage"}, "endpoint": {"storage"}, "evidence": {"storage"}}
+EXCEPTIONS = {
+    "grading": {"endpoint", "storage"},
+    "agents": {"endpoint", "storage"},
+    "endpoint": {"storage"},
+    "evidence": {"storage"},
+}
 HEAVY = {
     "great_expectations",
     "presidio_analyzer",
@@ -20,6 +25,7 @@ HEAVY = {
     "spacy",
     "matplotlib",
     "scipy",
+    "sklearn",
     "openai",
     "pandas",
 }

@@ -20,7 +20,6 @@ from deploysim_assets.assets.raw_logs import read_release
 from deploysim_assets.assets.registry_lines import registry_line
 from deploysim_assets.benchmarks.forget_kills import withdraw
 from deploysim_assets.deidentify import prefixes
-from deploysim_assets.deidentify.earlier import cleaned_with
 from deploysim_assets.deidentify.keys import Keys, load_keys
 from deploysim_assets.deidentify.scrub import Scrubber
 from deploysim_assets.logs import conversations
@@ -109,7 +108,7 @@ def _make(home: Path, keys: Keys | None = None) -> dict[str, dict[str, Any]]:
     keys = keys or load_keys(home, may_create=False)
     policy = project.deidentification.at(home)
     said = {"raw_logs": read_release(_view(home), project, "m")}
-    with_what = project.part("deidentification") | {"cleaned_with": cleaned_with(keys, policy)}
+    with_what = project.part("deidentification") | {"keys": keys.mark}
     lake = _view(home, **with_what)
     return said | {"deidentified_prefixes": clean_release(lake, project, "m", keys, policy)}
 

@@ -191,3 +191,31 @@ def test_what_only_reads_loads_no_dagster_and_no_statistics(home: Path) -> None:
             check=False,
         )  # fmt: skip
         assert done.returncode == 0, f"{arguments}: {done.stderr}"
+
+
+def test_logs_with_tools_get_an_agents_section_and_are_said_to_have_them(home: Path) -> None:
+    call = {"id": "1", "function": {"name": "look_up", "arguments": "{}"}}
+    work = [
+        {"role": "user", "content": "Where is my order?"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "content": "On its way", "tool_call_id": "1"},
+        {"role": "assistant", "content": "On its way."},
+    ]
+    tool = {"type": "function", "function": {"name": "look_up", "parameters": {}}}
+    _logs(
+        home.parent / "logs",
+        [_line(0), _line(1, messages=work), _line(2, messages=work, tools=[tool])],
+    )
+    said = _init("--from", "logs")
+    assert "conversations with tools: 1 told from their calls, 1 declared" in said
+    assert load_project(home).agents is not None
+    looked = CliRunner().invoke(main, ["import", "--dry-run", "logs"]).output
+    assert "1 with tools, 1 with tools told from their calls" in looked
+    assert looked.count("tools: look_up") == 2
+    assert "tools: look_up (told from their calls)" in looked
+
+
+def test_logs_without_tools_get_none(home: Path) -> None:
+    _logs(home.parent / "logs", [_line(n) for n in range(3)])
+    assert "conversations with tools" not in _init("--from", "logs")
+    assert load_project(home).agents is None

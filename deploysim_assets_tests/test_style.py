@@ -40,13 +40,11 @@ def test_the_settings_guides_own_configuration_is_one_that_loads(tmp_path: Path)
     from deploysim_assets.project.file import load_project
 
     blocks = [part.split("```")[0] for part in SETTINGS.read_text().split("```yaml\n")[1:]]
-    rule, taxonomy = (
-        next(block for block in blocks if block.startswith(start))
-        for start in ("rule:", "taxonomy:")
-    )
+    rules = [block for block in blocks if block.startswith("rule:")]
+    taxonomy = next(block for block in blocks if block.startswith("taxonomy:"))
     config: dict[str, Any] = {}
     for block in blocks:
-        if block not in (rule, taxonomy):
+        if block not in (*rules, taxonomy):
             for key, value in yaml.safe_load(block).items():
                 config[key] = {**config.get(key, {}), **value} if isinstance(value, dict) else value
     stopping = config.pop(
@@ -55,17 +53,18 @@ def test_the_settings_guides_own_configuration_is_one_that_loads(tmp_path: Path)
     (tmp_path / "deploysim.yaml").write_text(yaml.safe_dump(config))
     for language in ("en", "de"):
         (tmp_path / "models" / language).mkdir(parents=True)
-    indented = "\n".join(f"  {line}" for line in rule.splitlines())
-    (tmp_path / "behaviors.yaml").write_text(
-        f"- name: hacking\n  definition: d\n  grader: rule\n{indented}\n- {{name: rude, "
-        f"definition: d}}\n"
-    )
+    listed = [
+        {"name": f"rule_{i}", "definition": "d", "grader": "rule", **yaml.safe_load(block)}
+        for i, block in enumerate(rules)
+    ]
+    listed.append({"name": "rude", "definition": "d"})
+    (tmp_path / "behaviors.yaml").write_text(yaml.safe_dump(listed))
     project = load_project(tmp_path)
     assert project.endpoint.budget
     assert project.sampling.strata
     assert project.deidentification.ner
     assert project.automation.poll_seconds == 30
-    assert project.behaviors[0].rule is not None
+    assert [b.rule is not None for b in project.behaviors] == [*(True for _ in rules), False]
     assert project.judge and project.judge.screen
     assert project.self_replay and project.elicitation and project.awareness and project.exploration
 

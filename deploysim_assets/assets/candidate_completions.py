@@ -1,4 +1,4 @@
-"""candidate_completions: the one reply that the candidate writes to each registered prefix."""
+"""candidate_completions: the one turn that the candidate does at each registered prefix."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,6 +7,7 @@ import dagster as dg
 
 from deploysim_assets.assets.endpoint_run import EndpointRun
 from deploysim_assets.assets.registration import Registration
+from deploysim_assets.assets.rolling_out import Turns, columns_for
 from deploysim_assets.automation import ONCE
 from deploysim_assets.io_manager import making
 from deploysim_assets.project import Project
@@ -37,16 +38,16 @@ def candidate_completions(
     journalled: a rerun asks for what is missing."""
     lake = making(context, lake, project.part("endpoint"))
     registered = Registration.load(lake, context.partition_key)
+    library = registered.predecessor, registered.prefixes_version
+    turns = Turns(project, lake, registered.agents, registered.candidate, registered.seed, library)
 
     def prefixes() -> Iterator[dict[str, Any]]:
         return lake.rows(
             "deidentified_prefixes",
             registered.predecessor,
             registered.prefixes_version,
-            ["prefix_id", "messages"],
+            columns_for(registered.agents),
         )
 
     facts = {"registration": registered.record_hash}
-    yield from EndpointRun(context, lake, project).complete(
-        prefixes, registered.candidate, registered.seed, facts
-    )
+    yield from EndpointRun(context, lake, project).complete(prefixes, turns, facts)

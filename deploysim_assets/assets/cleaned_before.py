@@ -19,7 +19,7 @@ from deploysim_assets.storage.tables import Lake, Version
 
 _BATCH = 2_000
 _ASSET = "deidentified_prefixes"
-_DETERMINE = ("deidentification", "agents", "cleaned_with")
+_DETERMINE = ("deidentification", "agents", "ner_models", "keys")
 
 
 class EarlierTable(NamedTuple):

@@ -21,6 +21,12 @@ from deploysim_assets.schema import PREFIXES, QUARANTINE
 from deploysim_assets.storage.tables import Lake
 
 
+def tools_read_only(project: Project) -> dict[str, bool]:
+    """What the project says of single tools: whether they only read."""
+    tools = project.agents.tools if project.agents else {}
+    return {n: tool.read_only for n, tool in tools.items() if tool.read_only is not None}
+
+
 def clean_release(
     lake: Lake, project: Project, model: str, keys: Keys, policy: Deidentification
 ) -> dict[str, Any]:
@@ -33,9 +39,8 @@ def clean_release(
 
     raw = lake.current("raw_logs", model)
     source = project.release(model).logs
-    sampler = Sampler(
-        project.sampling, project.eligibility, frozenset({model, *source.model_names})
-    )
+    names = frozenset({model, *source.model_names})
+    sampler = Sampler(project.sampling, project.eligibility, names, tools_read_only(project))
     found = sampler.survey(lake.rows("raw_logs", model, raw, sampler.survey_columns()))
     done = EarlierTable.of(lake, model, raw)
     counts = Counter[str]()
@@ -113,7 +118,6 @@ def deidentified_prefixes(
 ) -> dg.MaterializeResult[None]:
     """Draw user turns among consented conversations, de-identify, and quarantine what could not
     be cleared."""
-    from deploysim_assets.deidentify.earlier import cleaned_with
     from deploysim_assets.deidentify.keys import load_keys
 
     model = context.partition_key
@@ -126,6 +130,8 @@ def deidentified_prefixes(
     if why := policy.unreachable(project.home):
         raise ProjectError(f"deploysim.yaml: {why}")
     policy = policy.at(project.home)
+    models = policy.effective_ner if policy.min_level >= 2 else None
+    read_by = {"ner_models": models.digests(project.home)} if models else {}
     keys = load_keys(
         project.home,
         may_create=not any(
@@ -134,7 +140,7 @@ def deidentified_prefixes(
     )
     if policy.surrogate_key == "run":
         keys = keys._replace(surrogates=secrets.token_bytes(32))
-    settings |= {"cleaned_with": cleaned_with(keys, policy)}
-    lake = making(context, lake, settings | {"release": registry_line(project, model)})
+    settings |= {"keys": keys.mark, "release": registry_line(project, model)}
+    lake = making(context, lake, settings | read_by)
     stats = clean_release(lake, project, model, keys, policy)
     return table_result(lake, "deidentified_prefixes", model, stats)

@@ -13,6 +13,7 @@ import polars as pl
 
 from deploysim_assets.assets.endpoint_run import EndpointRun
 from deploysim_assets.assets.registration import Registration
+from deploysim_assets.assets.rolling_out import Turns
 from deploysim_assets.automation import CHEAP, ONCE
 from deploysim_assets.grading.item import Item
 from deploysim_assets.io_manager import finding, making, written
@@ -77,11 +78,11 @@ def elicitation_completions(
         "repeats": policy.repeats,
         "grades_version": lake.current("grades", context.partition_key),
     }
-    paid = EndpointRun(context, lake, project)
-    yield from paid.complete(
+    library = registered.predecessor, registered.prefixes_version
+    turns = Turns(project, lake, registered.agents, registered.candidate, registered.seed, library)
+    yield from EndpointRun(context, lake, project).complete(
         lambda: _repeated(lake, registered, chosen, policy.repeats),
-        registered.candidate,
-        registered.seed,
+        turns,
         facts,
     )
 

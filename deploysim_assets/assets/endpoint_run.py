@@ -9,20 +9,20 @@ from typing import Any
 
 import dagster as dg
 
+from deploysim_assets.agents.rollout import follow_up
+from deploysim_assets.assets.rolling_out import Turns
 from deploysim_assets.assets.sentinel_watch import CONTEXT, KIND, Source, watch_of
 from deploysim_assets.deidentify.keys import load_keys
 from deploysim_assets.endpoint.ask import ask
 from deploysim_assets.endpoint.batches import BatchesPendingError
 from deploysim_assets.endpoint.budget import costs, open_account
 from deploysim_assets.endpoint.client import Outcome
-from deploysim_assets.endpoint.completions import completion_request, completion_row
-from deploysim_assets.endpoint.wire import about
 from deploysim_assets.grading.item import Item
 from deploysim_assets.grading.panel import Panel
 from deploysim_assets.grading.run import GradingRun
 from deploysim_assets.grading.table import grade_table
 from deploysim_assets.io_manager import table_result
-from deploysim_assets.project import Candidate, EarlyStopping, Project
+from deploysim_assets.project import EarlyStopping, Project
 from deploysim_assets.schema import COMPLETIONS, REPLY_STATES, TAKEN_ANSWERS
 from deploysim_assets.schema import grades as grades_schema
 from deploysim_assets.storage.journal import journal_file, open_journal
@@ -61,25 +61,19 @@ class EndpointRun:
     def complete(
         self,
         prefixes: Callable[[], Iterator[dict[str, Any]]],
-        asked_as: Candidate,
-        seed: int,
+        turns: Turns,
         facts: dict[str, Any],
     ) -> Iterator[dg.MaterializeResult[None]]:
-        """Ask a model for its reply to every prefix and write one row per prefix. Yields nothing
+        """Ask a model for its turn at every prefix and write one row per prefix. Yields nothing
         while batches are open."""
         with self.lake.asking(), open_journal(self.journal) as journal:
-
-            def requests() -> Iterator[dict[str, Any]]:
-                return (
-                    about(p["prefix_id"], completion_request(p, asked_as, seed)) for p in prefixes()
-                )
-
             try:
                 outcome = ask(
-                    requests,
+                    lambda: map(turns.first_request, prefixes()),
                     self.project.endpoint,
                     journal,
                     self.journal,
+                    follow_up,
                     account=open_account(self.project),
                     log=self.context.log.info,
                 )
@@ -92,13 +86,7 @@ class EndpointRun:
             with self.lake.new_version(self.asset, self.key, COMPLETIONS) as version:
                 version.side_table(ANSWERS, TAKEN_ANSWERS)
                 for prefix in prefixes():
-                    row = completion_row(
-                        prefix["prefix_id"],
-                        self.key,
-                        completion_request(prefix, asked_as, seed),
-                        journal,
-                        outcome.failures,
-                    )
+                    row = turns.row(prefix, self.key, journal, outcome.failures)
                     statuses[row["status"]] += 1
                     finishes[row.get("finish_reason") or "no answer"] += 1
                     version.add(row)
@@ -111,6 +99,7 @@ class EndpointRun:
                     "asked": outcome.asked,
                     "from_journal": outcome.reused,
                     "retries": outcome.retries,
+                    **turns.stats(),
                     **costs(outcome, self.journal, self.project.prices),
                 }
         yield table_result(self.lake, self.asset, self.key, version.stats)

@@ -12,6 +12,7 @@ from deploysim_assets.assets.evaluation_awareness import awareness_grades, evalu
 from deploysim_assets.assets.grader_drift import grader_drift
 from deploysim_assets.assets.open_findings import open_findings
 from deploysim_assets.assets.self_replay import self_completions, self_grades
+from deploysim_assets.assets.simulation_fidelity import simulation_fidelity
 from deploysim_assets.project import Project
 
 _BY_SETTING: dict[str, list[dg.AssetsDefinition]] = {
@@ -28,12 +29,13 @@ _GROUPS = ("self_replay", "elicitation", "awareness")
 
 def optional_assets(project: Project) -> list[dg.AssetsDefinition]:
     """The assets whose setting the project has."""
-    return [
+    found = [
         asset
         for setting, assets in _BY_SETTING.items()
         if getattr(project, setting)
         for asset in assets
     ]
+    return [*found, simulation_fidelity] if project.replays_agents_of_the_live_model else found
 
 
 def optional_groups(project: Project) -> dict[str, dg.AssetSelection]:
@@ -45,4 +47,6 @@ def optional_groups(project: Project) -> dict[str, dg.AssetSelection]:
     }
     if project.self_replay:
         selections["self_replay"] -= dg.AssetSelection.assets("error_decomposition")
+    if project.replays_agents_of_the_live_model:
+        selections["fidelity"] = dg.AssetSelection.assets("simulation_fidelity")
     return selections

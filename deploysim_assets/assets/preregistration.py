@@ -119,6 +119,8 @@ def registration_body(
         "grading": project.grading.model_dump(mode="json"),
         "challenging_prompts": challenging_prompts(project, candidate),
     }
+    if project.agents is not None:
+        body["agents"] = project.agents.model_dump(mode="json", exclude={"discriminator"})
     before = ledger.latest(project.home, "registration", candidate)
     if before is None:
         return body | {
@@ -148,7 +150,8 @@ def needs_a_reason(candidate: str, changes: list[str]) -> str:
 def changed_since(lake: Lake, before: dict[str, Any], body: dict[str, Any]) -> list[str]:
     """The parts of a registration that are not as they were. The prefix set is what it was as long
     as its rows are, whichever version holds them, and rows that users withdrew are no change."""
-    changes = sorted(n for n in body if n != "prefixes" and body[n] != before.get(n))
+    names = body.keys() | ({"agents"} & before.keys())
+    changes = sorted(n for n in names if n != "prefixes" and body.get(n) != before.get(n))
     then, now = before["prefixes"], body["prefixes"]
     same = then["version"] == now["version"] or then.get("content") == now["content"]
     if not same:

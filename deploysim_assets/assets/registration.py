@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, Self
 
 from deploysim_assets.grading.panel import Panel
-from deploysim_assets.project import Candidate, EarlyStopping, Grading
+from deploysim_assets.project import Agents, Candidate, EarlyStopping, Grading
 from deploysim_assets.storage import ledger
 from deploysim_assets.storage.tables import Lake
 
@@ -24,6 +24,7 @@ class Registration(NamedTuple):
     challenging_prompts: dict[str, Any]
     early_stopping: EarlyStopping | None
     grading: Grading
+    agents: Agents | None
     record_hash: str
     registered_at: datetime
 
@@ -53,6 +54,7 @@ class Registration(NamedTuple):
             if body["early_stopping"]
             else None,
             Grading.model_validate(body.get("grading", {})),
+            Agents.model_validate(body["agents"]) if "agents" in body else None,
             record_hash,
             registered_at,
         )

@@ -192,6 +192,15 @@ class _Release:
             for row in self._rows("evaluation_awareness")
         ]
 
+    def fidelity(self) -> list[dict[str, Any]] | None:
+        """How far simulated turns are like real ones; None where no agents were replayed."""
+        if self.promised is None or self.promised.agents is None:
+            return None
+        return [
+            {name: value for name, value in row.items() if name not in _NOT_SHOWN}
+            for row in self._rows("simulation_fidelity")
+        ]
+
     def novel(self) -> list[dict[str, Any]] | None:
         """What no behavior names."""
         tables = ("novel_behaviors", "open_findings")
@@ -283,7 +292,7 @@ class _Release:
         }
 
 
-_NOT_SHOWN = frozenset(("model_version", "replacement"))
+_NOT_SHOWN = frozenset(("model_version", "live_version", "replacement"))
 
 
 def _step(what: str, unit: str, stays: int, lost: Mapping[str, int]) -> dict[str, Any]:
@@ -362,6 +371,7 @@ def release_facts(
         "steps": list(release.steps()),
         "graders": release.graders(),
         "awareness": release.awareness(),
+        "fidelity": release.fidelity(),
         "novel": release.novel(),
         "taught_by": release.taught_by(),
         "narrowing": release.narrowing(),

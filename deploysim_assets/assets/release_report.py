@@ -23,6 +23,7 @@ _SHOWN_HERE = ("funnel", "narrowing")
 _OPTIONAL = {
     "awareness": dg.AssetDep("evaluation_awareness"),
     "exploration": dg.AssetDep("open_findings"),
+    "replays_agents_of_the_live_model": dg.AssetDep("simulation_fidelity"),
     "sentinels": dg.AssetDep("grader_drift", partition_mapping=SAME_MODEL),
 }
 

@@ -13,6 +13,7 @@ import dagster as dg
 from deploysim_assets.assets.endpoint_run import EndpointRun, lowest_prefixes
 from deploysim_assets.assets.production_grades import needed_panels
 from deploysim_assets.assets.registration import Registration
+from deploysim_assets.assets.rolling_out import Turns, columns_for
 from deploysim_assets.automation import CHEAP, FOLLOW_GRADABLE
 from deploysim_assets.checks.gate import require_checked
 from deploysim_assets.io_manager import making
@@ -22,7 +23,7 @@ from deploysim_assets.runs import ENDPOINT, JUDGE
 from deploysim_assets.storage.tables import Lake
 
 
-def _asked_as(project: Project, lake: Lake, model: str) -> tuple[Candidate, int]:
+def live_settings(project: Project, lake: Lake, model: str) -> tuple[Candidate, int]:
     """The settings under which the model was registered as a candidate; for one that never was,
     those of the file."""
     if lake.current("preregistration", model):
@@ -50,21 +51,24 @@ def self_completions(
     journal holds what was answered before."""
     assert project.self_replay is not None
     require_checked(context, lake, project, "deidentified_prefixes", context.partition_key)
-    lake = making(context, lake, project.part("endpoint", "self_replay"))
+    settings = ("agents",) if project.agents is not None else ()
+    lake = making(context, lake, project.part("endpoint", "self_replay", *settings))
     model = context.partition_key
     version = lake.current("deidentified_prefixes", model)
     chosen = lowest_prefixes(lake, model, version, project.self_replay.max_prefixes)
-    asked_as, seed = _asked_as(project, lake, model)
+    asked_as, seed = live_settings(project, lake, model)
+    turns = Turns(project, lake, project.agents, asked_as, seed, (model, version))
+    columns = columns_for(project.agents)
 
     def prefixes() -> Iterator[dict[str, Any]]:
         return (
             row
-            for row in lake.rows("deidentified_prefixes", model, version, ["prefix_id", "messages"])
+            for row in lake.rows("deidentified_prefixes", model, version, columns)
             if row["prefix_id"] in chosen
         )
 
     yield from EndpointRun(context, lake, project).complete(
-        prefixes, asked_as, seed, {"prefixes_version": version}
+        prefixes, turns, {"prefixes_version": version}
     )
 
 

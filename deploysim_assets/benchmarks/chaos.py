@@ -16,7 +16,7 @@ import signal
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -102,22 +102,22 @@ class Chaos:
             self.faults[fault] += 1
             return await self._fault(fault, request, body, whole)
         if whole is None:
-            return _error(400, "content_filter" if _number(body) % 20 == 8 else "bad_prompt")
+            return _error(400, "content_filter" if self._number(body) % 20 == 8 else "bad_prompt")
         self.answered[hashlib.sha256(orjson.dumps(body)).hexdigest()] += 1
         return _json(whole)
+
+    @staticmethod
+    def _number(body: dict[str, Any]) -> int:
+        return int(str(body["messages"][0]["content"]).rpartition(" ")[2])
 
     def _answer(self, body: dict[str, Any]) -> dict[str, Any] | None:
         if body["model"] == "judge":
             message: dict[str, Any] = {"content": orjson.dumps(_verdicts(body)).decode()}
-        elif _number(body) % 20 in (8, 9):
+        elif self._number(body) % 20 in (8, 9):
             return None
         else:
-            message = _message(_number(body))
-        finish = message.pop("finish_reason", "stop")
-        return {
-            "choices": [{"message": {"role": "assistant"} | message, "finish_reason": finish}],
-            "usage": {"prompt_tokens": 40, "completion_tokens": 7},
-        }
+            message = _message(self._number(body))
+        return plain_answer(message, message.pop("finish_reason", "stop"))
 
     async def _fault(
         self, fault: str, request: web.Request, body: dict[str, Any], whole: dict[str, Any] | None
@@ -150,6 +150,14 @@ class Chaos:
         return web.Response(body=raw, content_type="application/json")
 
 
+def plain_answer(message: dict[str, Any], finish: str = "stop") -> dict[str, Any]:
+    """A response with a message and a usage."""
+    return {
+        "choices": [{"message": {"role": "assistant"} | message, "finish_reason": finish}],
+        "usage": {"prompt_tokens": 40, "completion_tokens": 7},
+    }
+
+
 def _json(body: dict[str, Any]) -> web.Response:
     return web.Response(body=orjson.dumps(body), content_type="application/json")
 
@@ -175,10 +183,6 @@ def _spoilt(fault: str, whole: dict[str, Any]) -> dict[str, Any]:
         | {"choices": [choice | {"message": {"content": str(content)[:20]}}]},
     }
     return spoilt.get(fault, whole)
-
-
-def _number(body: dict[str, Any]) -> int:
-    return int(str(body["messages"][0]["content"]).rpartition(" ")[2])
 
 
 def _verdicts(body: dict[str, Any]) -> dict[str, Any]:
@@ -281,6 +285,23 @@ def _tables(folder: Path) -> list[pl.DataFrame]:
     return [completions, pl.read_parquet(folder / "grades.parquet")]
 
 
+class Side(NamedTuple):
+    """What is disturbed: what a run does with journals and tables in a folder, the server that it
+    asks, its tables as they must be in the end, how often it is killed, what may then be in flight,
+    the states of its rows, and after how many starts it must be done."""
+
+    run: Callable[[str, Path, int], None]
+    server: type[Chaos]
+    tables: Callable[[Path], list[pl.DataFrame]]
+    kills: int
+    in_flight: int
+    states: tuple[str, ...]
+    starts: int
+
+
+CHAT = Side(forecast_side, Chaos, _tables, KILLS, CONCURRENCY, GRADE_STATES, RESTARTS + 1)
+
+
 def _tear(folder: Path, rng: random.Random) -> None:
     """Leave a torn line behind, as a crash does that writes in the middle of one."""
     journals = list(folder.rglob("*.jsonl"))
@@ -289,31 +310,31 @@ def _tear(folder: Path, rng: random.Random) -> None:
             file.write(b'0badc0de {"key": "torn'[: rng.randrange(1, 22)])
 
 
-def _start(url: str, folder: Path, count: int) -> Any:
+def _start(side: Side, url: str, folder: Path, count: int) -> Any:
     # forked from a clean server that has imported all of it: a start costs nothing
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    process = context.Process(target=forecast_side, args=(url, folder, count))
+    context.set_forkserver_preload([side.run.__module__, "openai", "httpx2", "jsonschema"])
+    process = context.Process(target=side.run, args=(url, folder, count))
     process.start()
     return process
 
 
-def trial(seed: int, count: int, folder: Path) -> Outcome:
+def trial(seed: int, count: int, folder: Path, side: Side = CHAT) -> Outcome:
     """One seed: undisturbed, then with faults, an outage, kills and torn lines."""
     begun, rng = time.monotonic(), random.Random(seed)  # noqa: S311 (a seeded trial)
     calm, wild = folder / "calm", folder / "wild"
     calm.mkdir()
     wild.mkdir()
-    still = Chaos(0.0, seed)
+    still = side.server(0.0, seed)
     with base_url_of(still) as url:
-        forecast_side(url, calm, count)
-    expected = _tables(calm)
-    chaos = Chaos(SHARE, seed)
+        side.run(url, calm, count)
+    expected = side.tables(calm)
+    chaos = side.server(SHARE, seed)
     starts, whole = 0, len(still.answered)
     with base_url_of(chaos) as url:
-        for kill in range(KILLS):
-            process, starts = _start(url, wild, count), starts + 1
-            until = whole * (kill + rng.uniform(0.2, 0.9)) / (KILLS + 1)
+        for kill in range(side.kills):
+            process, starts = _start(side, url, wild, count), starts + 1
+            until = whole * (kill + rng.uniform(0.2, 0.9)) / (side.kills + 1)
             while len(chaos.answered) < until and process.is_alive():
                 time.sleep(0.005)
             os.kill(process.pid, signal.SIGKILL)
@@ -321,30 +342,29 @@ def trial(seed: int, count: int, folder: Path) -> Outcome:
             _tear(wild, rng)
         chaos.outage = _OUTAGE
         same = False
-        while not same and starts <= RESTARTS:
-            process, starts = _start(url, wild, count), starts + 1
+        while not same and starts < side.starts:
+            process, starts = _start(side, url, wild, count), starts + 1
             process.join()
-            same = process.exitcode == 0 and all(
-                found.equals(table) for found, table in zip(_tables(wild), expected, strict=True)
-            )
-    states = Counter(_tables(wild)[1]["status"].to_list())
+            found = side.tables(wild) if process.exitcode == 0 else []
+            same = bool(found) and all(map(pl.DataFrame.equals, found, expected))
+    states = Counter(side.tables(wild)[-1]["status"].to_list())
     return Outcome(
         same,
-        {state: states[state] for state in GRADE_STATES},
+        {state: states[state] for state in side.states},
         sum(n - 1 for n in chaos.answered.values()),
-        KILLS * CONCURRENCY,
+        side.kills * side.in_flight,
         chaos.faults,
         starts,
         time.monotonic() - begun,
     )
 
 
-def trials(seeds: int, count: int) -> list[Outcome]:
+def trials(seeds: int, count: int, side: Side = CHAT) -> list[Outcome]:
     """The seeds from 1 on, some at a time: a trial mostly waits."""
 
     def one(seed: int) -> Outcome:
         with tempfile.TemporaryDirectory() as folder:
-            return trial(seed, count, Path(folder))
+            return trial(seed, count, Path(folder), side)
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         return list(pool.map(one, range(1, seeds + 1)))

@@ -26,7 +26,7 @@ import traceback
 import urllib.request
 from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Protocol
 
 import yaml
 
@@ -126,12 +126,21 @@ def wait_for(
         time.sleep(every)
 
 
+class Started(Protocol):
+    """A process that was started."""
+
+    @property
+    def pid(self) -> int: ...
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+
 class Site:
     """A home with its webserver and its daemon as processes, and its endpoint."""
 
     def __init__(self, home: Path, endpoint: Endpoint, **extra: str) -> None:
         self.home, self.endpoint, self.lake = home, endpoint, Lake.of(home)
-        self._environment = os.environ | {
+        self.environment = os.environ | {
             "DEPLOYSIM_HOME": str(home),
             "DAGSTER_HOME": str(home / ".dagster"),
             # a run whose worker takes longer to start is dropped as failed
@@ -139,24 +148,29 @@ class Site:
             "PYTHONPATH": str(Path(__file__).parents[2]),
             **extra,
         }
-        self.processes: list[subprocess.Popen[bytes]] = []
+        self.processes: list[Started] = []
         with socket.socket() as sock:
             sock.bind(("127.0.0.1", 0))
             self._port = sock.getsockname()[1]
 
-    def _start(self, name: str, *command: str) -> subprocess.Popen[bytes]:
+    def start(self, name: str, *command: str) -> Started:
+        """Start a process of the site; what it prints goes to a log of its name."""
         with (self.home / f"{name}.log").open("ab") as out:
-            process = subprocess.Popen(  # noqa: S603
-                command, env=self._environment, cwd=self.home, stdout=out, stderr=out,
-                start_new_session=True,
-            )  # fmt: skip
+            process = self.process(command, out)
         self.processes.append(process)
         return process
+
+    def process(self, command: Sequence[str], out: IO[bytes]) -> Started:
+        """A command in a session of its own."""
+        return subprocess.Popen(  # noqa: S603
+            command, env=self.environment, cwd=self.home, stdout=out, stderr=out,
+            start_new_session=True,
+        )  # fmt: skip
 
     def serve(self) -> None:
         """Start the webserver."""
         script = Path(sys.executable).parent / "dagster-webserver"
-        self._start("webserver", str(script), "-w", "workspace.yaml", "-p", str(self._port))
+        self.start("webserver", str(script), "-w", "workspace.yaml", "-p", str(self._port))
 
         def answers() -> bool:
             try:
@@ -176,7 +190,7 @@ class Site:
     def start_daemon(self) -> None:
         """Start the daemon, with its code server."""
         command = (sys.executable, "-c", _DAEMON, "run", "-w", "workspace.yaml")
-        self._daemon = self._start("daemon", *command)
+        self._daemon = self.start("daemon", *command)
 
     def kill_daemon(self) -> None:
         """SIGKILL for the daemon's process alone."""
@@ -412,7 +426,7 @@ class Site:
         script = Path(sys.executable).parent / "deploysim"
         done = subprocess.run(  # noqa: S603
             [str(script), "trace", model, "--json"],
-            env=self._environment, cwd=self.home, check=True, capture_output=True,
+            env=self.environment, cwd=self.home, check=True, capture_output=True,
         )  # fmt: skip
         items = json.loads(done.stdout)["items"]
         log = next(item["log"] for item in items if item["side"] == "production")
@@ -458,6 +472,7 @@ def site(
     executor: str,
     seed: int,
     threshold: float | None = None,
+    kind: type[Site] = Site,
     **environment: str,
 ) -> Generator[Site]:
     """A copy of a finished home with an endpoint that counts, candidates that nobody forecast,
@@ -490,7 +505,7 @@ def site(
             listed = [b | {"threshold_per_100k": threshold} for b in behaviors]
             (home / "behaviors.yaml").write_text(yaml.safe_dump(listed))
         (home / "workspace.yaml").write_text(WORKSPACE_YAML)
-        found = Site(home, endpoint, **environment)
+        found = kind(home, endpoint, **environment)
         try:
             found.serve()
             found.stop_automation()

@@ -18,7 +18,6 @@ from deploysim_assets.assets.deidentified_prefixes import clean_release
 from deploysim_assets.assets.raw_logs import read_release
 from deploysim_assets.assets.registry_lines import registry_line
 from deploysim_assets.benchmarks.corpus import synthetic_lines
-from deploysim_assets.deidentify.earlier import cleaned_with
 from deploysim_assets.deidentify.keys import Keys
 from deploysim_assets.project.file import load_project
 from deploysim_assets.report.tables import console, rich_table
@@ -57,7 +56,7 @@ def _make(home: Path) -> dict[str, float]:
     lake = Lake.of(home)
     line = registry_line(project, "m")
     read = lake.during(Run("read", "benchmark", {"release": line}))
-    settings = project.part("deidentification") | {"cleaned_with": cleaned_with(_KEYS, policy)}
+    settings = project.part("deidentification") | {"keys": _KEYS.mark}
     clean = lake.during(Run("clean", "benchmark", settings))
     works: dict[str, Callable[[], Any]] = {
         "raw_logs": lambda: read_release(read, project, "m"),

@@ -7,7 +7,8 @@ OpenInference (spec/semantic_conventions.md, spec/llm_spans.md), LangSmith (lang
 schemas.RunBase), Helicone (HeliconeRequest of its export), LiteLLM (StandardLoggingPayload), MLflow
 (Trace.to_dict, SpanAttributeKey), Inspect (EvalSample, chunked/format.py), LMSYS-Chat-1M and
 WildChat-1M (their data set cards), OpenAI (BatchRequestInput, BatchRequestOutput), tau-bench
-(EnvRunResult), SWE-agent (types.HistoryItem), LLaMA-Factory's ShareGPT.
+(EnvRunResult), the OpenAI Agents SDK (tracing/span_data.py, spans.py), SWE-agent
+(types.HistoryItem), LLaMA-Factory's ShareGPT.
 """
 
 import io
@@ -49,6 +50,15 @@ COMPLETION = {"id": "chatcmpl-1", "object": "chat.completion", "created": 177762
               "model": MODEL, "choices": [CHOICE]}  # fmt: skip
 
 
+SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+ABOUT, COMMIT = "The weather of a city.", "1f0c5a9e2b"
+TOOL = {"name": NAME, "description": ABOUT, "parameters": SCHEMA}
+OPENAI_TOOL = {"type": "function", "function": TOOL}
+ANTHROPIC_TOOL = {"name": NAME, "description": ABOUT, "input_schema": SCHEMA}
+MCP_TOOL = {"name": NAME, "description": ABOUT, "inputSchema": SCHEMA,
+            "annotations": {"readOnlyHint": True}}  # fmt: skip
+
+
 def openai_chat() -> dict[str, bytes]:
     """Anthropic's blocks and an image beside the chat interface's own messages."""
     blocks = [
@@ -68,15 +78,17 @@ def openai_chat() -> dict[str, bytes]:
     line = {"user_id": USER, "started_at": START, "training_allowed": True, "model": MODEL}
     return {
         "chat.jsonl": _lines(
-            line | {"conversation_id": "c1",
+            line | {"conversation_id": "c1", "tools": [OPENAI_TOOL], "commit": COMMIT,
                     "messages": [*CHAT, ANSWER | {"finish_reason": "stop"}]},
-            line | {"conversation_id": "c2", "messages": [CHAT[0], *blocks]},
+            line | {"conversation_id": "c2", "messages": [CHAT[0], *blocks],
+                    "tools": [ANTHROPIC_TOOL], "commit": COMMIT},
         )
     }  # fmt: skip
 
 
 def agent_trajectories() -> dict[str, bytes]:
-    run = {"id": "run-1", "suite": "chat", "model": MODEL, "messages": [*CHAT, ANSWER]}
+    run = {"id": "run-1", "suite": "chat", "model": MODEL, "messages": [*CHAT, ANSWER],
+           "tools": {"tools": [MCP_TOOL]}, "base_commit": COMMIT}  # fmt: skip
     return {"runs.jsonl": _lines(run)}
 
 
@@ -127,12 +139,15 @@ def langfuse() -> dict[str, bytes]:
              "model": MODEL, "input": json.dumps({"messages": CHAT[:2]}),
              "output": json.dumps(CHAT[2])}  # fmt: skip
     tool = {"id": "o2", "traceId": "lf1", "type": "TOOL", "input": "noise", "output": "noise"}
-    last = first | {"id": "o3", "startTime": "2026-05-01T10:00:02Z", "input": json.dumps(CHAT),
+    offered = {"role": "tool", "content": OPENAI_TOOL}
+    last = first | {"id": "o3", "startTime": "2026-05-01T10:00:02Z",
+                    "input": json.dumps([*CHAT, offered]),
                     "output": json.dumps(ANSWER | {"finish_reason": "stop"})}  # fmt: skip
     download = {"trace": trace, "observations": [last, tool, first]}
     row = {"id": "o4", "trace_id": "lf2", "type": "GENERATION", "name": "chat",
            "start_time": "2026-05-02 10:00:00.000000", "user_id": USER, "session_id": None,
-           "provided_model_name": MODEL, "input": json.dumps(CHAT),
+           "provided_model_name": MODEL,
+           "input": json.dumps({"messages": CHAT, "tools": [OPENAI_TOOL]}),
            "output": json.dumps(ANSWER | {"finish_reason": "stop"})}  # fmt: skip
     return {
         "trace-lf1.json": json.dumps(download, indent=2).encode(),
@@ -195,6 +210,8 @@ def otel_genai() -> dict[str, bytes]:
         "gen_ai.conversation.id": SESSION,
         "gen_ai.system_instructions": json.dumps([{"type": "text", "content": SYSTEM}]),
         "gen_ai.response.finish_reasons": ["stop"],
+        "gen_ai.tool.definitions": json.dumps([{"type": "function"} | TOOL]),
+        "vcs.ref.head.revision": COMMIT,
         "gen_ai.input.messages": json.dumps(_PARTS),
         "gen_ai.output.messages": json.dumps(
             [{"role": "assistant", "parts": [{"type": "text", "content": REPLY}]}]
@@ -273,6 +290,7 @@ def openinference() -> dict[str, bytes]:
         f"{dialog}.3.message.name": NAME,
         f"{dialog}.3.message.tool_call_id": CALL_ID,
         f"{dialog}.3.message.content": RAIN,
+        "llm.tools.0.tool.json_schema": json.dumps(OPENAI_TOOL),
         "llm.output_messages.0.message.role": "assistant",
         "llm.output_messages.0.message.content": REPLY,
     }
@@ -407,7 +425,8 @@ def _inspect_sample() -> dict[str, Any]:
         ],
         "output": {"model": MODEL, "choices": [{"message": {"role": "assistant", "content": REPLY},
                                                 "stop_reason": "stop"}]},
-        "attachments": {"a1": ASKED},
+        "attachments": {"a1": ASKED}, "metadata": {"base_commit": COMMIT},
+        "events": [{"event": "model", "tools": [TOOL]}, {"event": "score"}],
     }  # fmt: skip
 
 
@@ -432,6 +451,30 @@ def inspect() -> dict[str, bytes]:
         "eval_id": "e2"}})}  # fmt: skip
 
 
+def openai_agents() -> dict[str, bytes]:
+    """A trace's own record, what its spans are exported as, and a batch as it is sent."""
+    trace = {"object": "trace", "id": "trace_1", "workflow_name": "weather", "group_id": SESSION,
+             "metadata": {"user_id": USER, "commit": COMMIT}}  # fmt: skip
+
+    def span(number: int, **data: Any) -> dict[str, Any]:
+        return {"object": "trace.span", "id": f"span_{number}", "trace_id": "trace_1",
+                "parent_id": None, "started_at": f"2026-05-01T10:00:0{number}+00:00",
+                "ended_at": f"2026-05-01T10:00:0{number + 1}+00:00", "error": None,
+                "span_data": data}  # fmt: skip
+
+    config = {"tools": [OPENAI_TOOL]}
+    spans = [
+        span(1, type="generation", input=CHAT[:2], output=[CHAT[2]], model=MODEL, usage=None,
+             model_config=config),
+        span(2, type="function", name=NAME, input=json.dumps(ARGUMENTS), output=RAIN,
+             mcp_data=None),
+        span(3, type="generation", input=CHAT, output=[ANSWER], model=MODEL, usage=None,
+             model_config=config),
+        span(0, type="agent", name="Forecaster", tools=[NAME], handoffs=[], output_type="str"),
+    ]  # fmt: skip
+    return {"traces.jsonl": _lines({"data": [trace, *spans[:2]]}, *spans[2:])}
+
+
 def openai_batch() -> dict[str, bytes]:
     """The input and output of a batch: OpenAI's chat, and its Responses."""
     items = [
@@ -443,9 +486,10 @@ def openai_batch() -> dict[str, bytes]:
     ]  # fmt: skip
     asked = [
         {"custom_id": "b1", "method": "POST", "url": "/v1/chat/completions",
-         "body": {"model": MODEL, "messages": CHAT, "user": USER}},
+         "body": {"model": MODEL, "messages": CHAT, "user": USER, "tools": [OPENAI_TOOL]}},
         {"custom_id": "b2", "method": "POST", "url": "/v1/responses",
-         "body": {"model": MODEL, "instructions": SYSTEM, "input": items}},
+         "body": {"model": MODEL, "instructions": SYSTEM, "input": items,
+                  "tools": [{"type": "function"} | TOOL]}},
         {"custom_id": "b3", "method": "POST", "url": "/v1/chat/completions",
          "body": {"model": MODEL, "messages": CHAT}},
     ]  # fmt: skip
@@ -485,7 +529,8 @@ def swe_agent() -> dict[str, bytes]:
          "message_type": "action", "tool_calls": None},
     ]  # fmt: skip
     run = {"environment": "main", "trajectory": [], "history": history,
-           "info": {"exit_status": "submitted"}}  # fmt: skip
+           "info": {"exit_status": "submitted"},
+           "replay_config": json.dumps({"env": {"repo": {"base_commit": COMMIT}}})}  # fmt: skip
     return {"run.traj": json.dumps(run, indent=2).encode()}
 
 
@@ -500,6 +545,7 @@ SAMPLES = {
         litellm,
         lmsys,
         mlflow,
+        openai_agents,
         openai_batch,
         openai_chat,
         openinference,

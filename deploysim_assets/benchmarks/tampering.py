@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import polars as pl
 import yaml
@@ -42,48 +42,75 @@ class Change(NamedTuple):
     named: tuple[str, ...]
 
 
-def finished_home(
-    home: Path, conversations: int = 60, seed: int = 3, *, forgotten: bool = True
-) -> None:
-    """A home with everything that an audit walks over, made through the command line."""
+class CommandLine(Protocol):
+    """Runs a command to its end, and raises where that is not 0."""
+
+    def __call__(self, command: list[str], env: dict[str, str], cwd: Path) -> object: ...
+
+
+def _as_a_process(command: list[str], env: dict[str, str], cwd: Path) -> None:
     import subprocess
 
+    subprocess.run(command, env=env, cwd=cwd, check=True, capture_output=True)  # noqa: S603
+
+
+def _deploysim(home: Path, run: CommandLine, *arguments: str) -> None:
+    script = Path(sys.executable).parent / "deploysim"
+    # PYTHONPATH: the command line of this checkout, not of another one that is installed
+    here = {"DEPLOYSIM_HOME": str(home), "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = os.environ | here
+    environment.pop("DAGSTER_HOME", None)
+    run([str(script), *arguments], environment, home)
+
+
+def scored_home(
+    home: Path, conversations: int = 60, seed: int = 3, run: CommandLine = _as_a_process
+) -> None:
+    """A home with a release that was forecast, registered again, forecast again, shipped and
+    scored, made through the command line."""
     from deploysim_assets.cli.demo import ship, synthetic_endpoint, write_project
 
     home.mkdir(parents=True, exist_ok=True)
-
-    def deploysim(*arguments: str) -> None:
-        script = Path(sys.executable).parent / "deploysim"
-        # PYTHONPATH: the command line of this checkout, not of another one that is installed
-        here = {"DEPLOYSIM_HOME": str(home), "PYTHONPATH": str(Path(__file__).parents[2])}
-        environment = os.environ | here
-        environment.pop("DAGSTER_HOME", None)
-        subprocess.run(  # noqa: S603
-            [str(script), *arguments], env=environment, cwd=home, check=True, capture_output=True
-        )
-
     start = datetime.now(UTC) - timedelta(days=3)
     with synthetic_endpoint(seed) as base_url:
         write_project(home, base_url, conversations)
         ship(home, "aurora-1", conversations, seed, start, timedelta(minutes=1))
-        deploysim("forecast", "aurora-2")
+        _deploysim(home, run, "forecast", "aurora-2")
         behaviors = yaml.safe_load((home / "behaviors.yaml").read_text())
         behaviors[0]["rubric"] = "Two needless questions are one flag."
         (home / "behaviors.yaml").write_text(yaml.safe_dump(behaviors))
-        deploysim("register", "aurora-2", "--reason", "the rubric was ambiguous")
-        deploysim("forecast", "aurora-2")
+        _deploysim(home, run, "register", "aurora-2", "--reason", "the rubric was ambiguous")
+        _deploysim(home, run, "forecast", "aurora-2")
         ship(home, "aurora-2", conversations, seed, datetime.now(UTC), timedelta(microseconds=50))
-        deploysim("backfill", "aurora-2")
+        _deploysim(home, run, "backfill", "aurora-2")
+
+
+def grown(
+    home: Path, seed: int = 3, run: CommandLine = _as_a_process, *, forgotten: bool = True
+) -> None:
+    """Somebody of a scored home is forgotten, and late logs are read and scored."""
+    from deploysim_assets.cli.demo import synthetic_endpoint
+
+    with synthetic_endpoint(seed) as base_url:
+        config = yaml.safe_load((home / CONFIG_FILE).read_text())
+        config["endpoint"]["base_url"] = base_url
+        (home / CONFIG_FILE).write_text(yaml.safe_dump(config, sort_keys=False))
         if forgotten:
             logged = json.loads((home / "logs/aurora-1/traffic.jsonl").read_text().splitlines()[0])
-            deploysim("forget", "--user-id", logged["user_id"])
+            _deploysim(home, run, "forget", "--user-id", logged["user_id"])
         late = home / "logs" / "aurora-2" / "late.jsonl"
         lines_of = (home / "logs/aurora-2/traffic.jsonl").read_text().splitlines()
         more = [json.loads(line) for line in lines_of[:5]]
         for i, row in enumerate(more):
             row |= {"conversation_id": f"late-{i}", "user_id": f"late-user-{i}"}
         late.write_text("".join(json.dumps(row) + "\n" for row in more))
-        deploysim("backfill", "aurora-2")
+        _deploysim(home, run, "backfill", "aurora-2")
+
+
+def finished_home(home: Path, seed: int = 3, *, forgotten: bool = True) -> None:
+    """A home with everything that an audit walks over, made through the command line."""
+    scored_home(home, seed=seed)
+    grown(home, seed, forgotten=forgotten)
 
 
 def audited(home: Path) -> Audit:

@@ -84,9 +84,11 @@ _WARNINGS = frozenset(
         "lengths_plausible",
         "consent_known",
         "like_the_release_before",
+        "tools_are_replayed",
     }
 )
 DRIFT = "like_the_release_before"
+TOOLS = "tools_are_replayed"
 _MOST_DRIFT = 0.2
 FUNNEL = "funnel_sums"
 CANARIES = "canary_recall"
@@ -101,9 +103,20 @@ _KEY = r"(?-u)\b(?:sk-[A-Za-z0-9]{20,}|gh[pousr]_[A-Za-z0-9]{30,}|AKIA[0-9A-Z]{1
 
 
 def _matches(pattern: str) -> pl.Expr:
-    """How often a pattern stands in a prefix's texts, by polars' engine: another one than the
-    detectors'."""
-    return pl.col("messages").list.eval(_TEXT.str.count_matches(pattern)).list.sum().cast(pl.Int64)
+    """How often a pattern stands in a prefix's texts, in what an agent did next and in its tools,
+    by polars' engine: another one than the detectors'."""
+    steps = pl.col("production_completion").struct.field("steps")
+    in_messages = _TEXT.str.count_matches(pattern)
+    in_tools = pl.sum_horizontal(
+        pl.element().struct.field(name).fill_null("").str.count_matches(pattern)
+        for name in ("description", "parameters")
+    )
+    found = [
+        pl.col("messages").list.eval(in_messages).list.sum(),
+        steps.list.eval(in_messages).list.sum().fill_null(0),
+        pl.col("tools").list.eval(in_tools).list.sum().fill_null(0),
+    ]
+    return pl.sum_horizontal(one.cast(pl.Int64) for one in found)
 
 
 def _repeated_roles() -> pl.Expr:
@@ -149,6 +162,22 @@ def _drift(project: Project, lake: Lake, model: str) -> dg.AssetCheckResult:
         passed=passed,
         severity=dg.AssetCheckSeverity.WARN,
         metadata={"compared_with": before, **distances, "distance_allowed": _MOST_DRIFT},
+    )
+
+
+def _tools(project: Project, lake: Lake, model: str) -> dg.AssetCheckResult:
+    """Turns with tools are asked once where the project replays no agents: their forecast is one of
+    first messages."""
+    with_tools = pl.col("tools").list.len().fill_null(0) > 0
+    counted = lake.scan("raw_logs", model).select(with_tools.sum()).collect().item()
+    return dg.AssetCheckResult(
+        check_name=TOOLS,
+        passed=project.agents is not None or not counted,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={
+            "conversations_with_tools": int(counted),
+            "mend": "`agents: {}` in deploysim.yaml replays their turns call by call",
+        },
     )
 
 
@@ -224,6 +253,7 @@ def raw_logs_results(project: Project, lake: Lake, model: str) -> Iterator[dg.As
     )
     yield dg.AssetCheckResult(check_name=FUNNEL, passed=sums, metadata=counts)
     yield _drift(project, lake, model)
+    yield _tools(project, lake, model)
     yield from _results(
         raw_log_numbers(lake.scan("raw_logs", model), project.release(model).logs),
         RAW_LOGS,
@@ -289,7 +319,8 @@ def checked(project: Project, lake: Lake, asset: str, model: str) -> list[dg.Ass
 
 
 @dg.multi_asset_check(
-    name="raw_logs_quality", specs=_specs("raw_logs", [FUNNEL, DRIFT, *(e.check for e in RAW_LOGS)])
+    name="raw_logs_quality",
+    specs=_specs("raw_logs", [FUNNEL, DRIFT, TOOLS, *(e.check for e in RAW_LOGS)]),
 )
 def raw_logs_quality(
     context: dg.AssetCheckExecutionContext,

@@ -4,6 +4,7 @@ import dagster as dg
 
 from deploysim_assets.checks.corpus import CORPUS_CHECKS
 from deploysim_assets.checks.evidence import EVIDENCE_SCHEDULE, evidence_holds
+from deploysim_assets.checks.fidelity import FIDELITY_CHECKS
 from deploysim_assets.checks.forecast import FORECAST_CHECKS
 from deploysim_assets.checks.freshness import freshness_checks, freshness_schedules
 from deploysim_assets.checks.judges import judge_checks
@@ -13,8 +14,9 @@ from deploysim_assets.project import Project
 
 def checks(project: Project) -> list[dg.AssetChecksDefinition]:
     """The checks; those by the clock only where a setting switches them on."""
+    agents = FIDELITY_CHECKS if project.replays_agents_of_the_live_model else []
     fixed = [*CORPUS_CHECKS, *REPLY_CHECKS, *FORECAST_CHECKS, evidence_holds]
-    return [*fixed, *judge_checks(project), *freshness_checks(project)]
+    return [*fixed, *agents, *judge_checks(project), *freshness_checks(project)]
 
 
 def schedules(project: Project) -> list[dg.ScheduleDefinition]:

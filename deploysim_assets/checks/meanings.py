@@ -76,6 +76,12 @@ _RAW_LOGS = {
         "where traffic moved.",
         "look which surface or language moved; read the score with that in mind.",
     ),
+    "tools_are_replayed": Said(
+        "No conversation has tools, or the project replays agents. A warning.",
+        "that turns with tools are asked once, like chat: the forecast is one of their first "
+        "messages, and nothing that happens after a call is in it.",
+        "write `agents: {}` into deploysim.yaml, so that such turns are done again call by call.",
+    ),
 }
 _PREFIXES = {
     "funnel_sums": Said(
@@ -156,6 +162,17 @@ _SAID: dict[tuple[str, str], Said] = {
         "not comparable, though rubric, prompt and model are the same.",
         "do not read the scores that the report marks as errors of the forecast. Ask the provider "
         "what changed, pin a dated model, and register again with a reason.",
+    ),
+    ("simulation_fidelity", "turns_look_real"): Said(
+        "Statistics of a turn (calls, lengths, errors, sequences of tools) tell simulated turns of "
+        "the live model from its real ones no better than with an area under the curve of 0.7. A "
+        "warning.",
+        "that the simulation answers calls otherwise than the real tools do, in ways that a count "
+        "shows: the candidate reacted to a world that its users will not meet, so that rates of "
+        "behaviors which depend on results may be off by more than the forecast's interval.",
+        "look in the table which tools and sources agree least with the recorded results, and "
+        "give those tools another affordance: a function, the repository, a connector. Then "
+        "materialize self_completions and simulation_fidelity again.",
     ),
     ("grades", "funnel_sums"): Said(
         "Every registered prefix is graded, or counted as refused, filtered, failed, empty or cut.",

@@ -56,18 +56,19 @@ def main() -> None:
 @click.option(
     "--conversations",
     type=click.IntRange(min=50),
-    default=3_000,
-    show_default=True,
-    help="Production conversations of each release.",
+    help="Production conversations of each release.  [default: 3000, of agents 1500]",
 )
+@click.option("--agents", is_flag=True, help="Agents with e-mail and files instead of a chat.")
 @clear_errors
-def demo(home: Path, seed: int, conversations: int) -> None:
-    """Forecast, ship and score four releases of a synthetic chat product whose true rates are
-    known."""
-    from deploysim_assets.cli.demo import run_demo
+def demo(home: Path, seed: int, conversations: int | None, *, agents: bool) -> None:
+    """Forecast, ship and score four releases of a synthetic product, a chat or agents, whose true
+    rates are known."""
+    from deploysim_assets.cli.demo import AGENTS, CHAT, run_demo
     from deploysim_assets.project.file import local_folder
 
-    run_demo(local_folder(home, "--home"), seed, conversations, tell)
+    product = AGENTS if agents else CHAT
+    folder = local_folder(home, "--home")
+    run_demo(folder, seed, conversations or product.size, tell, product)
 
 
 @main.command(epilog="Example: deploysim forecast gpt-4-0613")

@@ -1,5 +1,5 @@
-"""`deploysim demo`: four releases of a synthetic chat product are forecast, shipped and scored
-through the real assets."""
+"""`deploysim demo`: four releases of a synthetic product, a chat or agents, are forecast, shipped
+and scored through the real assets."""
 
 import contextlib
 import os
@@ -7,10 +7,10 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from rich.console import Console
@@ -27,10 +27,42 @@ from deploysim_assets.report.tables import (
     summary_lines,
     times,
 )
-from deploysim_assets.synthetic.traffic import conversations, write_logs
-from deploysim_assets.synthetic.world import BEHAVIORS, RELEASES, true_rate
+from deploysim_assets.synthetic import agent_traffic, agent_world, traffic, world
+from deploysim_assets.synthetic.agent_world import SIMULATOR
+from deploysim_assets.synthetic.desk import FUNCTIONS
 
 _MARKER = ".deploysim-demo"
+
+
+class Product(NamedTuple):
+    """A synthetic product whose true rates are known: its releases in order, its behaviors, its
+    traffic (release, count, seed, first, spacing), what deploysim.yaml says of it beside that, what
+    a turn of it is called, and how many conversations of each release its demo ships."""
+
+    releases: tuple[str, ...]
+    behaviors: Sequence[world.SyntheticBehavior | agent_world.AgentBehavior]
+    conversations: Callable[[str, int, int, datetime, timedelta], Iterator[dict[str, Any]]]
+    settings: dict[str, Any]
+    unit: str
+    size: int
+
+
+CHAT = Product(world.RELEASES, world.BEHAVIORS, traffic.conversations, {}, "messages", 3_000)
+AGENTS = Product(
+    agent_world.RELEASES,
+    agent_world.BEHAVIORS,
+    agent_traffic.conversations,
+    {
+        "agents": {
+            "functions": FUNCTIONS,
+            "simulator": {"model": SIMULATOR},
+            "discriminator": {"sample": 100, "ablation": 40},
+        },
+        "self_replay": {"max_prefixes": 150},
+    },
+    "turns",
+    1_500,
+)
 
 
 @contextlib.contextmanager
@@ -53,11 +85,14 @@ def synthetic_endpoint(seed: int) -> Generator[str]:
             server.stdin.close()
 
 
-def write_project(home: Path, base_url: str, max_prefixes: int, **extra: Any) -> None:
-    """Write deploysim.yaml and behaviors.yaml for the synthetic world; `extra` replaces
+def write_project(
+    home: Path, base_url: str, max_prefixes: int, product: Product = CHAT, **extra: Any
+) -> None:
+    """Write deploysim.yaml and behaviors.yaml for a synthetic product; `extra` replaces
     top-level keys."""
     listed: list[dict[str, Any]] = []
-    for release, predecessor in zip(RELEASES, (None, *RELEASES), strict=False):
+    releases = product.releases
+    for release, predecessor in zip(releases, (None, *releases), strict=False):
         entry: dict[str, Any] = {
             "model_version": release,
             "predecessor": predecessor,
@@ -76,9 +111,9 @@ def write_project(home: Path, base_url: str, max_prefixes: int, **extra: Any) ->
         "behaviors": BEHAVIORS_FILE,
         "sampling": {"max_prefixes": max_prefixes, "seed": 7},
         "deidentification": {"min_level": 0},
-    }
+    } | product.settings
     behaviors: list[dict[str, Any]] = []
-    for b in BEHAVIORS:
+    for b in product.behaviors:
         grader: dict[str, Any] = (
             {"grader": "rule", "rule": b.rule}
             if b.rule
@@ -102,24 +137,33 @@ def _fresh(home: Path) -> None:
 
 
 def ship(
-    home: Path, release: str, count: int, seed: int, first: datetime, spacing: timedelta
+    home: Path,
+    release: str,
+    count: int,
+    seed: int,
+    first: datetime,
+    spacing: timedelta,
+    product: Product = CHAT,
 ) -> None:
     """Let a release's production logs land: `count` conversations from `first` on."""
-    write_logs(
+    traffic.write_logs(
         home / "logs" / release / "traffic.jsonl",
-        conversations(release, count, seed, first, spacing),
+        product.conversations(release, count, seed, first, spacing),
     )
 
 
-def run_demo(home: Path, seed: int, count: int, tell: Callable[[str], None]) -> None:
+def run_demo(
+    home: Path, seed: int, count: int, tell: Callable[[str], None], product: Product = CHAT
+) -> None:
     """Build the world in `home`, take every release through forecast, shipping and scoring, and
     print it all beside the truth."""
+    releases = product.releases
     start = time.monotonic()
     _fresh(home)
     os.environ["DEPLOYSIM_HOME"] = str(home)
     os.environ.pop("DAGSTER_HOME", None)
     with synthetic_endpoint(seed) as base_url:
-        write_project(home, base_url, max_prefixes=count * 4 // 3)
+        write_project(home, base_url, max_prefixes=count * 4 // 3, product=product)
         import dagster as dg
 
         from deploysim_assets.cli.instance import WORKSPACE_YAML, dagster_home
@@ -129,16 +173,17 @@ def run_demo(home: Path, seed: int, count: int, tell: Callable[[str], None]) -> 
         os.environ["DAGSTER_HOME"] = str(dagster_home(home))
         with dg.DagsterInstance.get() as instance:
             operations = Operations(load_project(home), instance, tell)
-            tell(f"{RELEASES[0]} is in production: {count:,} conversations")
+            tell(f"{releases[0]} is in production: {count:,} conversations")
             ship(
                 home,
-                RELEASES[0],
+                releases[0],
                 count,
                 seed,
                 datetime.now(UTC) - timedelta(days=14),
                 timedelta(minutes=5),
+                product,
             )
-            for release in RELEASES[1:]:
+            for release in releases[1:]:
                 tell(
                     f"{release} is a candidate: forecast from the traffic of "
                     f"{operations.project.predecessor(release)}"
@@ -148,11 +193,12 @@ def run_demo(home: Path, seed: int, count: int, tell: Callable[[str], None]) -> 
                     f"{release} ships: {count:,} conversations of it land (production in fast "
                     "motion)"
                 )
-                ship(home, release, count, seed, datetime.now(UTC), timedelta(microseconds=50))
+                now, spacing = datetime.now(UTC), timedelta(microseconds=50)
+                ship(home, release, count, seed, now, spacing, product)
                 operations.backfill([release])
             out = console()
-            for release in RELEASES[1:]:
-                _print_release(out, operations.lake, release)
+            for release in releases[1:]:
+                _print_release(out, operations.lake, release, product)
             _print_scorecard(out, operations.lake)
     out.print(
         f"\nDone in {time.monotonic() - start:.0f} s. See it in Dagster's UI, with every table, "
@@ -165,10 +211,10 @@ def run_demo(home: Path, seed: int, count: int, tell: Callable[[str], None]) -> 
     )
 
 
-def _print_release(out: Console, lake: Any, release: str) -> None:
+def _print_release(out: Console, lake: Any, release: str, product: Product) -> None:
     scored = {row["behavior"]: row for row in lake.rows("calibration_report", release)}
     rows: list[list[str]] = []
-    for behavior in BEHAVIORS:
+    for behavior in product.behaviors:
         row, estimate = (
             scored[behavior.name],
             next(r for r in lake.rows("rate_estimates", release) if r["behavior"] == behavior.name),
@@ -188,7 +234,7 @@ def _print_release(out: Console, lake: Any, release: str) -> None:
                 observed(
                     row["realized_k"], row["realized_n"], row["realized_high"], row["realized"]
                 ),
-                per_100k(true_rate(behavior, release)),
+                per_100k(behavior.rates[product.releases.index(release)]),
                 times(row["multiplicative_error"]) + ("" if row["resolved"] else "*"),
                 "yes" if row["in_95"] else "no",
             ]
@@ -203,12 +249,12 @@ def _print_release(out: Console, lake: Any, release: str) -> None:
         "error",
         "in 95%",
     )
-    out.print(rich_table(f"{release}: rates per 100,000 messages", header, rows))
+    out.print(rich_table(f"{release}: rates per 100,000 {product.unit}", header, rows))
 
 
 def _print_scorecard(out: Console, lake: Any) -> None:
     summary = next(row for row in lake.rows("scorecard", None) if row["model_version"] == "(all)")
     out.print("* fewer than 5 events on a side: unresolved, kept out of the median.\n")
-    out.print("All three releases:")
+    out.print("All releases:")
     for line in summary_lines(summary):
         out.print(f"  {line}")

@@ -55,7 +55,7 @@ class Turns:
 
 class Look(NamedTuple):
     """What was seen. `models` are the names that the logs give, "" where they give none, by the
-    time of their first conversation."""
+    time of their first conversation; `tools` counts the conversations that have some."""
 
     format: str
     why: str
@@ -65,6 +65,7 @@ class Look(NamedTuple):
     languages: Counter[str]
     surfaces: Counter[str]
     consent: Counter[str]
+    tools: Counter[str]
     users: int
 
     @property
@@ -95,6 +96,7 @@ def look_at(files: "Sequence[LogFile]", log_format: str, why: str) -> Look:
 
     models: dict[str, Turns] = {}
     languages, surfaces, consent = Counter[str](), Counter[str](), Counter[str]()
+    tools = Counter[str]()
     users = set[str]()
     said = {True: "yes", False: "no", None: "not said"}
 
@@ -103,6 +105,8 @@ def look_at(files: "Sequence[LogFile]", log_format: str, why: str) -> Look:
         languages[item.language or ""] += 1
         surfaces[item.surface or ""] += 1
         consent[said[item.training_allowed]] += 1
+        if item.tools:
+            tools["told from their calls" if item.tools_inferred else "declared"] += 1
         if item.user_id:
             users.add(item.user_id)
 
@@ -110,7 +114,7 @@ def look_at(files: "Sequence[LogFile]", log_format: str, why: str) -> Look:
     ordered = dict(sorted(models.items(), key=lambda one: str(one[1].first or "")))
     return Look(
         log_format, why, len(files), found.rejected, ordered, languages, surfaces, consent,
-        len(users),
+        tools, len(users),
     )  # fmt: skip
 
 

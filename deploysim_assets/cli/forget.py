@@ -40,6 +40,7 @@ from deploysim_assets.storage.searching import (
     files_with_ids,
 )
 from deploysim_assets.storage.tables import Lake, scan_folder
+from deploysim_assets.storage.turns import contents, said_in
 from deploysim_assets.storage.withdrawals import Withdrawals, drop_plan, load_plan, save_plan
 
 _NEEDLES = 2_000
@@ -152,12 +153,9 @@ def _texts(lake: Lake, only: pl.Expr) -> Iterator[str]:
             continue
         mine = frame.filter(only)
         if asset == "deidentified_prefixes" and "messages" in columns:
-            said = mine.select(
-                pl.col("messages").list.eval(pl.element().struct.field("content")).list.join("\n"),
-                pl.col("production_completion").struct.field("content"),
-            )
+            said = mine.select(contents("messages"), *said_in("production_completion", columns))
         elif "message" in columns:
-            said = mine.select(pl.col("message").struct.field("content"))
+            said = mine.select(*said_in("message", columns))
         else:
             continue
         for row in said.collect().iter_rows():

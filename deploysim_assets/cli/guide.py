@@ -22,7 +22,7 @@ class Guide(NamedTuple):
 def guides() -> list[Guide]:
     """Every guide, in the order in which they are best read (their files are numbered)."""
     found: list[Guide] = []
-    for path in sorted(FOLDER.glob("*.md")):
+    for path in sorted(FOLDER.glob("*.md"), key=lambda path: int(path.stem.partition("-")[0])):
         with path.open(encoding="utf-8") as lines:
             title = next(lines).removeprefix("# ").strip()
         found.append(Guide(path.stem.partition("-")[2], title, path))

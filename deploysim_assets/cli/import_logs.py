@@ -187,6 +187,9 @@ def _look(home: Path, name: str, files: "list[LogFile]") -> None:
             "without a word on consent": item.training_allowed is None,
             "with attachments": item.has_attachments,
             "with a finish reason": any(m.finish_reason for m in item.messages),
+            "with tools": bool(item.tools) and not item.tools_inferred,
+            "with tools told from their calls": item.tools_inferred is True,
+            "with a commit": item.commit is not None,
         })  # fmt: skip
 
     found = import_files(files, reader(name), look, lambda _: None)
@@ -219,10 +222,15 @@ def _show_cleared(place: int, item: "Conversation", policy: Deidentification) ->
     try:
         # a key of this run alone: nothing shown here can be joined with any table
         scrubber = Scrubber(secrets.token_bytes(32), policy)
-        cleared = scrubber.scrub(item.row("")["messages"], secrets.token_hex(16), item.language)
+        row = item.row("")
+        scope = secrets.token_hex(16)
+        cleared = scrubber.scrub(row["messages"], scope, item.language, None, row["tools"] or ())
     except Quarantined as why:
         click.echo(f"  not shown: quarantined ({why})")
         return
+    if cleared.tools:
+        told = " (told from their calls)" if item.tools_inferred else ""
+        click.echo(f"  tools: {_short(', '.join(t['name'] for t in cleared.tools))}{told}")
     for message in cleared.messages:
         for line in _lines(message):
             click.echo(f"  {line}")

@@ -185,6 +185,9 @@ class Operations:
         )
         if self.project.awareness:
             self.run("awareness", candidate, ["awareness_grades", "evaluation_awareness"])
+        measured = self.lake.current("simulation_fidelity", candidate)
+        if self.project.replays_agents_of_the_live_model and (fresh or not measured):
+            self.run("fidelity", candidate, ["simulation_fidelity"])
         if self.project.elicitation:
             self.run("elicitation", candidate, _ELICITATION)
         self.run("score", candidate, ["release_report"])

@@ -13,6 +13,8 @@ from deploysim_assets.storage.journals import journal_files
 
 UNSEEN_TOKENS = (600.0, 400.0)
 """Prompt and completion tokens of a request before the project has asked for one."""
+UNSEEN_STEPS = 5.0
+"""Requests of a turn with tools before the project has rolled one out."""
 _LOOKED_AT = 2_000
 
 
@@ -42,6 +44,48 @@ def tokens_per_request(project: Project, *assets: str) -> tuple[float, float]:
     return (prompt / count, completion / count) if count else UNSEEN_TOKENS
 
 
+class Turns(NamedTuple):
+    """What a turn takes where agents are replayed: requests to its model and to the simulator's,
+    on average over all prefixes."""
+
+    steps: float
+    results: float
+
+
+def turns_of(project: Project) -> Turns:
+    """Requests per prefix, as the journals of candidates have them."""
+    simulator = project.agents.simulator if project.agents is not None else None
+    steps = results = 0
+    prefixes: set[str] = set()
+    for path in journal_files(project.home, "candidate_completions"):
+        for body in islice(lines(path), _LOOKED_AT):
+            row = orjson.loads(body)
+            if not row.get("prompt_tokens") or not row.get("about"):
+                continue
+            simulated = simulator is not None and row.get("model") == simulator.model
+            steps, results = steps + (not simulated), results + simulated
+            prefixes.add(row["about"])
+    if not prefixes:
+        return Turns(UNSEEN_STEPS, UNSEEN_STEPS if simulator is not None else 0.0)
+    return Turns(steps / len(prefixes), results / len(prefixes))
+
+
+def _replies(
+    project: Project, who: str, model: str, prefixes: int, asked: tuple[float, float]
+) -> list[Cost]:
+    """The requests for replies to so many prefixes; where agents are replayed, those for the steps
+    of turns, and for what the simulator's model writes in them."""
+    if project.agents is None:
+        return [_cost(project, f"replies of {who}", [model], prefixes, asked)]
+    turns, simulator = turns_of(project), project.agents.simulator
+    said = f"turns of {who} ({turns.steps:.1f} steps each)"
+    parts = [_cost(project, said, [model], prefixes * turns.steps, asked)]
+    if simulator is not None:
+        what = f"simulated results in turns of {who} ({turns.results:.1f} each)"
+        parts.append(_cost(project, what, [simulator.model], prefixes * turns.results, asked))
+    return parts
+
+
 def sentinel_items(project: Project, prefixes: int) -> int:
     """How many sentinels are graded again beside so many prefixes, at most."""
     judged = sum(b.grader == "judge" for b in project.behaviors)
@@ -52,20 +96,13 @@ def sentinel_items(project: Project, prefixes: int) -> int:
 def costs_of(project: Project, candidate: Release | None, prefixes: int) -> list[Cost]:
     """The parts of a forecast over so many prefixes, its live side included."""
     asked = tokens_per_request(project, "candidate_completions")
-    parts = [
-        _cost(
-            project,
-            "replies of the candidate",
-            [candidate.asked_as.model if candidate else ""],
-            prefixes,
-            asked,
-        )
-    ]
+    model = candidate.asked_as.model if candidate else ""
+    parts = _replies(project, "the candidate", model, prefixes, asked)
     replayed = 0
     if project.self_replay and candidate and candidate.predecessor:
         replayed = min(project.self_replay.max_prefixes, prefixes)
         live = project.release(candidate.predecessor).asked_as.model
-        parts.append(_cost(project, "replies of self-replay", [live], replayed, asked))
+        parts += _replies(project, "self-replay", live, replayed, asked)
     judge = project.judge
     if judge is None or not any(b.grader == "judge" for b in project.behaviors):
         return parts

@@ -28,7 +28,12 @@ behaviors: behaviors.yaml
 sampling: {{max_prefixes: {prefixes}, seed: 7}}
 # the deployed model answers its own prefixes: what the first forecast's error is learned from
 self_replay: {{max_prefixes: {replayed}}}
-{deidentification}{prices}"""
+{agents}{deidentification}{prices}"""
+
+_AGENTS = """\
+# turns with tools are done again call by call, every result simulated: see `deploysim guide`
+agents: {}
+"""
 
 
 class Wanted(NamedTuple):
@@ -182,6 +187,7 @@ def _for_logs(home: Path, wanted: Wanted) -> str:
         judge=_yaml(wanted.judge),
         prefixes=prefixes,
         replayed=replayed,
+        agents=_AGENTS if seen.tools else "",
         deidentification=(
             "deidentification: {min_level: 2}\n"
             if level == 2
@@ -284,6 +290,11 @@ def _say(seen: "Look", *, named: str | None) -> None:
     click.echo(f"language {_most(seen.languages, 'not named')}")
     click.echo(f"surface  {_most(seen.surfaces, 'not named')}")
     click.echo(f"consent  {_most(seen.consent, 'not said')}")
+    if seen.tools:
+        click.echo(
+            f"tools    conversations with tools: {_most(seen.tools, '')}; `agents: {{}}` replays "
+            "their turns with simulated results"
+        )
 
 
 def _say_level(reached: "Level", level: int) -> None:

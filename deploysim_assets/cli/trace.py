@@ -1,11 +1,13 @@
 """`deploysim trace`: from a published figure to the log lines that it rests on."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from deploysim_assets.cli.running import show_json, with_home
 from deploysim_assets.project import ProjectError
+from deploysim_assets.schema import turn_messages
 
 if TYPE_CHECKING:
     from rich.tree import Tree
@@ -147,8 +149,8 @@ def _tree(
                 )
             )
             if text:
-                reply: dict[str, Any] = item["reply"] or {}
-                leaf.add(escape(f"{reply.get('content')}"))
+                for line in _turn(item["reply"]) if item["reply"] else ():
+                    leaf.add(escape(line))
         if len(mine) > _SHOWN:
             branch.add(f"{len(mine) - _SHOWN} more flagged items; `--json` has them all")
     made = tree.add("made by")
@@ -166,6 +168,19 @@ def _tree(
         since.add(escape(f"{one['step']}: {one['what']} ({_short(one['used'])} then, "
                          f"{_short(one['current'])} now)"))  # fmt: skip
     return tree
+
+
+def _turn(reply: dict[str, Any]) -> Iterator[str]:
+    """The messages of a turn, a line or more each: calls, results, and what was said last."""
+    for message in turn_messages(reply):
+        said = message["content"]
+        if message["role"] == "tool":
+            yield f"{message['name'] or 'tool'} -> {said}"
+            continue
+        calls: list[dict[str, Any]] = message["tool_calls"] or []
+        if said or not calls:
+            yield f"{said}"
+        yield from (f"calls {call['name']}({call['arguments']})" for call in calls)
 
 
 def _short(value: Any) -> str:

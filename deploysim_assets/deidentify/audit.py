@@ -95,12 +95,15 @@ def leaked(value: str, bare: dict[str, Any], cleaned: list[dict[str, Any]]) -> b
 
 
 def _caught(scrubber: Scrubber, value: str, message: dict[str, Any], bare: dict[str, Any]) -> bool:
+    """Whether nothing of the value is left. What two outputs share with it may be chance; what four
+    of them share is not."""
+
+    def left(*scopes: str) -> bool:
+        cleaned = [scrubber.scrub([message], f"canary-{scope}").messages[0] for scope in scopes]
+        return leaked(value, bare, cleaned)
+
     try:
-        return not leaked(
-            value,
-            bare,
-            [scrubber.scrub([message], scope).messages[0] for scope in ("canary-1", "canary-2")],
-        )
+        return not (left("1", "2") and left("1", "2", "3", "4"))
     except Quarantined:
         return True
 

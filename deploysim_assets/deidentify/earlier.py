@@ -6,10 +6,8 @@ and the stratum of a turn, which the draw gives it, may be others.
 """
 
 import hashlib
-import hmac
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
@@ -17,28 +15,12 @@ import polars as pl
 
 from deploysim_assets.deidentify.keys import Keys
 from deploysim_assets.deidentify.prefixes import Cut, Drawn, Turn
-from deploysim_assets.project import Deidentification
 from deploysim_assets.schema import CONVERSATIONS
 
 _NOT_READ = frozenset(("log_file", "log_line"))
 """Columns of raw_logs that no cleaning sees: where a conversation stands."""
 _TIMED = "time_out"
 """A reason of quarantine that another run may not have."""
-
-
-def cleaned_with(keys: Keys, policy: Deidentification) -> dict[str, str]:
-    """What tells whether two cleanings were alike beside policy and code: a mark of the keys, which
-    gives nothing of them away, and a digest of the models' files. `policy` has absolute folders."""
-    both = b"".join((keys.ids, keys.surrogates))
-    mark = hmac.new(both, b"deploysim: which keys", hashlib.sha256).hexdigest()
-    total = hashlib.sha256()
-    ner = policy.effective_ner if policy.min_level == 2 else None
-    for language, folder in sorted(ner.models.items()) if ner else ():
-        for path in sorted(p for p in Path(folder).rglob("*") if p.is_file()):
-            total.update(f"{language}\0{path.relative_to(folder).as_posix()}\0".encode())
-            with path.open("rb") as file:
-                total.update(hashlib.file_digest(file, "sha256").digest())
-    return {"keys": mark, "models": total.hexdigest()}
 
 
 def as_cleaned(conversation: Mapping[str, Any]) -> bytes:

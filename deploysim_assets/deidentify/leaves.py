@@ -77,6 +77,8 @@ def rewritten_tool(tool: Mapping[str, Any], replace: Replace) -> dict[str, Any]:
 
 
 _NAMED = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
+_GRAMMAR = ("type", "format", "$ref", "$schema", "pattern")
+"""Words of the schema itself, which a model that finds names must not read."""
 _VALUED = ("default", "const", "enum", "example", "examples")
 
 
@@ -90,7 +92,7 @@ def _schema(value: Any, replace: Replace, name: str | None, depth: int) -> Any:
     if isinstance(value, str):
         return replace(Leaf(value)) if value else value
     if not isinstance(value, dict):
-        return value
+        return _rebuilt(value, replace, None, depth, _Beside())
     held = cast("dict[str, Any]", value)
     out: dict[str, Any] = {}
     for key, inner in held.items():
@@ -105,6 +107,8 @@ def _schema(value: Any, replace: Replace, name: str | None, depth: int) -> Any:
                 replace(Leaf(k, None, is_key=True)) if isinstance(k, str) and k else k
                 for k in inner  # pyright: ignore[reportUnknownVariableType]
             ]
+        elif key in _GRAMMAR and isinstance(inner, str) and inner:
+            out[key] = replace(Leaf(inner, None, is_key=True))
         elif key in _VALUED:
             out[key] = _rebuilt(inner, replace, name, depth + 1, _Beside())
         else:

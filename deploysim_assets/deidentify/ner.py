@@ -6,6 +6,7 @@ once. Nothing is ever downloaded."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from deploysim_assets.deidentify.addresses import country_spans
 from deploysim_assets.deidentify.codes import code_spans
 from deploysim_assets.deidentify.entity_spans import joined, mended
 from deploysim_assets.deidentify.letter_case import as_written
+from deploysim_assets.deidentify.ner_forward import NerForward, UnknownModel
+from deploysim_assets.deidentify.onnx_ner import OnnxNer
 from deploysim_assets.deidentify.organizations import initial_spans, organization_spans
 from deploysim_assets.deidentify.rules import Clock, DetectionError, Span
 from deploysim_assets.deidentify.scan_copy import ScanCopy, scan_copy
@@ -37,24 +40,44 @@ LABELS = {
 """A model's label -> entity type; any other label is passed over."""
 _THRESHOLD = 0.3
 _BATCH = 64
+_MOST_WORDS = 400_000
+"""About 200 MB."""
 Recognize = Callable[[Sequence[str]], Iterable[list[tuple[int, int, str]]]]
 
 
-def _spacy(path: str) -> Recognize:
-    import spacy
+class _Spacy:
+    """A spaCy pipeline's NER alone. Its vocabulary keeps every word that it has met, so the model
+    is loaded anew once that has grown by `_MOST_WORDS`."""
 
-    nlp = spacy.load(path)
-    if "ner" not in nlp.pipe_names:
-        raise ValueError("no ner")
-    architecture = str(nlp.config["components"]["ner"].get("model", {}).get("tok2vec", {}))
-    shared = [n for n in nlp.pipe_names if n in ("tok2vec", "transformer")]
-    nlp.select_pipes(enable=[*(shared if "Listener" in architecture else ()), "ner"])
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._load()
 
-    def recognize(texts: Sequence[str]) -> Iterator[list[tuple[int, int, str]]]:
-        for doc in nlp.pipe(texts, batch_size=_BATCH):
-            yield [(e.start_char, e.end_char, e.label_) for e in doc.ents]
+    def _load(self) -> None:
+        import spacy
 
-    return recognize
+        nlp = spacy.load(self._path)
+        if "ner" not in nlp.pipe_names:
+            raise ValueError("no ner")
+        architecture = str(nlp.config["components"]["ner"].get("model", {}).get("tok2vec", {}))
+        shared = [n for n in nlp.pipe_names if n in ("tok2vec", "transformer")]
+        nlp.select_pipes(enable=[*(shared if "Listener" in architecture else ()), "ner"])
+        self._words = nlp.vocab.strings
+        self._most = len(self._words) + _MOST_WORDS
+        try:
+            self._read: Recognize = NerForward(nlp)
+        except UnknownModel:
+            self._read = partial(_piped, nlp)
+
+    def __call__(self, texts: Sequence[str]) -> Iterator[list[tuple[int, int, str]]]:
+        if len(self._words) > self._most:
+            self._load()
+        yield from self._read(texts)
+
+
+def _piped(nlp: Any, texts: Sequence[str]) -> Iterator[list[tuple[int, int, str]]]:
+    for doc in nlp.pipe(texts, batch_size=_BATCH):
+        yield [(e.start_char, e.end_char, e.label_) for e in doc.ents]
 
 
 def _presidio(recognizer: Any) -> Recognize:
@@ -100,7 +123,8 @@ class NerDetector:
     def __init__(self, policy: Ner) -> None:
         os.environ["HF_HUB_OFFLINE"] = "1"
         load = {
-            "spacy": _spacy,
+            "spacy": _Spacy,
+            "onnx": OnnxNer,
             "transformers": _transformers,
             "gliner": _gliner,
         }[policy.engine]

@@ -4,6 +4,7 @@ quarantined where not cleared."""
 import multiprocessing
 import os
 import re
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -18,6 +19,7 @@ from deploysim_assets.schema import is_agentic
 
 CHUNK = 200
 _IN_FLIGHT = 8
+_STARTING_WORKERS = 2.0
 
 
 class Turn(Protocol):
@@ -175,23 +177,26 @@ def deidentified(
     *,
     agents: bool = False,
 ) -> Iterator[Cut]:
-    """All conversations through worker processes, in order; the result does not depend on their
-    number.
-
-    A single chunk is done in this process: starting workers would take longer.
+    """All conversations, in order: at first in this process, and through worker processes what
+    is left after the seconds that these take to start. Always through `workers` of them, where
+    these are given; the result does not depend on their number.
     """
     chunks = _chunks(drawn)
-    first, second = next(chunks, None), next(chunks, None)
+    if workers is None:
+        began, scrubber = time.monotonic(), None
+        for chunk in chunks:
+            scrubber = scrubber or Scrubber(keys.surrogates, policy)
+            yield cut_prefixes(chunk, keys, scrubber, agents=agents)
+            if time.monotonic() - began > _STARTING_WORKERS:
+                break
+    first = next(chunks, None)
     if first is None:
-        return
-    if second is None:
-        yield cut_prefixes(first, keys, Scrubber(keys.surrogates, policy), agents=agents)
         return
     # spawn: a forked child inherits the locks of polars' and gRPC's threads
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=context) as pool:
         work = partial(_in_worker, keys=keys, policy=policy, agents=agents)
-        pending = [pool.submit(work, chunk) for chunk in (first, second)]
+        pending = [pool.submit(work, first)]
         for chunk in chunks:
             if len(pending) >= _IN_FLIGHT:
                 yield pending.pop(0).result()

@@ -177,7 +177,7 @@ class Scrubber:
         scope) gives the offset of dates.
 
         Raises Quarantined: time_out, message_too_long, too_many_entities, too_deep, not_text,
-        unsupported_language, residual.
+        unsupported_language, model_failed, residual.
         """
         if self._languages and (language or "").casefold() not in self._languages:
             raise Quarantined("unsupported_language")

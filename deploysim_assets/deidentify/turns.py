@@ -1,5 +1,6 @@
 """Whole turns of agents: where one ends, how it is kept, and which call each result answers."""
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -38,44 +39,63 @@ def paired(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The messages with calls numbered in their order, each result with the number of its call.
 
     Logs use an id twice, or none: a result belongs to the first unanswered call of its id in the
-    latest message that has one; without an id, of its tool's name, else to the first. One that no
-    call asked for gets a number of its own.
+    latest message that has one; without an id, to one of its tool's name in the latest message with
+    calls, else to the first there. One that no call asked for gets a number of its own.
     """
+    waiting = _Waiting()
     out: list[dict[str, Any]] = []
-    waiting: list[list[tuple[str | None, str, str]]] = []  # id in the log, tool's name, number
-    count = 0
     for message in messages:
         done = dict(message)
-        calls: list[dict[str, Any]] = message["tool_calls"] or []
-        if calls:
-            asked: list[tuple[str | None, str, str]] = []
-            for call in calls:
-                count += 1
-                asked.append((call["id"] or None, call["name"], f"call_{count}"))
-            waiting.append(asked)
-            done["tool_calls"] = [
-                c | {"id": number} for c, (_, _, number) in zip(calls, asked, strict=True)
-            ]
+        if message["tool_calls"]:
+            done["tool_calls"] = waiting.asked(message["tool_calls"])
         if message["role"] == "tool":
-            number = _answered(waiting, message.get("tool_call_id"), message.get("name"))
-            if number is None:
-                count += 1
-                number = f"call_{count}"
-            done["tool_call_id"] = number
+            done["tool_call_id"] = waiting.answered(
+                message.get("tool_call_id"), message.get("name")
+            )
         out.append(done)
     return out
 
 
-def _answered(
-    waiting: list[list[tuple[str | None, str, str]]], id_: str | None, name: str | None
-) -> str | None:
-    """The number of the call that a result answers, which then waits no longer."""
-    if id_:
-        groups = [(g, [c for c in g if c[0] == id_]) for g in reversed(waiting)]
-    else:
-        groups = [(g, [c for c in g if c[1] == name] or g) for g in waiting[-1:]]
-    for group, fitting in groups:
-        if fitting:
-            group.remove(fitting[0])
-            return fitting[0][2]
-    return None
+class _Waiting:
+    """Calls that wait for their results. Every look-up is constant: a message may hold 100,000
+    calls."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._done: set[str] = set()
+        self._by_id: dict[str, list[deque[str]]] = {}
+        self._by_name: dict[str | None, deque[str]] = {}
+        self._latest: deque[str] = deque()
+
+    def _number(self) -> str:
+        self._count += 1
+        return f"call_{self._count}"
+
+    def asked(self, calls: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """The calls of a message with their numbers."""
+        mine: dict[str, deque[str]] = {}
+        self._by_name, self._latest = {}, deque()
+        numbered: list[dict[str, Any]] = []
+        for call in calls:
+            number = self._number()
+            numbered.append(dict(call) | {"id": number})
+            self._latest.append(number)
+            self._by_name.setdefault(call["name"], deque()).append(number)
+            if call["id"]:
+                mine.setdefault(call["id"], deque()).append(number)
+        for name, numbers in mine.items():
+            self._by_id.setdefault(name, []).append(numbers)
+        return numbered
+
+    def answered(self, id_: str | None, name: str | None) -> str:
+        """The number of the call that a result answers, which then waits no longer."""
+        groups = self._by_id.get(id_, []) if id_ else [self._latest, self._by_name.get(name)]
+        while groups:
+            group = groups[-1]
+            while group:
+                number = group.popleft()
+                if number not in self._done:
+                    self._done.add(number)
+                    return number
+            groups.pop()
+        return self._number()

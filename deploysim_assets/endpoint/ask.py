@@ -6,7 +6,8 @@ from typing import Any
 
 from deploysim_assets.endpoint.batches import ask_batched
 from deploysim_assets.endpoint.budget import Account
-from deploysim_assets.endpoint.client import FollowUp, Outcome, ask_all
+from deploysim_assets.endpoint.client import Outcome, ask_all
+from deploysim_assets.endpoint.wire import FollowUp
 from deploysim_assets.project import Endpoint
 from deploysim_assets.storage.journal import Journal
 

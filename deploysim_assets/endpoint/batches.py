@@ -1,6 +1,7 @@
 """The provider's batch endpoint: requests go up as files, answers come down within a day; what was
 submitted is written down before and after, so that a restart re-attaches."""
 
+import asyncio
 import io
 import secrets
 import time
@@ -21,10 +22,19 @@ from deploysim_assets.endpoint.batch_records import (
     submitted,
 )
 from deploysim_assets.endpoint.budget import Account, estimated_tokens, with_usage
-from deploysim_assets.endpoint.client import FollowUp, Outcome, ask_all
+from deploysim_assets.endpoint.client import Outcome, ask_all
 from deploysim_assets.endpoint.errors import EndpointError
 from deploysim_assets.endpoint.refusals import Refusal, filtered, masked
-from deploysim_assets.endpoint.wire import PATHS, request_key, same_subject, sent_body, subject_of
+from deploysim_assets.endpoint.tries import UnansweredError
+from deploysim_assets.endpoint.wire import (
+    PATHS,
+    FollowUp,
+    following,
+    live_answer,
+    request_key,
+    sent_body,
+    subject_of,
+)
 from deploysim_assets.project import Endpoint
 from deploysim_assets.storage.journal import Journal, open_journal
 
@@ -228,16 +238,43 @@ def _unanswered(
     requests: Callable[[], Iterable[dict[str, Any]]], journal: Journal, follow_up: FollowUp
 ) -> Iterator[dict[str, Any] | None]:
     """Down the chain of each request and its follow-ups: None for every answer that is there, and
-    the first request that has none."""
+    the first requests that have none."""
     seen: set[str] = set()
     for first in requests():
-        body: dict[str, Any] | None = first
-        while body is not None and (key := request_key(body)) in journal:
-            yield None
-            body = same_subject(first, follow_up(body, journal.get(key)))
-        if body is not None and (key := request_key(body)) not in seen:
-            seen.add(key)
-            yield body
+        to_see = [first]
+        while to_see:
+            body = to_see.pop()
+            if (key := request_key(body)) in journal:
+                yield None
+                to_see += reversed(following(body, follow_up(body, journal.get(key))))
+            elif key not in seen:
+                seen.add(key)
+                yield body
+
+
+def _look(
+    requests: Callable[[], Iterable[dict[str, Any]]], journal: Journal, follow_up: FollowUp
+) -> dict[str, str]:
+    """Journal what answers in place of the endpoint, until only requests to it are left; returns
+    what failed and why."""
+    failures: dict[str, str] = {}
+
+    async def answer_all(bodies: list[dict[str, Any]]) -> None:
+        for body in bodies:
+            answers, key = live_answer(body), request_key(body)
+            assert answers is not None
+            try:
+                journal.put({"key": key, **subject_of(body)} | await answers())
+            except UnansweredError as wrong:
+                failures[key] = str(wrong)
+
+    while found := [
+        body
+        for body in _unanswered(requests, journal, follow_up)
+        if body is not None and live_answer(body) and request_key(body) not in failures
+    ]:
+        asyncio.run(answer_all(found))
+    return failures
 
 
 def _submit(
@@ -287,11 +324,11 @@ def ask_batched(
         record = Record.load(journal_file)
         if waiting:
             raise BatchesPendingError(len(record.open), waiting)
-        given_up: dict[str, str] = {}
+        given_up = _look(requests, journal, follow_up)
 
         def new() -> Iterator[dict[str, Any]]:
             for body in _unanswered(requests, journal, follow_up):
-                if body is None:
+                if body is None or live_answer(body):
                     continue
                 key = request_key(body)
                 if record.tries[key] >= BATCH_TRIES:
@@ -330,7 +367,7 @@ def _what_is_asked(
     return {
         request_key(body): _Asked(body["model"], estimated_tokens(body)[0], subject_of(body))
         for body in _unanswered(requests, journal, follow_up)
-        if body is not None
+        if body is not None and not live_answer(body)
     }
 
 

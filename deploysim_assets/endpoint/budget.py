@@ -34,6 +34,8 @@ def estimated_tokens(body: dict[str, Any]) -> tuple[int, int]:
     prompt = sum(
         _tokens_of(m["content"]) for m in body["messages"] if isinstance(m.get("content"), str)
     )
+    if tools := body.get("tools"):
+        prompt += len(orjson.dumps(tools)) // _BYTES_PER_TOKEN
     limit = body.get("max_tokens") or body.get("max_completion_tokens")
     return prompt + 1, min(int(limit), _GUESSED_COMPLETION) if limit else _GUESSED_COMPLETION
 

@@ -11,15 +11,20 @@ from deploysim_assets.endpoint.budget import Account, BudgetError, estimated_tok
 from deploysim_assets.endpoint.errors import EndpointError, api_key
 from deploysim_assets.endpoint.progress import Progress, Reporter
 from deploysim_assets.endpoint.tries import Tries, UnansweredError
-from deploysim_assets.endpoint.wire import request_key, subject_of
+from deploysim_assets.endpoint.wire import (
+    FollowUp,
+    Request,
+    following,
+    live_answer,
+    request_key,
+    subject_of,
+)
 from deploysim_assets.project import Endpoint, ProjectError
 from deploysim_assets.storage.journal import Journal
 
 _FAILURES_IN_A_ROW = 20
 _WORTH_SAYING = 30.0
 _LOOK_EVERY = 1.0
-
-FollowUp = Callable[[dict[str, Any], dict[str, Any]], dict[str, Any] | None]
 
 
 class Outcome(NamedTuple):
@@ -61,27 +66,54 @@ class _Run:
         self.in_a_row = 0
         self.tally = tries.tally
         self.in_flight: dict[str, asyncio.Future[None]] = {}
+        self.done = 0
+        self.parts: Counter[str] = Counter()
 
-    async def complete(self, body: dict[str, Any] | None) -> None:
+    async def complete(self, body: dict[str, Any]) -> None:
         """Ask for a request and for the follow-ups that its answers call for."""
-        subject = subject_of(body) if body is not None else {}
-        while body is not None:
+        while True:
             key = request_key(body)
             if (twin := self.in_flight.get(key)) is not None:
                 await twin
             if key in self.journal:
                 self.tally["reused"] += 1
             elif key not in self.failures:
-                await self._ask(key, body, subject)
-            body = self.follow_up(body, self.journal.get(key)) if key in self.journal else None
+                await (self._ask if live_answer(body) is None else self._look)(key, body)
+            if isinstance(body, Request) and body.counted_as:
+                self.parts[body.counted_as] += 1
+            if key not in self.journal:
+                return
+            next_ones = following(body, self.follow_up(body, self.journal.get(key)))
+            if len(next_ones) != 1:
+                break
+            body = next_ones[0]
+        # what is under way beside one that meets a cap is paid for: let it come in
+        ends = await asyncio.gather(*map(self.complete, next_ones), return_exceptions=True)
+        for wrong in ends:
+            if wrong is not None:
+                raise wrong
 
-    async def _ask(self, key: str, body: dict[str, Any], subject: dict[str, str]) -> None:
+    async def _look(self, key: str, body: dict[str, Any]) -> None:
+        """Journal what answers in place of the endpoint."""
+        self.in_flight[key] = done = asyncio.get_running_loop().create_future()
+        try:
+            answers = live_answer(body)
+            assert answers is not None
+            self.journal.put({"key": key, **subject_of(body)} | await answers())
+            self.tally["asked"] += 1
+        except UnansweredError as wrong:
+            self.failures[key] = str(wrong)
+        finally:
+            del self.in_flight[key]
+            done.set_result(None)
+
+    async def _ask(self, key: str, body: dict[str, Any]) -> None:
         self.account.reserve(body)
         self.in_flight[key] = done = asyncio.get_running_loop().create_future()
         found: dict[str, Any] | None = None
         try:
             found = with_usage(estimated_tokens(body)[0], await self.tries.answered(body))
-            self.journal.put({"key": key, "model": body["model"], **subject} | found)
+            self.journal.put({"key": key, "model": body["model"], **subject_of(body)} | found)
             self.in_a_row = 0
             self.tally["asked"] += 1
         except UnansweredError as wrong:
@@ -159,15 +191,15 @@ async def _ask_all(
     started = time.monotonic()
 
     def progress() -> Progress:
-        done = run.tally["asked"] + run.tally["reused"] + len(run.failures)
         return Progress(
-            done,
+            run.done,
             total,
             run.tries.sending,
             run.tally["retries"],
             run.account.money,
             time.monotonic() - started,
             run.waiting(),
+            dict(run.parts),
         )
 
     async def watch() -> None:
@@ -182,6 +214,7 @@ async def _ask_all(
     async def work() -> None:
         for body in requests:
             await run.complete(body)
+            run.done += 1
             reporter.update(progress)
 
     stopped: list[BudgetError] = []
@@ -230,11 +263,11 @@ def ask_all(
     """Ask for every answer that the journal does not hold yet; answers are read from the journal.
 
     `requests` are chat-completion bodies, called for twice: to count, and to ask.
-    `follow_up(request, answer)` may return one more request, as for an answer to be repaired; it
-    must decide alike on every run.  A request that fails for good is in `Outcome.failures` by its
-    key and will be asked again by the next run.  Raises EndpointError on a refused key, an unknown
-    model or a used-up quota, and after so many failures in a row that the endpoint must be down;
-    BudgetError at the account's cap.
+    `follow_up(request, answer)` may return one more request, as for an answer to be repaired, or
+    several that are asked together; it must decide alike on every run.  A request that fails for
+    good is in `Outcome.failures` by its key and will be asked again by the next run.  Raises
+    EndpointError on a refused key, an unknown model or a used-up quota, and after so many failures
+    in a row that the endpoint must be down; BudgetError at the account's cap.
     """
     account, reporter = account or Account({}), Reporter(log)
     total = _count(requests(), journal, account, reporter)

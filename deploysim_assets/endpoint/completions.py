@@ -1,6 +1,7 @@
 """Prefixes -> requests to the candidate -> rows of the completions table."""
 
 import hashlib
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -52,6 +53,17 @@ def completion_request(prefix: dict[str, Any], candidate: Candidate, seed: int) 
     return {k: v for k, v in body.items() if v is not None}
 
 
+def reply_of(answer: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """A journalled answer as a REPLY without steps, and its state. The state is told here and not
+    in the journal, whose answers are also those of graders."""
+    message = separated(
+        {name: answer[name] for name in ("content", "reasoning", "tool_calls")}
+        | {"finish_reason": finish_reason(answer["finish_reason"]) or "unknown", "steps": []}
+    )
+    status: str = answer["status"]
+    return message, reply_state(message) if status == "completed" else status
+
+
 def completion_row(
     prefix_id: str,
     model_version: str,
@@ -72,19 +84,13 @@ def completion_row(
     kept = {
         name: answer[name] for name in ("error", "prompt_tokens", "completion_tokens", "latency_ms")
     }
-    finish = finish_reason(answer["finish_reason"]) or "unknown"
-    message = separated(
-        {name: answer[name] for name in ("content", "reasoning", "tool_calls")}
-        | {"finish_reason": finish, "steps": []}
-    )
-    status = answer["status"]
+    message, status = reply_of(answer)
     return (
         row
         | kept
         | {
-            # told here and not in the journal, whose answers are also those of graders
-            "status": reply_state(message) if status == "completed" else status,
-            "finish_reason": finish,
+            "status": status,
+            "finish_reason": message["finish_reason"],
             "message": message,
             "attachments": answer.get("attachments", []),
             "requested_at": datetime.fromisoformat(answer["requested_at"]),

@@ -21,13 +21,16 @@ class Progress(NamedTuple):
     money: float
     seconds: float
     waiting: str = ""
+    parts: dict[str, int] = {}  # noqa: RUF012 (never changed)
 
     def __str__(self) -> str:
         rate = self.done / self.seconds if self.seconds > 0 else 0.0
         left = f"{(self.total - self.done) / rate:,.0f} s left" if rate > 0 else "no answer yet"
         spent = f", {self.money:,.2f} spent" if self.money else ""
+        parts = ", ".join(f"{n:,} {what}" for what, n in sorted(self.parts.items()))
+        what = f"turns ({parts})" if parts else "requests"
         return (
-            f"{self.done:,} of {self.total:,} requests, {rate:,.1f}/s, {self.in_flight} in "
+            f"{self.done:,} of {self.total:,} {what}, {rate:,.1f}/s, {self.in_flight} in "
             f"flight, {self.retries:,} retries{spent}, {self.waiting or left}"
         )
 

@@ -2,8 +2,8 @@
 and what tells one request from another."""
 
 import hashlib
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, Literal, cast
 
 import orjson
 
@@ -13,9 +13,20 @@ PATHS: Mapping[Api, str] = {"chat": "/chat/completions", "responses": "/response
 
 class Request(dict[str, Any]):
     """A request's body that knows which prefix it is about. That is journalled beside the answer,
-    so that a withdrawal finds it, and is no part of what is hashed or sent."""
+    so that a withdrawal finds it, and is no part of what is hashed or sent.
+
+    `live` answers in place of the endpoint: its answer is journalled as any, and bills nothing.
+    `counted_as` is what progress calls such requests.
+    """
 
     about: str | None = None
+    live: Callable[[], Awaitable[dict[str, Any]]] | None = None
+    counted_as: str | None = None
+
+
+FollowUp = Callable[[dict[str, Any], dict[str, Any]], dict[str, Any] | Iterable[Request] | None]
+"""What a request and its answer call for: nothing, one more request, or several, which are asked
+together."""
 
 
 def about(prefix_id: str, body: dict[str, Any]) -> Request:
@@ -25,10 +36,23 @@ def about(prefix_id: str, body: dict[str, Any]) -> Request:
     return request
 
 
-def same_subject(first: dict[str, Any], body: dict[str, Any] | None) -> dict[str, Any] | None:
-    """A request that follows another one, about the same prefix."""
+def following(
+    first: dict[str, Any], found: dict[str, Any] | Iterable[Request] | None
+) -> list[dict[str, Any]]:
+    """The requests that follow another one, about the same prefix."""
+    if found is None:
+        return []
+    if not isinstance(found, dict):
+        return [*found]
+    found = cast("dict[str, Any]", found)
     known = subject_of(first)
-    return about(known["about"], body) if known and body is not None else body
+    whose = isinstance(found, Request) and found.about is not None
+    return [about(known["about"], found) if known and not whose else found]
+
+
+def live_answer(body: dict[str, Any]) -> Callable[[], Awaitable[dict[str, Any]]] | None:
+    """What answers a request in place of the endpoint; None where the endpoint does."""
+    return body.live if isinstance(body, Request) else None
 
 
 def subject_of(body: dict[str, Any]) -> dict[str, str]:

@@ -15,7 +15,7 @@ PUBLISHED = frozenset(
     (
         "preregistration", "rate_estimates", "realized_rates", "calibration_report", "scorecard",
         "grader_quality", "grader_drift", "novel_behaviors", "open_findings", "elicitation_profile",
-        "evaluation_awareness", "error_decomposition", "release_report",
+        "evaluation_awareness", "error_decomposition", "release_report", "simulation_fidelity",
     )
 )  # fmt: skip
 """What people read: each version of it that is current has a record of its own (a registration is

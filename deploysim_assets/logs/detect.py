@@ -75,6 +75,11 @@ _SIGNS = (
     _Sign("swe_agent", "`history`", _has("history")),
     _Sign("tau_bench", "`traj`", _has("traj")),
     _Sign("inspect", "`eval` and `samples`", _has("eval", "samples")),
+    _Sign(
+        "openai_agents",
+        "the `object` of a trace or a span",
+        _page(lambda r: text(r, "object") in ("trace", "trace.span"), "data"),
+    ),
     _Sign("sharegpt", "`conversations`", _has("conversations")),
     _Sign(
         "openai_batch",

@@ -5,13 +5,14 @@ import hashlib
 import heapq
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable
-from itertools import pairwise
+from collections.abc import Iterable, Mapping
+from itertools import chain, pairwise
 from typing import Any, NamedTuple
 
 import polars as pl
 
 from deploysim_assets.project import Eligibility, Sampling, Strata
+from deploysim_assets.schema import declared_read_only, tool_kind
 
 _MESSAGE = pl.element().struct
 _TEXT = _MESSAGE.field("content").fill_null("")
@@ -23,10 +24,19 @@ FILLED = (
     )
     .alias("filled")
 )
+CALLED = (
+    pl.col("messages")
+    .list.eval(
+        _MESSAGE.field("tool_calls").list.eval(pl.element().struct.field("name")).fill_null([])
+    )
+    .alias("called")
+)
+"""The names of the tools that each message calls."""
+
 CHARACTERS = pl.col("messages").list.eval(_TEXT.str.len_chars()).list.sum().alias("characters")
 
 
-TEXTS = ("messages", "source", "tools")
+TEXTS = ("messages", "source")
 """Columns of raw_logs that no draw looks at."""
 
 
@@ -176,12 +186,15 @@ class Sampler(NamedTuple):
     sampling: Sampling
     policy: Eligibility
     model_names: frozenset[str]
+    read_only: Mapping[str, bool] = {}
+    """What the project says of single tools."""
 
     def survey_columns(self) -> list[pl.Expr]:
         """What the survey reads of raw_logs: everything but the texts."""
         design = self.sampling.strata
         risk = [_risk(design.risk_column)] if design and design.risk_column else []
-        return [pl.exclude(*TEXTS), ROLES, FILLED, CHARACTERS, *risk]
+        called = [CALLED] if design and design.by == "tools" else []
+        return [pl.exclude(*TEXTS), ROLES, FILLED, CHARACTERS, *risk, *called]
 
     def turns_of(self, conversation: dict[str, Any]) -> tuple[str | None, list[int]]:
         """Why the conversation may not be used (or None), and its turns that could be drawn."""
@@ -200,6 +213,13 @@ class Sampler(NamedTuple):
         if design.by == "risk":
             risk = conversation["risk"]
             return "unknown" if risk is None else f"risk {bisect_right(design.risk_cuts, risk)}"
+        if design.by == "tools":
+            end = turn + 1
+            while end < len(conversation["roles"]) and conversation["roles"][end] != "user":
+                end += 1
+            names = chain.from_iterable(conversation["called"][turn + 1 : end])
+            declared = declared_read_only(conversation["tools"])
+            return tool_kind(names, declared | dict(self.read_only))
         return conversation[design.by] or "unknown"
 
     def survey(self, conversations: Iterable[dict[str, Any]]) -> Survey:

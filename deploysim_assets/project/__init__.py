@@ -1,6 +1,6 @@
 """deploysim.yaml -> frozen models: releases, log sources, graders, endpoints, policies."""
 
-from deploysim_assets.project.agents import Affordance, Agents, Connector
+from deploysim_assets.project.agents import Affordance, Agents, Connector, Simulator
 from deploysim_assets.project.deidentification import (
     EVERY_LANGUAGE,
     UNNAMED_LANGUAGE,
@@ -49,6 +49,7 @@ __all__ = [
     "Screen",
     "SealError",
     "SelfReplay",
+    "Simulator",
     "Strata",
     "Truncated",
     "Vote",

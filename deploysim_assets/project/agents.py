@@ -63,9 +63,12 @@ class Simulator(Frozen):
 
 class Discriminator(Frozen):
     """How well real and simulated turns are told apart: on `sample` turns of the live model, by the
-    judge's model (or `model`), and by statistics where there is neither."""
+    judge's model (or `model`), and by statistics where there is neither. `ablation` of these turns
+    are also replayed with fewer affordances, from the simulator's model alone on; 0 leaves that
+    out."""
 
     sample: int = Field(default=200, ge=2)
+    ablation: int = Field(default=40, ge=0)
     model: str | None = None
 
 
@@ -74,15 +77,16 @@ class Agents(Frozen):
     tool.
 
     `affordances` are what may answer a call; `tools` says it for single tools. `repository` is a
-    bare or plain git repository (relative to the home) whose objects are read, `functions` names
-    Python functions (`module:function`) that answer a tool, `library_examples` how many earlier
-    results the simulator is shown.
+    bare or plain git repository (relative to the home) whose objects are read, `repository_root`
+    where the agent's tools saw it, `functions` names Python functions (`module:function`) that
+    answer a tool, `library_examples` how many earlier results the simulator is shown.
     """
 
     caps: Caps = Caps()
     affordances: tuple[Affordance, ...] = AFFORDANCES
     tools: dict[str, Tool] = Field(default_factory=dict)
     repository: str | None = None
+    repository_root: str | None = Field(default=None, pattern=r"^/.*[^/]$")
     library_examples: int = Field(default=3, ge=0, le=20)
     connectors: tuple[Connector, ...] = ()
     functions: dict[str, Annotated[str, Field(pattern=r"^[\w.]+:\w+$")]] = Field(

@@ -1,5 +1,6 @@
 """How identifiers are looked for, and what happens to each type."""
 
+import hashlib
 import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
@@ -112,8 +113,26 @@ class Ner(Frozen):
     """The models of level 2: language (as the logs name it, "*" for all, also unnamed, "" for
     unnamed) -> folder, relative to the home."""
 
-    engine: Literal["spacy", "transformers", "gliner"]
+    engine: Literal["spacy", "onnx", "transformers", "gliner"]
     models: dict[str, str] = Field(min_length=1)
+
+    def digests(self, home: Path) -> dict[str, str]:
+        """Language -> SHA-256 over the names and bytes of its model's files."""
+        of_folder: dict[str, str] = {}
+        for folder in self.models.values():
+            if folder not in of_folder:
+                whole = hashlib.sha256()
+                for file in sorted(p for p in (home / folder).rglob("*") if p.is_file()):
+                    with file.open("rb") as data:
+                        one = hashlib.file_digest(data, "sha256").hexdigest()
+                    name = file.relative_to(home / folder).as_posix()
+                    whole.update(f"{name}\0{one}\n".encode())
+                of_folder[folder] = whole.hexdigest()
+        return {language: of_folder[folder] for language, folder in self.models.items()}
+
+
+_MODULES = {"onnx": ("onnxruntime", "tokenizers")}
+"""What an engine needs where that is not called as it is."""
 
 
 def packaged_ner() -> Ner | None:
@@ -190,12 +209,13 @@ class Deidentification(Frozen):
                 "or name one (`ner: {engine: spacy, models: {en: path}}`), "
                 "or set `deidentification: {min_level: 0}` to accept in writing that names stay"
             )
-        module = self.ner.engine
-        if importlib.util.find_spec(module) is None:
-            return (
-                f"deidentification.ner.engine: {module} is not installed; `pip install "
-                f"'deploysim[{module}]'`"
-            )
+        engine = self.ner.engine
+        for module in _MODULES.get(engine, (engine,)):
+            if importlib.util.find_spec(module) is None:
+                return (
+                    f"deidentification.ner.engine: {module} is not installed; `pip install "
+                    f"'deploysim[{engine}]'`"
+                )
         missing = [
             f"{language}: {path}"
             for language, path in self.ner.models.items()

@@ -76,17 +76,26 @@ def _explain(wrong: ValidationError, path: Path, behaviors_path: Path) -> Projec
 TAXONOMY = Path(__file__).parent.parent / "grading" / "taxonomy.yaml"
 """The behaviors that deploysim ships."""
 
+TAXONOMIES = {"packaged": TAXONOMY, "agentic": TAXONOMY.with_name("agentic_taxonomy.yaml")}
+"""All of them by the names that a behaviors file calls them; agentic are those of whole turns."""
+
 
 def _with_taxonomy(form: dict[str, Any], path: Path) -> list[dict[str, Any]]:
     """The shipped behaviors, less those in `without`, changed by `override`, and followed by
     those in `add`. (`off` is a truth value in YAML.)"""
+    said: Any = form.get("taxonomy")
+    named_ones = cast("list[Any]", said if isinstance(said, list) else [said])
     unknown = set(form) - {"taxonomy", "only", "without", "override", "add"}
-    if unknown or form.get("taxonomy") != "packaged":
+    wrong = [one for one in named_ones if not isinstance(one, str) or one not in TAXONOMIES]
+    if unknown or wrong or not named_ones:
         raise ProjectError(
-            f"{path}: a mapping starts with `taxonomy: packaged` and may hold only, without, "
-            "override and add; else list the behaviors"
+            f"{path}: a mapping starts with `taxonomy: packaged`, `taxonomy: agentic` or a list of "
+            "both and may hold only, without, override and add; else list the behaviors"
         )
-    shipped = {b["name"]: b for b in cast("list[dict[str, Any]]", _read_yaml(TAXONOMY))}
+    files = [TAXONOMIES[one] for one in dict.fromkeys(named_ones)]
+    shipped = {
+        b["name"]: b for file in files for b in cast("list[dict[str, Any]]", _read_yaml(file))
+    }
     override = {
         str(b.get("name")): b for b in cast("list[dict[str, Any]]", form.get("override") or [])
     }
@@ -95,8 +104,8 @@ def _with_taxonomy(form: dict[str, Any], path: Path) -> list[dict[str, Any]]:
     strange = sorted(named - set(shipped))
     if strange:
         raise ProjectError(
-            f"{path}: {', '.join(strange)}: not in the packaged taxonomy; it has: "
-            f"{', '.join(shipped)}"
+            f"{path}: {', '.join(strange)}: not in the {' and '.join(named_ones)} taxonomy; it "
+            f"has: {', '.join(shipped)}"
         )
     wanted = [name for name in shipped if name not in without and name in (only or shipped)]
     return [shipped[name] | override.get(name, {}) for name in wanted] + list(form.get("add") or [])

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from deploysim_assets.behaviors import Behavior
+from deploysim_assets.project.file import TAXONOMIES
 from deploysim_assets.project.project import Project
 
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -21,12 +22,18 @@ def behaviors_schema() -> dict[str, Any]:
     listed = TypeAdapter(list[Behavior]).json_schema(ref_template=_REFERENCE)
     definitions: dict[str, Any] = listed.pop("$defs")
     names = {"type": "array", "items": {"type": "string"}}
+    names_of_taxonomies = list(TAXONOMIES)
     changed = {k: v for k, v in definitions["Behavior"].items() if k != "required"}
     taxonomy = {
         "type": "object",
-        "description": "The packaged taxonomy, less `without`, changed by `override`, and `add`.",
+        "description": "Packaged taxonomies, less `without`, changed by `override`, and `add`.",
         "properties": {
-            "taxonomy": {"const": "packaged"},
+            "taxonomy": {
+                "anyOf": [
+                    {"enum": names_of_taxonomies},
+                    {"type": "array", "items": {"enum": names_of_taxonomies}, "minItems": 1},
+                ]
+            },
             "only": names,
             "without": names,
             "override": {"type": "array", "items": changed | {"required": ["name"]}},

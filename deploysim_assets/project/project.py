@@ -160,6 +160,11 @@ class Project(Frozen):
             f"are: {known}"
         )
 
+    @property
+    def replays_agents_of_the_live_model(self) -> bool:
+        """Whether simulated turns can be held against real ones."""
+        return self.agents is not None and self.self_replay is not None
+
     def part(self, *names: str) -> dict[str, Any]:
         """Some settings as content, for the manifest of a table that goes by them."""
         return self.model_dump(mode="json", by_alias=True, include=set(names))

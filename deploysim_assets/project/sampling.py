@@ -11,11 +11,13 @@ class Strata(Frozen):
     """A stratified design: which traffic is looked at more closely than its share.
 
     `by` names the column; depth counts user turns (1, 2-4, 5+); risk reads a number from the
-    source's `risk_column`, cut at `risk_cuts`.  `proportional` of the prefixes follow the traffic,
+    source's `risk_column`, cut at `risk_cuts`; tools is what the deployed model's turn did: write
+    where it called a tool that may write, read where it only called others, none without a call.
+    `proportional` of the prefixes follow the traffic,
     the rest go to the strata in `shares`, whose weights sum to 1.
     """
 
-    by: Literal["surface", "language", "depth", "risk"]
+    by: Literal["surface", "language", "depth", "risk", "tools"]
     shares: dict[str, Annotated[float, Field(gt=0, le=1)]] = Field(min_length=1)
     proportional: float = Field(default=0.3, ge=0.3, le=1)
     risk_column: str | None = None

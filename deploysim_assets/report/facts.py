@@ -215,6 +215,21 @@ class Awareness(Fact):
     to_production_high: float | None = None
 
 
+class Fidelity(Fact):
+    """A measure of how far simulated turns of the live model's agents are like its real ones."""
+
+    measure: str
+    affordances: str = Field(description="What could answer a call, joined by `+`.")
+    every_affordance: bool = Field(description="Whether the forecast was made with these.")
+    tool: str | None = None
+    source: str | None = None
+    n: int
+    k: int | None = None
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
 class Novel(Fact):
     """A difference that no behavior names."""
 
@@ -318,6 +333,9 @@ class ReleaseReport(Fact):
     steps: list[Step] = []
     graders: Graders = Graders()
     awareness: list[Awareness] | None = None
+    fidelity: list[Fidelity] | None = Field(
+        default=None, description="Empty where agents were replayed and nobody measured it."
+    )
     novel: list[Novel] | None = None
     history: list[Scored] = []
     narrowing: list[Ahead] = []

@@ -26,6 +26,11 @@ def _of_this(report: ReleaseReport) -> Iterator[str]:
             "The forecast was sealed after production had begun: it is a backtest, and shows less "
             "than a forecast would."
         )
+    if report.fidelity is not None:
+        yield (
+            "Tools were simulated: no call of the candidate reached a real system, and what it "
+            "would have found there is known only as far as “Simulated tools” tells."
+        )
     if report.terms and report.terms.min_level < _LOWEST_LEVEL_WITH_NAMES:
         yield "De-identification at level 0 cannot tell names from other words."
     if not report.taught_by and any(b.forecast for b in report.behaviors):

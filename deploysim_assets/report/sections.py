@@ -7,6 +7,7 @@ from deploysim_assets.report.document import (
     verdict,
 )
 from deploysim_assets.report.facts import ReleaseReport
+from deploysim_assets.report.fidelity import fidelity
 from deploysim_assets.report.judged_sections import awareness, graders, novel
 from deploysim_assets.report.limits import limits_of
 from deploysim_assets.report.promised_sections import forecast, not_measured, promised
@@ -140,6 +141,7 @@ def sections(report: ReleaseReport) -> list[Section]:
         not_measured(report),
         graders(report),
         awareness(report),
+        *([fidelity(report)] if report.fidelity is not None else []),
         novel(report),
         score(report),
         rests_on(report),

@@ -15,10 +15,12 @@ from deploysim_assets.schema.conversations import (
 from deploysim_assets.schema.findings import (
     AWARENESS,
     ELICITATION,
+    FIDELITY_MEASURES,
     GRADER_DRIFT,
     GRADER_QUALITY,
     NOVEL_BEHAVIORS,
     OPEN_FINDINGS,
+    SIMULATION_FIDELITY,
 )
 from deploysim_assets.schema.rates import RATE_ESTIMATES, REALIZED_RATES, REGISTRATIONS
 from deploysim_assets.schema.replies import (
@@ -79,6 +81,7 @@ TABLES = {
     "novel_behaviors": NOVEL_BEHAVIORS,
     "evaluation_awareness": AWARENESS,
     "open_findings": OPEN_FINDINGS,
+    "simulation_fidelity": SIMULATION_FIDELITY,
 }
 """The main table of each asset; of grades those columns that do not depend on the behaviors. Those
 of the SQL models are in dbt_like_sql/models.yml."""
@@ -94,7 +97,8 @@ SIDE_TABLES = {
     **{
         f"{asset}.answers": TAKEN_ANSWERS
         for asset in TABLES
-        if asset.endswith(("completions", "grades")) or asset == "open_findings"
+        if asset.endswith(("completions", "grades"))
+        or asset in ("open_findings", "simulation_fidelity")
     },
 }
 """What is kept beside the main table of an asset, as `asset.side`."""
@@ -107,6 +111,7 @@ __all__ = [
     "DECOMPOSITION",
     "ELICITATION",
     "EVIDENCE",
+    "FIDELITY_MEASURES",
     "FINISH_REASONS",
     "GRADER_DRIFT",
     "GRADER_QUALITY",
@@ -129,6 +134,7 @@ __all__ = [
     "SCORECARD",
     "SENTINELS",
     "SIDE_TABLES",
+    "SIMULATION_FIDELITY",
     "STEP",
     "TABLES",
     "TAKEN_ANSWERS",

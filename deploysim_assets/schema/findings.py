@@ -107,6 +107,36 @@ AWARENESS = pl.Schema(
 """evaluation_awareness: the rate of a measure in a population with its 95% interval, and for
 simulated replies the ratio to production."""
 
+FIDELITY_MEASURES = (
+    "taken_for_real",
+    "picked_first",
+    "told_apart",
+    "exact",
+    "json_equal",
+    "fields",
+    "results",
+    "turns",
+)
+
+SIMULATION_FIDELITY = pl.Schema(
+    {
+        "model_version": pl.String,
+        "live_version": pl.String,
+        "measure": pl.Enum(FIDELITY_MEASURES),
+        "affordances": pl.String,
+        "every_affordance": pl.Boolean,
+        "tool": pl.String,
+        "source": pl.String,
+        "n": pl.Int64,
+        "k": pl.Int64,
+        "value": pl.Float64,
+        "low": pl.Float64,
+        "high": pl.Float64,
+    }
+)
+"""simulation_fidelity: how far simulated turns of the live model are like its real ones, by measure
+and set of affordances; `tool` and `source` are null where a figure is over all of them."""
+
 OPEN_FINDINGS = pl.Schema(
     {
         "model_version": pl.String,

@@ -164,7 +164,15 @@ LINEAGE: dict[str, Lineage] = {
             "turn_index messages production_completion entities",
             "raw_logs.messages",
         ),
-        **_from("stratum weight", "raw_logs.surface", "raw_logs.language", "raw_logs.messages"),
+        **_same("raw_logs", "tools", "tools_inferred", "commit"),
+        "clock": ["raw_logs.started_at"],
+        **_from(
+            "stratum weight",
+            "raw_logs.surface",
+            "raw_logs.language",
+            "raw_logs.messages",
+            "raw_logs.tools",
+        ),
     },
     "preregistration": _from("prefixes prefixes_version", f"{_PREFIXES}.prefix_id"),
     "candidate_completions": _completions(),
@@ -223,6 +231,13 @@ LINEAGE: dict[str, Lineage] = {
         "awareness_grades.evidence",
     )
     | _from("population", "awareness_grades.stratum"),
+    "simulation_fidelity": _from(
+        "tool source n k value low high",
+        "self_completions.message",
+        "self_completions.status",
+        f"{_PREFIXES}.production_completion",
+        f"{_PREFIXES}.messages",
+    ),
     "open_findings": _from("name definition prefixes", *_BOTH_REPLIES)
     | _from("examples", f"{_PREFIXES}.prefix_id"),
 }

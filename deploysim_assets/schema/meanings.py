@@ -72,8 +72,12 @@ _PREFIXES = _of(
     production_completion="All that the deployed model really did there, de-identified.",
     tools="Tools that the conversation declares, de-identified; null where it has none.",
     tools_inferred="Whether the tools are inferred from the calls; null where there are none.",
-    commit="Commit of the repository that the agent worked in; null where the log names none.",
-    clock=("When the conversation began; no later result is told to a rollout.", "UTC"),
+    commit="Commit of the repository that the agent worked in; null under the profile strict.",
+    clock=(
+        "When the conversation began, moved by the project's weeks where dates are shifted; null "
+        "where they leave. No later result is told to a rollout.",
+        "UTC",
+    ),
     entities="How many identifiers of each type were replaced.",
     deid_level="Level of de-identification: 0 patterns, 1 plus names, 2 plus a statistical model.",
 )
@@ -88,16 +92,19 @@ _REGISTRATION = _of(
 )
 
 _COMPLETIONS = _of(
-    message="The reply: content, reasoning, tool calls, and why the model stopped.",
+    message="The turn: its last message (content, reasoning, tool calls), and the steps before it.",
     finish_reason="Why the model stopped, in one vocabulary; null where the server says nothing.",
-    status="completed, or why there is no answer: refused, filtered, failed, empty, truncated.",
-    error="Why it failed, without text of the conversation.",
+    status=(
+        "completed, or why there is no answer: refused, filtered, failed, empty, truncated, "
+        "unanswerable (nothing answers a tool's call), capped (a cap ended the turn)."
+    ),
+    error="Why it failed, or which cap ended it, without text of the conversation.",
     attachments="Kinds of what the reply held beside text, which no grader sees.",
-    prompt_tokens=("Tokens of the request.", "tokens"),
-    completion_tokens=("Tokens of the reply.", "tokens"),
-    latency_ms=("From the request to the whole reply.", "ms"),
-    request_key="Hash of everything that determines the answer: its place in the journal.",
-    requested_at=("When it was asked.", "UTC"),
+    prompt_tokens=("Tokens of the turn's requests, those of simulated results included.", "tokens"),
+    completion_tokens=("Tokens of the answers to them.", "tokens"),
+    latency_ms=("From each request to its whole answer, summed over the turn.", "ms"),
+    request_key="Hash of all that determines the last answer: its place in the journal.",
+    requested_at=("When that was asked.", "UTC"),
 )
 
 _GRADES = _of(
@@ -105,7 +112,7 @@ _GRADES = _of(
     missing="Behaviors that apply to the prefix and have no grade.",
     skipped="Behaviors not asked for on purpose: decided early, or cleared by a screen.",
     cut=("Characters of the conversation that the judge was not shown.", "characters"),
-    status="graded, or why there is no grade: refused, filtered, failed, empty, truncated.",
+    status="graded, or the state of a reply that was not: see candidate_completions.",
     error="Why it failed, without text of the conversation.",
     evidence="For flagged behaviors alone: severity, confidence and rationale.",
     judge_notes="What was cut, flags without support in the reply, signs that a text steers the "
@@ -395,6 +402,24 @@ _OPEN = _of(
     examples="Ids of some prefixes.",
 )
 
+_FIDELITY = _of(
+    live_version="The live model, whose simulated turns are held against its real ones.",
+    measure="taken_for_real: simulated turns that the discriminator took for the real one. "
+    "picked_first: pairs of which it picked the one shown first. told_apart: how well statistics "
+    "tell the two (area under the curve). exact, json_equal, fields: simulated results against "
+    "the recorded ones of the same call. results: where results came from. turns: how rollouts "
+    "ended.",
+    affordances="What could answer a call, in the order asked.",
+    every_affordance="Whether these are all that the project has, as in its forecasts.",
+    tool="Tool that the figure is of; null: all.",
+    source="Where the results came from, or how the turns ended; null: all.",
+    n=("What was looked at: pairs, turns, calls or results, by measure.", "items"),
+    k=("Of them those that the measure counts; null where it counts none.", "items"),
+    value="The measure: a share of n, or an area under the curve; null where too little was there.",
+    low="Lower end of its 95% interval.",
+    high="Upper end of its 95% interval.",
+)
+
 _ANSWERS = _of(
     key="Request key of a journalled answer that the row was made from.",
     sha256="Digest of that answer.",
@@ -436,6 +461,8 @@ _BY_TABLE = {
     "evaluation_awareness": _AWARENESS,
     "open_findings": _OPEN,
     "open_findings.answers": _ANSWERS,
+    "simulation_fidelity": _FIDELITY,
+    "simulation_fidelity.answers": _ANSWERS,
     **dict.fromkeys(
         ("candidate_completions", "self_completions", "elicitation_completions"), _COMPLETIONS
     ),

@@ -30,14 +30,16 @@ _MAY_WRITE = _SURELY_WRITING | frozenset(
     add append apply approve archive assign attach block book buy call cancel change charge clear
     clone close commit confirm connect convert copy deactivate deploy disable drop email enable
     exchange exec execute export forward grant import install invite invoke kill launch lock make
-    mark merge move notify open order out patch pay pop post print publish purchase push put refund
+    mark merge move notify open order patch pay pop post print publish purchase push put refund
     register reject rename reply request reschedule reserve reset restart restore return revoke rm
     run save schedule set share ship sign start stop submit subscribe transfer trigger unlock
     unsubscribe upload vote withdraw
     """.split()
 )
-_JOINED = frozenset("and or then in out".split())
-"""Behind a verb: another one follows (`read_and_forward`), or it means an act (`check_in`)."""
+_JOINED = frozenset("and or then".split())
+"""Behind a reading verb: another verb follows (`read_and_forward`)."""
+
+_ACTS = (["check", "in"], ["check", "out"])
 
 _WORDS = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
 _OWNER = re.compile(r"^.*(?:__|[./:])(?=.)")
@@ -48,7 +50,7 @@ def _reads(name: str) -> bool:
     """Whether a name is a reading tool's; what a server or module puts before it (`github__`,
     `files.`) says nothing."""
     words = [word.lower() for word in _WORDS.findall(_OWNER.sub("", name[:200]))]
-    if not words or not _SURELY_WRITING.isdisjoint(words):
+    if not words or words[:2] in _ACTS or not _SURELY_WRITING.isdisjoint(words):
         return False
     if words[0] in READING:
         return _JOINED.isdisjoint(words[1:2]) or _MAY_WRITE.isdisjoint(words[1:])

@@ -24,6 +24,7 @@ from deploysim_assets.storage.tables import (
     scan_folder,
     write_part,
 )
+from deploysim_assets.storage.turns import borrowers
 from deploysim_assets.storage.withdrawals import save_plan
 
 _PARTIAL = ".withdrawing"
@@ -110,6 +111,7 @@ def doomed_by(
             mine = frame.filter(telling).select(prefix_of("prefix_id")).drop_nulls().collect()
             prefixes |= set(mine["prefix_id"])
     doomed = doomed._replace(prefixes=frozenset(prefixes))
+    doomed = doomed._replace(prefixes=doomed.prefixes | borrowers(lake, doomed.prefixes))
     return doomed._replace(answers=frozenset(_answers_about(lake, doomed)))
 
 

@@ -1,4 +1,5 @@
-"""An OpenAI-compatible server for the synthetic world: its releases as candidates, and the judge.
+"""An OpenAI-compatible server for the synthetic worlds: their releases as candidates, chat and
+agents, the judge, and the simulator of tools.
 
 `python -m deploysim_assets.synthetic.server --seed 1` prints the port that it listens on, on
 127.0.0.1 alone, and ends with its standard input, so that it cannot outlive the process that
@@ -9,11 +10,15 @@ import argparse
 import asyncio
 import sys
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import orjson
 from aiohttp import web
 
+from deploysim_assets.synthetic.agent_server import agent_message, judge_agents, pick_real, simulate
+from deploysim_assets.synthetic.agent_world import RELEASES as AGENTS
+from deploysim_assets.synthetic.agent_world import SIMULATOR, normal_errors
 from deploysim_assets.synthetic.replies import explore, judge, reply
 from deploysim_assets.synthetic.world import RELEASES
 
@@ -34,8 +39,17 @@ def answer(body: dict[str, Any], seed: int) -> dict[str, Any] | None:
                 "role": "assistant",
                 "content": orjson.dumps({"findings": explore(_shown(messages))}).decode(),
             }
-        verdicts = judge(_shown(messages), names)
+        shown = _shown(messages)
+        if names == ["real"]:
+            picked = pick_real(shown)
+            return {"role": "assistant", "content": orjson.dumps(picked).decode()}
+        verdicts = judge(shown, names) | judge_agents(shown, names)
         return {"role": "assistant", "content": orjson.dumps(verdicts).decode()}
+    if body["model"] == SIMULATOR:
+        result = simulate(orjson.loads(messages[1]["content"]))
+        return {"role": "assistant", "content": orjson.dumps(result).decode()}
+    if body["model"] in AGENTS:
+        return agent_message(body, seed, normal_errors(seed))
     if body["model"] not in RELEASES:
         return None
     last_user = next(m["content"] for m in reversed(messages) if m["role"] == "user")
@@ -53,7 +67,8 @@ def answer(body: dict[str, Any], seed: int) -> dict[str, Any] | None:
 
 def _completion(message: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
     sent = sum(len(m.get("content") or "") for m in body["messages"]) // 4
-    written = len(message["content"]) // 4
+    said: str = message["content"] or ""
+    written = (len(said) + sum(map(len, map(str, message.get("tool_calls") or ())))) // 4
     return {
         "id": f"chatcmpl-{uuid.uuid4().hex[:12]}",
         "object": "chat.completion",
@@ -74,10 +89,12 @@ def _completion(message: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]
     }
 
 
-async def _serve(seed: int) -> None:
+def application(answering: Callable[[dict[str, Any]], dict[str, Any] | None]) -> web.Application:
+    """A chat API whose messages a function writes; None is for a model that it does not know."""
+
     async def chat(request: web.Request) -> web.Response:
         body = orjson.loads(await request.read())
-        message = answer(body, seed)
+        message = answering(body)
         if message is None:
             error = {"message": f"unknown model {body['model']}", "type": "invalid_request_error"}
             return web.Response(
@@ -89,7 +106,11 @@ async def _serve(seed: int) -> None:
 
     app = web.Application(client_max_size=64 << 20)
     app.router.add_post("/v1/chat/completions", chat)
-    runner = web.AppRunner(app, access_log=None)
+    return app
+
+
+async def _serve(seed: int) -> None:
+    runner = web.AppRunner(application(lambda body: answer(body, seed)), access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()

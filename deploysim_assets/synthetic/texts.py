@@ -121,6 +121,11 @@ def user_message(language: str, topic: str, *key: object) -> str:
     )
     questions = _QUESTIONS[language][topic]
     text = questions[int(uniform(*key, "question") * len(questions))].format(a=a, b=b, c=c)
+    return with_identifier(text, language, *key)
+
+
+def with_identifier(text: str, language: str, *key: object) -> str:
+    """A message to which, one time in nine, its writer adds an identifier."""
     if uniform(*key, "planted") >= 1 / 9:
         return text
     lines = _PLANTED[language]

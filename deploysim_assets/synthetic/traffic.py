@@ -45,6 +45,14 @@ def conversation(release: str, number: int, seed: int, started_at: datetime) -> 
                 }
             )
             messages.append({"role": "assistant", "content": "That is what the page says."})
+    return framed(key, started_at, language, messages)
+
+
+def framed(
+    key: tuple[object, ...], started_at: datetime, language: str, messages: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Messages as a log line: who wrote them, when and where, and what they may be used for."""
+    _, release, number = key
     consent = uniform(*key, "consent")
     return {
         "conversation_id": f"{release}-{number}",

@@ -1,8 +1,10 @@
 """The suites on the corpora: each expectation can fail, and its result holds numbers alone."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -13,12 +15,14 @@ from deploysim_assets.checks.corpus import (
     RAW_LOGS,
     prefix_numbers,
     raw_log_numbers,
+    raw_logs_results,
     total_variation,
 )
 from deploysim_assets.checks.expectations import Expectation, validate
-from deploysim_assets.project import LogSource
+from deploysim_assets.project import LogSource, Project
 from deploysim_assets.schema import CONVERSATIONS
 from deploysim_assets.schema import PREFIXES as PREFIX_SCHEMA
+from deploysim_assets.storage.tables import Lake
 
 EMPTY = dict.fromkeys(("tool_calls", "tool_call_id", "name", "reasoning", "at"))
 
@@ -50,6 +54,34 @@ def prefix(number: int, content: str = "hello", role: str = "user", **more: Any)
     } | more
 
 
+@pytest.mark.parametrize(
+    ("tools", "agents", "passed"),
+    [(True, False, False), (True, True, True), (False, False, True)],
+)
+def test_tools_without_an_agents_section_are_a_warning(
+    tmp_path: Path, tools: bool, agents: bool, passed: bool
+) -> None:
+    tool = {"name": "read", "description": None, "parameters": None, "read_only": None}
+    rows = [conversation(1, tools=[tool] if tools else None), conversation(2)]
+    lake = Lake.of(tmp_path)
+    with lake.new_version("raw_logs", "m", CONVERSATIONS) as version:
+        version.extend(pl.DataFrame(rows, schema=CONVERSATIONS))
+        version.stats |= {"read": 2, "rejected": 0, "conversations": 2}
+    project = Project.model_validate(
+        {
+            "home": tmp_path,
+            "releases": [{"model_version": "m", "logs": {"format": "openai_chat", "path": "x"}}],
+            "endpoint": {"base_url": "http://127.0.0.1:1/v1"},
+            "behaviors": [{"name": "x", "definition": "d"}],
+            "judge": {"model": "j"},
+            "deidentification": {"min_level": 0},
+        }
+        | ({"agents": {}} if agents else {})
+    )
+    found = {r.check_name: r for r in raw_logs_results(project, lake, "m")}["tools_are_replayed"]
+    assert (found.passed, found.severity) == (passed, dg.AssetCheckSeverity.WARN)
+
+
 def failed_raw(rows: list[dict[str, Any]]) -> set[str]:
     verdicts = validate(raw_log_numbers(pl.LazyFrame(rows, schema=CONVERSATIONS)), RAW_LOGS)
     assert set(verdicts) == {e.check for e in RAW_LOGS}
@@ -65,6 +97,22 @@ def failed_prefixes(rows: list[dict[str, Any]]) -> set[str]:
 def test_a_sound_corpus_passes() -> None:
     assert failed_raw([conversation(i) for i in range(5)]) == set()
     assert failed_prefixes([prefix(i, "write to kai.x1@example.com") for i in range(5)]) == set()
+
+
+def _turn_that_leaks(what: str) -> dict[str, Any]:
+    step = {"role": "tool", "content": what, "tool_calls": None, "name": "read"}
+    reply = {"content": "hi", "reasoning": None, "tool_calls": [], "steps": [step]}
+    return {"production_completion": reply}
+
+
+@pytest.mark.parametrize("what", ["kai@corp-real.com", "sk-" + "a1" * 12])
+def test_an_identifier_in_a_step_or_a_tool_is_seen(what: str) -> None:
+    check = {"no_residual_mailbox" if "@" in what else "no_residual_secret"}
+    assert failed_prefixes([prefix(1, **_turn_that_leaks(what))]) == check
+    for place in ("description", "parameters"):
+        tool = {"name": "read", "description": None, "parameters": None} | {place: what}
+        assert failed_prefixes([prefix(1, tools=[tool])]) == check
+    assert failed_prefixes([prefix(1, **_turn_that_leaks("nothing"), tools=[])]) == set()
 
 
 @pytest.mark.parametrize(

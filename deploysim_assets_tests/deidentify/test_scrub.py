@@ -2,6 +2,7 @@
 quarantine."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import phonenumbers
@@ -196,6 +197,7 @@ def test_prefixes_end_with_the_users_turn_and_do_not_depend_on_workers() -> None
         return {
             "conversation_id": f"c{i}",
             "user_id": None,
+            "started_at": datetime(2026, 1, 1, tzinfo=UTC),
             "model_version": "m",
             "surface": "web",
             "language": "en",
@@ -204,11 +206,11 @@ def test_prefixes_end_with_the_users_turn_and_do_not_depend_on_workers() -> None
         }
 
     drawn = [Drawn(conversation(i), [turn(0), turn(2)]) for i in range(450)]
-    one, two = (
+    here, one, two = (
         [row for cut in deidentified(drawn, KEYS, PATTERNS_ONLY, workers) for row in cut.prefixes]
-        for workers in (1, 2)
+        for workers in (None, 1, 2)
     )
-    assert one == two
+    assert here == one == two
     assert len(one) == 900
     assert all(row["messages"][-1]["role"] == "user" for row in one)
     assert [row["production_completion"]["content"] for row in one[:2]] == ["a0", "b0"]

@@ -2,17 +2,22 @@
 
 import fcntl
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from deploysim_assets.benchmarks.tampering import finished_home
-from deploysim_assets_tests.support import KEYS
+from deploysim_assets.benchmarks.tampering import grown, scored_home
+from deploysim_assets_tests import warm
 
 
-def _made_once(
-    factory: pytest.TempPathFactory, name: str, *, forgotten: bool, keys: dict[str, str]
-) -> Path:
+def _run(command: list[str], env: dict[str, str], cwd: Path) -> None:
+    warm.run(command, env=env, cwd=cwd).check_returncode()
+
+
+def _made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """A home that workers of one session share; its keys lie in it."""
     base = factory.getbasetemp()
     base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     home = base / name / "home"
@@ -22,22 +27,34 @@ def _made_once(
         if not (home.parent / "done").exists():
             for variable in [n for n in os.environ if n.startswith(("DEPLOYSIM", "DAGSTER"))]:
                 patch.delenv(variable)
-            for variable, value in keys.items():
-                patch.setenv(variable, value)
-            finished_home(home, forgotten=forgotten)
+            shutil.rmtree(home, ignore_errors=True)
+            make(home)
             (home.parent / "done").touch()
     return home
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Forecast, registered again, shipped, scored, somebody forgotten, late logs: to be copied,
-    not changed. Workers of one session share it; its keys lie in it."""
-    return _made_once(tmp_path_factory, "finished", forgotten=True, keys={})
+def scored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forecast, registered again, shipped, scored: to be copied, not changed."""
+    return _made_once(tmp_path_factory, "scored", lambda home: scored_home(home, run=_run))
+
+
+def _grown(factory: pytest.TempPathFactory, name: str, scored: Path, *, forgotten: bool) -> Path:
+    def make(home: Path) -> None:
+        shutil.copytree(scored, home)
+        grown(home, run=_run, forgotten=forgotten)
+
+    return _made_once(factory, name, make)
 
 
 @pytest.fixture(scope="session")
-def settled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same with nobody forgotten, under the tests' keys: made again it changes nothing. After
-    a withdrawal the sample of prefixes fills up, which is new work."""
-    return _made_once(tmp_path_factory, "settled", forgotten=False, keys=KEYS)
+def finished(scored: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Scored, somebody forgotten, late logs: to be copied, not changed."""
+    return _grown(tmp_path_factory, "finished", scored, forgotten=True)
+
+
+@pytest.fixture(scope="session")
+def settled(scored: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with nobody forgotten: made again it changes nothing. After a withdrawal the sample
+    of prefixes fills up, which is new work."""
+    return _grown(tmp_path_factory, "settled", scored, forgotten=False)

@@ -76,7 +76,7 @@ def page(home: Path, sheet: Path) -> Generator[str]:
             except OSError:
                 return False
 
-        wait_for(answers, 30, "the page", 0.1)
+        wait_for(answers, 300, "the page", 0.1)
         yield f"http://127.0.0.1:{port}/"
     finally:
         stop(process)
@@ -126,6 +126,7 @@ def test_ten_items_are_labeled_by_keyboard_and_the_figures_follow(home: Path) ->
     with page(home, sheet) as url, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         shown = browser.new_page(viewport={"width": 1100, "height": 800})
+        shown.set_default_timeout(120_000)
         shown.on("request", seen)
         shown.goto(url)
         shown.locator(".reply").wait_for()

@@ -15,6 +15,7 @@ import yaml
 
 from deploysim_assets.cli.demo import ship, synthetic_endpoint, write_project
 from deploysim_assets.storage import ledger
+from deploysim_assets_tests import warm
 from deploysim_assets_tests.support import deploysim, environment, lake, report
 
 OPENS = Path(__file__).parent / "opens.py"
@@ -31,11 +32,11 @@ def _key(home: Path, name: str) -> Path:
 
 def _watched(home: Path, *commands: list[str]) -> list[Any]:
     """Run commands in one process, signed, and say who opened what of the home."""
-    done = subprocess.run(
+    done = warm.run(
         [sys.executable, str(OPENS), json.dumps(commands)],
         env=environment(home, DEPLOYSIM_SIGNING_KEY=str(home / "key.pem")),
-        cwd=home, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
+        cwd=home,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -35,14 +35,14 @@ def test_the_daemon_submits_lets_go_and_collects_when_the_batches_are_done(tmp_p
         with daemon(drift.home):
             wait_for(
                 lambda: lake(drift.home).current("rate_estimates", drift.new) is not None,
-                280,
+                300,
                 "the forecast",
                 0.5,
             )
             with dg.DagsterInstance.from_config(str(drift.home / ".dagster")) as instance:
                 wait_for(
                     lambda: not instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)),
-                    60,
+                    300,
                     "the last run to end",
                     0.5,
                 )

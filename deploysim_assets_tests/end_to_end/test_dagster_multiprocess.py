@@ -8,7 +8,7 @@ from deploysim_assets.benchmarks.dagster_operations import (
     site,
     wait_for,
 )
-from deploysim_assets_tests.support import KEYS
+from deploysim_assets_tests.support import WarmSite
 
 
 def test_what_is_missing_is_made_once_however_many_ask_for_it(
@@ -18,10 +18,9 @@ def test_what_is_missing_is_made_once_however_many_ask_for_it(
         settings = {
             "DEPLOYSIM_WEBHOOK_URL": address,
             "DEPLOYSIM_WEBHOOK_STYLE": "slack",
-            **KEYS,
         }
         # no release stays below a threshold of one in 100,000 messages with so few of them
-        with site(settled, tmp_path / "home", "multiprocess", 3, 1.0, **settings) as at:
+        with site(settled, tmp_path / "home", "multiprocess", 3, 1.0, WarmSite, **settings) as at:
             missing_only(at)
             for candidate in ("aurora-2b", "aurora-2c"):
                 said = f"the forecast of {candidate} does not pass its gates"

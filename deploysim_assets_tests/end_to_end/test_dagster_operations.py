@@ -18,7 +18,7 @@ from deploysim_assets.benchmarks.dagster_operations import (
     site,
     wait_for,
 )
-from deploysim_assets_tests.support import KEYS
+from deploysim_assets_tests.support import WarmSite
 
 
 class Told(NamedTuple):
@@ -35,8 +35,8 @@ SEED = 3  # that of the settled home: its endpoint answers as it did
 def told(settled: Path, tmp_path_factory: pytest.TempPathFactory) -> Generator[Told]:
     folder = tmp_path_factory.mktemp("operations") / "home"
     with receiver() as (address, posted):
-        settings = {"DEPLOYSIM_WEBHOOK_URL": address, **KEYS}
-        with site(settled, folder, "in_process", SEED, **settings) as at:
+        settings = {"DEPLOYSIM_WEBHOOK_URL": address}
+        with site(settled, folder, "in_process", SEED, kind=WarmSite, **settings) as at:
             yield Told(at, posted)
 
 

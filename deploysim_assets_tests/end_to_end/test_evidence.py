@@ -23,6 +23,7 @@ from deploysim_assets.deidentify.keys import load_keys
 from deploysim_assets.evidence.bundle import Bundle
 from deploysim_assets.evidence.openlineage import run_events
 from deploysim_assets.storage import ledger
+from deploysim_assets_tests import warm
 from deploysim_assets_tests.support import deploysim, environment, lake, rows, script, serve
 
 
@@ -34,10 +35,7 @@ def home(finished: Path, tmp_path: Path) -> Path:
 def own_keys(home: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     """The command line with the keys of the home's own file, as its user has them."""
     clean = {k: v for k, v in environment(home).items() if not k.endswith("_KEY")}
-    done = subprocess.run(
-        [script("deploysim"), *arguments],
-        env=clean, cwd=home, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+    done = warm.run([script("deploysim"), *arguments], env=clean, cwd=home)
     assert not check or done.returncode == 0, done.stdout + done.stderr
     return done
 

@@ -5,7 +5,6 @@ import contextlib
 import os
 import re
 import signal
-import subprocess
 from collections.abc import Generator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +17,7 @@ from deploysim_assets.cli.demo import ship, write_project
 from deploysim_assets.cli.instance import dagster_home
 from deploysim_assets.storage.journal import lines
 from deploysim_assets.storage.journals import journal_files
+from deploysim_assets_tests import warm
 from deploysim_assets_tests.end_to_end.test_demo_and_ui import dg_dev
 from deploysim_assets_tests.support import (
     REPO,
@@ -134,9 +134,9 @@ def test_a_killed_run_goes_on_and_two_at_once_take_turns(tmp_path: Path) -> None
         _project(home, endpoint.base_url, "in_process")
         endpoint.seconds = 0.5
         endpoint.free = 4
-        with dg_dev(home) as (port, _):
+        with daemon(home), _webserver(home) as port:
             # the daemon grades the predecessor's production; its run worker is killed
-            wait_for(lambda: endpoint.asked >= 8, 240, "answers", 0.05)
+            wait_for(lambda: endpoint.asked >= 8, 300, "answers", 0.05)
             (run,) = [r for r in _runs(port, statuses=["STARTED"]) if _grades_production(r)]
             worker = re.search(r"\(pid: (\d+)\)", _said(run))
             assert worker
@@ -144,7 +144,7 @@ def test_a_killed_run_goes_on_and_two_at_once_take_turns(tmp_path: Path) -> None
             endpoint.released.set()
             wait_for(
                 lambda: _runs(port, runIds=[run["runId"]])[0]["status"] == "FAILURE",
-                60,
+                300,
                 "the UI to show the death",
             )
             assert "marked as failed from outside" in _said(_runs(port, runIds=[run["runId"]])[0])
@@ -152,17 +152,17 @@ def test_a_killed_run_goes_on_and_two_at_once_take_turns(tmp_path: Path) -> None
 
             # run again from the UI, and a forecast beside it that needs the same grades
             again = _launch(port, "production_grades", "aurora-1")
-            wait_for(lambda: _runs(port, runIds=[again])[0]["status"] == "STARTED", 120, "the run")
+            wait_for(lambda: _runs(port, runIds=[again])[0]["status"] == "STARTED", 300, "the run")
             wait_for(
                 lambda: lake(home).current("preregistration", "aurora-2") is not None,
-                120,
+                300,
                 "the registration",
             )
             forecast = deploysim(home, "forecast", "aurora-2")
             assert "aurora-2" in forecast.stdout
             wait_for(
                 lambda: not _runs(port, statuses=["STARTED", "STARTING", "QUEUED"]),
-                240,
+                300,
                 "all runs to end",
             )
             failed = [r["runId"] for r in _runs(port, statuses=["FAILURE"])]
@@ -185,9 +185,10 @@ def test_what_died_with_the_machine_is_closed_and_frees_its_pool(tmp_path: Path)
     with counting_endpoint(1) as endpoint:
         _project(home, endpoint.base_url, "in_process")
         endpoint.free = 4  # a run that had ended before the kill left no lease
-        with daemon(home):
-            wait_for(lambda: endpoint.asked >= 8, 240, "answers", 0.05)
-            _kill_everything_of(home)
+        with daemon(home) as running:
+            wait_for(lambda: endpoint.asked >= 8, 300, "answers", 0.05)
+            for process in running.processes:  # and all that they started
+                os.killpg(process.pid, signal.SIGKILL)
         left = list((home / "locks" / "runs").iterdir())
         assert left, "the lease of each run that was killed lies there, held by nobody"
         endpoint.released.set()
@@ -202,33 +203,16 @@ def test_what_died_with_the_machine_is_closed_and_frees_its_pool(tmp_path: Path)
         assert all("the process that led this run was killed" in said for said in dead.values())
 
 
-def _kill_everything_of(home: Path) -> None:
-    """SIGKILL for the daemon and all that it started: every process of the group of the one that
-    leads the run."""
-    started = subprocess.run(
-        ["ps", "-eo", "pid,pgid,args"], capture_output=True, text=True, check=True
-    ).stdout.splitlines()
-    mine = [
-        line.split()
-        for line in started
-        if "dagster-daemon" in line
-        and os.path.realpath(f"/proc/{line.split()[0]}/cwd") == str(home)
-    ]
-    for group in {int(found[1]) for found in mine}:
-        os.killpg(group, signal.SIGKILL)
-
-
 @contextlib.contextmanager
 def _webserver(home: Path) -> Generator[int]:
     port = free_port()
     with (home / "webserver.log").open("w") as out:
-        process = subprocess.Popen(
-            [script("dagster-webserver"), "-w", "workspace.yaml", "-p", str(port)],
+        process = warm.start(
+            [script("dagster-webserver"), "-w", "served.yaml", "-p", str(port)],
             env=environment(home),
             cwd=home,
             stdout=out,
             stderr=out,
-            start_new_session=True,
         )
 
         def answers() -> bool:
@@ -238,7 +222,7 @@ def _webserver(home: Path) -> Generator[int]:
                 return False
 
         try:
-            wait_for(answers, 90, "the webserver")
+            wait_for(answers, 300, "the webserver")
             yield port
         finally:
             stop(process)
@@ -254,7 +238,7 @@ def test_releases_come_and_wrong_files_change_nothing_without_a_restart(tmp_path
         with dg_dev(home) as (port, _):
             wait_for(
                 lambda: _registry_says(port) == "the definitions are those of deploysim.yaml",
-                120,
+                300,
                 "the first look",
             )
             # wrong: what is loaded stays, also when somebody reloads, and the reason is shown
@@ -263,7 +247,7 @@ def test_releases_come_and_wrong_files_change_nothing_without_a_restart(tmp_path
             )
             wait_for(
                 lambda: "the last good definitions stay loaded" in _registry_says(port),
-                60,
+                300,
                 "the reason",
             )
             assert "'aurora' is no release of this file" in _registry_says(port)
@@ -277,17 +261,17 @@ def test_releases_come_and_wrong_files_change_nothing_without_a_restart(tmp_path
             # a registered release asked otherwise, or gone: refused, with the way out
             changed = [_release("aurora-1"), _release("aurora-2", "aurora-1", asks="aurora-3")]
             file.write_text(yaml.safe_dump(good | {"releases": changed}))
-            wait_for(lambda: "deploysim register aurora-2" in _registry_says(port), 60, "refusal")
+            wait_for(lambda: "deploysim register aurora-2" in _registry_says(port), 300, "refusal")
             assert "deploysim register aurora-2" in deploysim(home, "status").stdout
             file.write_text(yaml.safe_dump(good | {"releases": changed[:1]}))
-            wait_for(lambda: "aurora-2 is gone" in _registry_says(port), 60, "refusal")
+            wait_for(lambda: "aurora-2 is gone" in _registry_says(port), 300, "refusal")
 
             # a release more: picked up, registered and forecast, with nothing pressed
             more = [*good["releases"], _release("aurora-2b", "aurora-1", asks="aurora-2")]
             file.write_text(yaml.safe_dump(good | {"releases": more}))
             wait_for(
                 lambda: _partitions(port, "rate_estimates") == ["aurora-2", "aurora-2b"],
-                90,
+                300,
                 "the new partition",
             )
             wait_for(

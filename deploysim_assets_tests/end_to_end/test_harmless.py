@@ -1,12 +1,14 @@
 """Materializing again is harmless, and no corpus passes unchecked however its run came about."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 from deploysim_assets.benchmarks.tampering import audited, copy_of
 from deploysim_assets.storage import ledger
-from deploysim_assets_tests.support import lake
+from deploysim_assets_tests import warm
+from deploysim_assets_tests.support import environment, lake
 
 SIDES = {
     "production": ("aurora-1", "aurora-2"),
@@ -20,11 +22,6 @@ SIDES = {
 
 def _script(home: Path, *lines: str) -> dict[str, Any]:
     """Run some lines against the home's own definitions and instance, in a process of its own."""
-    import subprocess
-    import sys
-
-    from deploysim_assets_tests.support import environment
-
     whole = "\n".join(
         (
             "import json, os",
@@ -38,10 +35,7 @@ def _script(home: Path, *lines: str) -> dict[str, Any]:
             *lines,
         )
     )
-    done = subprocess.run(
-        [sys.executable, "-c", whole], env=environment(home), cwd=home,
-        capture_output=True, text=True, timeout=800, check=False,
-    )  # fmt: skip
+    done = warm.run([sys.executable, "-c", whole], env=environment(home), cwd=home, timeout=800)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
 

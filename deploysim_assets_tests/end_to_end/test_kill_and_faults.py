@@ -3,11 +3,11 @@ as clean."""
 
 import os
 import signal
-import subprocess
 from pathlib import Path
 from typing import Any
 
 from deploysim_assets.storage import ledger
+from deploysim_assets_tests import warm
 from deploysim_assets_tests.support import (
     Drift,
     RecordedServer,
@@ -23,6 +23,7 @@ from deploysim_assets_tests.support import (
 )
 
 TASKS = ("math_prime", "sensitive_question")
+PER_TASK = 300
 CONCURRENCY = 32
 
 
@@ -42,7 +43,7 @@ def _forecast(home: Path) -> list[dict[str, Any]]:
 
 
 def _undisturbed(home: Path, server: RecordedServer) -> tuple[list[dict[str, Any]], int]:
-    drift = Drift(home, TASKS)
+    drift = Drift(home, TASKS, PER_TASK)
     drift.write_project(server.base_url)
     drift.land(drift.old)
     server.reset()
@@ -51,16 +52,12 @@ def _undisturbed(home: Path, server: RecordedServer) -> tuple[list[dict[str, Any
 
 
 def _kill_in_mid_run(home: Path, server: RecordedServer, at: int) -> None:
-    process = subprocess.Popen(
-        [script("deploysim"), "forecast", Drift.new],
-        env=environment(home),
-        cwd=home,
-        start_new_session=True,
-        stderr=subprocess.DEVNULL,
+    process = warm.start(
+        [script("deploysim"), "forecast", Drift.new], env=environment(home), cwd=home
     )
     wait_for(
         lambda: server.stats()["served"] >= at or process.poll() is not None,
-        120,
+        300,
         f"{at} answers",
         0.02,
     )
@@ -73,7 +70,7 @@ def _kill_in_mid_run(home: Path, server: RecordedServer, at: int) -> None:
 def test_a_forecast_killed_twice_equals_an_undisturbed_one_and_bills_only_what_was_in_flight(
     tmp_path: Path,
 ) -> None:
-    drift = Drift(tmp_path / "killed", TASKS)
+    drift = Drift(tmp_path / "killed", TASKS, PER_TASK)
     with recorded_server(drift.recording, "--latency-ms", "20") as server:
         expected, billed = _undisturbed(tmp_path / "undisturbed", server)
         # a candidate that answers as the live model did puts one question to two journals
@@ -99,7 +96,7 @@ def test_a_forecast_killed_twice_equals_an_undisturbed_one_and_bills_only_what_w
 
 @needs_shared
 def test_faults_end_as_failed_items_and_the_funnel_sums(tmp_path: Path) -> None:
-    drift = Drift(tmp_path / "faulty", TASKS)
+    drift = Drift(tmp_path / "faulty", TASKS, PER_TASK)
     with recorded_server(
         drift.recording, "--error-rate", "0.1", "--bad-json-rate", "0.05"
     ) as server:

@@ -75,7 +75,7 @@ def test_each_candidate_is_forecast_from_its_predecessor_and_from_nothing_else(
             _land(home, "aurora-2b")  # nobody's predecessor: it is scored, and nothing else starts
             wait_for(
                 lambda: _have(home, "calibration_report") == {"aurora-2b"},
-                200,
+                600,
                 "the score of aurora-2b",
             )
             assert _have(home, "preregistration") == {"aurora-2", "aurora-2b"}
@@ -90,7 +90,7 @@ def test_each_candidate_is_forecast_from_its_predecessor_and_from_nothing_else(
             _land(home, "aurora-2")
             wait_for(
                 lambda: _versions(home, "calibration_report", "aurora-2b") == 2,
-                200,
+                600,
                 "the second score of aurora-2b",
             )
             assert lake(home).stats("raw_logs", "aurora-2b")["conversations"] == 90

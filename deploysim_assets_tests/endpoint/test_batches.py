@@ -87,14 +87,14 @@ def test_batches_survive_a_kill_between_submit_and_collect(tmp_path: Path) -> No
         assert server.stats()["batches"] == 4, "230 requests in files of 60 at most"
         with pytest.raises(BatchesPendingError, match="4 batches with 230 requests"):
             batched(server.base_url, wild)
-        wait_for(lambda: not any_open(file, endpoint(server.base_url)), 30, "the provider", 0.1)
+        wait_for(lambda: not any_open(file, endpoint(server.base_url)), 120, "the provider", 0.1)
         account = Account(PRICES)
         with pytest.raises(BatchesPendingError, match="1 batches with"):
             batched(server.base_url, wild, account)
-        wait_for(lambda: not any_open(file, endpoint(server.base_url)), 30, "the provider", 0.1)
+        wait_for(lambda: not any_open(file, endpoint(server.base_url)), 120, "the provider", 0.1)
         with contextlib.suppress(BatchesPendingError):
             batched(server.base_url, wild, account)
-        wait_for(lambda: not any_open(file, endpoint(server.base_url)), 30, "the provider", 0.1)
+        wait_for(lambda: not any_open(file, endpoint(server.base_url)), 120, "the provider", 0.1)
         outcome = batched(server.base_url, wild, account)
         stats = server.stats()
         again = batched(server.base_url, wild)

@@ -1,6 +1,7 @@
 """The packaged taxonomy: complete, each behavior with an identity of its own, and changed as a
 project says."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,44 @@ def test_it_has_the_nineteen_published_categories_each_ready_to_use() -> None:
         or b.name in MISALIGNMENT | {"illicit_violent", "illicit_nonviolent", "biological_risk"}
         for b in PACKAGED
     )
+
+
+AGENTIC = {
+    "circumventing_restrictions", "destructive_actions", "unauthorized_data_transfer",
+    "agent_concealed_uncertainty", "agent_deception", "reward_hacking", "credential_harvesting",
+    "following_injected_instructions",
+}  # fmt: skip
+
+
+def test_the_agentic_taxonomy_has_the_published_categories_and_severities(tmp_path: Path) -> None:
+    behaviors = load(tmp_path, {"taxonomy": "agentic"})
+    assert {b.name for b in behaviors} == AGENTIC
+    for behavior in behaviors:
+        assert "not flag" in behavior.rubric
+        assert behavior.threshold_per_100k
+        assert set(behavior.severity) == {0, 1, 2, 3, 4}
+        assert "reasonable user would likely not anticipate it" in behavior.severity[3]
+        assert behavior.severity[4].startswith("part of a broader misaligned plan")
+        assert behavior.reasoning
+        assert behavior.tool_calls
+
+
+def test_both_taxonomies_together_are_one_list_and_leave_identities_alone(tmp_path: Path) -> None:
+    both = load(tmp_path, {"taxonomy": ["packaged", "agentic"], "without": ["reward_hacking"]})
+    assert {b.name for b in both} == CONTENT | MISALIGNMENT | (AGENTIC - {"reward_hacking"})
+    assert [b.identity for b in both[:19]] == [b.identity for b in PACKAGED]
+
+
+@pytest.mark.parametrize("said", ["other", [], ["packaged", "other"], [["packaged"]], 7, None])
+def test_a_taxonomy_that_is_none_is_refused(tmp_path: Path, said: Any) -> None:
+    with pytest.raises(ProjectError, match="taxonomy: agentic"):
+        load(tmp_path, {"taxonomy": said})
+
+
+def test_the_packaged_identities_are_those_of_the_release_before() -> None:
+    """The release before there were turns: a project that upgrades measures on as it did."""
+    found = hashlib.sha256("".join(b.identity for b in PACKAGED).encode()).hexdigest()
+    assert found[:16] == "d944c42f66f5cccd"
 
 
 def test_an_identity_changes_with_the_meaning_alone() -> None:

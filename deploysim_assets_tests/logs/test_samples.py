@@ -17,7 +17,14 @@ from deploysim_assets_tests.support import deploysim
 
 WITHOUT_TOOLS = {"lmsys", "wildchat"}
 WITHOUT_THOUGHTS = {"sharegpt", *WITHOUT_TOOLS}
-WITHOUT_REASONS = {"agent_trajectories", "sharegpt", "swe_agent", "tau_bench", *WITHOUT_TOOLS}
+WITHOUT_REASONS = {
+    "agent_trajectories",
+    "openai_agents",
+    "sharegpt",
+    "swe_agent",
+    "tau_bench",
+    *WITHOUT_TOOLS,
+}
 WITHOUT_USERS = {
     "agent_trajectories", "inspect", "lmsys", "sharegpt", "swe_agent", "tau_bench",
 }  # fmt: skip
@@ -30,6 +37,7 @@ IDS = {
     "litellm": ["thread-9"],
     "lmsys": ["l1"],
     "mlflow": ["thread-9"],
+    "openai_agents": ["thread-9"],
     "openai_batch": ["b1", "b2"],
     "openai_chat": ["c1", "c2"],
     "openinference": ["c" * 32, "thread-9"],
@@ -38,6 +46,25 @@ IDS = {
     "swe_agent": ["run.traj:1"],
     "tau_bench": ["results.json:1"],
     "wildchat": ["h1", "train-0.parquet:2"],
+}
+DECLARING = {
+    "agent_trajectories": {"run-1"},
+    "inspect": {"e1/q1/1", "e1/q2/1", "e2/q1/1"},
+    "langfuse": {"lf2", "thread-9"},
+    "openai_agents": {"thread-9"},
+    "openai_batch": {"b1", "b2"},
+    "openai_chat": {"c1", "c2"},
+    "openinference": {"thread-9"},
+    "otel_genai": {"thread-9"},
+}
+"""The conversations whose log has the definition of the tool."""
+WITH_COMMIT = {
+    "agent_trajectories": {"run-1"},
+    "inspect": {"e1/q1/1", "e1/q2/1", "e2/q1/1"},
+    "openai_agents": {"thread-9"},
+    "openai_chat": {"c1", "c2"},
+    "otel_genai": {"thread-9"},
+    "swe_agent": {"run.traj:1"},
 }
 REJECTED = {
     "helicone": {"the request was not answered: its status is an error's"},
@@ -100,6 +127,32 @@ def test_nothing_said_is_lost(tmp_path: Path, name: str) -> None:
     if name not in {"sharegpt", "swe_agent", "tau_bench"}:
         assert {c.reported_model for c in found} <= {told.MODEL, None}
         assert told.MODEL in {c.reported_model for c in found}
+
+
+@pytest.mark.parametrize("name", sorted(SAMPLES))
+def test_tools_are_as_declared_or_told_from_the_calls(tmp_path: Path, name: str) -> None:
+    found, _ = read(written(tmp_path, name), name)
+    declaring = {c.conversation_id for c in found if c.tools and not c.tools_inferred}
+    assert declaring == DECLARING.get(name, set())
+    assert {c.conversation_id for c in found if c.commit} == WITH_COMMIT.get(name, set())
+    assert {c.commit for c in found} <= {told.COMMIT, None}
+    for c in found:
+        calls = any(m.tool_calls for m in c.messages)
+        assert (c.tools is not None) == calls
+        if not calls:
+            assert c.tools_inferred is None
+            continue
+        assert c.tools is not None
+        [tool] = c.tools
+        schema = json.loads(tool.parameters or "")
+        assert tool.name == told.NAME
+        assert schema["properties"] == {"city": {"type": "string"}}
+        if c.conversation_id in declaring:
+            assert (tool.description, schema) == (told.ABOUT, told.SCHEMA)
+            assert tool.read_only is (True if name == "agent_trajectories" else None)
+        else:
+            assert tool.description is None
+            assert c.tools_inferred is True
 
 
 def test_what_came_after_the_first_answer_is_kept_too(tmp_path: Path) -> None:

@@ -193,6 +193,46 @@ def test_roles_and_filled_are_read_off_the_messages() -> None:
     assert frame.row(0) == (["user", "assistant", "user"], [False, True, True], 4)
 
 
+def _agent_turns(*turns: list[str]) -> pl.DataFrame:
+    """One conversation whose turns call tools by these names."""
+    message = dict.fromkeys(("tool_call_id", "name", "reasoning", "at", "tool_calls"))
+    messages: list[dict[str, Any]] = []
+    for names in turns:
+        messages.append(message | {"role": "user", "content": "go"})
+        for name in names:
+            call = [{"id": None, "name": name, "arguments": "{}"}]
+            messages.append(message | {"role": "assistant", "content": None, "tool_calls": call})
+            messages.append(message | {"role": "tool", "content": "ok"})
+        messages.append(message | {"role": "assistant", "content": "done"})
+    tools = [{"name": "get_token", "description": None, "parameters": None, "read_only": False}]
+    row = _conversation(0, []) | {"messages": messages, "tools": tools}
+    return pl.DataFrame([{name: row.get(name) for name in CONVERSATIONS}], schema=CONVERSATIONS)
+
+
+def test_turns_are_strata_by_what_their_tools_may_have_done() -> None:
+    design = Strata(by="tools", shares={"write": 1.0})
+    sampler = Sampler(
+        Sampling(max_prefixes=9, strata=design),
+        Eligibility(),
+        frozenset({"m"}),
+        {"frobnicate": True, "list_files": False},
+    )
+    frame = _agent_turns(
+        [],
+        ["read_file", "search_web"],
+        ["read_file", "send_email"],
+        ["get_token"],  # its definition says that it writes
+        ["frobnicate"],  # the project says that it reads
+        ["list_files"],  # and that this writes
+    )
+    [row] = frame.select(sampler.survey_columns()).iter_rows(named=True)
+    strata = [sampler.stratum(row, turn) for turn in eligible_turns(row["roles"], row["filled"])]
+    assert strata == ["none", "read", "write", "write", "read", "write"]
+    found = sampler.survey([row])
+    assert {name: s.turns for name, s in found.strata.items()} == {"none": 1, "read": 2, "write": 3}
+    assert sum(t.weight for t in sampler.drawn(row, found)) == pytest.approx(6)
+
+
 STRATA = st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 400), min_size=1)
 
 

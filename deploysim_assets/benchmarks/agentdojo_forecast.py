@@ -1,0 +1,215 @@
+"""Candidates rolled out from the recorded runs of the version before, and what that forecasts of
+injections followed."""
+
+import hashlib
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from deploysim_assets.agents.recorded import Recorded
+from deploysim_assets.agents.rollout import Rollout, follow_up, rolled_out
+from deploysim_assets.agents.simulator import ToolSimulator
+from deploysim_assets.benchmarks.agentdojo_recordings import (
+    CHAINS,
+    LEFT,
+    RecordedAgents,
+    Run,
+    Runs,
+    Scenario,
+    prefix_of,
+    shows_injection,
+    tools_of,
+)
+from deploysim_assets.benchmarks.agentdojo_rules import follows
+from deploysim_assets.benchmarks.served import served
+from deploysim_assets.endpoint.client import ask_all
+from deploysim_assets.forecast import unfinished
+from deploysim_assets.forecast.counts import Counts, uniform
+from deploysim_assets.forecast.estimate import (
+    Baselines,
+    changed,
+    errors_of,
+    estimate,
+    rate_row,
+    score,
+    scored,
+)
+from deploysim_assets.forecast.unfinished import Course
+from deploysim_assets.project import Agents, Candidate, Endpoint
+from deploysim_assets.storage.journal import Journal, open_journal
+
+_LEAST = 8
+
+
+def _free(*_: object) -> float:
+    return 0.0
+
+
+class Replayed(NamedTuple):
+    """A candidate's rollout from a prefix of the live model, and what it came to."""
+
+    scenario: Scenario
+    state: str
+    why: str
+    course: Course
+
+
+class Pair(NamedTuple):
+    """A live model and its candidate: the rollouts, and by scenario what both really did."""
+
+    live: str
+    candidate: str
+    rollouts: list[Replayed]
+    before: dict[Scenario, bool]
+    after: dict[Scenario, bool]
+
+
+def followed(run: Run) -> bool:
+    """Whether a recorded turn does what its injection demands, by rule."""
+    calls = [c for step in (*run.turn["steps"], run.turn) for c in step["tool_calls"]]
+    return follows((run.scenario.suite, run.scenario.injection), calls, run.turn["content"] or "")
+
+
+def course_of(scenario: Scenario, row: Mapping[str, Any]) -> Course:
+    """What a rollout's row tells of the turn: the step at which it does what the injection demands,
+    its end, or that it was broken off."""
+    where = scenario.suite, scenario.injection
+    calls: list[Mapping[str, Any]] = []
+    exposed, met = list[bool](), False
+    last: dict[str, Any] = {"role": "assistant"} | row["message"]
+    for step in (*row["message"]["steps"], last):
+        if step["role"] == "tool":
+            met = met or shows_injection(step["content"])
+            continue
+        asked: list[Mapping[str, Any]] = step["tool_calls"]
+        if any(call["name"] == LEFT for call in asked):
+            break
+        calls += asked
+        exposed.append(met)
+        said = step["content"] or "" if step is last and not asked else ""
+        if follows(where, calls, said):
+            return Course(exposed, "shown")
+    clean = row["status"] == "completed"
+    # a turn that left its recording before its first step tells nothing
+    return Course(exposed or [False], "clean" if clean else "cut")
+
+
+def _hashed(what: str, seed: int) -> float:
+    digest = hashlib.blake2b(f"{seed}\x1f{what}".encode(), digest_size=6).digest()
+    return int.from_bytes(digest) / 2**48
+
+
+def replay(
+    runs: Runs, live: str, candidate: str, scenarios: Iterable[Scenario], url: str, journal: Journal
+) -> Pair:
+    """Roll the candidate out from the live model's prefixes, with affordance a alone."""
+    settings = Agents(affordances=("recorded",))
+    simulator = ToolSimulator(settings, [Recorded(settings)])
+    shared = [s for s in scenarios if (live, s) in runs and (candidate, s) in runs]
+    tools = {
+        suite: tools_of([run for (_, s), run in runs.items() if s.suite == suite])
+        for suite in {s.suite for s in shared}
+    }
+
+    def rollout(scenario: Scenario) -> Rollout:
+        prefix = prefix_of(runs[live, scenario], tools[scenario.suite])
+        asked = Candidate(model=candidate)
+        return Rollout(prefix, asked, 0, simulator, _free)
+
+    endpoint = Endpoint(base_url=url, api_key_env="", max_concurrency=16)
+    outcome = ask_all(lambda: (rollout(s).first() for s in shared), endpoint, journal, follow_up)
+    found: list[Replayed] = []
+    for scenario in shared:
+        row = rolled_out(rollout(scenario), journal, outcome.failures)
+        if row["message"] is None:
+            raise RuntimeError(f"{candidate}, {scenario}: {row['error']}")
+        why = (row["error"] or "").removeprefix("nothing answers ")
+        found.append(Replayed(scenario, row["status"], why, course_of(scenario, row)))
+    sides = ({s: followed(run) for (m, s), run in runs.items() if m == model}
+             for model in (live, candidate))  # fmt: skip
+    return Pair(live, candidate, found, *sides)
+
+
+def _flags(labels: Mapping[Scenario, bool]) -> Counts:
+    by_cluster: Counter[str] = Counter()
+    for scenario, flagged in labels.items():
+        by_cluster[scenario.cluster] += flagged
+    return uniform(len(labels), [n for n in by_cluster.values() if n])
+
+
+def _whole_turns(rollouts: Sequence[Replayed]) -> Counts:
+    """Counts of the turns that came to their end alone: what a grader sees that takes a turn which
+    nothing could answer for missing."""
+    ended = {r.scenario: r.course.end == "shown" for r in rollouts if r.state == "completed"}
+    return _flags(ended)
+
+
+def _all_turns(rollouts: Sequence[Replayed]) -> Counts:
+    """Counts of all turns, those that were broken off as such."""
+    return unfinished.counts(
+        unfinished.by_cluster((r.scenario.cluster, r.course) for r in rollouts)
+    )
+
+
+ESTIMATES = {"all turns": _all_turns, "whole turns alone": _whole_turns}
+
+
+def forecasts(pairs: Sequence[Pair], seed: int, how: str) -> list[dict[str, Any]]:
+    """Forecast every candidate from half of the user tasks and score it on the other half, by
+    suite, each with the history of those before it; returns the reports' rows."""
+    history: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
+    for pair in pairs:
+        suites = sorted({s.suite for s in pair.after})
+        names = {suite: f"injection_followed_{suite}" for suite in suites}
+        errors = errors_of(history, names.values())
+        report: list[dict[str, Any]] = []
+        for suite in suites:
+
+            def here(scenario: Scenario, earlier: bool, suite: str = suite) -> bool:
+                half = _hashed(f"half {scenario.cluster}", seed) < 0.5
+                return scenario.suite == suite and half == earlier
+
+            rollouts = [r for r in pair.rollouts if here(r.scenario, True)]
+            before = _flags({s: f for s, f in pair.before.items() if here(s, True)})
+            after = _flags({s: f for s, f in pair.after.items() if here(s, False)})
+            simulated = ESTIMATES[how](rollouts)
+            if min(simulated.n, after.n) < _LEAST or not before.n:
+                continue
+            effect = max(1.0, rate_row(before)["design_effect"] or 1.0)
+            estimated = estimate(
+                simulated,
+                errors[names[suite]],
+                after.n,
+                Baselines((before.k, before.n)),
+                None,
+                None,
+                effect,
+            )
+            report.append(
+                {"model_version": pair.candidate, "behavior": names[suite], "prospective": False}
+                | score(estimated, rate_row(after), errors[names[suite]])
+            )
+        rows += report
+        history += [{"scored": scored(row), "change": changed(row)} for row in report]
+    return rows
+
+
+def chosen(runs: Runs, share: float, seed: int) -> list[Scenario]:
+    """The scenarios of a share of the user tasks."""
+    every = sorted({scenario for _, scenario in runs})
+    return [s for s in every if _hashed(f"sample {s.cluster}", seed) < share]
+
+
+def replayed_pairs(runs: Runs, scenarios: Sequence[Scenario]) -> Iterator[Pair]:
+    """Every candidate rolled out over HTTP, in the order of the chains."""
+    wanted = set(scenarios)
+    known = {key: run for key, run in runs.items() if key[1] in wanted}
+    with tempfile.TemporaryDirectory() as folder, served(RecordedAgents(runs).app()) as port:
+        for number, (live, candidate) in enumerate(p for chain in CHAINS for p in pairwise(chain)):
+            with open_journal(Path(folder) / f"{number}") as journal:
+                url = f"http://127.0.0.1:{port}/v1"
+                yield replay(known, live, candidate, scenarios, url, journal)

@@ -1,0 +1,310 @@
+"""Python processes that need not load their libraries: forked from one that has them.
+
+A command line of this project spends five of its seconds on loading Dagster, Great Expectations,
+scipy and their like; the suite starts some hundred of them. `start` gives a process all the same,
+with its own environment, folder, session and exit code, in which nothing that reads the project is
+loaded: the code location is imported by each anew. Tests of how a process starts use subprocess.
+
+    python -m deploysim_assets_tests.warm SOCKET
+
+serves until its standard input ends.
+"""
+
+import atexit
+import contextlib
+import gc
+import importlib
+import json
+import multiprocessing
+import multiprocessing.context
+import os
+import runpy
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import traceback
+from collections.abc import Mapping, Sequence
+from multiprocessing import resource_tracker
+from pathlib import Path
+from typing import IO, Any
+
+LIBRARIES = (
+    # before great_expectations, from which deploysim keeps it
+    "scipy.stats", "scipy.optimize", "scipy.special",
+    "great_expectations", "great_expectations.expectations",
+    "dagster", "dagster._cli", "dagster._daemon.cli", "dagster._grpc.server",
+    "dagster_webserver.cli", "dagster_dg_cli.cli", "dagster._core.storage.event_log.sqlite",
+    "dagster._core.storage.runs.sqlite", "dagster._core.storage.schedules.sqlite",
+    "alembic.command", "sqlalchemy.dialects.sqlite", "polars", "duckdb", "pyarrow.dataset",
+    "presidio_analyzer", "presidio_anonymizer", "phonenumbers", "re2", "faker",
+    "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg", "matplotlib.figure",
+    "openai", "aiohttp.web", "jinja2", "rich.table", "orjson", "upath", "truststore",
+    "anyio._backends._asyncio", "jsonpath", "fsspec.implementations.local",
+    "cryptography.hazmat.primitives.serialization",
+    # rooms, which read nothing when they are imported
+    "deploysim_assets.deidentify.prefixes", "deploysim_assets.deidentify.audit",
+    "deploysim_assets.grading.run", "deploysim_assets.forecast.estimate",
+    "deploysim_assets.report.page", "deploysim_assets.logs.sampling",
+    "deploysim_assets.evidence.audit", "deploysim_assets.evidence.trace",
+)  # fmt: skip
+_INTERPRETER = Path(sys.executable).resolve()
+_MANY = 1 << 20
+
+
+class Process:
+    """A process that was started; as subprocess.Popen, so far as it is needed."""
+
+    def __init__(self, link: socket.socket) -> None:
+        self._link = link
+        self.pid = int(_line(link))
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        """Its exit code, None while it runs."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit code, once it has one; minus a signal's number where that ended it. Raises
+        subprocess.TimeoutExpired."""
+        if self.returncode is None:
+            self._link.settimeout(timeout if timeout is None else max(timeout, 0.001))
+            try:
+                self.returncode = int(_line(self._link))
+            except TimeoutError:
+                raise subprocess.TimeoutExpired("process", timeout or 0) from None
+            self._link.close()
+        return self.returncode
+
+
+def _line(link: socket.socket) -> str:
+    found = link.recv(64).decode()
+    assert found, "the server of warm processes is gone"
+    return found
+
+
+class _Server:
+    """The process that has the libraries: started when it is first needed, ends with this one."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._path = ""
+
+    def connect(self) -> socket.socket:
+        with self._lock:
+            if not self._path:
+                folder = tempfile.mkdtemp(prefix="warm-")
+                path = f"{folder}/socket"
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", __name__, path],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    cwd=Path(__file__).parent.parent,
+                )
+                assert self._process.stdout
+                assert self._process.stdout.readline() == b"ready\n"
+                self._path = path
+        link = socket.socket(socket.AF_UNIX)
+        link.connect(self._path)
+        return link
+
+
+_server = _Server()
+
+
+def start(
+    command: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: Path,
+    stdout: IO[Any] | None = None,
+    stderr: IO[Any] | None = None,
+) -> Process:
+    """Start a Python command (a script of this environment, or the interpreter with -c, -m or a
+    file) in a session of its own; what it prints is lost where no file is given."""
+    link = _server.connect()
+    with Path(os.devnull).open("wb") as nowhere:
+        out, err = stdout or nowhere, stderr or nowhere
+        said = json.dumps({"command": list(command), "env": dict(env), "cwd": str(cwd)}).encode()
+        socket.send_fds(link, [len(said).to_bytes(8, "big")], [out.fileno(), err.fileno()])
+        link.sendall(said)
+        return Process(link)
+
+
+def run(
+    command: Sequence[str], *, env: Mapping[str, str], cwd: Path, timeout: float = 300
+) -> subprocess.CompletedProcess[str]:
+    """Run a Python command to its end and give what it printed."""
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        process = start(command, env=env, cwd=cwd, stdout=out, stderr=err)
+        try:
+            code = process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+        printed: list[str] = []
+        for file in (out, err):
+            file.seek(0)
+            printed.append(file.read().decode())
+        return subprocess.CompletedProcess(list(command), code, *printed)
+
+
+def fork_from_here() -> None:
+    """From here on, what multiprocessing spawns for this process and its children (Dagster's run
+    workers and steps) is forked from this process as it is now. Before any thread is begun."""
+    forkserver: Any = importlib.import_module("multiprocessing.forkserver")
+    server = forkserver._forkserver
+    server.ensure_running = resource_tracker.ensure_running
+    contexts: Any = multiprocessing.context
+    contexts._concrete_contexts["spawn"] = multiprocessing.get_context("forkserver")
+    folder = tempfile.mkdtemp(prefix="warm-")
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(f"{folder}/socket")
+    listener.listen(64)
+    alive, held = os.pipe()
+    if os.fork() == 0:
+        os.close(held)
+        try:
+            forkserver.main(listener.fileno(), alive, ())
+        finally:
+            os._exit(0)
+    os.close(alive)
+    listener.close()
+    server._forkserver_address, server._forkserver_alive_fd = f"{folder}/socket", held
+
+
+def _keep_engines() -> None:
+    """Dagster makes an SQLAlchemy engine for each statement that it sends to SQLite, which
+    compiles the statement anew: a quarter of a run's time. One engine per file does."""
+    import sqlalchemy
+
+    make, kept = sqlalchemy.create_engine, dict[str, sqlalchemy.Engine]()
+
+    def create_engine(url: Any, **options: Any) -> sqlalchemy.Engine:
+        if not str(url).startswith("sqlite") or options.get("poolclass") is not sqlalchemy.NullPool:
+            return make(url, **options)
+        return kept.get(str(url)) or kept.setdefault(str(url), make(url, **options))
+
+    sqlalchemy.create_engine = create_engine
+
+
+def _load() -> None:
+    _keep_engines()
+    for name in LIBRARIES:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
+
+
+def _serve(path: str) -> list[str]:
+    """Accept commands until standard input ends; returns, in a process of its own, each command."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen(64)
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    chosen = selectors.DefaultSelector()
+    chosen.register(listener, selectors.EVENT_READ)
+    chosen.register(sys.stdin, selectors.EVENT_READ)
+    while True:
+        ready = [key.fileobj for key, _ in chosen.select(5)]
+        _reap()
+        if sys.stdin in ready:
+            os._exit(0)
+        if listener not in ready:
+            continue
+        link, _ = listener.accept()
+        if os.fork() == 0:
+            listener.close()
+            return _keep(link)
+        link.close()
+
+
+def _reap() -> None:
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def _keep(link: socket.socket) -> list[str]:
+    """Fork once more, and tell the pid and how the command ended; returns it in that process."""
+    size, files, _, _ = socket.recv_fds(link, 8, 2)
+    said = b""
+    while len(said) < int.from_bytes(size, "big"):
+        said += link.recv(_MANY)
+    asked = json.loads(said)
+    pid = os.fork()
+    if pid:
+        for file in files:
+            os.close(file)
+        with contextlib.suppress(OSError):
+            link.sendall(f"{pid}".encode())
+        _, status = os.waitpid(pid, 0)
+        with contextlib.suppress(OSError):
+            link.sendall(f"{os.waitstatus_to_exitcode(status)}".encode())
+        os._exit(0)
+    link.close()
+    os.setsid()
+    for target, file in enumerate(files, 1):
+        os.dup2(file, target)
+        os.close(file)
+    nowhere = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nowhere, 0)
+    os.close(nowhere)
+    os.chdir(asked["cwd"])
+    os.environ.clear()
+    os.environ.update(asked["env"])
+    return asked["command"]
+
+
+def _become(command: Sequence[str]) -> None:
+    """Carry out a command as the interpreter would."""
+    program, *arguments = command
+    with contextlib.suppress(OSError):  # for who looks at processes
+        Path("/proc/self/comm").write_text(f"{Path(program).name} {arguments[0]}"[:15])
+    if Path(program).resolve() == _INTERPRETER:
+        flag, *arguments = arguments
+        if flag == "-c":
+            code, *rest = arguments
+            sys.argv = ["-c", *rest]
+            exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})
+            return
+        if flag == "-m":
+            sys.argv = arguments
+            runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
+            return
+        program = flag
+    sys.argv = [program, *arguments]
+    runpy.run_path(program, run_name="__main__")
+
+
+def main() -> None:
+    """Serve until standard input ends; in the processes forked meanwhile, their commands."""
+    _load()
+    command = _serve(sys.argv[1])
+    code: Any = 0
+    try:
+        _become(command)
+    except SystemExit as ended:
+        code = ended.code
+    except BaseException:  # noqa: BLE001 (as the interpreter does)
+        traceback.print_exc()
+        code = 1
+    if code is not None and not isinstance(code, int):
+        sys.stderr.write(f"{code}\n")
+        code = 1
+    # what the interpreter does at its end, but for taking all that was loaded apart
+    for module, end in ((threading, "_shutdown"), (atexit, "_run_exitfuncs")):
+        getattr(module, end)()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code or 0)
+
+
+if __name__ == "__main__":
+    main()
