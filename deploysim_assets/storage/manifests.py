@@ -28,8 +28,9 @@ UPGRADED_FORMAT = 0
 """The format number of a manifest that `deploysim upgrade` wrote beside an older table."""
 _LIBRARIES = (
     "dagster", "duckdb", "faker", "gliner", "google-re2", "numpy", "onnxruntime", "openai",
-    "orjson", "phonenumbers", "polars", "presidio-analyzer", "presidio-anonymizer", "pyarrow", "pydantic",
-    "python-jsonpath", "scipy", "spacy", "tokenizers", "torch", "transformers", "zstandard",
+    "orjson", "phonenumbers", "polars", "presidio-analyzer", "presidio-anonymizer", "pyarrow",
+    "pydantic", "python-jsonpath", "scipy", "spacy", "tokenizers", "torch", "transformers",
+    "zstandard",
 )  # fmt: skip
 
 
