@@ -28,6 +28,7 @@ from deploysim_assets.project.file import load_project
 from deploysim_assets.storage import earlier, manifests, tables
 from deploysim_assets.storage.manifests import Run
 from deploysim_assets.storage.tables import Lake
+from deploysim_assets.storage.withdrawals import Withdrawals
 
 MADE = ("raw_logs", "deidentified_prefixes")
 FILES = ("a.jsonl", "b.jsonl", "c.jsonl", "d.jsonl", "e.jsonl")
@@ -312,6 +313,27 @@ def test_who_withdrew_stays_away_and_the_others_are_not_cleaned_again(made: Path
     _write(made, "e.jsonl", [201, 202])  # one of theirs among them
     assert _make(made)["raw_logs"]["reused"] is not None
     assert "u1" not in set(lake.scan("raw_logs", "m").collect()["user_id"])
+    assert _content(made) == _from_nothing(made)
+
+
+def test_a_restored_table_brings_nobody_back_who_is_on_the_list(made: Path) -> None:
+    """Tables and ledger of a backup from before a withdrawal, and the list from after it."""
+    keys = load_keys(made, may_create=False)
+    Withdrawals(frozenset({keys.identify("user", "u1")})).save(made)
+    _write(made, "d.jsonl", [106])
+    _make(made)
+    assert "u1" not in set(Lake.of(made).scan("raw_logs", "m").collect()["user_id"])
+    assert _content(made) == _from_nothing(made)
+
+
+def test_a_raw_table_that_is_gone_or_damaged_costs_a_cleaning_and_no_more(made: Path) -> None:
+    lake = Lake.of(made)
+    folder = lake.folder("raw_logs", "m") / f"{lake.current('raw_logs', 'm')}"
+    _write(made, "a0.jsonl", [106])  # so that every file of the table is another one
+    read_release(_view(made), load_project(made), "m")
+    min(folder.glob("part-*.parquet")).unlink()
+    max(folder.glob("part-*.parquet")).write_bytes(b"PAR1")
+    _make(made)
     assert _content(made) == _from_nothing(made)
 
 

@@ -16,7 +16,7 @@ from deploysim_assets.deidentify.keys import load_keys
 from deploysim_assets.io_manager import making, table_result
 from deploysim_assets.logs import reader
 from deploysim_assets.logs.calls import CallReader
-from deploysim_assets.logs.conversation import Conversation
+from deploysim_assets.logs.conversation import Whose
 from deploysim_assets.logs.conversations import REPEATED, Taken, read_conversations
 from deploysim_assets.logs.earlier import EarlierReading
 from deploysim_assets.logs.files import fingerprint, log_files
@@ -29,7 +29,7 @@ from deploysim_assets.storage.tables import Lake
 from deploysim_assets.storage.withdrawals import Withdrawals
 
 
-def withdrawn_from(home: Path) -> Callable[[Conversation], bool]:
+def withdrawn_from(home: Path) -> Callable[[Whose], bool]:
     """Whether a conversation, or its user, was withdrawn; ProjectError where somebody was and the
     keys are missing."""
     withdrawn = Withdrawals.load(home)
@@ -37,7 +37,7 @@ def withdrawn_from(home: Path) -> Callable[[Conversation], bool]:
         return lambda conversation: False
     keys = load_keys(home, may_create=False)
 
-    def covers(conversation: Conversation) -> bool:
+    def covers(conversation: Whose) -> bool:
         user = conversation.user_id
         named = keys.identify("conversation", conversation.conversation_id)
         return named in withdrawn.conversations or (

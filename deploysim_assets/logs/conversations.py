@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Protocol, TypeVar
 
 from deploysim_assets.logs.calls import CallReader
-from deploysim_assets.logs.conversation import Conversation, Reader, Reject
+from deploysim_assets.logs.conversation import Conversation, Reader, Reject, Whose
 from deploysim_assets.logs.earlier import EarlierReading, OfFile
 from deploysim_assets.logs.files import Digest, LogFile, digest, facts, is_damage
 from deploysim_assets.logs.openai_chat import line_of
@@ -169,7 +169,7 @@ def read_conversations(
     out: TableWriter,
     *,
     consented: bool = False,
-    withdrawn: Callable[[Conversation], bool] = lambda _: False,
+    withdrawn: Callable[[Whose], bool] = lambda _: False,
     earlier: Taken | None = None,
 ) -> dict[str, Any]:
     """Stream all files into `out`; returns the counts (lines, conversations, rejected by reason),
@@ -181,7 +181,7 @@ def read_conversations(
     """
 
     def keep(item: Conversation) -> dict[str, Any] | Reject:
-        if withdrawn(item):
+        if withdrawn(Whose(item.conversation_id, item.user_id)):
             return Reject(item.line, WITHDRAWN)
         row = item.row(model_version)
         if row["training_allowed"] is None and consented:
@@ -197,7 +197,8 @@ def read_conversations(
     else:
         for file in files:
             held = earlier.reading.of(file)
-            if held is not None and reading.take_over(held, earlier.give):
+            gone = held is not None and any(map(withdrawn, map(Whose, held.ids, held.users)))
+            if held is not None and not gone and reading.take_over(held, earlier.give):
                 spared[file.name] = held.facts
                 continue
             for _, item in items([file], read):

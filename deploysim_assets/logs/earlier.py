@@ -13,11 +13,13 @@ from deploysim_assets.logs.files import LogFile, digest
 
 class OfFile(NamedTuple):
     """What an earlier reading made of a log file: its rows in the table from `start` up to `stop`,
-    their ids, and the first and last time in them; its rejects; and the file's facts."""
+    the ids of their conversations and users, and the first and last time in them; its rejects; and
+    the file's facts."""
 
     start: int
     stop: int
     ids: Sequence[str]
+    users: Sequence[str | None]
     times: tuple[datetime, ...]
     rejects: Sequence[dict[str, Any]]
     facts: dict[str, Any]
@@ -40,7 +42,7 @@ class EarlierReading:
     ) -> None:
         self._files = {facts["file"]: facts for facts in log_files}
         self._place = {facts["file"]: i for i, facts in enumerate(log_files)}
-        self._rows = table.select("log_file", "conversation_id", "started_at").collect()
+        self._rows = table.select("log_file", "conversation_id", "user_id", "started_at").collect()
         self._ranges = _ranges(self._rows["log_file"])
         side = rejects.collect()
         self._rejects: dict[str, list[dict[str, Any]]] = {}
@@ -72,6 +74,7 @@ class EarlierReading:
             start,
             stop,
             self._rows["conversation_id"][start:stop].to_list(),
+            self._rows["user_id"][start:stop].to_list(),
             tuple(t for t in limits if isinstance(t, datetime)),
             self._rejects.get(file.name, []),
             dict(facts),

@@ -32,15 +32,19 @@ class Part(NamedTuple):
     written: str
 
 
+def _main_files(lake: Lake, manifest: Manifest) -> dict[str, str]:
+    """The files of a version's main table, in order, with their digests when they were written."""
+    main = manifest.path.parent.relative_to(lake.home).as_posix() + "/part-"
+    return {f: digest for f, digest in sorted(manifest.files.items()) if f.startswith(main)}
+
+
 def parts_of(lake: Lake, manifest: Manifest) -> list[Part]:
     """The files of a version's main table, in order; an OSError where one is out of reach."""
-    main = manifest.path.parent.relative_to(lake.home).as_posix() + "/part-"
     found: list[Part] = []
-    for file, digest in sorted(manifest.files.items()):
-        if file.startswith(main):
-            path = lake.home / file
-            rows = pl.scan_parquet(path, hive_partitioning=False).select(pl.len()).collect().item()
-            found.append(Part(path, int(rows), digest))
+    for file, digest in _main_files(lake, manifest).items():
+        path = lake.home / file
+        rows = pl.scan_parquet(path, hive_partitioning=False).select(pl.len()).collect().item()
+        found.append(Part(path, int(rows), digest))
     return found
 
 
@@ -122,10 +126,15 @@ class Stays(NamedTuple):
 
 def stays(lake: Lake, old: Manifest, new: Manifest, expected: Expected) -> Stays:
     """Compare two versions of a table file by file."""
-    before, now = parts_of(lake, old), parts_of(lake, new)
-    then, today = {part.written for part in before}, {part.written for part in now}
-    left = [part for part in before if part.written not in today]
-    found = disk.sha256_of_all(part.path for part in left)
-    names = {part.path: part.path.relative_to(lake.home).as_posix() for part in left}
-    whole = [p.path for p in left if found[p.path] == expected(names[p.path], p.written)]
-    return Stays([(part.rows, part.written in then) for part in now], whole)
+    then, now = _main_files(lake, old), parts_of(lake, new)
+    today = {part.written for part in now}
+    left = {file: digest for file, digest in then.items() if digest not in today}
+    found = disk.sha256_of_all(lake.home / file for file in left)
+    whole = [
+        file for file, digest in left.items() if found[lake.home / file] == expected(file, digest)
+    ]
+    before = set(then.values())
+    return Stays(
+        [(part.rows, part.written in before) for part in now],
+        [lake.home / file for file in whole],
+    )
