@@ -46,6 +46,7 @@ def definitions(project: Project) -> dg.Definitions:
         minimum_interval_seconds=project.automation.poll_seconds,
         # the backfill daemon wakes every 30 s, and one red partition would stop the others
         emit_backfills=False,
+        run_tags=project.dagster.run_tags,
         description="Runs what is due: what was never made, and what follows new logs.",
     )
     batches = [open_batches_sensor(project)] if project.uses_batches else []
@@ -60,7 +61,7 @@ def definitions(project: Project) -> dg.Definitions:
         sensors=[automation, new_logs_sensor(project), registry, *batches, *alert_sensors(project)],
         jobs=jobs(project),
         resources={"lake": lake, "project": project, "io_manager": tables},
-        executor=executor(project),
+        executor=executor(project, assets),
     )
 
 

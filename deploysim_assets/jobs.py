@@ -37,7 +37,7 @@ def jobs(project: Project):
         **optional_groups(project),
     }
     named = [
-        dg.define_asset_job(name, chosen, description=_SAID[name])
+        dg.define_asset_job(name, chosen, description=_SAID[name], tags=project.dagster.run_tags)
         for name, chosen in selections.items()
     ]
     return [*named, EVIDENCE_JOB]

@@ -6,15 +6,17 @@ the code server, and every run of the command line, is known by the run's lease.
 """
 
 import contextlib
+import importlib
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from deploysim_assets.pools import StepsOfRun, wait_for_a_pool
-from deploysim_assets.project import Project
+from deploysim_assets.project import Project, ProjectError
+from deploysim_assets.project.running import Resources, Running
 from deploysim_assets.storage.leases import (
     Lease,
     partition_lease,
@@ -95,10 +97,44 @@ def _closing(events: Iterator[dg.DagsterEvent]) -> Generator[Iterator[dg.Dagster
             events.close()
 
 
-def executor(project: Project) -> dg.ExecutorDefinition:
-    """The executor that deploysim.yaml names, with leases."""
+def _in_pods(
+    chosen: Running, assets: Iterable[dg.AssetsDefinition | dg.AssetSpec]
+) -> tuple[dg.ExecutorDefinition, dict[str, Any]]:
+    try:
+        inner: dg.ExecutorDefinition = importlib.import_module("dagster_k8s").k8s_job_executor
+    except ImportError:
+        raise ProjectError(
+            "deploysim.yaml: dagster.executor: k8s needs dagster-k8s, which is not installed; "
+            "`pip install 'deploysim[k8s]'` (in the image, too), or choose another executor"
+        ) from None
+    return inner, pods(chosen, assets)
+
+
+def pods(chosen: Running, assets: Iterable[dg.AssetsDefinition | dg.AssetSpec]) -> dict[str, Any]:
+    """What dagster-k8s is told of the pods of steps: memory and CPU of each, by the group of its
+    asset."""
+    of_group: dict[str, Resources] = {**chosen.resources}
+    default = of_group.pop("default", Resources())
+    per_step = {
+        asset.node_def.name: of_group[group].of_pod()
+        for asset in assets
+        if isinstance(asset, dg.AssetsDefinition)
+        for group in set(asset.group_names_by_key.values())
+        if group in of_group
+    }
+    at_once = {"max_concurrent": chosen.max_concurrent} if chosen.max_concurrent else {}
+    return at_once | {"step_k8s_config": default.of_pod(), "per_step_k8s_config": per_step}
+
+
+def executor(
+    project: Project, assets: Iterable[dg.AssetsDefinition | dg.AssetSpec] = ()
+) -> dg.ExecutorDefinition:
+    """The executor that deploysim.yaml names, with leases; ProjectError where its library is
+    missing."""
     chosen = project.dagster
-    if chosen.executor == "multiprocess":
+    if chosen.executor == "k8s":
+        inner, config = _in_pods(chosen, assets)
+    elif chosen.executor == "multiprocess":
         inner = dg.multiprocess_executor
         config = {"max_concurrent": chosen.max_concurrent} if chosen.max_concurrent else {}
     else:
@@ -112,7 +148,7 @@ def executor(project: Project) -> dg.ExecutorDefinition:
     )
     def leased(init: dg.InitExecutorContext) -> dg.Executor:
         create = inner.executor_creation_fn
-        assert create is not None, "both are made by a function"
+        assert create is not None, "all are made by a function"
         settings = {**init.executor_config, **config}
         return _Leased(create(init._replace(executor_config=settings)), project.home)
 

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
@@ -25,29 +26,34 @@ _PIECES = 4_000
 _PUBLISHED = 1_300_000
 
 
-def write_logs(path: Path, conversations: int) -> int:
-    """Conversations of about 4 KB, each with an address and a number of its own, so that no
-    cache of whole texts helps; returns the bytes."""
+def synthetic_lines(conversations: int, of: str = "") -> Iterator[str]:
+    """Conversations of about 4 KB as lines of openai_chat, each with an address and a number of its
+    own, so that no cache of whole texts helps. `of` keeps their ids apart from other ones."""
     pieces = [chat_text(i, 760) for i in range(_PIECES)]
-    rng = random.Random(1)  # noqa: S311 (seeded)
+    rng = random.Random(f"1{of}")  # noqa: S311 (seeded)
+    for i in range(conversations):
+        asked = "\n".join(rng.choices(pieces, k=3))
+        if i % 4 == 0:
+            asked += f"\nWrite to jo.{i}@lindenhof.de or call +49 30 {i:07d}."
+        line = {
+            "conversation_id": f"c{of}{i}",
+            "user_id": f"u{of}{i // 3}",
+            "started_at": "2026-05-01T10:00:00Z",
+            "training_allowed": True,
+            "surface": "web",
+            "language": "en",
+            "messages": [
+                {"role": "user", "content": f"{asked}\n#{i}"},
+                {"role": "assistant", "content": f"{rng.choice(pieces)}\n#{i}"},
+            ],
+        }
+        yield json.dumps(line, ensure_ascii=False) + "\n"
+
+
+def write_logs(path: Path, conversations: int, of: str = "") -> int:
+    """Write them to a file; returns the bytes."""
     with path.open("w", encoding="utf-8") as file:
-        for i in range(conversations):
-            asked = "\n".join(rng.choices(pieces, k=3))
-            if i % 4 == 0:
-                asked += f"\nWrite to jo.{i}@lindenhof.de or call +49 30 {i:07d}."
-            line = {
-                "conversation_id": f"c{i}",
-                "user_id": f"u{i // 3}",
-                "started_at": "2026-05-01T10:00:00Z",
-                "training_allowed": True,
-                "surface": "web",
-                "language": "en",
-                "messages": [
-                    {"role": "user", "content": f"{asked}\n#{i}"},
-                    {"role": "assistant", "content": f"{rng.choice(pieces)}\n#{i}"},
-                ],
-            }
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        file.writelines(synthetic_lines(conversations, of))
     return path.stat().st_size
 
 

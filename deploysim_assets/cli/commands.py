@@ -64,9 +64,11 @@ def demo(home: Path, seed: int, conversations: int | None, *, agents: bool) -> N
     """Forecast, ship and score four releases of a synthetic product, a chat or agents, whose true
     rates are known."""
     from deploysim_assets.cli.demo import AGENTS, CHAT, run_demo
+    from deploysim_assets.project.file import local_folder
 
     product = AGENTS if agents else CHAT
-    run_demo(home.resolve(), seed, conversations or product.size, tell, product)
+    folder = local_folder(home, "--home")
+    run_demo(folder, seed, conversations or product.size, tell, product)
 
 
 @main.command(epilog="Example: deploysim forecast gpt-4-0613")

@@ -70,6 +70,13 @@ class Conversation(BaseModel):
         return row
 
 
+class Whose(NamedTuple):
+    """A conversation and its user by their ids."""
+
+    conversation_id: str
+    user_id: str | None
+
+
 class Reject(NamedTuple):
     """A line that could not be taken. The reason never holds text of the line."""
 

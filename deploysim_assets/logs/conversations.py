@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Protocol, TypeVar
 
 from deploysim_assets.logs.calls import CallReader
-from deploysim_assets.logs.conversation import Conversation, Reader, Reject
-from deploysim_assets.logs.files import LogFile, facts, is_damage
+from deploysim_assets.logs.conversation import Conversation, Reader, Reject, Whose
+from deploysim_assets.logs.earlier import EarlierReading, OfFile
+from deploysim_assets.logs.files import Digest, LogFile, digest, facts, is_damage
 from deploysim_assets.logs.openai_chat import line_of
 from deploysim_assets.logs.records import DAMAGED, UnreadableError
 from deploysim_assets.logs.tools import complete
@@ -96,6 +97,71 @@ def _guarded(
     progress(file.size)
 
 
+class _Reading:
+    """Rows and rejects on their way into a table, counted. The first conversation of an id is
+    kept; 8 bytes are kept of each id."""
+
+    def __init__(self, out: TableWriter, keep: Callable[[Conversation], dict[str, Any] | Reject]):
+        self._out, self._keep = out, keep
+        self._seen: set[int] = set()
+        self._times: list[datetime] = []
+        self.reasons: Counter[str] = Counter()
+        self.conversations = 0
+
+    def take(self, file: LogFile, item: Conversation | Reject) -> None:
+        """What a reader found."""
+        row = item if isinstance(item, Reject) else self._keep(item)
+        if isinstance(item, Conversation) and not isinstance(row, Reject):
+            row = _repeated(item, self._seen) or row
+        if isinstance(row, Reject):
+            self._reject({"file": file.name, "line": row.line, "reason": row.reason})
+            return
+        self._out.add(row | {"log_file": file.name})
+        self.conversations += 1
+        self._span(row["started_at"])
+
+    def take_over(self, held: OfFile, give: Callable[[int, int], None]) -> bool:
+        """What an earlier reading made of a file, as it is; False where another file has a
+        conversation of it by now."""
+        mine = {_identity(name) for name in held.ids}
+        if not mine.isdisjoint(self._seen):
+            return False
+        self._seen |= mine
+        give(held.start, held.stop)
+        self.conversations += held.stop - held.start
+        for time in held.times:
+            self._span(time)
+        for row in held.rejects:
+            self._reject(row)
+        return True
+
+    def _reject(self, row: dict[str, Any]) -> None:
+        self._out.add(row, "rejects")
+        self.reasons[row["reason"]] += 1
+
+    def _span(self, time: datetime | None) -> None:
+        if time:
+            self._times = [min([time, *self._times]), max([time, *self._times])]
+
+    def counts(self) -> dict[str, Any]:
+        times = self._times
+        return {
+            "read": self.conversations + self.reasons.total(),
+            "conversations": self.conversations,
+            "rejected": self.reasons.total(),
+            "rejected_by_reason": dict(sorted(self.reasons.items())),
+            "first_message_at": times[0].isoformat() if times else None,
+            "last_message_at": times[-1].isoformat() if times else None,
+        }
+
+
+class Taken(NamedTuple):
+    """An earlier reading that was made alike, and what adds rows of it to the table by number."""
+
+    reading: EarlierReading
+    give: Callable[[int, int], None]
+
+
 def read_conversations(
     files: list[LogFile],
     read: Reader,
@@ -103,49 +169,59 @@ def read_conversations(
     out: TableWriter,
     *,
     consented: bool = False,
-    withdrawn: Callable[[Conversation], bool] = lambda _: False,
+    withdrawn: Callable[[Whose], bool] = lambda _: False,
+    earlier: Taken | None = None,
 ) -> dict[str, Any]:
     """Stream all files into `out`; returns the counts (lines, conversations, rejected by reason),
-    the first and last message time, and the log files by digest.
+    the first and last message time, the log files by digest, and how many of them `earlier` spared.
 
     A conversation_id that came before is rejected.  `consented` fills in consent where the source
-    carries none; what is `withdrawn` is dropped and counted.  ProjectError as for `items`, and
-    where no conversation could be read.
+    carries none; what is `withdrawn` is dropped and counted.  ProjectError as for `items`, where no
+    conversation could be read, and for a file that was changed meanwhile.
     """
-    seen: set[int] = set()
-    reasons: Counter[str] = Counter()
-    times: list[datetime] = []
-    conversations = 0
-    for file, item in items(files, read):
-        reject = (
-            item
-            if isinstance(item, Reject)
-            else Reject(item.line, WITHDRAWN)
-            if withdrawn(item)
-            else _repeated(item, seen)
-        )
-        if isinstance(item, Conversation) and reject is None:
-            row = item.row(model_version, file.name)
-            if row["training_allowed"] is None and consented:
-                row["training_allowed"] = True
-            out.add(row)
-            conversations += 1
-            if started := row["started_at"]:
-                times = [min([started, *times]), max([started, *times])]
-        elif reject:
-            out.add({"file": file.name, "line": reject.line, "reason": reject.reason}, "rejects")
-            reasons[reject.reason] += 1
-    if conversations == 0:
-        raise ProjectError(nothing_read(files, reasons))
-    return {
-        "read": conversations + reasons.total(),
-        "conversations": conversations,
-        "rejected": reasons.total(),
-        "rejected_by_reason": dict(reasons),
-        "first_message_at": times[0].isoformat() if times else None,
-        "last_message_at": times[-1].isoformat() if times else None,
-        "log_files": [facts(file) for file in files],
+
+    def keep(item: Conversation) -> dict[str, Any] | Reject:
+        if withdrawn(Whose(item.conversation_id, item.user_id)):
+            return Reject(item.line, WITHDRAWN)
+        row = item.row(model_version)
+        if row["training_allowed"] is None and consented:
+            row["training_allowed"] = True
+        return row
+
+    reading = _Reading(out, keep)
+    before = [digest(file) for file in files]
+    spared: dict[str, dict[str, Any]] = {}
+    if earlier is None or isinstance(read, CallReader):
+        for file, item in items(files, read):
+            reading.take(file, item)
+    else:
+        for file in files:
+            held = earlier.reading.of(file)
+            gone = held is not None and any(map(withdrawn, map(Whose, held.ids, held.users)))
+            if held is not None and not gone and reading.take_over(held, earlier.give):
+                spared[file.name] = held.facts
+                continue
+            for _, item in items([file], read):
+                reading.take(file, item)
+    if reading.conversations == 0:
+        raise ProjectError(nothing_read(files, reading.reasons))
+    return reading.counts() | {
+        "log_files": [
+            spared.get(file.name) or _unchanged(file, was)
+            for file, was in zip(files, before, strict=True)
+        ],
+        "files_spared": len(spared),
     }
+
+
+def _unchanged(file: LogFile, was: Digest) -> dict[str, Any]:
+    found = facts(file)
+    if (found["sha256"], found["bytes"]) != was:
+        raise ProjectError(
+            f"{file.path}: was changed while it was read; logs may grow, but what stands there "
+            "stays: run again"
+        )
+    return found
 
 
 def nothing_read(files: Sequence[LogFile], reasons: Counter[str]) -> str:
@@ -157,15 +233,19 @@ def nothing_read(files: Sequence[LogFile], reasons: Counter[str]) -> str:
     )
 
 
+REPEATED = "conversation_id: stands twice; the first one is kept"
+
+
+def _identity(conversation_id: str) -> int:
+    name = conversation_id.encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(name, digest_size=8).digest())
+
+
 def _repeated(item: Conversation, seen: set[int]) -> Reject | None:
-    """The reject of a conversation whose id came before; 8 bytes are kept of each id."""
-    identity = int.from_bytes(
-        hashlib.blake2b(
-            item.conversation_id.encode("utf-8", "surrogatepass"), digest_size=8
-        ).digest()
-    )
+    """The reject of a conversation whose id came before."""
+    identity = _identity(item.conversation_id)
     if identity in seen:
-        return Reject(item.line, "conversation_id: stands twice; the first one is kept")
+        return Reject(item.line, REPEATED)
     seen.add(identity)
     return None
 

@@ -36,6 +36,10 @@ CALLED = (
 CHARACTERS = pl.col("messages").list.eval(_TEXT.str.len_chars()).list.sum().alias("characters")
 
 
+TEXTS = ("messages", "source")
+"""Columns of raw_logs that no draw looks at."""
+
+
 def _risk(column: str) -> pl.Expr:
     return (
         pl.col("source")
@@ -190,7 +194,7 @@ class Sampler(NamedTuple):
         design = self.sampling.strata
         risk = [_risk(design.risk_column)] if design and design.risk_column else []
         called = [CALLED] if design and design.by == "tools" else []
-        return [pl.exclude("messages", "source"), ROLES, FILLED, CHARACTERS, *risk, *called]
+        return [pl.exclude(*TEXTS), ROLES, FILLED, CHARACTERS, *risk, *called]
 
     def turns_of(self, conversation: dict[str, Any]) -> tuple[str | None, list[int]]:
         """Why the conversation may not be used (or None), and its turns that could be drawn."""

@@ -2,6 +2,7 @@
 mend."""
 
 import os
+import re
 from collections.abc import Hashable
 from pathlib import Path
 from typing import Any, cast
@@ -123,9 +124,24 @@ def load_behaviors(path: Path) -> tuple[Behavior, ...]:
         raise ProjectError(f"{path}: {wrong.errors(include_input=False)[0]['msg']}") from None
 
 
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+
+
+def local_folder(name: str | Path, where: str) -> Path:
+    """A folder on a disk, absolute; ProjectError for a URL, of which a folder named `s3:` would be
+    made. `where` says where it was named."""
+    if _URL.match(str(name)):
+        raise ProjectError(
+            f"{where}: {str(name).partition(':')[0]}://... is a bucket, and a home is a folder on "
+            "a disk for now; name a folder (a volume that all hosts mount will do). Logs may lie "
+            "in a bucket: name the URL in releases: logs.path of deploysim.yaml"
+        )
+    return Path(name).resolve()
+
+
 def home_folder() -> Path:
-    """DEPLOYSIM_HOME, by default the current folder."""
-    return Path(os.environ.get("DEPLOYSIM_HOME") or ".").resolve()
+    """DEPLOYSIM_HOME, by default the current folder; ProjectError where it is a URL."""
+    return local_folder(os.environ.get("DEPLOYSIM_HOME") or ".", "DEPLOYSIM_HOME")
 
 
 def load_project(home: Path) -> Project:

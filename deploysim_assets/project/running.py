@@ -1,18 +1,46 @@
 """How Dagster runs the project."""
 
-from typing import Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from deploysim_assets.behaviors import Frozen
+
+Quantity = Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)?(m|[kMGTPE]i?)?$")]
+"""An amount as Kubernetes writes it: "2", "500m", "4Gi"."""
+
+Group = Literal["production_side", "candidate_side", "score", "graders", "exploration",
+                "self_replay", "elicitation", "awareness", "default"]  # fmt: skip
+"""Groups of assets, and all others."""
+
+
+class Resources(Frozen):
+    """What a step's pod asks for, and may not exceed in memory."""
+
+    memory: Quantity = "4Gi"
+    cpu: Quantity = "1"
+
+    def of_pod(self) -> dict[str, dict[str, dict[str, dict[str, str]]]]:
+        """As dagster-k8s takes it."""
+        limits = {"memory": self.memory}
+        requests = limits | {"cpu": self.cpu}
+        return {"container_config": {"resources": {"requests": requests, "limits": limits}}}
 
 
 class Running(Frozen):
     """How a run carries out its steps: one after the other in its own process, or each in a process
-    of its own, `max_concurrent` of them at once (default: one per core)."""
+    (`multiprocess`) or a Kubernetes pod (`k8s`, of the extra of that name) of its own,
+    `max_concurrent` of them at once (default: one per core; of pods all).
 
-    executor: Literal["in_process", "multiprocess"] = "in_process"
+    `resources` say what the pods of a group of assets get; `default` is for all others.  `run_tags`
+    are put on every run, as for a run queue's limits or `dagster-k8s/config` of the run's own pod.
+    """
+
+    executor: Literal["in_process", "multiprocess", "k8s"] = "in_process"
     max_concurrent: int | None = Field(default=None, ge=1, le=256)
+    resources: Mapping[Group, Resources] = Field(default_factory=dict[Group, Resources])
+    run_tags: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _at_once_needs_processes(self) -> Self:
@@ -21,4 +49,6 @@ class Running(Frozen):
                 "max_concurrent: in_process runs one step at a time; set executor: multiprocess, "
                 "or drop max_concurrent"
             )
+        if self.resources and self.executor != "k8s":
+            raise ValueError("resources: are those of pods; set executor: k8s, or drop resources")
         return self

@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 import os
 import subprocess
+import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
@@ -26,8 +27,10 @@ tools. A table of a lower number is read in today's columns."""
 UPGRADED_FORMAT = 0
 """The format number of a manifest that `deploysim upgrade` wrote beside an older table."""
 _LIBRARIES = (
-    "dagster", "duckdb", "google-re2", "numpy", "openai", "phonenumbers", "polars",
-    "presidio-analyzer", "presidio-anonymizer", "python-jsonpath", "scipy", "spacy",
+    "dagster", "duckdb", "faker", "gliner", "google-re2", "numpy", "onnxruntime", "openai",
+    "orjson", "phonenumbers", "polars", "presidio-analyzer", "presidio-anonymizer", "pyarrow",
+    "pydantic", "python-jsonpath", "scipy", "spacy", "tokenizers", "torch", "transformers",
+    "zstandard",
 )  # fmt: skip
 
 
@@ -131,10 +134,10 @@ def user() -> str:
 
 @cache
 def code() -> dict[str, Any]:
-    """What code runs: the version and, in a checkout, the commit and whether the tree was changed;
-    of an installed wheel the digest of its RECORD."""
+    """What code runs: the version, a digest over its files and Python's version and, in a checkout,
+    the commit and whether the tree was changed; of an installed wheel the digest of its RECORD."""
     package = Path(__file__).parent.parent
-    known: dict[str, Any] = {"version": _version("deploysim")}
+    known: dict[str, Any] = {"version": _version("deploysim"), "files": _files(package)}
     if (package.parent / ".git").exists():
         try:
             commit = _git(package.parent, "rev-parse", "HEAD").strip()
@@ -147,6 +150,15 @@ def code() -> dict[str, Any]:
     except importlib.metadata.PackageNotFoundError:
         record = ""
     return known | {"record": hashlib.sha256(record.encode()).hexdigest()}
+
+
+def _files(package: Path) -> str:
+    total = hashlib.sha256(sys.version.encode())
+    for path in sorted(package.rglob("*")):
+        if path.is_file() and path.suffix != ".pyc":
+            total.update(f"{path.relative_to(package).as_posix()}\0".encode())
+            total.update(hashlib.sha256(path.read_bytes()).digest())
+    return total.hexdigest()
 
 
 def _git(folder: Path, *arguments: str) -> str:

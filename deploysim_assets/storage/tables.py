@@ -73,6 +73,8 @@ class Version:
         self.stats: dict[str, Any] = {}
         self.log_files: list[dict[str, Any]] = []
         self.rows: dict[Path, int | None] = {}
+        self.digests: dict[Path, str] = {}
+        """SHA-256 of the files that are known to have it."""
         self._schemas = {"": pl.Schema(schema)}
         self._rows: dict[str, list[dict[str, Any]]] = {"": []}
         self._frames: dict[str, list[pl.DataFrame]] = {"": []}
@@ -97,6 +99,31 @@ class Version:
         """Add a whole frame."""
         self._frames[table].append(frame.match_to_schema(self._schemas[table]))
 
+    def take(self, frame: pl.DataFrame, table: str = "") -> None:
+        """Add the rows of a frame where the last row was added: the files are those that adding
+        them one by one would give."""
+        if self._rows[table]:
+            self._pack(table)
+        self.extend(frame, table)
+        self._flush_full(table)
+
+    @property
+    def at_file_start(self) -> bool:
+        """Whether the next row of the main table begins a file."""
+        return not self._rows[""] and not any(f.height for f in self._frames[""])
+
+    def link(self, part: Path, rows: int, digest: str) -> None:
+        """Add a whole file of another version, which is `digest` and has the rows of a full one,
+        as the next of the main table."""
+        assert self.at_file_start and rows == ROWS_PER_FILE, "else the files would be others"
+        target = self.folder / f"part-{self._files['']:05}.parquet"
+        try:
+            target.hardlink_to(part)
+        except OSError:  # not all file systems have links
+            shutil.copyfile(part, target)
+        self.rows[target], self.digests[target] = rows, digest
+        self._files[""] += 1
+
     def page(self, name: str, text: str) -> None:
         """Keep a text beside the table: as much the version's content as its rows are."""
         path = self.folder / name
@@ -109,8 +136,15 @@ class Version:
             pl.DataFrame(self._rows[table], schema=self._schemas[table], strict=True)
         )
         self._rows[table] = []
-        if sum(f.height for f in self._frames[table]) >= ROWS_PER_FILE:
+        self._flush_full(table)
+
+    def _flush_full(self, table: str) -> None:
+        while (held := sum(f.height for f in self._frames[table])) >= ROWS_PER_FILE:
+            frame = pl.concat(self._frames[table])
+            self._frames[table] = [frame[:ROWS_PER_FILE]]
             self._flush(table)
+            if held > ROWS_PER_FILE:
+                self._frames[table] = [frame[ROWS_PER_FILE:]]
 
     def _flush(self, table: str) -> None:
         folder = self.folder / table
@@ -451,7 +485,10 @@ class Lake:
 
     def _manifest_of(self, asset: str, key: str | None, run: Run, version: Version) -> bytes:
         paths = [*version.rows, version.folder / STATS]
-        found = disk.sha256_of_all(paths)
+        found = {
+            **disk.sha256_of_all(path for path in paths if path not in version.digests),
+            **version.digests,
+        }
         names = {path: path.relative_to(self.home).as_posix() for path in paths}
         digests = {names[path]: found[path] or "" for path in paths}
         files = [
@@ -496,14 +533,15 @@ _COSTS = frozenset(
     (
         "asked", "from_journal", "retries", "judge_calls", "judge_calls_from_journal",
         "prompt_tokens", "completion_tokens", "cost", "tokens_of_all_runs", "cost_of_all_runs",
-        "usage_estimated", "counted_tokens",
+        "usage_estimated", "counted_tokens", "reused",
     )
 )  # fmt: skip
-"""Facts of the run that asked, not of the table: a run that finds all in the journal has others."""
+"""Facts of the run, not of the table: one that finds all in the journal, or takes rows over from
+the version before, has others."""
 
 
 def _without_costs(facts: Any) -> Any:
-    """Facts as they are read from JSON, without what asking cost."""
+    """Facts as they are read from JSON, without those of the run."""
     if isinstance(facts, dict):
         held = cast("dict[str, Any]", facts)
         return {k: _without_costs(v) for k, v in held.items() if k not in _COSTS}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deploysim_assets.logs import files, reader
@@ -271,6 +271,7 @@ def test_the_table_names_its_log_files(tmp_path: Path) -> None:
     ]
 
 
+@settings(deadline=None)  # a loaded machine
 @given(st.binary(max_size=300))
 def test_any_bytes_are_read_or_rejected_and_every_line_is_counted(
     tmp_path_factory: pytest.TempPathFactory, noise: bytes
