@@ -1,9 +1,13 @@
 """The command line where there is little to work with: first steps and clear errors."""
 
 import json
+import sys
 from pathlib import Path
 
-from deploysim_assets.cli.demo import write_project
+import pytest
+
+from deploysim_assets.cli.demo import AGENTS, run_demo, write_project
+from deploysim_assets.project import ProjectError
 from deploysim_assets.project.file import load_project
 from deploysim_assets_tests.support import deploysim
 
@@ -70,3 +74,12 @@ def test_a_red_corpus_is_not_stepped_over_by_running_again(tmp_path: Path) -> No
         assert done.returncode == 64
         assert "blocking checks failed: deidentified_prefixes.has_prefixes" in done.stderr
     assert not (tmp_path / "lake" / "preregistration").exists()
+
+
+def test_the_demo_of_agents_says_at_once_what_is_not_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    with pytest.raises(ProjectError, match=r"sklearn.*deploysim\[agents\]"):
+        run_demo(tmp_path / "home", 1, 50, print, AGENTS)
+    assert not (tmp_path / "home").exists()

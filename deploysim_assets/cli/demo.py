@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import yaml
 from rich.console import Console
 
+from deploysim_assets.agents.extras import extra
 from deploysim_assets.forecast.rates import midp_interval
 from deploysim_assets.project import CONFIG_FILE, ProjectError
 from deploysim_assets.project.file import BEHAVIORS_FILE, load_project
@@ -159,6 +160,9 @@ def run_demo(
     print it all beside the truth."""
     releases = product.releases
     start = time.monotonic()
+    if "agents" in product.settings:
+        for package in ("bm25s", "sklearn"):  # said now, and not by a step in the middle
+            extra(package, "the demo of agents")
     _fresh(home)
     os.environ["DEPLOYSIM_HOME"] = str(home)
     os.environ.pop("DAGSTER_HOME", None)
