@@ -249,7 +249,7 @@ def growth(sizes: Sequence[int], cpu: Sequence[float]) -> tuple[float, float]:
     seconds at 1.3 million by a line through both: what starting costs stays."""
     small, large = sizes[0], sizes[-1]
     power = math.log(cpu[-1] / cpu[0]) / math.log(large / small)
-    slope = (cpu[-1] - cpu[0]) / (large - small)
+    slope = max(0.0, (cpu[-1] - cpu[0]) / (large - small))  # what only starts up varies by itself
     return power, cpu[-1] + slope * (_PUBLISHED - large)
 
 
