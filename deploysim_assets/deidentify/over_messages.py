@@ -17,6 +17,7 @@ _PART = re.compile(
 _MAILBOX_END = re.compile(r"([\w.+\-]{2,64})\s*$")
 _DOMAIN_START = re.compile(r"\s*(@[\w\-]+(?:\.[\w\-]+)*\.[^\W\d_]{2,24})(?![\w@])")
 _ADDRESS_START = re.compile(r"\s*([\w.+\-]+@[\w\-]+(?:\.[\w\-]+)+)")
+_ADDRESS_WHOLE = re.compile(r"[\w.+\-]+@[\w\-]+(?:\.[\w\-]+)*\.[^\W\d_]{2,24}")
 _AT_START = re.compile(r"\s*[(\[]?at[)\]]?\s+([\w\-]+(?:\.[\w\-]+)*\.[^\W\d_]{2,24})(?!\w)")
 _MAIL_CUE = re.compile(r"(?i)mail|address|write (?:to|me)")
 
@@ -99,6 +100,14 @@ def _cut_mailbox(tail: str, head: str, offset: int) -> tuple[Span, Span] | None:
     )
 
 
+def _is_cut_address(first: str) -> bool:
+    """Whether an address breaks off in its domain. One that is whole but for a full stop behind it
+    ended its sentence: the next message begins with a word."""
+    if _CUT_DOMAIN.search(first) is None:
+        return False
+    return not (first.endswith(".") and _ADDRESS_WHOLE.fullmatch(first[:-1]))
+
+
 def _may_be_part(word: str) -> bool:
     return any(c.isdigit() for c in word) or "@" in word or "_" in word or len(word) >= 16
 
@@ -115,7 +124,7 @@ def _type(whole: str, cut: int, resumed: int) -> str | None:
             continue
         if span.type == "CREDIT_CARD" and not luhn(whole[span.start : span.end]):
             continue
-        if span.type == "EMAIL_ADDRESS" and not _CUT_DOMAIN.search(whole[:cut]):
+        if span.type == "EMAIL_ADDRESS" and not _is_cut_address(whole[:cut]):
             continue
         return span.type
     return None

@@ -147,6 +147,13 @@ def test_a_mailbox_over_two_messages_is_replaced_in_both(one: str, two: str) -> 
     assert not any(part in joined for part in ("ann", "lee", "lindenhof"))
 
 
+def test_an_address_that_ends_its_sentence_takes_no_word_of_the_next_message() -> None:
+    said = [message("Write to ann.lee@lindenhof.test."), message("You are welcome.", "assistant")]
+    first, second = Scrubber(KEY).scrub(said, "c").messages
+    assert "ann.lee" not in first["content"] and first["content"].endswith(".")
+    assert second["content"] == "You are welcome."
+
+
 def test_a_name_in_json_is_a_persons_unless_its_object_is_a_things() -> None:
     for text in ('{"name": "Zqrrl Vexby"}', '{"id": 5, "name": "Vexby"}', 'so: {"name": "Vexby"'):
         assert "Vexby" not in scrub(LEVEL_0, text)[0]
