@@ -133,10 +133,12 @@ _PREFIXES = {
     ),
 }
 _WHOLE = Said(
-    "Few replies are empty or cut; the limits are `grading.warn_share` and `grading.error_share`.",
+    "Few replies are empty or cut, and few turns of agents unanswerable or capped; the limits are "
+    "`grading.warn_share` and `grading.error_share`.",
     "that rates are over the replies that happened to come. Above the error limit all gates of "
     "the forecast are blocked.",
-    "raise `max_tokens` of the candidate, or ask the provider why replies end early; then "
+    "raise `max_tokens` of the candidate, or ask the provider why replies end early, or give an "
+    "agent's tools what answers them (`deploysim guide agents`); then "
     "`deploysim forecast <release> --fresh`.",
 )
 _SOUND = Said(

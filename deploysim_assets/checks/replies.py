@@ -15,13 +15,13 @@ WHOLE = "replies_are_whole"
 
 
 def whole_replies(counts: Mapping[str, Any], limits: Grading, **more: int) -> dg.AssetCheckResult:
-    """Red as a warning above `warn_share` of empty and cut replies, as an error above
-    `error_share`; where cut ones are graded they only warn."""
+    """Red as a warning above `warn_share` of replies that are no answers (empty, cut, unanswerable,
+    capped), as an error above `error_share`; where cut ones are graded they only warn."""
     prefixes = counts["prefixes"]
     found = {state: counts.get(state, 0) for state in UNANSWERED}
     share = sum(found.values()) / prefixes if prefixes else 0.0
-    unanswered = found["empty"] + (found["truncated"] if limits.truncated == "missing" else 0)
-    grave = unanswered > limits.error_share * prefixes
+    graded = found["truncated"] if limits.truncated == "grade" else 0
+    grave = sum(found.values()) - graded > limits.error_share * prefixes
     return dg.AssetCheckResult(
         check_name=WHOLE,
         passed=share <= limits.warn_share and not grave,
