@@ -1,4 +1,4 @@
-"""The check that replies are whole: from which share of non-answers on it warns, and is an error."""
+"""The check that replies are whole: above which share of non-answers it warns, or is an error."""
 
 import dagster as dg
 import pytest
