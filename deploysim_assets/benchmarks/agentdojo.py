@@ -39,8 +39,9 @@ from deploysim_assets.benchmarks.agentdojo_recordings import (
     recorded_runs,
 )
 from deploysim_assets.benchmarks.agentdojo_rules import precision_and_recall
+from deploysim_assets.benchmarks.backtest import SCORE, score_cells
 from deploysim_assets.forecast.summary import summarize
-from deploysim_assets.report.tables import console, per_100k, rich_table, summary_lines, times
+from deploysim_assets.report.tables import console, rich_table, summary_lines
 
 WITHIN = 1.10
 """How many times the noise floor of its run the median error may be."""
@@ -94,21 +95,8 @@ def _show_rollouts(out: Any, pairs: Sequence[Pair]) -> None:
 def _show_forecasts(out: Any, pairs: Sequence[Pair], how: str, splits: Iterable[int]) -> None:
     each = {seed: forecasts(pairs, seed, how) for seed in splits}
     first = next(iter(each.values()))
-    cells = [
-        [
-            f"{row['model_version']} {row['behavior'].rpartition('_')[2]}",
-            per_100k(row["persistence_k"] / row["persistence_n"]),
-            per_100k(row["forecast"]),
-            per_100k(row["realized"]),
-            times(row["multiplicative_error"]) + ("" if row["resolved"] else "*"),
-            times(row["noise_floor"]),
-            times(row["persistence_error"]),
-            "yes" if row["in_95"] else "no",
-        ]
-        for row in first
-    ]
-    header = ("release and suite", "before", "forecast", "realized", "error", "noise floor",
-              "persistence", "in 95%")  # fmt: skip
+    cells = [score_cells(row, row["behavior"].rpartition("_")[2]) for row in first]
+    header = ("release and suite", *SCORE)
     out.print(rich_table(f"{how}: injections followed per 100,000 turns", header, cells))
     for line in summary_lines(summarize(first)):
         out.print(line)

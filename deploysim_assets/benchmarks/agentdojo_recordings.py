@@ -11,20 +11,9 @@ import polars as pl
 from aiohttp import web
 
 from deploysim_assets.benchmarks.agentdojo_rules import as_calls
+from deploysim_assets.benchmarks.backtest import AGENTDOJO
 
-CHAINS = (
-    (
-        "claude-3-sonnet-20240229",
-        "claude-3-5-sonnet-20240620",
-        "claude-3-5-sonnet-20241022",
-        "claude-3-7-sonnet-20250219",
-    ),
-    ("gpt-4-0125-preview", "gpt-4-turbo-2024-04-09", "gpt-4o-2024-05-13"),
-    ("gemini-1.5-flash-001", "gemini-1.5-flash-002"),
-    ("gemini-1.5-pro-001", "gemini-1.5-pro-002"),
-    ("gemini-2.0-flash-exp", "gemini-2.0-flash-001"),
-    ("meta-llama_Llama-3-70b-chat-hf", "meta-llama_Llama-3.3-70B-Instruct"),
-)
+CHAINS = (*AGENTDOJO, ("meta-llama_Llama-3-70b-chat-hf", "meta-llama_Llama-3.3-70B-Instruct"))
 """Versions in order: each one after the first is a candidate on the traffic of the one before."""
 
 LEFT = "recording_ends_here"

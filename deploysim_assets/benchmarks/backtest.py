@@ -5,7 +5,7 @@ python -m deploysim_assets.benchmarks.backtest [--data ../shared/data] [--plot b
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -171,6 +171,24 @@ def backtest(labels: Labels) -> list[dict[str, Any]]:
     return rows
 
 
+SCORE = ("before", "forecast", "realized", "error", "noise floor", "persistence", "in 95%")
+
+
+def score_cells(row: Mapping[str, Any], what: str) -> list[str]:
+    """The scored forecast of a release's behavior as a row of a table: release and `what`, then
+    the columns of `SCORE`."""
+    return [
+        f"{row['model_version']} {what}",
+        per_100k(row["persistence_k"] / row["persistence_n"]),
+        per_100k(row["forecast"]),
+        per_100k(row["realized"]),
+        times(row["multiplicative_error"]) + ("" if row["resolved"] else "*"),
+        times(row["noise_floor"]),
+        times(row["persistence_error"]),
+        "yes" if row["in_95"] else "no",
+    ]
+
+
 def main() -> None:
     """Print the backtest of every recording that is there, and draw forecast against realized
     rates."""
@@ -185,29 +203,8 @@ def main() -> None:
             continue
         rows = backtest(read(asked.data))
         everything += rows
-        cells = [
-            [
-                f"{row['model_version']} {row['behavior']}",
-                per_100k(row["persistence_k"] / row["persistence_n"]),
-                per_100k(row["forecast"]),
-                per_100k(row["realized"]),
-                times(row["multiplicative_error"]) + ("" if row["resolved"] else "*"),
-                times(row["noise_floor"]),
-                times(row["persistence_error"]),
-                "yes" if row["in_95"] else "no",
-            ]
-            for row in rows
-        ]
-        header = (
-            "release and behavior",
-            "before",
-            "forecast",
-            "realized",
-            "error",
-            "noise floor",
-            "persistence",
-            "in 95%",
-        )
+        cells = [score_cells(row, row["behavior"]) for row in rows]
+        header = ("release and behavior", *SCORE)
         out.print(rich_table(f"{name}: rates per 100,000", header, cells))
         for line in summary_lines(summarize(rows)):
             out.print(line)

@@ -279,6 +279,21 @@ class Outcome(NamedTuple):
     starts: int
     seconds: float
 
+    def cells(self, seed: int) -> list[str]:
+        """The outcome under its seed, as `OUTCOME` heads it."""
+        return [
+            str(seed),
+            "yes" if self.same else "NO",
+            f"{self.twice} of at most {self.in_flight}",
+            f"{sum(self.faults.values()):,} of {len(self.faults)} kinds",
+            str(self.starts),
+            ", ".join(f"{n} {state}" for state, n in self.states.items() if n),
+            f"{self.seconds:.0f} s",
+        ]
+
+
+OUTCOME = ("seed", "same tables", "billed twice", "faults", "starts", "states", "time")
+
 
 def _tables(folder: Path) -> list[pl.DataFrame]:
     completions = pl.read_parquet(folder / "completions.parquet").drop(_SAME)
@@ -381,19 +396,8 @@ def main() -> None:
     for seed, found in enumerate(trials(asked.seeds, asked.prefixes), 1):
         holds = found.same and found.twice <= found.in_flight
         held &= holds and sum(found.states.values()) == asked.prefixes
-        rows.append(
-            [
-                str(seed),
-                "yes" if found.same else "NO",
-                f"{found.twice} of at most {found.in_flight}",
-                f"{sum(found.faults.values()):,} of {len(found.faults)} kinds",
-                str(found.starts),
-                ", ".join(f"{n} {state}" for state, n in found.states.items() if n),
-                f"{found.seconds:.0f} s",
-            ]
-        )
-    header = ("seed", "same tables", "billed twice", "faults", "starts", "states", "time")
-    console().print(rich_table(f"{asked.prefixes} prefixes, {SHARE:.0%} faults", header, rows))
+        rows.append(found.cells(seed))
+    console().print(rich_table(f"{asked.prefixes} prefixes, {SHARE:.0%} faults", OUTCOME, rows))
     if not held:
         raise SystemExit(1)
 

@@ -29,6 +29,7 @@ from deploysim_assets.agents.rollout import Rollout, follow_up, rolled_out
 from deploysim_assets.agents.simulator import ToolSimulator
 from deploysim_assets.benchmarks.chaos import (
     CONCURRENCY,
+    OUTCOME,
     SHARE,
     Chaos,
     Side,
@@ -255,20 +256,9 @@ def main() -> None:
     held = True
     for seed, found in enumerate(trials(asked.seeds, asked.rollouts, ROLLOUTS), 1):
         held &= found.same and found.twice <= found.in_flight
-        rows.append(
-            [
-                str(seed),
-                "yes" if found.same else "NO",
-                f"{found.twice} of at most {found.in_flight}",
-                f"{sum(found.faults.values()):,} of {len(found.faults)} kinds",
-                str(found.starts),
-                ", ".join(f"{n} {state}" for state, n in found.states.items() if n),
-                f"{found.seconds:.0f} s",
-            ]
-        )
-    header = ("seed", "same table", "billed twice", "faults", "starts", "states", "time")
+        rows.append(found.cells(seed))
     title = f"{asked.rollouts} rollouts of up to {STEPS} steps, {SHARE:.0%} faults, {KILLS} kills"
-    console().print(rich_table(title, header, rows))
+    console().print(rich_table(title, OUTCOME, rows))
     cost = step_cost(asked.rollouts)
     beside = cost.ours - cost.bare
     said = [[f"{cost.steps:,}", f"{cost.ours:.2f} ms", f"{cost.bare:.2f} ms", f"{beside:.2f} ms"]]
