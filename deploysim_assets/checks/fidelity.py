@@ -7,23 +7,23 @@ import dagster as dg
 
 from deploysim_assets.checks.specs import partitioned_check
 from deploysim_assets.releases import CANDIDATES
+from deploysim_assets.report.fidelity import TELLS
 from deploysim_assets.storage.tables import Lake
 
 LOOK_REAL = "turns_look_real"
-HIGHEST_AUC = 0.7
 
 
 def looks_real(rows: Iterable[Mapping[str, Any]]) -> dg.AssetCheckResult:
-    """Amber above 0.7 with the affordances of the forecast, and where too few turns were replayed
-    to tell."""
+    """Amber above `TELLS` with the affordances of the forecast, and where too few turns were
+    replayed to tell."""
     told = next((r for r in rows if r["measure"] == "told_apart" and r["every_affordance"]), None)
     auc = told["value"] if told else None
-    metadata: dict[str, Any] = {"warns_above": HIGHEST_AUC, "turns": told["n"] if told else 0}
+    metadata: dict[str, Any] = {"warns_above": TELLS, "turns": told["n"] if told else 0}
     if told and auc is not None:
         metadata |= {"auc": auc, "low": told["low"], "high": told["high"]}
     return dg.AssetCheckResult(
         check_name=LOOK_REAL,
-        passed=auc is not None and auc <= HIGHEST_AUC,
+        passed=auc is not None and auc <= TELLS,
         severity=dg.AssetCheckSeverity.WARN,
         metadata=metadata,
     )

@@ -7,7 +7,7 @@ from deploysim_assets.report.facts import Fidelity, ReleaseReport
 from deploysim_assets.report.section import Section, cells, table_of
 from deploysim_assets.report.tables import between
 
-_TELLS = 0.7
+TELLS = 0.7
 """The area under the curve above which statistics tell simulated turns from real ones."""
 _INVENTED = "model"
 
@@ -98,10 +98,10 @@ def _statistics(told: Fidelity | None) -> Iterator[str]:
             "Too few turns were replayed for statistics to tell: nobody knows how far the "
             "simulated tools are like the real ones."
         )
-    elif told.value > _TELLS:
+    elif told.value > TELLS:
         yield (
             "Statistics of a turn (calls, lengths, errors, sequences of tools) tell simulated from "
-            f"real ones with an area under the curve of {_area(told)}, above {_TELLS}: the "
+            f"real ones with an area under the curve of {_area(told)}, above {TELLS}: the "
             "candidate met a world that its users will not meet. Read forecasts of behaviors that "
             "depend on what tools return (following injected instructions, reacting to errors) as "
             "rough: they may be off by more than their interval says, in either direction. Those "
@@ -110,7 +110,7 @@ def _statistics(told: Fidelity | None) -> Iterator[str]:
     else:
         yield (
             f"Statistics of a turn tell simulated from real ones with an area under the curve of "
-            f"{_area(told)} (0.5: not at all; above {_TELLS}: a warning): nothing here says "
+            f"{_area(told)} (0.5: not at all; above {TELLS}: a warning): nothing here says "
             "that the forecast is off because of simulated tools. It does not show that it is "
             "right: counts do not read what a result says."
         )
