@@ -73,6 +73,10 @@ def test_a_real_release_is_forecast_and_then_scored_without_a_click(tmp_path: Pa
                 "the last run",
             )
             runs = _finished_runs(instance)
+            last = instance.get_runs(limit=1)[0]
+            assert last.tags["dagster/from_automation_condition"] == "true", (
+                "automation.py tells its own runs from a person's by this tag"
+            )
             ticks = _ticks(instance, "automation")
             wait_for(
                 lambda: (
