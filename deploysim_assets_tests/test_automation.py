@@ -10,6 +10,9 @@ from dagster import AutomationCondition
 from deploysim_assets.automation import CHEAP, PAGE, SUMMARY
 
 BY_THE_DAEMON = {"dagster/from_automation_condition": "true"}
+# what evaluate_automation_conditions itself calls
+pytestmark = pytest.mark.filterwarnings("ignore::dagster.BetaWarning")
+
 RELEASE = "release 1"
 _PARTITIONS = dg.StaticPartitionsDefinition([RELEASE])
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from deploysim_assets.benchmarks.dagster_operations import counting_endpoint
+from deploysim_assets.benchmarks.counting_endpoint import counting_endpoint
 from deploysim_assets.cli.demo import ship, write_project
 from deploysim_assets.cli.instance import dagster_home
 from deploysim_assets.storage.journal import lines
