@@ -44,12 +44,27 @@ LIBRARIES = (
     "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg", "matplotlib.figure",
     "openai", "aiohttp.web", "jinja2", "rich.table", "orjson", "upath", "truststore",
     "anyio._backends._asyncio", "jsonpath", "fsspec.implementations.local",
-    "cryptography.hazmat.primitives.serialization",
+    "cryptography.hazmat.primitives.serialization", "faker.providers.person.en_US",
+    "httpcore2._async.connection_pool", "httpcore2._backends.auto", "upath.implementations.local",
+    "dagster._core.executor.in_process", "dagster._core.instance.factory",
+    "dagster._core.storage.sqlite_storage", "dagster._core.definitions.external_asset",
+    "dagster._core.instance.runs.run_domain", "PIL.JpegImagePlugin", "rich._emoji_codes",
     # rooms, which read nothing when they are imported
     "deploysim_assets.deidentify.prefixes", "deploysim_assets.deidentify.audit",
-    "deploysim_assets.grading.run", "deploysim_assets.forecast.estimate",
-    "deploysim_assets.report.page", "deploysim_assets.logs.sampling",
+    "deploysim_assets.deidentify.gate", "deploysim_assets.deidentify.earlier",
+    "deploysim_assets.deidentify.keyed_text", "deploysim_assets.deidentify.phones",
+    "deploysim_assets.grading.run", "deploysim_assets.grading.table",
+    "deploysim_assets.grading.exploring", "deploysim_assets.grading.sentinels",
+    "deploysim_assets.forecast.estimate", "deploysim_assets.forecast.gate",
+    "deploysim_assets.forecast.novelty", "deploysim_assets.forecast.narrowing",
+    "deploysim_assets.report.page", "deploysim_assets.report.plots",
+    "deploysim_assets.agents.rollout", "deploysim_assets.agents.discriminator",
+    "deploysim_assets.logs.sampling", "deploysim_assets.logs.earlier",
     "deploysim_assets.evidence.audit", "deploysim_assets.evidence.trace",
+    "deploysim_assets.evidence.openlineage", "deploysim_assets.endpoint.completions",
+    "deploysim_assets.storage.earlier", "deploysim_assets.storage.occasions",
+    "deploysim_assets.schema.meanings", "deploysim_assets.project.file",
+    "deploysim_assets.cli.lazy", "deploysim_assets.cli.running", "deploysim_assets.cli.reporting",
 )  # fmt: skip
 _INTERPRETER = Path(sys.executable).resolve()
 _MANY = 1 << 20
@@ -191,10 +206,14 @@ def _keep_connections() -> None:
     def create_engine(url: Any, **options: Any) -> sqlalchemy.Engine:
         if not str(url).startswith("sqlite") or options.get("poolclass") is not sqlalchemy.NullPool:
             return make(url, **options)
-        engine = kept.pop(str(url), None) or make(url, pool_size=2, max_overflow=-1)
+        engine = kept.pop(str(url), None)
+        if engine is None:
+            pooled = options | {"poolclass": sqlalchemy.QueuePool, "pool_size": 2}
+            engine = make(url, **pooled, max_overflow=-1)
+            engine.dispose = lambda **_: None  # Dagster's, after each statement
         kept[str(url)] = engine
         while len(kept) > _FILES:
-            kept.pop(next(iter(kept))).dispose()
+            kept.pop(next(iter(kept))).pool.dispose()
         return engine
 
     def forked() -> None:
@@ -204,7 +223,7 @@ def _keep_connections() -> None:
 
     def end() -> None:
         for engine in kept.values():
-            engine.dispose()
+            engine.pool.dispose()
 
     os.register_at_fork(after_in_child=forked)
     atexit.register(end)
@@ -236,6 +255,7 @@ def _load() -> None:
     for name in LIBRARIES:
         importlib.import_module(name)
     _keep_migrations()
+    importlib.import_module("phonenumbers").PhoneMetadata.load_all()
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 20, 50)  # of what is loaded nothing goes away
