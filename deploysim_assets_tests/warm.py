@@ -26,6 +26,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import traceback
 from collections.abc import Mapping, Sequence
 from multiprocessing import resource_tracker
@@ -69,6 +70,7 @@ LIBRARIES = (
 _INTERPRETER = Path(sys.executable).resolve()
 _MANY = 1 << 20
 _FILES = 32
+_SHARED = "WARM_PROCESSES_SOCKET"
 
 
 class Process:
@@ -110,28 +112,37 @@ class _Server:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._path = ""
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> str:
+        """Start it; gives the path of its socket, which is there once it has loaded."""
+        path = f"{tempfile.mkdtemp(prefix='warm-')}/socket"
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", __name__, path],
+            stdin=subprocess.PIPE,
+            cwd=Path(__file__).parent.parent,
+            start_new_session=True,  # Ctrl-C is for the tests, which end it
+        )
+        return path
 
     def connect(self) -> socket.socket:
         with self._lock:
-            if not self._path:
-                folder = tempfile.mkdtemp(prefix="warm-")
-                path = f"{folder}/socket"
-                self._process = subprocess.Popen(
-                    [sys.executable, "-m", __name__, path],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    cwd=Path(__file__).parent.parent,
-                    start_new_session=True,  # Ctrl-C is for the tests, which end it
-                )
-                assert self._process.stdout
-                assert self._process.stdout.readline() == b"ready\n"
-                self._path = path
+            self._path = self._path or os.environ.get(_SHARED) or self.start()
         link = socket.socket(socket.AF_UNIX)
-        link.connect(self._path)
+        end = time.monotonic() + 300
+        while link.connect_ex(self._path):
+            ended = self._process is not None and self._process.poll() is not None
+            assert not ended and time.monotonic() < end, "the server of warm processes is gone"
+            time.sleep(0.05)
         return link
 
 
 _server = _Server()
+
+
+def share() -> None:
+    """Start the server now, for this process and all that it starts: the workers of one session."""
+    os.environ[_SHARED] = _server.start()
 
 
 def start(
@@ -201,7 +212,11 @@ def _keep_connections() -> None:
     the files used last."""
     import sqlalchemy
 
-    make, kept, of_the_parent = sqlalchemy.create_engine, dict[str, sqlalchemy.Engine](), list[Any]()
+    make, kept, of_the_parent = (
+        sqlalchemy.create_engine,
+        dict[str, sqlalchemy.Engine](),
+        list[Any](),
+    )
 
     def create_engine(url: Any, **options: Any) -> sqlalchemy.Engine:
         if not str(url).startswith("sqlite") or options.get("poolclass") is not sqlalchemy.NullPool:
@@ -250,7 +265,8 @@ def _keep_migrations() -> None:
         from_config(get_alembic_config(str(module.__file__))).get_current_head()
 
 
-def _load() -> None:
+def load() -> None:
+    """Load the libraries, and keep of them what is made again and again."""
     _keep_connections()
     for name in LIBRARIES:
         importlib.import_module(name)
@@ -266,8 +282,6 @@ def _serve(path: str) -> list[str]:
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
     listener.listen(64)
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
     chosen = selectors.DefaultSelector()
     chosen.register(listener, selectors.EVENT_READ)
     chosen.register(sys.stdin, selectors.EVENT_READ)
@@ -352,7 +366,7 @@ def _become(command: Sequence[str]) -> None:
 
 def main() -> None:
     """Serve until standard input ends; in the processes forked meanwhile, their commands."""
-    _load()
+    load()
     command = _serve(sys.argv[1])
     code: Any = 0
     try:
