@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -221,7 +222,7 @@ def test_a_run_whose_model_only_its_answer_names(tmp_path: Path) -> None:
     run = {
         "id": "r", "run_type": "llm", "start_time": "2026-03-01T10:00:00",
         "inputs": {"messages": [{"role": "user", "content": "q"}]},
-        "outputs": {"model": "m-1", "choices": [{"message": {"role": "assistant", "content": "a"}}]},
+        "outputs": {"model": "m-1", "choices": [{"message": {"content": "a"}}]},
     }  # fmt: skip
     (tmp_path / "a.jsonl").write_text(json.dumps(run))
     [conversation], rejects = read(tmp_path, "langsmith")
