@@ -285,9 +285,9 @@ class _Draft:
         """A call, and what a server's tool gave where that stands in it."""
         self.calls.append(tool_call(part, where))
         answers = next((part[k] for k in _ANSWERS if part.get(k)), None)
-        for name in ("result", "output", "error"):
-            if part.get(name) is not None:
-                self._result(answers, None, part[name], where)
+        said = next((part[k] for k in ("result", "output") if part.get(k) is not None), None)
+        if (said := part.get("error") or said) is not None:
+            self._result(answers, None, said, where)
 
     def _result(self, identity: Any, name: Any, held: Any, where: str) -> None:
         self._flush()
