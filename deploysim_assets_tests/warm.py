@@ -120,6 +120,7 @@ class _Server:
         self._process = subprocess.Popen(
             [sys.executable, "-m", __name__, path],
             stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
             cwd=Path(__file__).parent.parent,
             start_new_session=True,  # Ctrl-C is for the tests, which end it
         )

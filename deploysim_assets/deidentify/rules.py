@@ -249,6 +249,13 @@ CONTACT_RULES = (
         digits=True,
     ),
     rule(
+        "MAC_ADDRESS",
+        r"(?:[0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}|(?:[0-9A-Fa-f]{2}-){5}[0-9A-Fa-f]{2}",
+        before=r"(?<![0-9A-Za-z:-])",
+        after=r"(?![0-9A-Za-z])(?![:-][0-9A-Fa-f])",
+        gate=r"(?:[0-9A-Fa-f]{2}[:-]){3}",
+    ),
+    rule(
         "US_SSN",
         r"[0-8][0-9]{2}(?:-[0-9]{2}-|\.[0-9]{2}\.| [0-9]{2} )[0-9]{4}",
         _is_ssn,
@@ -287,6 +294,7 @@ SPLIT_TYPES = frozenset(
         "US_SSN",
         "PHONE_NUMBER",
         "IP_ADDRESS",
+        "MAC_ADDRESS",
         "NATIONAL_ID",
     }
 )
