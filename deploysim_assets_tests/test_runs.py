@@ -14,6 +14,7 @@ from dagster import DagsterRunStatus
 
 from deploysim_assets.project import Project, ProjectError, Running
 from deploysim_assets.runs import (
+    EXECUTOR_TAG,
     close_dead_runs,
     end_step,
     executor,
@@ -213,3 +214,30 @@ def test_a_run_whose_pool_is_taken_can_be_ended(tmp_path: Path) -> None:
 
     run, _, _ = _blocked(tmp_path, "in_process", terminate)
     assert run.status is DagsterRunStatus.CANCELED
+
+
+def two_processes(home: str) -> dg.JobDefinition:
+    """A step that tells its process."""
+
+    @dg.asset
+    def told() -> None:
+        (Path(home) / "pid").write_text(str(os.getpid()))
+
+    job = dg.define_asset_job("told", executor_def=_executor(home))
+    return dg.Definitions(assets=[told], jobs=[job]).resolve_job_def("told")
+
+
+@pytest.mark.parametrize("named", ["in_process", "multiprocess", "k8s"])
+def test_a_run_may_name_its_executor(tmp_path: Path, named: str) -> None:
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        job, tags = _here("two_processes", str(tmp_path)), {EXECUTOR_TAG: named}
+        if named == "k8s":
+            with dg.execute_job(job, instance, tags=tags) as found:
+                assert not found.success
+            (failed,) = [e for e in found.all_events if e.is_run_failure]
+            assert "in_process or multiprocess can" in str(failed)
+            return
+        with dg.execute_job(job, instance, tags=tags) as found:
+            assert found.success
+    here = (tmp_path / "pid").read_text() == str(os.getpid())
+    assert here == (named == "in_process")

@@ -24,6 +24,7 @@ from deploysim_assets.deidentify.scrub import (
 )
 from deploysim_assets.logs.sampling import DrawnTurn
 from deploysim_assets.project import ProjectError
+from deploysim_assets.shards import processes
 
 KEYS = Keys(b"i" * 32, b"s" * 32)
 
@@ -207,7 +208,13 @@ def test_prefixes_end_with_the_users_turn_and_do_not_depend_on_workers() -> None
 
     drawn = [Drawn(conversation(i), [turn(0), turn(2)]) for i in range(450)]
     here, one, two = (
-        [row for cut in deidentified(drawn, KEYS, PATTERNS_ONLY, workers) for row in cut.prefixes]
+        [
+            row
+            for cut in deidentified(
+                drawn, KEYS, PATTERNS_ONLY, processes(workers), at_once=workers is not None
+            )
+            for row in cut.prefixes
+        ]
         for workers in (None, 1, 2)
     )
     assert here == one == two
