@@ -5,6 +5,7 @@ import os
 import socket
 from collections.abc import Iterator
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from deploysim_assets.project import Compute, ProjectError
 from deploysim_assets.shards import ShardError, on_ray, processes
+from deploysim_assets.shards.on_ray import joined
 
 SECRET = "Kx9-only-in-this-shard"
 KEY = b"0f-key-of-thirty-two-bytes-long!"
@@ -45,18 +47,12 @@ def shards(count: int, **do: str) -> Iterator[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def cluster() -> Iterator[Path]:
     """A Ray of two CPUs that this process has joined: its folder of logs."""
-    ray = pytest.importorskip("ray", reason="needs the extra `ray`")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        # a socket's path may not be long
-        ray.init(
-            address="local", num_cpus=2, include_dashboard=False, log_to_driver=False,
-            logging_level="error", object_store_memory=100_000_000,
-        )  # fmt: skip
+    if not find_spec("ray"):
+        pytest.skip("needs the extra `ray`")
+    with joined(LOCAL) as ray:
         yield Path(ray._private.worker._global_node.get_session_dir_path())
-        ray.shutdown()
 
 
 def nothing_told(place: Path) -> None:
@@ -104,15 +100,13 @@ def test_a_shard_that_fails_says_where_and_never_what(cluster: Path) -> None:
 
 
 def test_a_shard_that_always_ends_its_worker_is_given_up(cluster: Path) -> None:
-    with pytest.raises(ShardError, match="lost 4 times over the same shard"):
+    with pytest.raises(ShardError, match="4 workers of Ray were lost over the same shard"):
         list(on_ray(LOCAL)(_make, shards(1, n0="die")))
     nothing_told(cluster)
 
 
 def test_an_address_where_nobody_answers_is_an_error_at_once() -> None:
-    pytest.importorskip("ray", reason="needs the extra `ray`")
-    import ray
-
+    ray = pytest.importorskip("ray", reason="needs the extra `ray`")
     if ray.is_initialized():
         ray.shutdown()
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -128,3 +122,14 @@ def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None
         list(on_ray(LOCAL)(_make, shards(1)))
     with pytest.raises(ValueError, match="set engine: ray"):
         Compute(address="local")
+
+
+def test_a_process_that_dies_changes_nothing_and_one_that_always_does_ends_it(
+    tmp_path: Path,
+) -> None:
+    make = partial(_make, str(tmp_path))
+    lost = shards(30, n3="die once", n4="die once", n29="die once")
+    assert list(processes(2)(make, lost)) == [[SECRET, str(n)] for n in range(30)]
+    assert {p.name for p in tmp_path.iterdir()} == {"3", "4", "29"}
+    with pytest.raises(ShardError, match="lost 4 times over the same shards"):
+        list(processes(1)(make, shards(3, n1="die")))
