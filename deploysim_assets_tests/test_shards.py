@@ -1,11 +1,14 @@
 """Shards on Ray and in processes: the same results in the same order, whatever is lost on the way,
 and nothing of their texts or of the keys in an error or in Ray's logs."""
 
+import multiprocessing
 import os
 import socket
+import time
 from collections.abc import Iterator
 from functools import partial
 from importlib.util import find_spec
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +38,19 @@ def _worked(shard: dict[str, Any], key: bytes, marks: str) -> list[str]:
         case _:
             pass
     return [shard["text"], str(shard["n"])]
+
+
+def _pid(shard: int) -> int:
+    return os.getpid()
+
+
+def _pids() -> Any:
+    return _pid
+
+
+def _told_and_held(told: Connection) -> None:
+    for pid in processes(2)(_pids, range(10**9)):
+        told.send(pid)
 
 
 def _make(marks: str = "") -> Any:
@@ -133,3 +149,17 @@ def test_a_process_that_dies_changes_nothing_and_one_that_always_does_ends_it(
     assert {p.name for p in tmp_path.iterdir()} == {"3", "4", "29"}
     with pytest.raises(ShardError, match="lost 4 times over the same shards"):
         list(processes(1)(make, shards(3, n1="die")))
+
+
+def test_the_processes_of_a_run_that_was_killed_end_with_it() -> None:
+    here, there = multiprocessing.Pipe(duplex=False)
+    spawned = multiprocessing.get_context("spawn")
+    run = spawned.Process(target=_told_and_held, args=(there,))
+    run.start()
+    pid = here.recv()
+    run.kill()
+    run.join(60)
+    end = time.monotonic() + 60
+    while Path(f"/proc/{pid}").exists():
+        assert time.monotonic() < end, "it waits for work, with the keys in its memory"
+        time.sleep(0.02)

@@ -157,7 +157,8 @@ def together(processes: int, allowed: float, seconds: float, folder: Path) -> di
     with counting_server(allowed) as seen:
         run = [
             subprocess.Popen(  # noqa: S603 (our own)
-                command(seen.url, folder, f"p{i}", 10**6), stdout=subprocess.DEVNULL
+                command(seen.url, folder, f"p{i}", int(4 * allowed * seconds)),
+                stdout=subprocess.DEVNULL,
             )
             for i in range(processes)
         ]
@@ -184,7 +185,7 @@ def budgeted(processes: int, tokens: int, folder: Path) -> int:
     """Tokens that several processes spent together under one budget."""
     with counting_server() as seen:
         run = [
-            subprocess.Popen(command(seen.url, folder, f"b{i}", 10**4, tokens))  # noqa: S603 (our own)
+            subprocess.Popen(command(seen.url, folder, f"b{i}", 3_000, tokens))  # noqa: S603 (our own)
             for i in range(processes)
         ]
         ends = [one.wait() for one in run]

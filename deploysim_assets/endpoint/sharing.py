@@ -101,7 +101,7 @@ class Sharing:
             elsewhere = _News(*(state[n] != self._seen.get(n) for n in _News._fields))
             told = not joins and pace.pauses != self._then["pauses"]
             if not joins:
-                _add(state, pace, self._then, cut_before=elsewhere.cuts)
+                _add(state, pace, self._then, elsewhere)
             _learn(state, pace, elsewhere, joins=joins)
             if told and pace.paused_for > 0:
                 state |= {"pause": pace.paused_for, "paused_at": time.time()}
@@ -153,14 +153,14 @@ def _least_served(members: dict[str, State]) -> float:
     return min((m["served"] for m in members.values()), default=0.0)
 
 
-def _add(state: State, pace: Paced, then: State, *, cut_before: bool) -> None:
+def _add(state: State, pace: Paced, then: State, elsewhere: _News) -> None:
     """Add what one process learned since it last told to what all know. Of two cuts in that time
     one is heeded: they are of the same pushback."""
     if pace.cuts_made == then["cuts"]:
         state["limit"] += max(0.0, pace.limit - then["limit"])
         if state["rate"] is not None and then["rate"] is not None and pace.rate is not None:
             state["rate"] += max(0.0, pace.rate - then["rate"])
-    elif not cut_before:
+    elif not elsewhere.cuts:
         state["limit"] = max(1.0, state["limit"] * min(1.0, pace.limit / then["limit"]))
         state["slow_start_to"] = pace.slow_start_to
         state["cuts"] += 1
@@ -171,7 +171,8 @@ def _add(state: State, pace: Paced, then: State, *, cut_before: bool) -> None:
     if pace.heard != then["heard"]:
         state["heard"] += pace.heard - then["heard"]
         state["rounds"] = 0
-    state["rounds"] = max(state["rounds"], pace.rounds)
+    elif not elsewhere.heard:
+        state["rounds"] = max(state["rounds"], pace.rounds)
 
 
 def _learn(state: State, pace: Paced, elsewhere: _News, *, joins: bool) -> None:

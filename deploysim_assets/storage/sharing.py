@@ -67,7 +67,9 @@ class Shared:
         finally:
             fcntl.flock(self._lock, fcntl.LOCK_UN)
         for member in gone:
-            self._mark(member["id"]).unlink(missing_ok=True)
+            mark = self._mark(member["id"])
+            if mark.exists() and is_free(mark):  # else it stands still, and may come back
+                mark.unlink(missing_ok=True)
         self._changed_at = self._clock()
         return True
 
