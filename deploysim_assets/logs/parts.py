@@ -18,8 +18,13 @@ from deploysim_assets.logs.conversation import Message, ToolCall
 
 _HOLDS = ("image_url", "image", "source", "input_audio", "audio", "file", "video", "document",
           "inlineData", "inline_data", "data", "content", "uri", "url", "file_id")  # fmt: skip
+_NAMES = ("call_id", "toolCallId", "id")
 _KIND = re.compile(r"[a-z][a-z0-9_./+-]{0,40}")
 _DATA_URL = re.compile(r"data:([\w.+/-]{0,80})(?:;[\w=.-]{0,80})*;base64,", re.ASCII)
+_CODE_RAN = {"executableCode": "args", "executable_code": "args",
+             "codeExecutionResult": "response", "code_execution_result": "response"}  # fmt: skip
+"""Parts of the interpreter that Gemini runs itself, which has no name and no ids, and what each
+holds."""
 _PLACEHOLDER = re.compile(r"\[[a-z][\w./+ -]{0,130} sha256:[0-9a-f]{16}\]")
 
 
@@ -70,6 +75,16 @@ def attached(dialog: list[Message]) -> bool:
     return any(m.content and _PLACEHOLDER.search(m.content) for m in dialog)
 
 
+def identifier(holder: dict[str, Any], *names: str) -> str | None:
+    """The first of some fields that names a call, as text; some products count their calls."""
+    for value in (holder.get(name) for name in names):
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(value)
+        if isinstance(value, str) and value:
+            return value
+    return None
+
+
 def tool_call(call: Any, where: str) -> ToolCall:
     """A call as any interface writes it: {function: {name, arguments}}, {name, input}, {name,
     args}, {function: name, args}, {tool_call: {...}}."""
@@ -87,8 +102,9 @@ def tool_call(call: Any, where: str) -> ToolCall:
         held = call["arguments"]
     if not isinstance(name, str):
         raise DialogError(f"{where}.name: Input should be a text")
-    identity = call.get("call_id") or call.get("toolCallId") or call.get("id")
-    if identity is not None and not isinstance(identity, str):
+    given = next((name for name in _NAMES if call.get(name) not in (None, "")), None)
+    identity = identifier(call, given) if given else None
+    if given and identity is None:
         raise DialogError(f"{where}.id: Input should be a text")
     try:
         arguments = "{}" if held is None else as_json_text(held)
@@ -105,6 +121,10 @@ def kind_of(part: dict[str, Any]) -> str:
         ("function_call", "function_call"),
         ("functionResponse", "gemini_tool_result"),
         ("function_response", "gemini_tool_result"),
+        ("executableCode", "function_call"),
+        ("executable_code", "function_call"),
+        ("codeExecutionResult", "gemini_tool_result"),
+        ("code_execution_result", "gemini_tool_result"),
         ("text", "text"),
         ("inlineData", "image"),
         ("inline_data", "image"),
@@ -112,7 +132,9 @@ def kind_of(part: dict[str, Any]) -> str:
         ("file_data", "file"),
     ):
         if key in part:
-            if kind == "function_call":
+            if key in _CODE_RAN:
+                part |= {"name": "code_execution", _CODE_RAN[key]: part[key]}
+            elif kind == "function_call":
                 part |= part[key] if isinstance(part[key], dict) else {}
             elif kind == "gemini_tool_result" and isinstance(part[key], dict):
                 part |= part[key]
@@ -133,22 +155,19 @@ def said(part: dict[str, Any], where: str) -> str:
 
 
 def thoughts_of(part: dict[str, Any]) -> Iterator[str]:
-    """The thoughts of a part; sealed ones as a placeholder."""
-    found = False
+    """The thoughts of a part, in full and in their summary; sealed ones as a placeholder."""
+    found: list[str] = []
     for key in ("thinking", "reasoning", "text", "content", "summary"):
         held = part.get(key)
-        if key == "reasoning" and part.get("redacted") is True:
+        if (key == "reasoning" and part.get("redacted") is True) or (found and key != "summary"):
             continue
-        if isinstance(held, str) and held:
-            yield held
-            found = True
-        elif isinstance(held, list):
-            for inner in held:
-                if isinstance(inner, dict) and isinstance(inner.get("text"), str):
-                    yield inner["text"]
-                    found = True
-        if found:
-            return
+        listed = held if isinstance(held, list) else [{"text": held}]
+        texts = (inner.get("text") for inner in listed if isinstance(inner, dict))
+        new = [t for t in texts if isinstance(t, str) and t]
+        found += [t for t in new if t not in found] if key == "summary" else new
+    yield from found
+    if found:
+        return
     sealed = part.get("data") or part.get("encrypted_content") or part.get("reasoning")
     if sealed:
         yield placeholder("redacted_thinking", sealed)

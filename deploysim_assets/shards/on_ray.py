@@ -5,7 +5,6 @@ import pickle
 import secrets
 import socket
 import sys
-import traceback
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -23,6 +22,7 @@ from deploysim_assets.shards.work import (
     S,
     ShardError,
     in_worker,
+    kind_and_place,
 )
 
 _EACH = 2  # one shard is worked on while the next one travels
@@ -36,11 +36,6 @@ class _Failed(NamedTuple):
 
     of_project: bool
     said: str
-
-
-def _place(wrong: BaseException) -> str:
-    frame = traceback.extract_tb(wrong.__traceback__)[-1]
-    return f"{type(wrong).__name__} at {frame.filename}:{frame.lineno}"
 
 
 def installed() -> tuple[str, str, str]:
@@ -64,7 +59,7 @@ class _Worker:
         except ProjectError as wrong:
             result = _Failed(of_project=True, said=str(wrong))
         except Exception as wrong:  # noqa: BLE001
-            result = _Failed(of_project=False, said=_place(wrong))
+            result = _Failed(of_project=False, said=kind_and_place(wrong))
         return pickle.dumps(result)
 
 

@@ -1,6 +1,7 @@
 """What both engines share: the shapes, the limits, and what happens inside a worker."""
 
 import pickle
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol, TypeVar
 
@@ -15,6 +16,13 @@ Make = Callable[[], Callable[[S], R]]
 
 class ShardError(Exception):
     """A shard failed. Tells kind and place alone: the message of the failure may quote text."""
+
+
+def kind_and_place(wrong: BaseException) -> str:
+    """What may be told of an error whose message may quote text: its type, and the line that raised
+    it."""
+    frame = traceback.extract_tb(wrong.__traceback__)[-1]
+    return f"{type(wrong).__name__} at {frame.filename}:{frame.lineno}"
 
 
 class Engine(Protocol):
