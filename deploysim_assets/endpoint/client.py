@@ -359,7 +359,7 @@ async def _with_client(
         try:
             await _ask_all(run, iter(requests()), total, reporter)
         finally:
+            journal.sync()
             pace.stop_sharing()
             account.renew()
-            journal.sync()
         return run

@@ -85,7 +85,7 @@ class Pace:
         sharing: Sharing | None = None,
     ) -> None:
         self._clock = clock
-        self._ceiling = ceiling
+        self.ceiling = ceiling
         self._sharing = sharing
         self.limit = float(min(_START, ceiling))
         self.slow_start_to = float(ceiling)
@@ -124,7 +124,8 @@ class Pace:
     @property
     def wanted(self) -> int:
         """How many requests of this process want to be in flight."""
-        return self.in_flight + sum(not turn.done() for turn in self._waiting)
+        waiting = sum(not turn.done() for turn in self._waiting)
+        return min(self.in_flight + waiting, self.ceiling)
 
     def renew(self) -> None:
         """Tell the other processes what was learned, and take one's part of both limits."""
@@ -197,9 +198,9 @@ class Pace:
             self._cuts = 0
         self._answered.append(now)
         used = self.in_flight >= self.places - 1
-        if used and self.limit < self._ceiling:
+        if used and self.limit < self.ceiling:
             self.limit = min(
-                self._ceiling,
+                self.ceiling,
                 self.limit + (1.0 if self.limit < self.slow_start_to else 1 / self.limit),
             )
         if self.rate is not None and self.rate < 2 * self._throughput(now):
@@ -293,7 +294,7 @@ class Pace:
     def learn(self, limit: float, slow_start_to: float, rate: float | None, *, cut: bool) -> None:
         """Take over both limits as all processes together have them, and whether another one has
         just cut them."""
-        self.limit, self.rate = min(limit, self._ceiling), rate
+        self.limit, self.rate = min(limit, self.ceiling), rate
         self.slow_start_to = slow_start_to
         if cut:
             self._cut_at = self._clock()

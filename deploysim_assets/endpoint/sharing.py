@@ -17,6 +17,7 @@ _JOINING = 1.0
 class Paced(Protocol):
     """What sharing needs to know of a pace, and what it tells it."""
 
+    ceiling: int
     limit: float
     slow_start_to: float
     rate: float | None
@@ -102,6 +103,7 @@ class Sharing:
             told = not joins and pace.pauses != self._then["pauses"]
             if not joins:
                 _add(state, pace, self._then, elsewhere)
+            state["limit"] = min(state["limit"], pace.ceiling)  # several grew towards it at once
             _learn(state, pace, elsewhere, joins=joins)
             if told and pace.paused_for > 0:
                 state |= {"pause": pace.paused_for, "paused_at": time.time()}

@@ -1,6 +1,7 @@
 """What all processes of a home spend under one budget: what was spent, and what each has set aside
 for its requests under way, together never more than the cap."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -9,7 +10,6 @@ from deploysim_assets.storage.sharing import Shared, State
 
 _MORE_OF_ROOM = 20
 _ROUNDING = 1e-9
-_PATIENCE = 120.0
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,9 @@ class Spending:
         self._untold = self._untold.plus(what)
 
     def covers(self, under_way: Sum) -> bool:
-        """Whether what was granted is enough for what is under way."""
+        """Whether what was granted is enough for what is under way, and still is granted."""
+        if self._shared is not None and self._shared.lapsed:
+            return False
         return self._untold.plus(under_way).within(self.granted)
 
     def renew(self, cap: Sum, under_way: Sum) -> None:
@@ -71,7 +73,7 @@ class Spending:
     def ask(self, cap: Sum, under_way: Sum, request: Sum, more: Sum) -> None:
         """Set a request aside, and as much more as does not keep it from others, where the cap
         allows the request."""
-        self._change(cap, under_way, request, more, _PATIENCE)
+        self._change(cap, under_way, request, more, math.inf)
 
     def _change(self, cap: Sum, under_way: Sum, request: Sum, more: Sum, wait: float) -> None:
         def change(state: State, gone: list[State]) -> None:

@@ -13,6 +13,7 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from deploysim_assets.project import Compute, ProjectError
+from deploysim_assets.project.installed import code
 from deploysim_assets.shards.work import (
     IN_FLIGHT,
     RETRIES,
@@ -40,8 +41,6 @@ class _Failed(NamedTuple):
 
 def installed() -> tuple[str, str, str]:
     """What must be alike on both sides: Python, deploysim and a digest of its code."""
-    from deploysim_assets.storage.manifests import code
-
     known = code()
     return sys.version.split()[0], known["version"], known["files"]
 

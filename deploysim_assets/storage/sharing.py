@@ -3,6 +3,7 @@ each of them holds of something that there is only so much of."""
 
 import contextlib
 import fcntl
+import math
 import os
 import secrets
 import time
@@ -19,7 +20,7 @@ from deploysim_assets.storage.locks import LOCKS, is_free
 _FORMAT = 1
 LEASE = 10.0
 """Seconds after which who did not change the object holds nothing of it any more."""
-_BUSY, _BUSY_FOR_EVER = 0.005, 60.0
+_BUSY, _BUSY_GAP, _BUSY_FOR_EVER = 0.005, 5.0, 300.0
 
 State = dict[str, Any]
 Change = Callable[[State, list[State]], None]
@@ -38,16 +39,23 @@ class Shared:
     def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self.me = secrets.token_hex(8)
         self._path, self._clock = path, clock
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
-        # locked before it has its name: nobody finds the mark of a living process unlocked
-        nameless = path.with_name(f".{self.me}")
-        alive = os.open(nameless, os.O_RDWR | os.O_CREAT, 0o600)
-        fcntl.flock(alive, fcntl.LOCK_EX)
-        nameless.rename(self._mark(self.me))
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+            # locked before it has its name: nobody finds the mark of a living process unlocked
+            nameless = path.with_name(f".{self.me}")
+            alive = os.open(nameless, os.O_RDWR | os.O_CREAT, 0o600)
+            fcntl.flock(alive, fcntl.LOCK_EX)
+            nameless.rename(self._mark(self.me))
+        except OSError as wrong:
+            raise ProjectError(
+                f"{path.parent}: cannot be written ({wrong.strerror}); the home must be writable "
+                "for who asks a model"
+            ) from wrong
         self._beat = 0
         self._beats: dict[str, tuple[int, float]] = {}
         self._changed_at = clock()
+        self._busy_since = self._busy_at = -math.inf
         self._closed = weakref.finalize(self, _end, self._lock, alive, self._mark(self.me))
 
     def _mark(self, member: str) -> Path:
@@ -55,7 +63,8 @@ class Shared:
 
     def change(self, change: Change, wait: float = 0.0) -> bool:
         """Change the object; False where others changed it for `wait` seconds. Whose object has no
-        other member and was left by oneself finds it empty."""
+        other member and was left by oneself finds it empty. ProjectError where the object cannot be
+        written, or one other process changes it for ever."""
         if not self._locked(wait):
             return False
         try:
@@ -80,8 +89,8 @@ class Shared:
 
     def close(self) -> None:
         """Leave; again is no error."""
-        if self._closed.alive and self._locked(1.0):
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ProjectError):  # that its mark is gone says it, too
+            if self._closed.alive and self._locked(1.0):
                 state, _ = self._read()
                 state["members"].pop(self.me, None)
                 self._write(state)
@@ -94,7 +103,10 @@ class Shared:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 now = self._clock()
-                if now - self._changed_at > _BUSY_FOR_EVER:
+                if now - self._busy_at > _BUSY_GAP:  # who looks seldom may meet others by chance
+                    self._busy_since = now
+                self._busy_at = now
+                if now - self._busy_since > _BUSY_FOR_EVER:
                     raise ProjectError(
                         f"{self._path.with_suffix('.lock')}: another process has held this lock "
                         f"for {_BUSY_FOR_EVER:.0f} s; it hangs or was stopped: end it, then run "
@@ -104,6 +116,7 @@ class Shared:
                     return False
                 time.sleep(_BUSY)
             else:
+                self._busy_at = -math.inf
                 return True
 
     def _read(self) -> tuple[State, list[State]]:
@@ -141,10 +154,8 @@ class Shared:
         partial = self._path.with_suffix(".partial")
         try:
             descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            try:
-                os.write(descriptor, orjson.dumps(state))
-            finally:
-                os.close(descriptor)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(orjson.dumps(state))
             partial.replace(self._path)
         except OSError as wrong:
             raise ProjectError(
