@@ -207,7 +207,7 @@ def _write(home: Path, url: str, conversations: int) -> None:
     (home / "deploysim.yaml").write_text(yaml.safe_dump(config))
 
 
-class _Held(NamedTuple):
+class Held(NamedTuple):
     """What a process and its descendants hold and have used: the most bytes that one of them ever
     held, bytes of all now, and CPU seconds."""
 
@@ -216,7 +216,7 @@ class _Held(NamedTuple):
     cpu: float
 
 
-def _held(pid: int) -> _Held:
+def held_by(pid: int) -> Held:
     """Of a process tree (Linux)."""
     largest = together = 0
     cpu = 0.0
@@ -234,7 +234,7 @@ def _held(pid: int) -> _Held:
                 todo += map(int, (task / "children").read_text().split())
         except (FileNotFoundError, ProcessLookupError):
             continue
-    return _Held(largest, together, cpu)
+    return Held(largest, together, cpu)
 
 
 def _bytes(said: str | None) -> int:
@@ -247,7 +247,7 @@ def _cpu_of(pid: int, *, with_ended: bool = False) -> float:
     return sum(map(int, fields[11 : 15 if with_ended else 13])) / _TICKS
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Two runs of one stage would wait for each other where the benchmark was killed."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
@@ -271,11 +271,11 @@ def _stage(home: Path, assets: str, partition: str, endpoint: int) -> Iterator[C
     with (home / "log.txt").open("w") as log:
         process = subprocess.Popen(  # noqa: S603
             command, env=environment, stdout=log, stderr=log,
-            preexec_fn=_end_with_parent,  # noqa: PLW1509 (nothing is threaded before it)
+            preexec_fn=end_with_parent,  # noqa: PLW1509 (nothing is threaded before it)
         )  # fmt: skip
         looks = 0
         while process.poll() is None:
-            held = _held(process.pid)
+            held = held_by(process.pid)
             largest, together = max(largest, held.largest), max(together, held.together)
             looks += 1
             if looks % _LOOKS_A_SAVE == 0:
