@@ -321,6 +321,7 @@ def ask_batched(
             answers = _collect(provider, endpoint, batch, journal, account, asked, writer, say)
             came += answers or 0
             waiting += len(batch.requests) if answers is None else 0
+        account.renew()
         record = Record.load(journal_file)
         if waiting:
             raise BatchesPendingError(len(record.open), waiting)

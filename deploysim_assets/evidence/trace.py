@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from deploysim_assets.project import ProjectError
+from deploysim_assets.project.installed import code
 from deploysim_assets.storage import ledger
 from deploysim_assets.storage.journal import lines
 from deploysim_assets.storage.journals import journal_files
-from deploysim_assets.storage.manifests import Manifest, code
+from deploysim_assets.storage.manifests import Manifest
 from deploysim_assets.storage.tables import ANSWERS, Lake
 
 CANDIDATE, PRODUCTION = "candidate", "production"
