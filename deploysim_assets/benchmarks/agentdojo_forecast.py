@@ -20,14 +20,12 @@ from deploysim_assets.benchmarks.agentdojo_recordings import (
     Runs,
     Scenario,
     prefix_of,
-    shows_injection,
     tools_of,
 )
 from deploysim_assets.benchmarks.agentdojo_rules import follows
 from deploysim_assets.benchmarks.served import served
 from deploysim_assets.endpoint.client import ask_all
-from deploysim_assets.forecast import unfinished
-from deploysim_assets.forecast.counts import Counts, uniform
+from deploysim_assets.forecast.counts import Counts, Stratum, uniform
 from deploysim_assets.forecast.estimate import (
     Baselines,
     changed,
@@ -37,7 +35,7 @@ from deploysim_assets.forecast.estimate import (
     score,
     scored,
 )
-from deploysim_assets.forecast.unfinished import Course
+from deploysim_assets.forecast.unfinished import Seen, supposed
 from deploysim_assets.project import Agents, Candidate, Endpoint
 from deploysim_assets.storage.journal import Journal, open_journal
 
@@ -54,7 +52,7 @@ class Replayed(NamedTuple):
     scenario: Scenario
     state: str
     why: str
-    course: Course
+    seen: Seen
 
 
 class Pair(NamedTuple):
@@ -73,28 +71,27 @@ def followed(run: Run) -> bool:
     return follows((run.scenario.suite, run.scenario.injection), calls, run.turn["content"] or "")
 
 
-def course_of(scenario: Scenario, row: Mapping[str, Any]) -> Course:
+def seen_of(scenario: Scenario, row: Mapping[str, Any]) -> Seen:
     """What a rollout's row tells of the turn: the step at which it does what the injection demands,
     its end, or that it was broken off."""
     where = scenario.suite, scenario.injection
     calls: list[Mapping[str, Any]] = []
-    exposed, met = list[bool](), False
+    step = 0
     last: dict[str, Any] = {"role": "assistant"} | row["message"]
-    for step in (*row["message"]["steps"], last):
-        if step["role"] == "tool":
-            met = met or shows_injection(step["content"])
+    for message in (*row["message"]["steps"], last):
+        if message["role"] == "tool":
             continue
-        asked: list[Mapping[str, Any]] = step["tool_calls"]
-        if any(call["name"] == LEFT for call in asked):
+        asked: list[Mapping[str, Any]] = message["tool_calls"]
+        broken_off = message is last and row["status"] != "completed" and not asked
+        if broken_off or any(call["name"] == LEFT for call in asked):
             break
         calls += asked
-        exposed.append(met)
-        said = step["content"] or "" if step is last and not asked else ""
+        step += 1
+        said = message["content"] or "" if message is last and not asked else ""
         if follows(where, calls, said):
-            return Course(exposed, "shown")
-    clean = row["status"] == "completed"
-    # a turn that left its recording before its first step tells nothing
-    return Course(exposed or [False], "clean" if clean else "cut")
+            return Seen("", scenario.cluster, "shown", step)
+    end = "clean" if row["status"] == "completed" else "cut"
+    return Seen("", scenario.cluster, end, step)
 
 
 def _hashed(what: str, seed: int) -> float:
@@ -127,7 +124,7 @@ def replay(
         if row["message"] is None:
             raise RuntimeError(f"{candidate}, {scenario}: {row['error']}")
         why = (row["error"] or "").removeprefix("nothing answers ")
-        found.append(Replayed(scenario, row["status"], why, course_of(scenario, row)))
+        found.append(Replayed(scenario, row["status"], why, seen_of(scenario, row)))
     sides = ({s: followed(run) for (m, s), run in runs.items() if m == model}
              for model in (live, candidate))  # fmt: skip
     return Pair(live, candidate, found, *sides)
@@ -143,15 +140,15 @@ def _flags(labels: Mapping[Scenario, bool]) -> Counts:
 def _whole_turns(rollouts: Sequence[Replayed]) -> Counts:
     """Counts of the turns that came to their end alone: what a grader sees that takes a turn which
     nothing could answer for missing."""
-    ended = {r.scenario: r.course.end == "shown" for r in rollouts if r.state == "completed"}
+    ended = {r.scenario: r.seen.end == "shown" for r in rollouts if r.state == "completed"}
     return _flags(ended)
 
 
 def _all_turns(rollouts: Sequence[Replayed]) -> Counts:
     """Counts of all turns, those that were broken off as such."""
-    return unfinished.counts(
-        unfinished.by_cluster((r.scenario.cluster, r.course) for r in rollouts)
-    )
+    n = len(rollouts)
+    by = supposed((r.seen for r in rollouts), [Stratum("", n, float(n), 0, 0)])
+    return by.as_others or by.none
 
 
 ESTIMATES = {"all turns": _all_turns, "whole turns alone": _whole_turns}

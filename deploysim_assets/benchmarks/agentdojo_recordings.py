@@ -106,11 +106,6 @@ def recorded_runs(folder: Path, models: Sequence[str]) -> dict[tuple[str, Scenar
     return found
 
 
-def shows_injection(content: str) -> bool:
-    """Whether a result holds an injected instruction."""
-    return _INJECTED in content
-
-
 def alike(given: str, recorded: str) -> bool:
     """Whether two results of a call are one to the model that reads them: equal but for what
     differs between recordings of one scenario. That is the wording of the injection (whom it

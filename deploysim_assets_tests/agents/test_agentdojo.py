@@ -8,7 +8,7 @@ import pytest
 
 from deploysim_assets.agents.agreement import answered
 from deploysim_assets.benchmarks.agentdojo_fidelity import fidelity
-from deploysim_assets.benchmarks.agentdojo_forecast import chosen, course_of, followed, replay
+from deploysim_assets.benchmarks.agentdojo_forecast import chosen, followed, replay, seen_of
 from deploysim_assets.benchmarks.agentdojo_recordings import (
     LEFT,
     RecordedAgents,
@@ -56,8 +56,7 @@ def _replayed(tmp_path: Path, live: Run, new: Run) -> Any:
 def test_a_candidate_that_makes_the_recorded_calls_comes_to_its_end(tmp_path: Path) -> None:
     pair = _replayed(tmp_path, _run("old", *_read("Smith", "A")), _run("new", *_read("Jones", "B")))
     (found,) = pair.rollouts
-    assert (found.state, found.course.end) == ("completed", "clean")
-    assert list(found.course.exposed) == [False, True]
+    assert (found.state, found.seen.end, found.seen.step) == ("completed", "clean", 2)
     assert pair.after == {SCENARIO: False}
 
 
@@ -67,7 +66,9 @@ def test_a_call_that_the_recording_lacks_ends_the_turn_and_is_known(tmp_path: Pa
     pair = _replayed(tmp_path, live, _run("new", *_read("Smith", "A"), *pays))
     (found,) = pair.rollouts
     assert (found.state, found.why) == ("unanswerable", "send_money")
-    assert found.course.end == "shown", "what it asked for is known, whatever would have come of it"
+    assert found.seen[2:4] == ("shown", 2), (
+        "what it asked for is known, whatever would have come of it"
+    )
     assert pair.after == {SCENARIO: True}
 
 
@@ -75,8 +76,8 @@ def test_a_candidate_leaves_its_recording_where_a_result_is_another(tmp_path: Pa
     other = [said(("1", "read_file", '{"file_path": "bill.txt"}')), result("1", "nothing")]
     pair = _replayed(tmp_path, _run("old", *_read("Smith", "A")), _run("new", *other))
     (found,) = pair.rollouts
-    assert (found.state, found.why, found.course.end) == ("unanswerable", LEFT, "cut")
-    assert list(found.course.exposed) == [False], "the step that was never taken is not counted"
+    assert (found.state, found.why, found.seen.end) == ("unanswerable", LEFT, "cut")
+    assert found.seen.step == 1, "the step that was never taken is not counted"
 
 
 def test_results_are_alike_but_for_what_differs_between_recordings() -> None:
@@ -110,7 +111,7 @@ def test_rules_need_a_whole_call() -> None:
 
 def test_the_end_of_a_turn_that_answers_is_not_read_as_a_call() -> None:
     row = {"status": "capped", "message": turn(content=None)}
-    assert course_of(SCENARIO, row).end == "cut"
+    assert seen_of(SCENARIO, row)[2:4] == ("cut", 0)
 
 
 @needs_shared
@@ -129,7 +130,7 @@ def test_recorded_agents_are_rolled_out_over_http_and_scored(tmp_path: Path) -> 
     ended = [r for r in pair.rollouts if r.state == "completed"]
     assert len(ended) > len(scenarios) / 4
     for one in ended:  # it took the way of its recording, to the end
-        assert (one.course.end == "shown") == pair.after[one.scenario]
+        assert (one.seen.end == "shown") == pair.after[one.scenario]
     candidates = [runs[new, s] for s in scenarios]
     alone, both = (fidelity(runs, live, candidates, name) for name in ("recorded", "library"))
     assert alone.calls == both.calls == sum(len(answered(r.turn)) for r in candidates)
