@@ -29,6 +29,7 @@ def show_report(home: "Home | Operations", model: str, *, unverified: bool = Fal
     """Print the report as a table."""
     from deploysim_assets.cli.tables import print_table
     from deploysim_assets.report.document import (
+        broken_off_lines,
         evidence_lines,
         funnel_lines,
         registered_again,
@@ -47,6 +48,7 @@ def show_report(home: "Home | Operations", model: str, *, unverified: bool = Fal
     out.print(verdict(document["summary"]))
     for line in (
         *funnel_lines(document),
+        *broken_off_lines(document),
         *judge_lines(document),
         *registered_again(document),
         *evidence_lines(document),

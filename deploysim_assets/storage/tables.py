@@ -521,10 +521,15 @@ class Lake:
         label: str = "",
         stats: Mapping[str, Any] | None = None,
         seal: Callable[[Made], object] | None = None,
+        beside: Mapping[str, pl.DataFrame] | None = None,
     ) -> str:
-        """Write a small table whole; returns the version's name."""
+        """Write a small table whole, with the side tables `beside` it; returns the version's
+        name."""
         with self.new_version(asset, key, frame.schema, label, seal) as version:
             version.extend(frame)
+            for table, rows in (beside or {}).items():
+                version.side_table(table, rows.schema)
+                version.extend(rows, table)
             version.stats |= dict(stats or {})
         return version.name
 
