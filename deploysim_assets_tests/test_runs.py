@@ -12,6 +12,7 @@ import dagster as dg
 import pytest
 from dagster import DagsterRunStatus
 
+from deploysim_assets.pools import wait_for_a_pool
 from deploysim_assets.project import Project, ProjectError, Running
 from deploysim_assets.runs import (
     EXECUTOR_TAG,
@@ -241,3 +242,27 @@ def test_a_run_may_name_its_executor(tmp_path: Path, named: str) -> None:
             assert found.success
     here = (tmp_path / "pid").read_text() == str(os.getpid())
     assert here == (named == "in_process")
+
+
+def test_a_place_to_which_nobody_was_called_is_taken(tmp_path: Path) -> None:
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        storage: Any = instance.event_log_storage
+        storage.set_concurrency_slots("judge", 1)
+        # in line behind somebody whose place became free just before it stood there
+        storage.add_pending_step("judge", "a run", "grades", should_assign=False)
+        assert not storage.claim_concurrency_slot("judge", "a run", "grades").is_claimed
+        wait_for_a_pool(instance, "a run", {"grades": "judge"}, [])
+        assert storage.get_concurrency_info("judge").active_run_ids == {"a run"}
+
+
+def test_who_waits_for_a_place_that_is_taken_keeps_its_turn(tmp_path: Path) -> None:
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        storage = instance.event_log_storage
+        storage.set_concurrency_slots("judge", 1)
+        for run in ("first", "second", "third"):
+            storage.claim_concurrency_slot("judge", run, "grades")
+        with pytest.raises(dg.DagsterExecutionInterruptedError):  # no such run: it looks once
+            wait_for_a_pool(instance, "second", {"grades": "judge"}, [])
+        storage.free_concurrency_slots_for_run("first")
+        assert not storage.claim_concurrency_slot("judge", "third", "grades").is_claimed
+        assert storage.claim_concurrency_slot("judge", "second", "grades").is_claimed
