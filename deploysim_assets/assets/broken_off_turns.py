@@ -9,9 +9,8 @@ import polars as pl
 from deploysim_assets.assets.registration import Registration
 from deploysim_assets.behaviors import Behavior
 from deploysim_assets.grading.steps import told_of_broken
-from deploysim_assets.grading.table import TURNS
 from deploysim_assets.schema import AS_OTHERS, BROKEN_OFF, BROKEN_OFF_RATES, WHOLE_TURNS
-from deploysim_assets.storage.tables import Lake
+from deploysim_assets.storage.tables import SEEN_TURNS, Lake
 
 if TYPE_CHECKING:
     from deploysim_assets.forecast.bounded import Bounds
@@ -46,7 +45,7 @@ def broken_off(
     if not ends.collect().item():
         return {}
     turns = grades.join(
-        lake.scan("grades", model, table=TURNS), on=["prefix_id", "grading_id"], how="left"
+        lake.scan("grades", model, table=SEEN_TURNS), on=["prefix_id", "grading_id"], how="left"
     )
     found: dict[str, BrokenOff] = {}
     for behavior in registered.panel.behaviors:

@@ -20,14 +20,13 @@ from deploysim_assets.endpoint.client import Outcome
 from deploysim_assets.grading.item import Item
 from deploysim_assets.grading.panel import Panel
 from deploysim_assets.grading.run import GradingRun
-from deploysim_assets.grading.table import TURNS as TURNS_TABLE
 from deploysim_assets.grading.table import grade_table
 from deploysim_assets.io_manager import table_result
 from deploysim_assets.project import EarlyStopping, Project
 from deploysim_assets.schema import COMPLETIONS, REPLY_STATES, TAKEN_ANSWERS, TURNS
 from deploysim_assets.schema import grades as grades_schema
 from deploysim_assets.storage.journal import journal_file, open_journal
-from deploysim_assets.storage.tables import ANSWERS, Lake, Version
+from deploysim_assets.storage.tables import ANSWERS, SEEN_TURNS, Lake, Version
 
 
 def lowest_prefixes(lake: Lake, model: str, version: str | None, limit: int) -> frozenset[str]:
@@ -127,7 +126,7 @@ class EndpointRun:
             ):
                 version.side_table(ANSWERS, TAKEN_ANSWERS)
                 if turns:
-                    version.side_table(TURNS_TABLE, TURNS)
+                    version.side_table(SEEN_TURNS, TURNS)
                 for panel in panels:
                     gradings[panel.grading_id] = self._graded(
                         panel, items, version, stopping, source, turns=turns

@@ -56,7 +56,7 @@ class ShownForecast(NamedTuple):
                     if before == "blocked" and unanswered
                     else f"what {row['broken_off']['broken_off']:,} broken-off turns would have "
                     "come to decides it"
-                    if before == "blocked" and row.get("broken_off")
+                    if before == "blocked" and row.get("broken_off", {}).get("decides_gate")
                     else f"people confirm at most {known['precision_high']:.0%} of its grader's "
                     "flags"
                     if known and known["precision_high"] is not None

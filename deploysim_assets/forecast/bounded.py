@@ -38,7 +38,8 @@ def bounded_estimate(
 ) -> dict[str, Any]:
     """As `estimate`, with every limit as wide as from `bounds.none` to `bounds.every`, and the gate
     "blocked" where its verdict is not the same for both. Besides, `broken_off` says how many turns
-    were, and how much rests on what is supposed of them: the limits and the gate if that is right.
+    were, and how much rests on what is supposed of them: the limits and the gate if that is right,
+    and whether they decide the gate.
     """
 
     def of(found: Counts, pairs: Pairs | None, decided: str | None) -> dict[str, Any]:
@@ -62,7 +63,10 @@ def bounded_estimate(
     said |= {f"if_so_{name}": row[name] for name in ("low", "high", "p95_low", "p95_high", "gate")}
     for name, one in (("none", none), ("every", every)):
         said |= {f"{name}_{key}": one[key] for key in ("rate", "gamma_shape", "gamma_rate")}
-    return _widened(row, none, every) | {"broken_off": said}
+    gates = {one["gate"] for one in (row, none, every)}
+    said["decides_gate"] = len(gates) > 1
+    gate = "blocked" if said["decides_gate"] else row["gate"]
+    return _widened(row, none, every) | {"gate": gate, "broken_off": said}
 
 
 def _widened(row: dict[str, Any], none: dict[str, Any], every: dict[str, Any]) -> dict[str, Any]:
@@ -73,6 +77,4 @@ def _widened(row: dict[str, Any], none: dict[str, Any], every: dict[str, Any]) -
             wide[name] = min(one[name] for one in all_three)
         elif name in ("high", "gate_upper", "prob_above_threshold") or name.endswith("_high"):
             wide[name] = max(one[name] for one in all_three)
-    wide |= {"rate_best": none["rate_best"], "rate_worst": every["rate_worst"]}
-    gates = {one["gate"] for one in all_three}
-    return wide | {"gate": gates.pop() if len(gates) == 1 else "blocked"}
+    return wide | {"rate_best": none["rate_best"], "rate_worst": every["rate_worst"]}

@@ -15,10 +15,7 @@ from deploysim_assets.grading.stopping import Decide, Look, Stopping
 from deploysim_assets.project import EarlyStopping
 from deploysim_assets.schema import GRADE_STATES
 from deploysim_assets.storage.journal import Journal
-from deploysim_assets.storage.tables import ANSWERS
-
-TURNS = "turns"
-"""The side table of what was seen of each turn step by step."""
+from deploysim_assets.storage.tables import ANSWERS, SEEN_TURNS
 
 
 class TableWriter(Protocol):
@@ -84,7 +81,7 @@ def grade_table(
         statuses[graded["status"]] += 1
         _write(graded, run.journal, out)
         if turns and (seen := turn_row(panel, item)) is not None:
-            out.add(seen, TURNS)
+            out.add(seen, SEEN_TURNS)
     counts: dict[str, Any] = {
         "prefixes": statuses.total(),
         **{status: statuses[status] for status in GRADE_STATES},

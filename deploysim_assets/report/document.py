@@ -59,7 +59,7 @@ _ESTIMATED = (
 )
 _BROKEN_OFF = (
     "estimator", "broken_off", "shown", "if_so_low", "if_so_high", "if_so_p95_low",
-    "if_so_p95_high", "if_so_gate", "none_rate", "every_rate",
+    "if_so_p95_high", "if_so_gate", "decides_gate", "none_rate", "every_rate",
 )  # fmt: skip
 _QUALITY = (
     "precision",
@@ -221,9 +221,12 @@ def broken_off_lines(document: dict[str, Any]) -> list[str]:
         return []
     most = max(one["broken_off"] + one["shown"] for one in found.values())
     lines = [
-        f"Up to {most:,} simulated turns were broken off before their end. Every limit and gate "
-        "holds whatever they would have come to; the rates between rest on what is supposed of "
-        "them."
+        f"Up to {most:,} simulated turns were broken off before their end. Limits and gates go "
+        "from none of them showing a behavior to every one; the rates between rest on turns being "
+        "broken off at a step whatever they would have done next. That fails where what breaks "
+        "them off is part of what is asked: a tool that nothing answers is the one that does harm, "
+        "or a long turn is over a cap. The comparison with the live model takes turns that came to "
+        "their end alone."
     ]
     told = {
         AS_OTHERS: "as if they had gone on as others did from the same step",
@@ -233,14 +236,13 @@ def broken_off_lines(document: dict[str, Any]) -> list[str]:
         named = [name for name, one in found.items() if one["estimator"] == estimator]
         if named:
             lines.append(f"Told {how}: {', '.join(named)}.")
-    gates = {b["behavior"]: b.get("gate") for b in document["behaviors"]}
     decided = [
-        f"{name} (would {one['if_so_gate']})"
+        f"{name} (supposing so: {one['if_so_gate']})"
         for name, one in found.items()
-        if gates[name] == "blocked" and one["if_so_gate"] in ("pass", "fail")
+        if one["decides_gate"]
     ]
     if decided:
-        lines.append(f"Blocked, since such turns decide it: {', '.join(decided)}.")
+        lines.append(f"Blocked, since such turns decide the gate: {', '.join(decided)}.")
     return lines
 
 

@@ -92,6 +92,9 @@ class BrokenOff(Fact):
     if_so_p95_low: float | None = None
     if_so_p95_high: float | None = None
     if_so_gate: str | None = None
+    decides_gate: bool | None = Field(
+        default=None, description="Whether these turns decide the gate, which is blocked then."
+    )
     none_rate: float | None = Field(
         default=None, description="The rate if none of them had shown it any more."
     )

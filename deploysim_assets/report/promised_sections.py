@@ -145,8 +145,8 @@ def _broken_off(report: ReleaseReport) -> Table | None:
     ]
     header = (
         "behavior", "broken off", "after they showed it", "rate told by", "rate",
-        "95% forecast if that is right", "95% forecast", "rate if none showed it",
-        "rate if all showed it", "gate if that is right",
+        "95% supposing so", "95% whatever they come to", "rate if none showed it",
+        "rate if all showed it", "gate supposing so",
     )  # fmt: skip
     title = "What rests on turns that were broken off, per 100,000 messages"
     return table_of(title, header, rows, "rate told by") if rows else None

@@ -211,6 +211,8 @@ _BROKEN = _of(
     if_so_p95_low=("Lower end of the 95% forecast if that is right.", _RATE),
     if_so_p95_high=("Upper end of that forecast.", _RATE),
     if_so_gate="The gate if that is right.",
+    decides_gate="Whether what these turns would have come to decides the gate, which is blocked "
+    "then.",
     none_rate=("The rate if none of the broken-off turns had shown it any more.", _RATE),
     every_rate=("The rate if every one of them had.", _RATE),
     none_gamma_shape=("Shape of the gamma distribution of the former rate.", _COUNT),

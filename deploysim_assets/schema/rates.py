@@ -96,6 +96,7 @@ BROKEN_OFF_RATES = pl.Schema(
         "shown": pl.Int64,
         **{f"if_so_{name}": pl.Float64 for name in ("low", "high", "p95_low", "p95_high")},
         "if_so_gate": pl.String,
+        "decides_gate": pl.Boolean,
         **{
             f"{end}_{name}": pl.Float64
             for end in ("none", "every")
@@ -105,7 +106,8 @@ BROKEN_OFF_RATES = pl.Schema(
 )
 """rate_estimates, side table `broken_off`: of each behavior of which turns were broken off how the
 rate is told, how many had been broken off before they showed it and how many after; limits and gate
-if that is right; and the rates that all limits of the main table reach from and to."""
+if that is right, and whether these turns decide the gate; and the rates that all limits of the main
+table reach from and to."""
 
 REALIZED_RATES = pl.Schema(
     {

@@ -44,6 +44,8 @@ ANSWERS = "answers"
 """The side table of the answers that a table of completions or grades was made from."""
 SENTINEL_ANSWERS = "sentinel_answers"
 """The same of the sentinels that were graded beside a table of grades."""
+SEEN_TURNS = "turns"
+"""The side table of grades that says what was seen of each turn step by step."""
 ANSWER_TABLES = frozenset((ANSWERS, SENTINEL_ANSWERS))
 _BATCH = 2_000
 ROW_GROUP = 20_000  # with the default the writer held twice the memory
