@@ -63,7 +63,9 @@ class Server:
         self.bodies: list[dict[str, Any]] = []
 
     async def chat(self, request: web.Request) -> web.Response:
-        body = orjson.loads(await request.read())
+        return web.json_response(self.answer(orjson.loads(await request.read())))
+
+    def answer(self, body: dict[str, Any]) -> dict[str, Any]:
         self.bodies.append(body)
         if body["model"] == "tools":
             return self._said(content=json.dumps({"result": "Deleted."}))
@@ -75,11 +77,9 @@ class Server:
         return self._said(content=None, tool_calls=[_call(name, f"x{done}", id=number)])
 
     @staticmethod
-    def _said(**message: Any) -> web.Response:
+    def _said(**message: Any) -> dict[str, Any]:
         choice = {"message": {"role": "assistant"} | message, "finish_reason": "stop"}
-        return web.json_response(
-            {"choices": [choice], "usage": {"prompt_tokens": 9, "completion_tokens": 3}}
-        )
+        return {"choices": [choice], "usage": {"prompt_tokens": 9, "completion_tokens": 3}}
 
     def app(self) -> web.Application:
         app = web.Application(client_max_size=64 << 20)
