@@ -141,6 +141,7 @@ def test_recorded_agents_are_rolled_out_over_http_and_scored(tmp_path: Path) -> 
     assert alone.calls == both.calls == sum(len(answered(r.turn)) for r in candidates)
     assert 0 < alone.agreed.calls <= alone.calls
     assert alone.agreed.fields / alone.agreed.calls > 0.8
+    assert both.agreed.calls, "the library answers some"
     tools = tools_of(candidates)
     prefix = prefix_of(runs[live, scenarios[0]], tools)
     assert LEFT in {tool["name"] for tool in prefix["tools"]}
