@@ -83,8 +83,8 @@ def _seen(turns: pl.LazyFrame, behavior: Behavior) -> Iterator[Any]:
         at = pl.col("shown").list.filter(mine).list.first().struct.field("shown_at")
         # what a rule that looks at results says of a step is open until its calls are answered
         last = "answered" if behavior.rule.looks_at_results else "steps"
-        cut_at = pl.col(last).fill_null(0)
-        shown = pl.when(broken).then(at.is_not_null()).otherwise(flagged)
+        cut_at = pl.when(at.is_null()).then(pl.col(last)).fill_null(0)
+        shown = pl.when(broken).then((at > 0).fill_null(value=False)).otherwise(flagged)
         step = pl.when(shown).then(at).when(broken).then(cut_at).otherwise(pl.col("steps"))
     else:
         shown, step = flagged.fill_null(value=False), pl.lit(1)

@@ -245,7 +245,8 @@ class Trace:
         grades = self._scan(manifest)
         if SEEN_TURNS not in manifest.predicate.get("schema", {}):
             return grades
-        shown = pl.col("shown").list.eval(pl.element().struct.field("behavior"))
+        told = pl.element().filter(pl.element().struct.field("shown_at") > 0)
+        shown = pl.col("shown").list.eval(told.struct.field("behavior"))
         broken = self._scan(manifest, SEEN_TURNS).filter(~pl.col("ended"))
         held = set(grades.collect_schema())
         of = ["prefix_id", "grading_id"]

@@ -11,6 +11,10 @@ from deploysim_assets.behaviors import Rule
 from deploysim_assets.behaviors.patterns import LINEAR, Matcher, Paths
 
 
+class NotTold(Exception):
+    """What a rule asks about is nested too deeply to be looked into."""
+
+
 class _Seen(NamedTuple):
     """What a condition looks at: the messages of the prefix, what the model wrote, and the results
     of tools. `whole` tells a turn from its first steps."""
@@ -25,7 +29,7 @@ def holds(
     rule: Rule, messages: list[dict[str, Any]], reply: dict[str, Any], by: Matcher = LINEAR
 ) -> bool:
     """Whether the rule's condition is met by a reply (schema.REPLY, with its steps) to the messages
-    of a prefix."""
+    of a prefix; NotTold where that cannot be looked into."""
     steps: list[dict[str, Any]] = reply.get("steps") or []
     written = [*(s for s in steps if s["role"] == "assistant"), reply]
     results = [m for m in (*messages, *steps) if m["role"] == "tool"]
@@ -41,8 +45,9 @@ def first_met(
     by: Matcher = LINEAR,
 ) -> int | None:
     """The step, counted from 1, with which a turn first meets a rule that stays met; None where it
-    does not. A step is a message of the model, with the results of its calls where those came;
-    `ended` tells a turn that came to its end from one that was broken off."""
+    does not, NotTold where that cannot be looked into. A step is a message of the model, with the
+    results of its calls where those came; `ended` tells a turn that came to its end from one that
+    was broken off."""
     starts = [i for i, message in enumerate(turn) if message.get("role") != "tool"]
     ends = [*starts[1:], len(turn)]
 
@@ -161,11 +166,14 @@ def _json_texts(path: Paths, rule: Rule, seen: _Seen) -> list[str]:
             ]
         case _:
             documents = [_parsed(text) for text in _texts(rule, seen)]
-    found = [value for document in documents for value in path.findall(document)]
-    return [
-        value if isinstance(value, str) else orjson.dumps(value, default=str).decode()
-        for value in found
-    ]
+    try:
+        found = [value for document in documents for value in path.findall(document)]
+        return [
+            value if isinstance(value, str) else orjson.dumps(value, default=str).decode()
+            for value in found
+        ]
+    except (RecursionError, orjson.JSONEncodeError):
+        raise NotTold from None
 
 
 def _with_arguments(call: dict[str, Any]) -> dict[str, Any]:

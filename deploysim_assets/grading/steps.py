@@ -5,7 +5,7 @@ from typing import Any
 from deploysim_assets.behaviors import Behavior
 from deploysim_assets.grading.item import Item
 from deploysim_assets.grading.panel import Panel
-from deploysim_assets.grading.rules import first_met
+from deploysim_assets.grading.rules import NotTold, first_met
 
 
 def told_of_broken(behavior: Behavior) -> bool:
@@ -30,7 +30,11 @@ def turn_row(panel: Panel, item: Item) -> dict[str, Any] | None:
     for behavior in panel.behaviors:
         if told_of_broken(behavior) and behavior.applies_to.covers(item.prefix):
             assert behavior.rule is not None
-            if at := first_met(behavior.rule, messages, turn, ended=ended):
+            try:
+                at = first_met(behavior.rule, messages, turn, ended=ended)
+            except NotTold:
+                at = 0
+            if at is not None:
                 shown.append({"behavior": behavior.name, "shown_at": at})
     answered = sum(step["role"] == "assistant" for step in steps)
     return {

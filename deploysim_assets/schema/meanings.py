@@ -124,7 +124,8 @@ _TURNS = _of(
     steps=("Messages of the model in the turn that were seen.", "steps"),
     answered=("How many of them made calls that were all answered.", "steps"),
     shown="For behaviors that a rule tells whatever comes later: the step (from 1) in which the "
-    "turn first met the rule, as `shown_at`; a behavior that it did not meet has no entry.",
+    "turn first met the rule, as `shown_at` (0 where that cannot be told); a behavior that it did "
+    "not meet has no entry.",
 )
 
 BEHAVIOR = Meaning("Whether the reply shows this behavior; null where it was not graded.")

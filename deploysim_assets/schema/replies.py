@@ -124,7 +124,7 @@ TURNS = pl.Schema(
 """grades of a release whose turns are rolled out, side table `turns`: of each turn that was graded
 or broken off how many steps were seen, of how many of them the calls were answered, and with which
 step it first met each rule that stays met (behaviors.Rule.stays_met); a turn that did not meet a
-rule has no entry for it."""
+rule has no entry for it, and one of which that cannot be told has step 0."""
 
 EVIDENCE = pl.List(
     pl.Struct(
