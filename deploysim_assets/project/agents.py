@@ -98,8 +98,8 @@ class Agents(Frozen):
     @property
     def used(self) -> frozenset[Affordance]:
         """The affordances that may answer any tool."""
-        every = (*self.affordances, *(a for t in self.tools.values() for a in t.affordances or ()))
-        return frozenset(every)
+        own = (tool.affordances or () for tool in self.tools.values())
+        return frozenset(self.affordances).union(*own)
 
     @property
     def reads_outside(self) -> bool:
