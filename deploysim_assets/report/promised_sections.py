@@ -125,7 +125,7 @@ def _reasons(lost: dict[str, int]) -> str:
     return ", ".join(f"{n:,} {reason.replace('_', ' ')}" for reason, n in found if n) or "-"
 
 
-def _broken_off(report: ReleaseReport) -> Table | None:
+def broken_off(report: ReleaseReport) -> Table | None:
     """What rests on turns that were broken off; None where none was."""
     rows = [
         cells(
@@ -199,8 +199,8 @@ def not_measured(report: ReleaseReport) -> Section:
         header = ("behavior", "asked", "graded", "missing", "rate if none flagged",
                   "rate if all flagged")  # fmt: skip
         tables.append(table_of("What missing grades may hide, per 100,000 messages", header, rows))
-    if broken := _broken_off(report):
-        tables.append(broken)
+    if (rests := broken_off(report)) is not None:
+        tables.append(rests)
     if not said and not tables:
         said = ["Nothing of this release was simulated."]
     return Section("not-measured", "What was not measured", said, figures, tables)

@@ -100,6 +100,8 @@ def test_the_report_says_what_is_supposed_and_when_it_fails(home: Path) -> None:
     folder = next(lake(home).folder("release_report", "m2").glob("run=*"))
     page = (folder / PAGE_FILE).read_text()
     assert "What rests on turns that were broken off" in page
+    printed = " ".join(deploysim(home, "report", "m2").stdout.split())
+    assert "What rests on turns that were broken off, per 100,000 messages" in printed
     document = report(home, "m2")
     said = " ".join(broken_off_lines(document))
     assert "Up to 4 simulated turns were broken off" in said
