@@ -46,6 +46,7 @@ _KEYS = {
         frequentflyer frequentflyernumber
     """,
     "IBAN_CODE": "iban ibannumber",
+    "MAC_ADDRESS": "macaddress macaddr hwaddr bssid",
     "CREDIT_CARD": """
         creditcard creditcardnumber ccnumber cardnumber cardno debitcard debitcardnumber ccnum
         cardnum paymentcard cc

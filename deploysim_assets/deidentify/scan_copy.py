@@ -71,11 +71,16 @@ _ESCAPES = (
     r"\\u[0-9a-fA-F]{4}|%[2-7][0-9a-fA-F]|%[c-fC-F][0-9a-fA-F](?:%[89abAB][0-9a-fA-F])+"
 )
 _CHARACTERS = _hiding_characters()
+_DASHES = "\u2010\u2012\u2013\u2212"
+"""What an editor sets between digits for a hyphen."""
 _HIDING = re.compile(
     f"[{''.join(f'{re.escape(chr(a))}-{re.escape(chr(b))}' for a, b in _CHARACTERS)}]|{_ESCAPES}"
+    f"|(?<=[0-9])[{_DASHES}](?=[0-9])"
 )
 _HIDES = Linear(
-    "[" + "".join(rf"\x{{{a:x}}}-\x{{{b:x}}}" for a, b in _CHARACTERS) + f"]|{_ESCAPES}"
+    "["
+    + "".join(rf"\x{{{a:x}}}-\x{{{b:x}}}" for a, b in _CHARACTERS)
+    + f"]|{_ESCAPES}|[0-9][{_DASHES}][0-9]"
 )
 """The same, to tell in one pass whether there is anything to do."""
 
@@ -106,7 +111,7 @@ def _decoded(piece: str) -> str:
         return html.unescape(piece)
     if piece[0] == "%" and len(piece) > 1:
         return bytes.fromhex(piece.replace("%", "")).decode(errors="replace")
-    return piece
+    return "-" if piece in _DASHES else piece
 
 
 def scan_copy(text: str) -> ScanCopy:

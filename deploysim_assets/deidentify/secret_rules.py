@@ -104,7 +104,9 @@ SECRET_RULES = (
         gate=r"pul-|rubygems_|sntryu_|lsv2_|shippo_|v1\.0-|k-lf-|PMAK-|NRAK-|API-|dt0c01\.|oy2"
         r"|-us[0-9]|[01]/[0-9]{5}|pat[A-Za-z0-9]{14}\.",
     ),
-    rule("API_KEY", r"(?:AC|SK)[a-f0-9]{32}", _is_mixed, **NOT_IN_WORD, long_runs=True),  # Twilio
+    rule(
+        "API_KEY", r"(?:AC|SK)[a-f0-9]{32}", _is_mixed, **NOT_IN_WORD, gate=r"(?:AC|SK)[a-f0-9]{8}"
+    ),  # Twilio
     rule(
         "API_KEY",
         r"(?:[MNO][A-Za-z0-9_-]{23,27}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,}"
@@ -177,7 +179,7 @@ SECRET_RULES = (
         "SECRET",
         r"\$(?:apr1|1|2[abxy]?|5|6|y|gy|argon2i?d?|pbkdf2[a-z0-9-]*|scrypt)\$[./A-Za-z0-9$=,+-]{20,}",
         lambda found: found.count("$") >= 3 and _is_mixed(found[4:]),
-        gate=r"\$(?:apr1|[1256]|2[abxy]|g?y|argon2|pbkdf2|scrypt)",
+        gate=r"\$(?:apr1|[1256]|2[abxy]|g?y|argon2|pbkdf2|scrypt)[a-z0-9-]{0,10}\$",
     ),
     rule(
         "SECRET",
@@ -212,7 +214,7 @@ SECRET_RULES = (
         r"((?:[a-z]{3,8}[ ,]{1,2}){11,23}[a-z]{3,8})",
         after=r"(?![a-z])",
         part=1,
-        keywords="seed recovery mnemonic backup",
+        gate=r"(?i)(?:seed|recovery|mnemonic|backup)(?: phrase| words| seed|[ :=])",
     ),
     rule(
         "SECRET",
@@ -221,7 +223,7 @@ SECRET_RULES = (
         r"([0-9]{4,8}|[0-9]{3}[- ][0-9]{3})",
         after=r"(?![0-9.,][0-9]|[0-9])",
         part=1,
-        keywords="code",
+        gate=r"(?i)code(?: is|:| =) ?[0-9]",
     ),
     rule(
         "SECRET",
@@ -230,7 +232,7 @@ SECRET_RULES = (
         r"([^\s\"'`,;()<>\[\]{}/]{4,60})",
         lambda found: _is_password(found) and not found.isdigit(),
         part=1,
-        keywords="cred login log",
+        gate=r"(?i)credentials?[ :=]|creds[ :=]|log ?in(?: with)? ?[:=]",
     ),
     rule(
         "CRYPTO",
