@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 
 from deploysim_assets.deidentify.encoded import EncodedText
+from deploysim_assets.deidentify.keyed_tables import table_spans
 from deploysim_assets.deidentify.keyed_values import is_of_a_thing, type_of_key, type_of_value
 from deploysim_assets.deidentify.linear import Linear
 from deploysim_assets.deidentify.rules import Span
@@ -22,7 +23,7 @@ _STEM = Linear(
     r"|county|swift|bic|id"
 )
 _QUOTED_KEY = Linear(
-    r"""\\{0,7}["'][A-Za-z][A-Za-z0-9_. -]{1,40}\\{0,7}["']\s{0,3}(?::|=>|=)\s{0,3}"""
+    r"""\\{0,7}["'][A-Za-z][A-Za-z0-9_. -]{1,40}\\{0,7}["']\]?\s{0,3}(?::|=>|=)\s{0,3}"""
 )
 _PLAIN_KEY = Linear(r"""[A-Za-z][A-Za-z0-9_.-]{1,40}\s{0,3}[=:]{1,2}>?\s{0,3}""")
 _KEY_IN_QUOTES = re.compile(rb"""[\\"']*([A-Za-z0-9_. -]+)""")
@@ -39,7 +40,9 @@ _INDENT = re.compile(r"(?:^|\n)[ \t]*(?:- |export |set )?$")
 _BARE = re.compile(r"""[^\s,;}\]"'\\<>&)]{3,400}""")
 _BARE_PHONE = re.compile(r"[+(]?[0-9][0-9 ().\-/]{4,22}[0-9]")
 _BARE_ADDRESS = re.compile(r"[\p{Lu}0-9(][^\n|]{4,100}".replace(r"\p{Lu}", "A-ZÀ-Þ"))
+_BARE_NAME = re.compile(r"[^\W\d_][^\W\d_'’.-]*(?: [^\W\d_][^\W\d_'’.-]*){1,4}(?=\s*(?:\n|$))")
 _AS_WRITTEN = {
+    "PERSON": _BARE_NAME,
     "PHONE_NUMBER": _BARE_PHONE,
     "CREDIT_CARD": _BARE_PHONE,
     "ADDRESS": _BARE_ADDRESS,
@@ -55,6 +58,7 @@ def keyed_spans(encoded: EncodedText) -> Iterator[Span]:
     if _STEM.search(encoded.data) is None:
         return
     text = encoded.text
+    yield from table_spans(encoded)
     if ":" in text or "=" in text:
         yield from _quoted(encoded, text)
         yield from _plain(encoded, text)
@@ -130,6 +134,8 @@ def _plain(encoded: EncodedText, text: str) -> Iterator[Span]:
                 yield from _valued(kind, key, text, start, end)
             continue
         value = _AS_WRITTEN.get(kind, _BARE).match(text, at)
+        if value is None and kind == "PERSON":
+            value = _BARE.match(text, at)
         if value is None:
             continue
         found = value.group()
@@ -160,7 +166,7 @@ def _holds_bare(kind: str, found: str, sign: bytes, *, tight: bool, in_url: bool
         case "SECRET":
             return (tight and sign in (b"=", b":")) or _looks_random(found)
         case "PERSON":
-            return sign == b"=" and in_url
+            return (sign == b"=" and in_url) or " " in found
         case "ADDRESS":
             return any(c.isdigit() for c in found) and "://" not in found
         case _:
