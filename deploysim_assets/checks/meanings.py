@@ -92,8 +92,9 @@ _PREFIXES = {
         "with the counts.",
     ),
     "canary_recall": Said(
-        "Planted identifiers of every type, script and container are found by the scrubber as it "
-        "is installed here; the bound is the lower end of the 95% interval over all of them.",
+        "Planted identifiers of every type, script and container were found by the scrubber as it "
+        "was installed where the table was made; the bound is the lower end of the 95% interval "
+        "over all of them.",
         "that de-identification does not work on this machine: a library changed, or a model is "
         "missing.",
         "do not use the table. Run `deploysim audit deid`, which says which kinds were "
