@@ -22,7 +22,7 @@ def _forced(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _whole(path: Path, content: bytes, mode: int) -> Generator[Path]:
+def _whole(path: Path, content: Iterable[bytes], mode: int) -> Generator[Path]:
     """The content under a name of its own beside `path`, on disk, and gone afterwards."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
@@ -30,7 +30,7 @@ def _whole(path: Path, content: bytes, mode: int) -> Generator[Path]:
     try:
         with os.fdopen(descriptor, "wb") as file:
             os.fchmod(descriptor, mode)
-            file.write(content)
+            file.writelines(content)
             file.flush()
             os.fsync(descriptor)
         yield partial
@@ -41,7 +41,7 @@ def _whole(path: Path, content: bytes, mode: int) -> Generator[Path]:
 def create(path: Path, content: bytes, mode: int = 0o644) -> None:
     """Write an object that must not be there yet; of several writers one wins, the others get
     FileExistsError. It is whole and forced to disk when it appears."""
-    with _whole(path, content, mode) as partial:
+    with _whole(path, (content,), mode) as partial:
         os.link(partial, path)
     _forced(path.parent)
 
@@ -50,7 +50,13 @@ def replace(path: Path, content: bytes, mode: int | None = None) -> None:
     """Put an object in place of another, whole and forced to disk; its permissions stay."""
     if mode is None:
         mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
-    with _whole(path, content, mode) as partial:
+    replace_by(path, (content,), mode)
+
+
+def replace_by(path: Path, blocks: Iterable[bytes], mode: int) -> None:
+    """The same of a content that comes block by block; an error while it comes leaves all as it
+    was."""
+    with _whole(path, blocks, mode) as partial:
         partial.replace(path)
     _forced(path.parent)
 

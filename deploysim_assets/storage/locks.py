@@ -10,6 +10,7 @@ from pathlib import Path
 from deploysim_assets.project import ProjectError
 
 LOCKS = "locks"
+SWAP = f"{LOCKS}/swap"
 _ASKING = "a run is asking a model; wait for it to end, or stop it, then"
 
 
@@ -58,6 +59,13 @@ def alone(home: Path, what: str) -> Generator[None]:
         _flock(home / LOCKS / "changing", fcntl.LOCK_EX | fcntl.LOCK_NB, busy),
         _flock(home / LOCKS / "home", fcntl.LOCK_EX, ""),
     ):
+        yield
+
+
+@contextlib.contextmanager
+def swapping(folder: Path) -> Generator[None]:
+    """Held while an object of a folder is compared and replaced; waits for others who do."""
+    with _flock(folder / SWAP, fcntl.LOCK_EX, ""):
         yield
 
 
