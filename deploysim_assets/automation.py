@@ -25,7 +25,20 @@ _NEVER_MADE = (
 record just before its run ends and the state of the run just after (seen on a loaded machine),
 and without `~execution_failed()` on every tick, for ever."""
 
-_UPDATED = _A.any_deps_updated().since_last_handled()
+_UPDATE = _A.any_deps_updated()
+_LATER_THAN_IT = _A.any_deps_match(_A.newly_updated()).since(_A.newly_updated())  # pyright: ignore[reportUnknownVariableType]
+"""Of an input and the asset that one tick sees updated both, the input is the later one: only a
+bare `newly_updated` tells Dagster when."""
+_BY_HAND = _A.newly_updated() & ~_A.any_new_update_has_run_tags(
+    tag_values={"dagster/from_automation_condition": "true"}
+)
+_UPDATED = _UPDATE.since(
+    (_A.newly_requested() & ~_UPDATE) | (_BY_HAND & ~_LATER_THAN_IT) | _A.initial_evaluation()
+)
+"""An input was updated since the asset was asked for, or made by hand. `since_last_handled()` also
+takes the end of a run that automation asked for as the moment up to which its inputs were seen, and
+that moment as the later one where a tick sees both: a page was left without the score that came
+two seconds behind it (seen on a loaded machine), a table without what came while it was made."""
 
 CHEAP = (_NEVER_MADE | _UPDATED) & _READY
 """Catch up and follow updates. `eager()` never catches up on inputs that were there before

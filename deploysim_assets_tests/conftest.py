@@ -2,15 +2,34 @@
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
+
+from deploysim_assets_tests import warm
 
 MEMORY = Path("/dev/shm")
 ENOUGH = 6 * 1024**3
+FIRST = (
+    "end_to_end/test_graphql_operations.py", "end_to_end/test_predecessor_edge.py",
+    "end_to_end/test_demo_and_ui.py", "end_to_end/test_batches.py",
+    "end_to_end/test_dagster_operations.py", "end_to_end/test_llmdrift.py", "test_style.py",
+    "end_to_end/",
+)  # fmt: skip
 
 
-def pytest_configure() -> None:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take a minute come first: the last one would be alone at the end."""
+
+    def place(item: pytest.Item) -> int:
+        return next((i for i, name in enumerate(FIRST) if f"_tests/{name}" in str(item.path)), 99)
+
+    items.sort(key=place)
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """No example of a property has a deadline: a loaded machine would miss it.
 
     Temporary folders in memory where there is room: Dagster's SQLite forces every event to
@@ -19,3 +38,8 @@ def pytest_configure() -> None:
     settings.load_profile("deploysim")
     if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ENOUGH:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+    # each of some hundred processes would compile the project anew
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
+    if (config.getoption("numprocesses", None) or 0) > 1 and not hasattr(config, "workerinput"):
+        warm.share()

@@ -21,7 +21,7 @@ import pytest
 import yaml
 from aiohttp import web
 
-from deploysim_assets.benchmarks.dagster_operations import Site, Started
+from deploysim_assets.benchmarks.dagster_site import Site, Started
 from deploysim_assets.benchmarks.served import served
 from deploysim_assets.deidentify.keys import KEY_FILE
 from deploysim_assets.storage.tables import Lake

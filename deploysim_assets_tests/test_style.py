@@ -31,7 +31,7 @@ def test_the_code_is_clean(command: list[str]) -> None:
 
 def test_ci_runs_exactly_the_readmes_test_command() -> None:
     last = (REPO / ".ci" / "run").read_text().strip().splitlines()[-1]
-    assert last.endswith("pytest -n 3 --dist loadfile")
+    assert last.endswith("pytest -n 4 --dist loadfile")
     assert last in (REPO / "README.md").read_text().splitlines()
     assert "bash .ci/run" in (REPO / ".github" / "workflows" / "ci.yml").read_text()
 

@@ -26,6 +26,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import traceback
 from collections.abc import Mapping, Sequence
 from multiprocessing import resource_tracker
@@ -44,15 +45,32 @@ LIBRARIES = (
     "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg", "matplotlib.figure",
     "openai", "aiohttp.web", "jinja2", "rich.table", "orjson", "upath", "truststore",
     "anyio._backends._asyncio", "jsonpath", "fsspec.implementations.local",
-    "cryptography.hazmat.primitives.serialization",
+    "cryptography.hazmat.primitives.serialization", "faker.providers.person.en_US",
+    "httpcore2._async.connection_pool", "httpcore2._backends.auto", "upath.implementations.local",
+    "dagster._core.executor.in_process", "dagster._core.instance.factory",
+    "dagster._core.storage.sqlite_storage", "dagster._core.definitions.external_asset",
+    "dagster._core.instance.runs.run_domain", "PIL.JpegImagePlugin", "rich._emoji_codes",
     # rooms, which read nothing when they are imported
     "deploysim_assets.deidentify.prefixes", "deploysim_assets.deidentify.audit",
-    "deploysim_assets.grading.run", "deploysim_assets.forecast.estimate",
-    "deploysim_assets.report.page", "deploysim_assets.logs.sampling",
+    "deploysim_assets.deidentify.gate", "deploysim_assets.deidentify.earlier",
+    "deploysim_assets.deidentify.keyed_text", "deploysim_assets.deidentify.phones",
+    "deploysim_assets.grading.run", "deploysim_assets.grading.table",
+    "deploysim_assets.grading.exploring", "deploysim_assets.grading.sentinels",
+    "deploysim_assets.forecast.estimate", "deploysim_assets.forecast.gate",
+    "deploysim_assets.forecast.novelty", "deploysim_assets.forecast.narrowing",
+    "deploysim_assets.report.page", "deploysim_assets.report.plots",
+    "deploysim_assets.agents.rollout", "deploysim_assets.agents.discriminator",
+    "deploysim_assets.logs.sampling", "deploysim_assets.logs.earlier",
     "deploysim_assets.evidence.audit", "deploysim_assets.evidence.trace",
+    "deploysim_assets.evidence.openlineage", "deploysim_assets.endpoint.completions",
+    "deploysim_assets.storage.earlier", "deploysim_assets.storage.occasions",
+    "deploysim_assets.schema.meanings", "deploysim_assets.project.file",
+    "deploysim_assets.cli.lazy", "deploysim_assets.cli.running", "deploysim_assets.cli.reporting",
 )  # fmt: skip
 _INTERPRETER = Path(sys.executable).resolve()
 _MANY = 1 << 20
+_FILES = 32
+_SHARED = "WARM_PROCESSES_SOCKET"
 
 
 class Process:
@@ -94,28 +112,38 @@ class _Server:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._path = ""
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> str:
+        """Start it; gives the path of its socket, which is there once it has loaded."""
+        path = f"{tempfile.mkdtemp(prefix='warm-')}/socket"
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", __name__, path],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            cwd=Path(__file__).parent.parent,
+            start_new_session=True,  # Ctrl-C is for the tests, which end it
+        )
+        return path
 
     def connect(self) -> socket.socket:
         with self._lock:
-            if not self._path:
-                folder = tempfile.mkdtemp(prefix="warm-")
-                path = f"{folder}/socket"
-                self._process = subprocess.Popen(
-                    [sys.executable, "-m", __name__, path],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    cwd=Path(__file__).parent.parent,
-                    start_new_session=True,  # Ctrl-C is for the tests, which end it
-                )
-                assert self._process.stdout
-                assert self._process.stdout.readline() == b"ready\n"
-                self._path = path
+            self._path = self._path or os.environ.get(_SHARED) or self.start()
         link = socket.socket(socket.AF_UNIX)
-        link.connect(self._path)
+        end = time.monotonic() + 300
+        while link.connect_ex(self._path):
+            ended = self._process is not None and self._process.poll() is not None
+            assert not ended and time.monotonic() < end, "the server of warm processes is gone"
+            time.sleep(0.05)
         return link
 
 
 _server = _Server()
+
+
+def share() -> None:
+    """Start the server now, for this process and all that it starts: the workers of one session."""
+    os.environ[_SHARED] = _server.start()
 
 
 def start(
@@ -179,25 +207,72 @@ def fork_from_here() -> None:
     server._forkserver_address, server._forkserver_alive_fd = f"{folder}/socket", held
 
 
-def _keep_engines() -> None:
-    """Dagster makes an SQLAlchemy engine for each statement that it sends to SQLite, which
-    compiles the statement anew: a quarter of a run's time. One engine per file does."""
+def _keep_connections() -> None:
+    """Dagster opens, for each statement that it sends to SQLite, an engine and a connection anew,
+    compiles the statement and reads the schema: a third of a run's time. Here both are kept, for
+    the files used last."""
     import sqlalchemy
 
-    make, kept = sqlalchemy.create_engine, dict[str, sqlalchemy.Engine]()
+    make, kept, of_the_parent = (
+        sqlalchemy.create_engine,
+        dict[str, sqlalchemy.Engine](),
+        list[Any](),
+    )
 
     def create_engine(url: Any, **options: Any) -> sqlalchemy.Engine:
         if not str(url).startswith("sqlite") or options.get("poolclass") is not sqlalchemy.NullPool:
             return make(url, **options)
-        return kept.get(str(url)) or kept.setdefault(str(url), make(url, **options))
+        engine = kept.pop(str(url), None)
+        if engine is None:
+            pooled = options | {"poolclass": sqlalchemy.QueuePool, "pool_size": 2}
+            engine = make(url, **pooled, max_overflow=-1)
+            engine.dispose = lambda **_: None  # Dagster's, after each statement
+        kept[str(url)] = engine
+        while len(kept) > _FILES:
+            kept.pop(next(iter(kept))).pool.dispose()
+        return engine
 
+    def forked() -> None:
+        # a connection of SQLite must be neither used nor closed in a child
+        of_the_parent.extend(kept.values())
+        kept.clear()
+
+    def end() -> None:
+        for engine in kept.values():
+            engine.pool.dispose()
+
+    os.register_at_fork(after_in_child=forked)
+    atexit.register(end)
     sqlalchemy.create_engine = create_engine
 
 
-def _load() -> None:
-    _keep_engines()
+def _keep_migrations() -> None:
+    """Alembic loads a hundred files of Dagster's migrations for each database, and every run has
+    one of its own."""
+    from alembic.script import ScriptDirectory
+    from dagster._core.storage.event_log.sqlite import sqlite_event_log
+    from dagster._core.storage.runs.sqlite import sqlite_run_storage
+    from dagster._core.storage.schedules.sqlite import sqlite_schedule_storage
+    from dagster._core.storage.sql import get_alembic_config
+
+    make, kept = ScriptDirectory.from_config, dict[str, ScriptDirectory]()
+
+    def from_config(config: Any) -> ScriptDirectory:
+        where = str(config.get_main_option("script_location"))
+        return kept.get(where) or kept.setdefault(where, make(config))
+
+    ScriptDirectory.from_config = from_config
+    for module in (sqlite_event_log, sqlite_run_storage, sqlite_schedule_storage):
+        from_config(get_alembic_config(str(module.__file__))).get_current_head()
+
+
+def load() -> None:
+    """Load the libraries, and keep of them what is made again and again."""
+    _keep_connections()
     for name in LIBRARIES:
         importlib.import_module(name)
+    _keep_migrations()
+    importlib.import_module("phonenumbers").PhoneMetadata.load_all()
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 20, 50)  # of what is loaded nothing goes away
@@ -208,8 +283,6 @@ def _serve(path: str) -> list[str]:
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
     listener.listen(64)
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
     chosen = selectors.DefaultSelector()
     chosen.register(listener, selectors.EVENT_READ)
     chosen.register(sys.stdin, selectors.EVENT_READ)
@@ -294,7 +367,7 @@ def _become(command: Sequence[str]) -> None:
 
 def main() -> None:
     """Serve until standard input ends; in the processes forked meanwhile, their commands."""
-    _load()
+    load()
     command = _serve(sys.argv[1])
     code: Any = 0
     try:

@@ -92,7 +92,7 @@ TOOLS = "tools_are_replayed"
 _MOST_DRIFT = 0.2
 FUNNEL = "funnel_sums"
 CANARIES = "canary_recall"
-_PER_CELL = 2
+_PER_CELL = 1
 _LEAST_RECALL = 0.99
 
 

@@ -144,12 +144,7 @@ def more_canaries(  # noqa: C901 (three tables, walked one after the other)
         caught = 0
         for i in range(per_cell):
             value, messages = plant(rng)
-            try:
-                cleaned = scrubber.scrub(messages, f"canary-{i}").messages
-            except Quarantined:
-                caught += 1
-                continue
-            caught += not _stands(value, messages, cleaned)
+            caught += not _left(scrubber, i, value, messages)
         return Cell(kind, script, container, per_cell, caught)
 
     for key, (kind, value_of) in KEYED.items():
@@ -192,6 +187,18 @@ def more_canaries(  # noqa: C901 (three tables, walked one after the other)
             return value, [_user(rng.choice(sentences).format(value))]
 
         yield cell(kind, "latin", "prose", named)
+
+
+def _left(scrubber: Scrubber, number: int, value: str, messages: list[dict[str, Any]]) -> bool:
+    """Whether a value stands in the output: once may be a surrogate's chance likeness to half of
+    it, with other surrogates each of four times is not."""
+    try:
+        return all(
+            _stands(value, messages, scrubber.scrub(messages, f"canary-{number}{again}").messages)
+            for again in ("", "b", "c", "d")
+        )
+    except Quarantined:
+        return False
 
 
 def _user(content: str) -> dict[str, Any]:

@@ -148,6 +148,12 @@ def _national_id(rng: random.Random) -> str:
     )
 
 
+def _mac(rng: random.Random) -> str:
+    pairs = [f"{rng.randint(0, 255):02x}" for _ in range(6)]
+    written = rng.choice((":".join(pairs), "-".join(pairs)))
+    return written.upper() if rng.random() < 0.5 else written
+
+
 CANARIES: dict[str, Callable[[random.Random], str]] = {
     "EMAIL_ADDRESS": lambda rng: (
         f"{rng.choice(_NAMES)}{rng.randint(1, 999)}@{rng.choice(_DOMAINS)}"
@@ -160,6 +166,7 @@ CANARIES: dict[str, Callable[[random.Random], str]] = {
     "API_KEY": _key,
     "SECRET": _secret,
     "NATIONAL_ID": _national_id,
+    "MAC_ADDRESS": _mac,
 }
 """Entity type -> a value of it, which patterns know in any script and container."""
 
@@ -270,6 +277,9 @@ PROSE = {
     "cjk": ("请您记下这个信息", "以便日后联系我们谢谢"),
     "cyrillic": ("Запишите пожалуйста эти данные ", " для нашего договора."),
     "arabic": ("يرجى تسجيل هذه البيانات ", " للعقد القادم."),
+    "devanagari": ("कृपया यह जानकारी लिख लें ", " अगले अनुबंध के लिए।"),
+    "hangul": ("다음 정보를 적어 두세요 ", "입니다 감사합니다"),
+    "thai": ("กรุณาจดข้อมูลนี้", "ไว้สำหรับสัญญาของเรา"),
 }
 """Script -> the words around a canary."""
 
@@ -313,6 +323,18 @@ CONTAINERS: dict[str, Callable[[str, str, str], dict[str, Any]]] = {
     ),
     "url_query": lambda value, before, after: _message(
         f"{before} https://shop.haus/find?q={quote(value)}&page=2 {after}"
+    ),
+    "table_row": lambda value, before, after: _message(
+        f"{before}\n| no | value | note |\n| --- | --- | --- |\n| 3 | {value} | open |\n{after}"
+    ),
+    "csv_row": lambda value, before, after: _message(
+        f"{before}\nno,value,note\n3,{value},open\n{after}"
+    ),
+    "xml": lambda value, before, after: _message(
+        f"{before}\n<item no='3'><field>{value}</field></item>\n{after}"
+    ),
+    "quoted_mail": lambda value, before, after: _message(
+        f"{after}\n> > {before}\n> > {value}\n> thanks"
     ),
     "split_over_lines": lambda value, before, after: _message(f"{before}{_split(value)}{after}"),
 }

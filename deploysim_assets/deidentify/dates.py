@@ -7,10 +7,8 @@ import calendar
 import re
 from collections.abc import Iterator
 from datetime import date, timedelta
-from typing import Any
 
-import re2
-
+from deploysim_assets.deidentify.linear import Linear
 from deploysim_assets.deidentify.rules import Span
 
 _MONTHS = (
@@ -52,8 +50,8 @@ _FORMS = tuple(
 _ISO = re.compile(_FORMS[2].pattern.removesuffix(r"(?!\w)"), re.IGNORECASE)
 _ANY = (*_FORMS[:2], _ISO, *_FORMS[3:])
 _OF_SIGNS = frozenset({2, 3, 4})
-_HAS_MONTH: Any = re2.compile(rf"(?is)[0-9].{{0,8}}(?:{_WORD})|(?:{_WORD}).{{0,8}}[0-9]")
-_HAS_SIGN: Any = re2.compile(r"[0-9][-/.][0-9]|年")
+_HAS_MONTH = Linear(rf"(?is)[0-9].{{0,8}}(?:{_WORD})|(?:{_WORD}).{{0,8}}[0-9]")
+_HAS_SIGN = Linear(r"[0-9][-/.][0-9]|年")
 _AGE = re.compile(
     r"(?i)\b(9[0-9]|1[0-2][0-9])(?=[ \u2011-]?(?:years?|yrs?)[ \u2011-]?old|[ -]?y/?o\b"
     r"| years of age| Jahre alt| ans\b| años)"

@@ -3,14 +3,13 @@
 import base64
 import binascii
 from collections.abc import Iterator
-from typing import Any, NamedTuple
-
-import re2  # pyright: ignore[reportMissingTypeStubs]
+from typing import NamedTuple
 
 from deploysim_assets.deidentify.encoded import EncodedText
+from deploysim_assets.deidentify.linear import Linear
 
-_BASE64: Any = re2.compile(r"[A-Za-z0-9+/_-]{12,}={0,2}")
-_HEX: Any = re2.compile(
+_BASE64 = Linear(r"[A-Za-z0-9+/_-]{12,}={0,2}")
+_HEX = Linear(
     r"(?:0x)?(?:[0-9a-fA-F]{2}){8,}|[0-9a-fA-F]{2}(?:[ :][0-9a-fA-F]{2}){7,}"
     r"|(?:\\x[0-9a-fA-F]{2}){8,}"
 )
@@ -33,8 +32,8 @@ def hidden_texts(encoded: EncodedText, bare: EncodedText) -> Iterator[Hidden]:
         (_BASE64, _from_base64, bare),
         (_HEX, _from_hex, encoded),
     ):
-        for hit in pattern.finditer(where.data):
-            run = hit.group()
+        for start, end in pattern.finditer(where.data):
+            run = where.data[start:end]
             if pattern is _BASE64 and run.isdigit() and len(run) < 20:
                 continue
             head = decode(run[:16])
@@ -42,7 +41,7 @@ def hidden_texts(encoded: EncodedText, bare: EncodedText) -> Iterator[Hidden]:
                 continue  # a hash, a number, a word
             data = decode(run[:_LONGEST])
             if data and (text := _as_text(data)):
-                yield Hidden(where.index(hit.start()), where.index(hit.end()), text)
+                yield Hidden(where.index(start), where.index(end), text)
 
 
 def _from_base64(run: bytes) -> bytes | None:

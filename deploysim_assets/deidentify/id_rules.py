@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-import re2  # pyright: ignore[reportMissingTypeStubs]
 import regex
 
+from deploysim_assets.deidentify.linear import Linear
 from deploysim_assets.deidentify.rules import NOT_IN_WORD, Rule, luhn, rule
 
 
@@ -173,10 +173,10 @@ _PLATFORMS = (
     r"|follow|dm me|add me|ping me|reach me|find me|tag me|"
     r"微信|推特|ユーザー名|ник"
 )
+_BEFORE_PAIR = r"(?:^|[^0-9.,;\s\[+-][ :=(\n]{0,2})"
 _PAIR = (
-    r"(?:^|[^0-9.,;\s\[+-][ :=(\n]{0,2})"
-    r"([+-]?[0-9]{1,2}\.[0-9]{4,}\s?°?\s?[NSns]?\s?[,;/ "
-    r"]\s?[+-]?[0-9]{1,3}\.[0-9]{4,}\s?°?(?:\s?[EWew]\b)?)"
+    r"[+-]?[0-9]{1,2}\.[0-9]{4,}\s?°?\s?[NSns]?\s?[,;/ "
+    r"]\s?[+-]?[0-9]{1,3}\.[0-9]{4,}\s?°?(?:\s?[EWew]\b)?"
 )
 _ALONE: Any = {
     "before": r"(?<![0-9A-Za-z.])(?<![,;:=\[\t|] ?)",
@@ -367,8 +367,8 @@ ID_RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "COORDINATES",
-        re2.compile(_PAIR),
-        regex.compile(_PAIR + r"(?!\s?[,;]?\s?[+-]?[0-9]|[0-9.])"),
+        Linear(_BEFORE_PAIR + _PAIR),
+        regex.compile(rf"{_BEFORE_PAIR}({_PAIR})" + r"(?!\s?[,;]?\s?[+-]?[0-9]|[0-9.])"),
         _are_coordinates,
         part=1,
     ),

@@ -3,15 +3,13 @@ cut off, .env lines, arguments, headers and connection strings."""
 
 import re
 from collections.abc import Iterator
-from typing import Any
-
-import re2  # pyright: ignore[reportMissingTypeStubs]
 
 from deploysim_assets.deidentify.encoded import EncodedText
 from deploysim_assets.deidentify.keyed_values import is_of_a_thing, type_of_key, type_of_value
+from deploysim_assets.deidentify.linear import Linear
 from deploysim_assets.deidentify.rules import Span
 
-_STEM: Any = re2.compile(
+_STEM = Linear(
     r"(?i)pass|pwd|secret|token|key|auth|cred|cookie|dsn|conn|database|ssn|social|nation"
     r"|passport|licen|tax|"
     r"phone|tel|mobil|cell|fax|whatsapp|mail|name|login|handle|nick|birth|dob|address|street|zip"
@@ -23,11 +21,13 @@ _STEM: Any = re2.compile(
     r"recover|backup|verif|contact|recipient|sender|author|owner|guest|passenger|city|town"
     r"|county|swift|bic|id"
 )
-_QUOTED_KEY: Any = re2.compile(
-    r"""\\{0,7}["']([A-Za-z][A-Za-z0-9_. -]{1,40})\\{0,7}["']\s{0,3}(?::|=>|=)\s{0,3}"""
+_QUOTED_KEY = Linear(
+    r"""\\{0,7}["'][A-Za-z][A-Za-z0-9_. -]{1,40}\\{0,7}["']\s{0,3}(?::|=>|=)\s{0,3}"""
 )
-_PLAIN_KEY: Any = re2.compile(r"""([A-Za-z][A-Za-z0-9_.-]{1,40})(\s{0,3}[=:]{1,2}>?\s{0,3})""")
-_TAG: Any = re2.compile(r"<([A-Za-z][A-Za-z0-9_.:-]{1,40})>([^<>\n]{3,200})</")
+_PLAIN_KEY = Linear(r"""[A-Za-z][A-Za-z0-9_.-]{1,40}\s{0,3}[=:]{1,2}>?\s{0,3}""")
+_KEY_IN_QUOTES = re.compile(rb"""[\\"']*([A-Za-z0-9_. -]+)""")
+_KEY_ALONE = re.compile(rb"[A-Za-z0-9_.-]+")
+_TAG = Linear(r"<([A-Za-z][A-Za-z0-9_.:-]{1,40})>([^<>\n]{3,200})</")
 _QUOTE = re.compile(r"""\\{0,7}["']""")
 _BARE = re.compile(r"""[^\s,;}\]"'\\<>&)]{3,400}""")
 _BARE_PHONE = re.compile(r"[+(]?[0-9][0-9 ().\-/]{4,22}[0-9]")
@@ -52,24 +52,26 @@ def keyed_spans(encoded: EncodedText) -> Iterator[Span]:
         yield from _quoted(encoded, text)
         yield from _plain(encoded, text)
     if "</" in text:
-        for hit in _TAG.finditer(encoded.data):
-            key = hit.group(1).decode()
+        for _, name, value in _TAG.groups(encoded.data):
+            key = encoded.data[slice(*name)].decode()
             kind = type_of_key(key)
             if kind:
-                start, end = encoded.index(hit.start(2)), encoded.index(hit.end(2))
+                start, end = map(encoded.index, value)
                 yield from _valued(kind, key, text, start, end)
 
 
 def _quoted(encoded: EncodedText, text: str) -> Iterator[Span]:
-    for hit in _QUOTED_KEY.finditer(encoded.data):
-        key = hit.group(1).decode()
+    for begin, stop in _QUOTED_KEY.finditer(encoded.data):
+        named = _KEY_IN_QUOTES.match(encoded.data, begin)
+        assert named is not None, "the match holds a key"
+        key = named.group(1).decode()
         kind = type_of_key(key)
         if kind is None:
             continue
-        at = encoded.index(hit.end())
+        at = encoded.index(stop)
         if text[at : at + 1] == "[":
-            stop = min((i for i in (text.find("]", at), at + _LIST_END) if i >= 0), default=at)
-            while (quote := _QUOTE.search(text, at, stop)) is not None:
+            last = min((i for i in (text.find("]", at), at + _LIST_END) if i >= 0), default=at)
+            while (quote := _QUOTE.search(text, at, last)) is not None:
                 start, end, at = _string(text, quote)
                 yield from _valued(kind, key, text, start, end)
         elif quote := _QUOTE.match(text, at):
@@ -92,13 +94,15 @@ def _string(text: str, quote: re.Match[str]) -> tuple[int, int, int]:
 
 def _plain(encoded: EncodedText, text: str) -> Iterator[Span]:
     """Unquoted keys: values that look like what the key promises; a name of code does not."""
-    for hit in _PLAIN_KEY.finditer(encoded.data):
-        key = hit.group(1).decode()
+    for begin, stop in _PLAIN_KEY.finditer(encoded.data):
+        named = _KEY_ALONE.match(encoded.data, begin)
+        assert named is not None, "the match begins with a key"
+        key = named.group().decode()
         kind = type_of_key(key)
         if kind is None or kind in ("NAME", "PLACE"):
             continue
-        before, at = encoded.index(hit.start()), encoded.index(hit.end())
-        sign = hit.group(2).strip()
+        before, at = encoded.index(begin), encoded.index(stop)
+        sign = encoded.data[named.end() : stop].strip()
         if sign == b"==":
             continue
         if quote := _QUOTE.match(text, at):

@@ -161,15 +161,26 @@ class NerDetector:
     def batch(
         self, texts: Sequence[str], language: str | None = None
     ) -> Iterator[list[Span] | None]:
-        """`spans` of many texts of one language, in order; None for one that takes too long."""
+        """`spans` of many texts of one language, in order; None for one that takes too long.
+        DetectionError at the first text that the model fails on, or at any of its batch."""
         recognize = self._model(language)
         copies: list[ScanCopy] = [scan_copy(text) for text in texts]
         written = [as_written(c.text) for c in copies]
-        for copy, read, found in zip(copies, written, recognize(written), strict=True):
+        for copy, read, found in zip(copies, written, _read(recognize, written), strict=True):
             try:
                 yield _whole_entities(copy, read, found, Clock())
             except TimeoutError:
                 yield None
+
+
+def _read(recognize: Recognize, texts: Sequence[str]) -> Iterator[list[tuple[int, int, str]]]:
+    """What the model finds; whatever it raises is a DetectionError that holds nothing of a text."""
+    try:
+        yield from recognize(texts)
+    except (DetectionError, MemoryError):
+        raise
+    except Exception:  # noqa: BLE001 (every engine raises classes of its own)
+        raise DetectionError("model_failed") from None
 
 
 def _whole_entities(

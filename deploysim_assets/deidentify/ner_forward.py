@@ -106,7 +106,10 @@ class NerForward:
         """UnknownModel where the NER has another architecture or a setting that this does not
         know."""
         ner = nlp.get_pipe("ner")
-        model, config = ner.model, nlp.config["components"]["ner"]["model"]
+        model = getattr(ner, "model", None)
+        config = nlp.config["components"]["ner"].get("model")
+        if model is None or config is None:
+            raise UnknownModel
         encode, embed = (config.get("tok2vec", {}).get(p, {}) for p in ("encode", "embed"))
         lower = model.get_ref("lower")
         if (

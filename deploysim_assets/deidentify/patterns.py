@@ -7,7 +7,6 @@ rules, behind one gate pass."""
 import logging
 import re
 from collections.abc import Iterator
-from typing import Any
 
 import re2
 import regex
@@ -28,6 +27,7 @@ from deploysim_assets.deidentify.gate import Gate
 from deploysim_assets.deidentify.hidden_text import hidden_texts
 from deploysim_assets.deidentify.id_rules import ID_RULES
 from deploysim_assets.deidentify.keyed_text import keyed_spans
+from deploysim_assets.deidentify.linear import Linear
 from deploysim_assets.deidentify.phones import REGIONS, FastPhoneRecognizer
 from deploysim_assets.deidentify.rules import (
     CONTACT_RULES,
@@ -84,11 +84,11 @@ _OF_PRESIDIO = Gate(dict(enumerate(_GATES.values())))
 _MAY_HOLD_SPACES = (CreditCardRecognizer, UsSsnRecognizer, IbanRecognizer)
 
 
-def _window(recognizer: type[EntityRecognizer]) -> Any:
+def _window(recognizer: type[EntityRecognizer]) -> Linear:
     """The word, or the line for what is written with spaces, that holds all a find can:
     presidio's own pattern is tried on these only."""
     around = r"[^\n]*" if recognizer in _MAY_HOLD_SPACES else r"\S*"
-    return re2.compile(f"{around}(?:{_GATES[recognizer]}){around}")
+    return Linear(f"{around}(?:{_GATES[recognizer]}){around}")
 
 
 def recognizers() -> list[EntityRecognizer]:
@@ -122,21 +122,17 @@ _SHORTEST_CARD = 13
 _NUMBERS = frozenset({"CREDIT_CARD", "PHONE_NUMBER", "US_SSN", "NATIONAL_ID"})
 
 
-_CLOSE_DIGITS = re2.compile(r"[0-9](?:[^0-9\n]{0,4}[0-9]){4}")
-
-
-def _source(pattern: Any) -> str:
-    return pattern.pattern if isinstance(pattern.pattern, str) else pattern.pattern.decode()
+_CLOSE_DIGITS = Linear(r"[0-9](?:[^0-9\n]{0,4}[0-9]){4}")
 
 
 _OF_DIGITS = Gate(
-    {i: _source(rule.core) for i, rule in enumerate(RULES) if rule.digits and not rule.part}, sets=5
+    {i: rule.core.pattern for i, rule in enumerate(RULES) if rule.digits and not rule.part}, sets=5
 )
 _OF_WORDS = Gate(
     {
         i: rule.gate
         or "|".join(f"(?i:{re2.escape(w.decode())})" for w in rule.keywords)
-        or _source(rule.core)
+        or rule.core.pattern
         for i, rule in enumerate(RULES)
         if not rule.long_runs and (rule.part or not rule.digits)
     }
@@ -146,7 +142,7 @@ _ALL_RULES = frozenset(range(len(RULES)))
 _DIGITS = frozenset(i for i, rule in enumerate(RULES) if rule.digits)
 _SPLIT = frozenset(i for i, rule in enumerate(RULES) if rule.type in SPLIT_TYPES)
 _CARDS = frozenset(i for i, rule in enumerate(RULES) if rule.type == "CREDIT_CARD")
-_SIGNS = re2.compile(
+_SIGNS = Linear(
     r"[@:=<\n]|\p{Nd}[^\p{Nd}\n]{1,4}\p{Nd}|\p{Nd}{5}|[0-9A-Za-z+/_-]{12}"
     r"|[0-9a-fA-F]{2}(?:[ :][0-9a-fA-F]{2}){7}"
 )
@@ -169,7 +165,7 @@ _LETTERS_BEFORE = (
     rf"(?:^|[^0-9A-Za-z])[A-Za-z+(]{{1,6}}{_SIGN}{{0,2}}\r?\n[ \t]*[A-Za-z]{{0,6}}{_SIGN}{{0,2}}"
 )
 _LETTERS_AFTER = rf"{_SIGN}{{0,2}}\r?\n[ \t]*[A-Za-z]{{1,4}}(?:[^0-9A-Za-z]|$)"
-_DIGITS_AT_BREAK = re2.compile(
+_DIGITS_AT_BREAK = Linear(
     "|".join(
         (
             rf"(?m:{_LETTERS_BEFORE}(?:[0-9]{_BROKEN}){{5}})",
@@ -196,11 +192,11 @@ _NO_IDENTIFIER = re.compile(
     r"(?:[.,][0-9]+)?)?(?:Z|[+-][0-9]{2}:?[0-9]{2})?"
 )
 """Floats, hashes, UUIDs and timestamps, in ASCII."""
-_MAY_BE_NONE = re2.compile(
+_MAY_BE_NONE = Linear(
     r"[+-]?[0-9]{1,20}\.[0-9]{5}|[0-9a-f]{8}-[0-9a-f]{4}-|[0-9a-f]{32}"
     r"|(?:19|20)[0-9]{2}-[01][0-9]-[0-3][0-9][T ][0-2]"
 )
-_ALPHANUMERIC: Any = re2.compile(r"[+-]?[0-9A-Za-z]*")
+_ALPHANUMERIC = Linear(r"[+-]?[0-9A-Za-z]*")
 
 
 def without_numbers(encoded: EncodedText) -> EncodedText:
@@ -210,17 +206,18 @@ def without_numbers(encoded: EncodedText) -> EncodedText:
         return encoded
     text, parts, kept, at = encoded.text, list[str](), 0, 0
     while hit := _MAY_BE_NONE.search(encoded.data, at):
-        start = encoded.index(hit.start())
+        begin = hit[0]
+        start = encoded.index(begin)
         none = _NO_IDENTIFIER.match(text, start)
         if none is None:
-            at = max(_ALPHANUMERIC.match(encoded.data, hit.start()).end(), hit.start() + 1)
+            at = max(_ALPHANUMERIC.match_end(encoded.data, begin), begin + 1)
             continue
         parts += (text[kept:start], " " * (none.end() - start))
-        kept, at = none.end(), hit.start() + none.end() - start
+        kept, at = none.end(), begin + none.end() - start
     return EncodedText("".join([*parts, text[kept:]])) if parts else encoded
 
 
-_RUN_OF_DIGITS = re2.compile(r"[0-9](?:[^0-9\n]{0,4}[0-9]){4,}")
+_RUN_OF_DIGITS = Linear(r"[0-9](?:[^0-9\n]{0,4}[0-9]){4,}")
 _LONGEST_CORE = 48
 
 
@@ -228,8 +225,7 @@ def _near_digits(data: bytes) -> bytes:
     """Where five digits stand close together, with what a core of a rule of digits may hold
     around them."""
     parts, at = list[bytes](), 0
-    for run in _RUN_OF_DIGITS.finditer(data):
-        start, end = run.span()
+    for start, end in _RUN_OF_DIGITS.finditer(data):
         if start - _LONGEST_CORE > at:
             parts.append(b"\n")
             at = start - _LONGEST_CORE
@@ -356,8 +352,8 @@ class PatternDetector:
         ]
         for i in sorted(_OF_PRESIDIO.passing(encoded.data)):
             window, recognizer = self._recognizers[i]
-            for hit in window.finditer(encoded.data):
-                start, end = encoded.index(hit.start()), encoded.index(hit.end())
+            for begin, stop in window.finditer(encoded.data):
+                start, end = encoded.index(begin), encoded.index(stop)
                 found += [
                     (start, r)
                     for r in recognizer.analyze(

@@ -17,7 +17,6 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import phonenumbers
-import re2
 from phonenumbers import PhoneMetadata, PhoneNumberMatcher
 from phonenumbers.phonenumbermatcher import _PATTERN, _SECOND_NUMBER_START_PATTERN
 from phonenumbers.phonenumberutil import _VALID_PUNCTUATION, NumberParseException
@@ -25,6 +24,7 @@ from presidio_analyzer import EntityRecognizer, RecognizerResult
 from presidio_analyzer.predefined_recognizers import PhoneRecognizer
 
 from deploysim_assets.deidentify.encoded import EncodedText
+from deploysim_assets.deidentify.linear import Linear
 
 REGIONS = ("US", "GB", "DE", "FR", "ES", "IT", "IL", "IN", "CA", "BR", "CN", "JP", "KR", "AU", "MX")
 
@@ -32,11 +32,11 @@ _LETTER, _DIGIT = re.compile(r"[^\W\d_]"), re.compile(r"\d")
 _TRUNK = re.compile("0[01]")
 _MEMO_SIZE = 100_000
 _BETWEEN = rf"[{_VALID_PUNCTUATION}]"
-_RUN = re2.compile(
+_RUN = Linear(
     rf"(?i)(?:[+＋(\[（［]{_BETWEEN}{{0,4}}){{0,2}}\p{{Nd}}(?:{_BETWEEN}{{0,4}}\p{{Nd}}){{3}}(?:{_BETWEEN}{{0,4}}\p{{Nd}})*"
 )
 """Where a candidate of at least _SHORTEST_ANYWHERE digits can be."""
-_EXTENSION = re2.compile(
+_EXTENSION = Linear(
     r"(?i)\p{Nd}[ \x{a0}\t,]*(?:;ext=|e?xt|ｅ?ｘｔ|доб|anexo|int|ｉｎｔ|[#＃])|\p{Nd}[ "
     r"\x{a0}\t,]+[xｘ~～]|\p{Nd}[xｘ~～](?:[:.．,\t]|[ \x{a0}-]{4})"
 )
@@ -76,7 +76,7 @@ _CUE = re.compile(
     r"(?i)phone|\btel|\bcall|\bcell|mobil|whatsapp|\bsms|\bfax|number|numer|text me|reach me"
     r"|contact me|número|numéro|nummer|電話|电话|手机|телефон|هاتف|전화"
 )
-_ANY_CUE = re2.compile(_CUE.pattern)
+_ANY_CUE = Linear(_CUE.pattern)
 _CUE_REACH, _SHORTEST_CUED = 40, 5
 _LONGEST_CHARACTER = 4
 """Bytes of UTF-8."""
@@ -147,9 +147,7 @@ class FastPhoneRecognizer(PhoneRecognizer):
         """
         if not bare_numbers:
             return self._likely(encoded)
-        runs = [
-            (encoded.index(r.start()), encoded.index(r.end())) for r in _RUN.finditer(encoded.data)
-        ]
+        runs = [(encoded.index(a), encoded.index(b)) for a, b in _RUN.finditer(encoded.data)]
         if runs and _EXTENSION.search(encoded.data):
             runs = [(0, len(encoded.text))]
         text, results = encoded.text, []
@@ -160,12 +158,11 @@ class FastPhoneRecognizer(PhoneRecognizer):
     def _likely(self, encoded: EncodedText) -> list[RecognizerResult]:
         text, data, results = encoded.text, encoded.data, []
         cues: list[int] | None = None
-        for run in _RUN.finditer(data):
-            begin, stop = run.span()
+        for begin, stop in _RUN.finditer(data):
             if not _SHORTEST_CUED <= stop - begin <= _LONGEST_RUN:
                 continue
             if cues is None:
-                cues = [cue.start() for cue in _ANY_CUE.finditer(data)]
+                cues = [start for start, _ in _ANY_CUE.finditer(data)]
             start, end = encoded.index(begin), encoded.index(stop)
             near = bisect_left(cues, begin - _LONGEST_CHARACTER * _CUE_REACH)
             cued = near < len(cues) and cues[near] < begin

@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-import re2
 import regex
 
 from deploysim_assets.deidentify.encoded import EncodedText
+from deploysim_assets.deidentify.linear import Linear
 
 
 class DetectionError(Exception):
@@ -51,7 +51,7 @@ class Rule(NamedTuple):
     look-around, tried where a core begins."""
 
     type: str
-    core: Any
+    core: Linear
     pattern: Any
     holds: Callable[[str], bool] = lambda found: True
     lead: str = ""
@@ -72,21 +72,23 @@ class Rule(NamedTuple):
     def spans(self, encoded: EncodedText) -> Iterator[Span]:
         """The rule's finds, those of `pattern.finditer`; a time-out raises TimeoutError, so that
         it cannot pass for clean."""
-        text, at = encoded.text, 0
-        while hit := self.core.search(encoded.data, at):
-            start = encoded.index(hit.start()) + len(self.lead)
-            match = self.pattern.match(text, start, timeout=_TIMEOUT)
+        text, data, at = encoded.text, encoded.data, 0
+        while hit := self.core.search(data, at):
+            begin = hit[0]
+            match = self.pattern.match(
+                text, encoded.index(begin) + len(self.lead), timeout=_TIMEOUT
+            )
             if match is None:
-                at = max(_NUMBER.match(encoded.data, hit.start()).end(), hit.start() + 1)
+                at = max(_NUMBER.match_end(data, begin), begin + 1)
                 continue
             if self.holds(match.group(self.part)):
                 start = match.start(1) if self.back else match.start(self.part)
                 yield Span(start, match.end(self.part), self.type)
-            at = hit.start() + len((self.lead + match.group()).encode(errors="replace"))
+            at = begin + len((self.lead + match.group()).encode(errors="replace"))
 
 
 _TIMEOUT = 2.0
-_NUMBER = re2.compile(r"[0-9]*")
+_NUMBER = Linear(r"[0-9]*")
 """No rule that fails at a number's first digit holds at a later one."""
 IBAN_LENGTHS = {
     country: int(length)
@@ -182,7 +184,7 @@ def rule(
     cue = core[: _GROUP.search(core).start()] if part else ""  # pyright: ignore
     return Rule(
         kind,
-        re2.compile(lead + (cue or core)),
+        Linear(lead + (cue or core)),
         regex.compile((before + core + after).replace(r"\b", _EDGE)),
         holds,
         lead,
@@ -204,7 +206,7 @@ CONTACT_RULES = (
     # from the @ outwards: a search for the mailbox first would try every word of the text
     Rule(
         "EMAIL_ADDRESS",
-        re2.compile(_DOMAIN),
+        Linear(_DOMAIN),
         regex.compile(rf"(?<=({_MAILBOX}+)){_DOMAIN}"),
         back=True,
         keywords=(b"@",),
@@ -247,6 +249,13 @@ CONTACT_RULES = (
         digits=True,
     ),
     rule(
+        "MAC_ADDRESS",
+        r"(?:[0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}|(?:[0-9A-Fa-f]{2}-){5}[0-9A-Fa-f]{2}",
+        before=r"(?<![0-9A-Za-z:-])",
+        after=r"(?![0-9A-Za-z])(?![:-][0-9A-Fa-f])",
+        gate=r"(?:[0-9A-Fa-f]{2}[:-]){3}",
+    ),
+    rule(
         "US_SSN",
         r"[0-8][0-9]{2}(?:-[0-9]{2}-|\.[0-9]{2}\.| [0-9]{2} )[0-9]{4}",
         _is_ssn,
@@ -285,6 +294,7 @@ SPLIT_TYPES = frozenset(
         "US_SSN",
         "PHONE_NUMBER",
         "IP_ADDRESS",
+        "MAC_ADDRESS",
         "NATIONAL_ID",
     }
 )

@@ -9,9 +9,8 @@ import unicodedata
 from bisect import bisect_right
 from typing import NamedTuple
 
-import re2
-
 from deploysim_assets.deidentify.encoded import EncodedText
+from deploysim_assets.deidentify.linear import Linear
 
 _AS_THEY_ARE = frozenset("：！（），；？［］＂＇＜＞｛｝")
 """Marks of Chinese and Japanese prose that no identifier holds; a plain colon would run into the
@@ -75,7 +74,7 @@ _CHARACTERS = _hiding_characters()
 _HIDING = re.compile(
     f"[{''.join(f'{re.escape(chr(a))}-{re.escape(chr(b))}' for a, b in _CHARACTERS)}]|{_ESCAPES}"
 )
-_HIDES = re2.compile(
+_HIDES = Linear(
     "[" + "".join(rf"\x{{{a:x}}}-\x{{{b:x}}}" for a, b in _CHARACTERS) + f"]|{_ESCAPES}"
 )
 """The same, to tell in one pass whether there is anything to do."""

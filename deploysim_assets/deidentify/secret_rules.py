@@ -5,9 +5,9 @@ import math
 import re
 from collections import Counter
 
-import re2  # pyright: ignore[reportMissingTypeStubs]
 import regex
 
+from deploysim_assets.deidentify.linear import Linear
 from deploysim_assets.deidentify.rules import NOT_IN_WORD, Rule, rule
 
 _KEY_START = r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----"
@@ -100,7 +100,7 @@ SECRET_RULES = (
     rule("JWT", r"eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.?[A-Za-z0-9_-]*", keywords="eyj"),
     Rule(
         "PRIVATE_KEY",
-        re2.compile(_KEY_START),
+        Linear(_KEY_START),
         regex.compile(rf"(?s){_KEY_START}.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|\Z)"),
         keywords=(b"private key",),
     ),

@@ -1,6 +1,9 @@
 """Asks an OpenAI-compatible endpoint many things: durably, within its limits and the budget."""
 
 import asyncio
+import functools
+import os
+import ssl
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -299,6 +302,15 @@ def _proxy(url: str) -> str | None:
     return found.get(parts.scheme) or found.get("all")
 
 
+@functools.cache
+def _certificates(*_named: str | None) -> ssl.SSLContext:
+    """The certificates that are trusted, read once for what SSL_CERT_FILE and SSL_CERT_DIR name:
+    it takes longer than all the rest that a client needs."""
+    import httpx2
+
+    return httpx2.create_ssl_context()
+
+
 async def _with_client(
     requests: Callable[[], Iterable[dict[str, Any]]],
     endpoint: Endpoint,
@@ -315,14 +327,15 @@ async def _with_client(
     # the SDK knows the headers and the certificates; its request loop, its models and its client
     # cost four times the rest of a request
     key = api_key(endpoint)
-    sdk = openai.AsyncOpenAI(base_url=endpoint.base_url, api_key=key)
+    context = _certificates(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+    sdk = openai.AsyncOpenAI(
+        base_url=endpoint.base_url, api_key=key, http_client=httpx2.AsyncClient(verify=context)
+    )
     headers = {
         k: v for k, v in (sdk.default_headers | sdk.auth_headers).items() if isinstance(v, str)
     }
     await sdk.close()
-    connector = aiohttp.TCPConnector(
-        limit=endpoint.max_concurrency, ssl=httpx2.create_ssl_context()
-    )
+    connector = aiohttp.TCPConnector(limit=endpoint.max_concurrency, ssl=context)
     async with aiohttp.ClientSession(
         connector=connector,
         headers=headers,

@@ -3,6 +3,7 @@
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 # pyright: reportUnknownLambdaType=false, reportMissingTypeStubs=false
 
+import codecs
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -140,6 +141,11 @@ def detect(files: Sequence[LogFile]) -> Seen:
                 if not is_damage(wrong):
                     raise
                 continue
+            if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+                raise ProjectError(
+                    f"{file.path}: is written in UTF-16; write it in UTF-8 (in PowerShell: "
+                    "Out-File -Encoding utf8)"
+                )
             if start == b"PAR1":
                 seen = _by_columns(stream)
             elif start == b"PK\x03\x04":

@@ -39,8 +39,8 @@ def _metadata(run: dict[str, Any]) -> Any:
 
 
 def _one(number: int, run: dict[str, Any]) -> Conversation | Reject:
-    asked = parsed(run.get("inputs"))
-    dialog = exchange(asked or None, parsed(run.get("outputs")) or None)
+    asked, answer = parsed(run.get("inputs")), parsed(run.get("outputs"))
+    dialog = exchange(asked or None, answer or None)
     if not dialog:
         return Reject(number, "a run without inputs and outputs")
     about = _metadata(run)
@@ -55,7 +55,8 @@ def _one(number: int, run: dict[str, Any]) -> Conversation | Reject:
         language=text(about, "language"),
         reported_model=text(about, "ls_model_name")
         or text(params, "model", "model_name")
-        or text(asked, "model"),
+        or text(asked, "model")
+        or text(answer, "model"),
         training_allowed=consent if isinstance(consent, bool) else None,
         has_attachments=attached(dialog),
         messages=dialog,

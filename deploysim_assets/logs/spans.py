@@ -105,8 +105,18 @@ def _list(value: Any) -> list[Any]:
 def _attributes(holder: Any) -> dict[str, Any]:
     listed = held(holder, "attributes")
     if isinstance(listed, dict):
-        return listed
+        return listed | dict(_dotted(listed))
     return {str(a.get("key")): any_value(a.get("value")) for a in _dicts(listed)}
+
+
+def _dotted(nested: dict[str, Any], before: str = "", deep: int = 0) -> Iterator[tuple[str, Any]]:
+    """The values of objects in objects, as Phoenix's interface shows attributes, by their dotted
+    names."""
+    for name, value in nested.items():
+        if isinstance(value, dict) and deep < _DEEP:
+            yield from _dotted(value, f"{before}{name}.", deep + 1)
+        elif before:
+            yield f"{before}{name}", value
 
 
 def _time(value: Any) -> int:

@@ -117,8 +117,8 @@ def test_clean_code_heavy_text_has_few_false_hits() -> None:
 
 
 def test_canaries_of_every_cell_are_caught() -> None:
-    cells = list(canary_recall(Scrubber(b"t" * 32), 7, 4))
-    assert len(cells) == len(CANARIES) * len(PROSE) * len(CONTAINERS)
+    cells = list(canary_recall(Scrubber(b"t" * 32), 7, 2))
+    assert len(cells) == len(CANARIES) * len(PROSE) * len(CONTAINERS) >= 639
     assert [c for c in cells if c.caught < c.planted] == []
 
 

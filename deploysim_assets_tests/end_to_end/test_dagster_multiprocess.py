@@ -2,12 +2,9 @@
 
 from pathlib import Path
 
-from deploysim_assets.benchmarks.dagster_operations import (
-    missing_only,
-    receiver,
-    site,
-    wait_for,
-)
+from deploysim_assets.benchmarks.counting_endpoint import receiver
+from deploysim_assets.benchmarks.dagster_operations import missing_only
+from deploysim_assets.benchmarks.dagster_site import site, wait_for
 from deploysim_assets_tests.support import WarmSite
 
 

@@ -7,17 +7,15 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from deploysim_assets.benchmarks.counting_endpoint import receiver
 from deploysim_assets.benchmarks.dagster_operations import (
-    Site,
     canceled_and_resumed,
     daemon_killed,
     everything_again,
     freshness_by_the_clock,
     late_logs,
-    receiver,
-    site,
-    wait_for,
 )
+from deploysim_assets.benchmarks.dagster_site import Site, site, wait_for
 from deploysim_assets_tests.support import WarmSite
 
 

@@ -2,7 +2,6 @@
 and printed beside the truth."""
 
 import json
-import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 
 from deploysim_assets.synthetic.desk import desk_at, run
+from deploysim_assets_tests import warm
 from deploysim_assets_tests.support import environment, rows
 
 _COUNT = 60
@@ -24,15 +24,7 @@ run_demo(Path.cwd() / "home", 1, {_COUNT}, print, AGENTS._replace(releases=AGENT
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("demo")
-    done = subprocess.run(
-        [sys.executable, "-c", _DEMO],
-        env=environment(folder),
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
+    done = warm.run([sys.executable, "-c", _DEMO], env=environment(folder), cwd=folder, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder / "home", done.stdout
 

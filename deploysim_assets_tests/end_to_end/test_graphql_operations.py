@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from deploysim_assets.benchmarks.dagster_operations import counting_endpoint
+from deploysim_assets.benchmarks.counting_endpoint import counting_endpoint
 from deploysim_assets.cli.demo import ship, write_project
 from deploysim_assets.cli.instance import dagster_home
 from deploysim_assets.storage.journal import lines
@@ -28,6 +28,7 @@ from deploysim_assets_tests.support import (
 )
 
 CONCURRENCY = 4
+FORKED = REPO / "deploysim_assets_tests" / "forked"
 
 
 def _release(model: str, predecessor: str | None = None, asks: str | None = None) -> dict[str, Any]:
@@ -203,7 +204,7 @@ def test_releases_come_and_wrong_files_change_nothing_without_a_restart(tmp_path
         _project(home, endpoint.base_url, "in_process")
         deploysim(home, "forecast", "aurora-2")
         good = yaml.safe_load(file.read_text())
-        with dg_dev(home) as (port, _):
+        with dg_dev(home, PYTHONPATH=f"{FORKED}{os.pathsep}{REPO}") as (port, _):
             wait_for(
                 lambda: _registry_says(port) == "the definitions are those of deploysim.yaml",
                 300,

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -182,6 +183,50 @@ def test_auto_says_so_where_it_knows_nothing_or_two_things(tmp_path: Path) -> No
     (tmp_path / "a.jsonl").write_text('{"traj": []}\n{"history": []}\n')
     with pytest.raises(ProjectError, match="looks like"):
         detect(log_files(tmp_path, "*"))
+
+
+def test_auto_says_what_to_do_with_utf_16_as_powershell_writes_it(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"my-secret-key": 1}\n', encoding="utf-16")
+    with pytest.raises(ProjectError, match="UTF-8") as wrong:
+        detect(log_files(tmp_path, "*"))
+    assert "my-secret-key" not in str(wrong.value)
+
+
+def test_attributes_in_objects_are_read_as_those_with_dotted_names(tmp_path: Path) -> None:
+    dotted = {
+        "openinference.span.kind": "LLM",
+        "llm.model_name": "m",
+        "llm.input_messages": [{"message": {"role": "user", "content": "hello"}}],
+        "llm.output_messages": [{"message": {"role": "assistant", "content": "hi"}}],
+    }
+    nested = {
+        "openinference": {"span": {"kind": "LLM"}},
+        "llm": {name.partition(".")[2]: v for name, v in dotted.items() if name.startswith("llm")},
+    }
+    found: list[list[Any]] = []
+    for name, attributes in (("dotted", dotted), ("nested", nested)):
+        span = {"context": {"trace_id": "t", "span_id": "s"}, "attributes": attributes,
+                "start_time": "2026-03-01T10:00:00+00:00"}  # fmt: skip
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.json").write_text(json.dumps([span]))
+        assert detect(log_files(tmp_path / name, "*")).format == "openinference"
+        conversations, rejects = read(tmp_path / name, "openinference")
+        assert rejects == []
+        found.append([c.model_dump() for c in conversations])
+    assert found[0] == found[1]
+    assert [m["content"] for m in found[0][0]["messages"]] == ["hello", "hi"]
+    assert found[0][0]["reported_model"] == "m"
+
+
+def test_a_run_whose_model_only_its_answer_names(tmp_path: Path) -> None:
+    run = {
+        "id": "r", "run_type": "llm", "start_time": "2026-03-01T10:00:00",
+        "inputs": {"messages": [{"role": "user", "content": "q"}]},
+        "outputs": {"model": "m-1", "choices": [{"message": {"content": "a"}}]},
+    }  # fmt: skip
+    (tmp_path / "a.jsonl").write_text(json.dumps(run))
+    [conversation], rejects = read(tmp_path, "langsmith")
+    assert (conversation.reported_model, rejects) == ("m-1", [])
 
 
 @pytest.mark.parametrize("name", sorted(SAMPLES))
