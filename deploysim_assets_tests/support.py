@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+import warnings
 from collections.abc import Callable, Generator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +21,8 @@ import polars as pl
 import pytest
 import yaml
 from aiohttp import web
+from playwright.sync_api import Error as BrowserError
+from playwright.sync_api import Page
 
 from deploysim_assets.benchmarks.dagster_site import Site, Started
 from deploysim_assets.benchmarks.served import served
@@ -139,6 +142,17 @@ def stop(process: Started) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+def keep_picture(page: Page, name: str, **options: Any) -> None:
+    """A picture of a page for people to look at. Chromium cannot always take one on a loaded
+    machine, which says nothing about the page."""
+    for _ in range(3):
+        with contextlib.suppress(BrowserError):
+            page.screenshot(path=ARTIFACTS / name, **options)
+            return
+        time.sleep(1)
+    warnings.warn(f"no picture could be taken for {name}", stacklevel=2)
 
 
 @contextlib.contextmanager

@@ -18,11 +18,12 @@ from aiohttp import web
 from deploysim_assets.assets.endpoint_run import EndpointRun
 from deploysim_assets.assets.grader_drift import drift_rows
 from deploysim_assets.assets.sentinel_watch import KIND, Source, sealed_set
-from deploysim_assets.cli.pricing import costs_of
+from deploysim_assets.cli.pricing import UNSEEN_STEPS, costs_of
 from deploysim_assets.endpoint.wire import request_key
 from deploysim_assets.evidence.seals import Seals
 from deploysim_assets.grading.panel import Panel
-from deploysim_assets.project import Project
+from deploysim_assets.project import Agents, Project, SelfReplay
+from deploysim_assets.project.agents import Discriminator
 from deploysim_assets.schema import COMPLETIONS, PREFIXES
 from deploysim_assets.storage import ledger
 from deploysim_assets.storage.forgetting import Removal, doomed_by
@@ -379,3 +380,27 @@ def test_the_plan_prices_panel_repeats_and_sentinels(tmp_path: Path) -> None:
     }
     assert parts["grades of both sides"].money == pytest.approx(20_000 * (600 + 800) / 1e6)
     assert parts["2 more judges of the panel"].money is None
+
+
+def test_the_plan_prices_what_tells_real_from_simulated_turns(tmp_path: Path) -> None:
+    home = Home(tmp_path, "http://127.0.0.1:9/v1", 1)
+    agents = Agents(
+        affordances=("recorded", "library"), discriminator=Discriminator(sample=50, ablation=8)
+    )
+    project = home.project.model_copy(
+        update={"agents": agents, "self_replay": SelfReplay(max_prefixes=200)}
+    )
+
+    def planned(project: Project) -> dict[str, float]:
+        last = project.releases[-1]
+        after = last.model_copy(update={"model_version": "c", "predecessor": last.model_version})
+        return {one.what: one.requests for one in costs_of(project, after, 10_000)}
+
+    found = planned(project)
+    assert found["discriminator"] == 50 + 8, "a pair each, and those without the library again"
+    [again] = [count for what, count in found.items() if what.startswith("turns of the ablation")]
+    assert again == 8 * UNSEEN_STEPS
+    none = agents.model_copy(update={"discriminator": Discriminator(sample=50, ablation=0)})
+    assert planned(project.model_copy(update={"agents": none}))["discriminator"] == 50
+    without = planned(project.model_copy(update={"self_replay": None}))
+    assert "discriminator" not in without

@@ -13,6 +13,7 @@ import orjson
 
 from deploysim_assets.agents.calls import canonical, misfit
 from deploysim_assets.agents.extras import extra
+from deploysim_assets.agents.limited_http import OVER, limited_http
 from deploysim_assets.agents.moment import Example, Moment, Result, Scrub, Uncleared
 from deploysim_assets.agents.trajectory import world_of
 from deploysim_assets.endpoint.errors import EndpointError
@@ -38,8 +39,10 @@ class _Session:
     async def _hold(self) -> None:
         mcp = extra("mcp", "agents.connectors")
         own = self._connector
-        server: Any = own.url
-        if own.command is not None:
+        if own.url is not None:
+            server: Any = limited_http(own.url, own.max_bytes)
+        else:
+            assert own.command is not None
             command, *arguments = own.command
             server = mcp.StdioServerParameters(command=command, args=arguments)
         try:
@@ -208,6 +211,8 @@ class Connectors:
         except TimeoutError:
             return "timed out", None
         except Exception as wrong:  # noqa: BLE001 (the transport broke, or the server speaks no MCP)
+            if OVER in str(wrong):
+                return "too large", None
             session.close()
             raise UnansweredError(f"{connector.name}: {type(wrong).__name__}") from None
         text = _text(said)

@@ -62,8 +62,8 @@ class Library:
     """Answers a read that was made before, in a world with the same writes; shows the most similar
     calls otherwise.
 
-    Never from the conversation itself, never from one that began later; where the prefix has a
-    clock, entries without one are left out and counted.
+    Never from the conversation itself, never from one that may have begun later: a prefix without a
+    clock is shown nothing, as are entries without one to any; both are counted.
     """
 
     name = "library"
@@ -75,6 +75,7 @@ class Library:
         and clock; they are read when the first call is looked up."""
         extra("bm25s", "agents.affordances: library")
         self._trajectories, self._settings = trajectories, settings
+        self._undated = set[str]()
 
     @functools.cached_property
     def _shelves(self) -> dict[str, _Shelf]:
@@ -93,11 +94,14 @@ class Library:
         if shelf is None:
             return []
         own, clock = moment.prefix["conversation_key"], moment.prefix["clock"]
+        if clock is None:
+            self._undated.add(moment.prefix["prefix_id"])
+            return []
 
         def may(entry: Entry) -> bool:
             if entry.conversation == own:
                 return False
-            return clock is None or (entry.clock is not None and entry.clock <= clock)
+            return entry.clock is not None and entry.clock <= clock
 
         world = world_of(moment, self._settings)
         before = world.so_far(moment.steps).after
@@ -112,12 +116,16 @@ class Library:
         ]
 
     def stats(self) -> dict[str, Any]:
-        """Entries of the library, and those that have no clock; nothing where it was not
-        needed."""
+        """Entries of the library, those that have no clock, and prefixes that were shown nothing
+        because they have none; nothing where it was not needed."""
         if "_shelves" not in self.__dict__:
             return {}
         entries = [e for shelf in self._shelves.values() for e in shelf.entries]
-        return {"entries": len(entries), "without_clock": sum(e.clock is None for e in entries)}
+        return {
+            "entries": len(entries),
+            "without_clock": sum(e.clock is None for e in entries),
+            "prefixes_without_clock": len(self._undated),
+        }
 
 
 def _rank(entry: Entry, said: Mapping[str, int]) -> tuple[int, float, str, str]:

@@ -86,6 +86,24 @@ def _replies(
     return parts
 
 
+def _fidelity(project: Project, live: str, replayed: int, asked: tuple[float, float]) -> list[Cost]:
+    """What simulation_fidelity asks beside the self-replay, at most: the turns of the ablation,
+    and who tells real from simulated turns about each pair, once."""
+    from deploysim_assets.assets.fidelity_rows import ablations
+
+    assert project.agents is not None
+    settings, judge = project.agents.discriminator, project.judge
+    pairs = min(settings.sample, replayed)
+    again = min(settings.ablation, pairs) * len(ablations(project.agents))
+    parts = _replies(project, "the ablation", live, again, asked) if again else []
+    if model := settings.model or (judge.members[0] if judge else None):
+        tokens, by_judge = tokens_per_request(project, "simulation_fidelity"), judge is not None
+        parts.append(
+            _cost(project, "discriminator", [model], pairs + again, tokens, judging=by_judge)
+        )
+    return parts
+
+
 def sentinel_items(project: Project, prefixes: int) -> int:
     """How many sentinels are graded again beside so many prefixes, at most."""
     judged = sum(b.grader == "judge" for b in project.behaviors)
@@ -103,6 +121,8 @@ def costs_of(project: Project, candidate: Release | None, prefixes: int) -> list
         replayed = min(project.self_replay.max_prefixes, prefixes)
         live = project.release(candidate.predecessor).asked_as.model
         parts += _replies(project, "self-replay", live, replayed, asked)
+        if project.agents is not None:
+            parts += _fidelity(project, live, replayed, asked)
     judge = project.judge
     if judge is None or not any(b.grader == "judge" for b in project.behaviors):
         return parts

@@ -40,6 +40,7 @@ _SURROGATES_SHARE = (
         "bearer20redacted",
         "passportredacted",
         "4000000000000000",
+        "00-00-5E-00-53-",
         "192.0.2.",
         "198.51.100.",
         "203.0.113.",

@@ -184,12 +184,13 @@ class _Draft:
             (value[k] for k in ("finish_reason", "stop_reason", "finishReason") if value.get(k)),
             _told(value.get("response_metadata")),
         )
-        self.tool_call_id = _text(value.get("tool_call_id"))
-        for name in ("reasoning_content", "reasoning"):
+        self.tool_call_id = _text(value.get("tool_call_id")) or _text(value.get("toolCallId"))
+        for name in ("reasoning_content", "reasoning", "thinking"):
             if isinstance(value.get(name), str) and value[name] not in self.thoughts:
                 self.thoughts.append(value[name])
         for name in ("content", "parts"):
             self.content(value.get(name), f"{self.where}.{name}")
+        self._beside(value)
         self._extras(value)
         return self.messages(always=not self.done)
 
@@ -205,6 +206,18 @@ class _Draft:
             self.take(content, where)
         else:
             raise DialogError(f"{where}: Input should be a text or a list of parts")
+
+    def _beside(self, value: dict[str, Any]) -> None:
+        """Thoughts and files that stand beside the content."""
+        if not self.thoughts:  # else they say again what stands there
+            blocks = (value.get("thinking_blocks"), value.get("reasoning_details"))
+            listed = next((b for b in blocks if isinstance(b, list) and b), [])
+            self.thoughts += [t for b in listed if isinstance(b, dict) for t in thoughts_of(b)]
+        for name in ("images", "experimental_attachments"):
+            beside = value.get(name)
+            for held in beside if isinstance(beside, list) else []:
+                named = content_of(held) if isinstance(held, dict) else held
+                self.texts.append(placeholder("image" if name == "images" else "file", named))
 
     def _extras(self, value: dict[str, Any]) -> None:
         """What stands beside the content: calls, refusals, spoken replies, errors of tools."""
@@ -242,6 +255,8 @@ class _Draft:
             return
         if not isinstance(part, dict):
             raise DialogError(f"{where}: Input should be a part of a message")
+        if isinstance(used := part.get("toolInvocation"), dict):  # Vercel's AI SDK
+            part = {"type": "tool_call"} | used
         kind = part.get("type")
         kind = kind if isinstance(kind, str) else kind_of(part)
         if kind in _THOUGHTS or part.get("thought") is True or kind.endswith("ReasoningContent"):
@@ -252,10 +267,7 @@ class _Draft:
             self.texts.append(str(part.get("refusal") or ""))
             self.finish = "refusal"
         elif kind in _CALLS or ("toolName" in part and "result" not in kind):
-            self.calls.append(tool_call(part, where))
-            for name in ("result", "output"):  # what a server's tool gave, kept with its call
-                if isinstance(part.get(name), str):
-                    self._result(part.get("id"), None, part[name], where)
+            self._called(part, where)
         elif _is_result(kind):
             held = next((part[k] for k in _GIVEN if k in part), None)
             identity = next((part[k] for k in _ANSWERS if part.get(k)), None)
@@ -268,6 +280,14 @@ class _Draft:
             self.texts.append(part["text"])
         else:
             self.texts.append(placeholder(kind, content_of(part)))
+
+    def _called(self, part: dict[str, Any], where: str) -> None:
+        """A call, and what a server's tool gave where that stands in it."""
+        self.calls.append(tool_call(part, where))
+        answers = next((part[k] for k in _ANSWERS if part.get(k)), None)
+        said = next((part[k] for k in ("result", "output") if part.get(k) is not None), None)
+        if (said := part.get("error") or said) is not None:
+            self._result(answers, None, said, where)
 
     def _result(self, identity: Any, name: Any, held: Any, where: str) -> None:
         self._flush()

@@ -1,6 +1,8 @@
 """Live tools: only what the project allows, what the server calls read-only and what nothing calls
 a write; its answers are scrubbed before they are kept, and are not asked for again."""
 
+import contextlib
+import gzip
 import subprocess
 import sys
 from collections.abc import Generator, Mapping
@@ -191,3 +193,67 @@ def test_a_server_that_stays_away_ends_the_run(tmp_path: Path) -> None:
     calls = [call("get_unmarked", str(i), city=f"c{i}") for i in range(30)]
     with pytest.raises(EndpointError, match=r"agents\.connectors: live: cannot be reached"):
         Ran(tmp_path, {"url": "http://127.0.0.1:9/mcp"}, calls)
+
+
+class Endless:
+    """An MCP server whose one tool answers without end, or with a small answer that unpacks to a
+    big one."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind, self.sent = kind, 0
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        body = orjson.loads(await request.read())
+        if "id" not in body:
+            return web.Response(status=202)
+        results: dict[str, Any] = {
+            "initialize": {
+                "protocolVersion": "2025-06-18",
+                "capabilities": {"tools": {}},
+                "serverInfo": {"name": "endless", "version": "1"},
+            },
+            "tools/list": {
+                "tools": [
+                    {
+                        "name": "get_huge",
+                        "inputSchema": {"type": "object"},
+                        "annotations": {"readOnlyHint": True},
+                    }
+                ]
+            },
+        }
+        told = {"jsonrpc": "2.0", "id": body["id"]}
+        if (result := results.get(body["method"])) is not None:
+            return web.json_response(told | {"result": result})
+        if body["method"] != "tools/call":
+            error = {"code": -32601, "message": "no such method"}
+            return web.json_response(told | {"error": error})
+        streamed = self.kind == "stream"
+        made = web.StreamResponse(
+            headers={"content-type": "text/event-stream" if streamed else "application/json"}
+        )
+        if self.kind == "gzip":
+            text = [{"type": "text", "text": "x" * 50_000_000}]
+            packed = gzip.compress(orjson.dumps(told | {"result": {"content": text}}), 1)
+            made.headers["content-encoding"] = "gzip"
+            await made.prepare(request)
+            await made.write(packed)
+            return made
+        await made.prepare(request)
+        with contextlib.suppress(ConnectionError):
+            await made.write(b"data: " if streamed else b'{"x": "')
+            while self.sent < 200_000_000:
+                await made.write(b"x" * 65_536)
+                self.sent += 65_536
+        return made
+
+
+@pytest.mark.parametrize("kind", ["json", "stream", "gzip"])
+def test_of_an_endless_answer_no_more_is_read_than_the_limit(kind: str, tmp_path: Path) -> None:
+    server, made = Endless(kind), web.Application()
+    made.router.add_post("/v1/mcp", server.answer)
+    with serve(made) as base:
+        ran = Ran(tmp_path, {"url": f"{base}/mcp", "max_bytes": 1_000}, [call("get_huge", "a")])
+    assert ran.row["status"] == "unanswerable"
+    assert ran.connectors.stats() == {"live: too large": 1}
+    assert server.sent < 60_000_000, "beside what sockets buffer"

@@ -1,6 +1,7 @@
 """Finished homes, each made once for all the tests that take copies of it."""
 
 import fcntl
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from deploysim_assets.benchmarks.tampering import grown, scored_home
+from deploysim_assets.deidentify.keys import KEY_FILE
 from deploysim_assets_tests import warm
 
 
@@ -35,8 +37,18 @@ def _made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path]
 
 @pytest.fixture(scope="session")
 def scored(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Forecast, registered again, shipped, scored: to be copied, not changed."""
-    return _made_once(tmp_path_factory, "scored", lambda home: scored_home(home, run=_run))
+    """Forecast, registered again, shipped, scored: to be copied, not changed. Its keys are always
+    the same: what is drawn goes by them, and with others once no reply of the candidate was flagged
+    that is not of the user who is forgotten."""
+
+    def make(home: Path) -> None:
+        home.mkdir()
+        keys = home / KEY_FILE
+        keys.touch(mode=0o600)
+        keys.write_text(json.dumps({"ids": "ab" * 32, "surrogates": "cd" * 32}))
+        scored_home(home, run=_run)
+
+    return _made_once(tmp_path_factory, "scored", make)
 
 
 def _grown(factory: pytest.TempPathFactory, name: str, scored: Path, *, forgotten: bool) -> Path:

@@ -29,6 +29,7 @@ from deploysim_assets_tests.support import (
     deploysim,
     environment,
     free_port,
+    keep_picture,
     needs_shared,
     report,
     rows,
@@ -136,7 +137,7 @@ def test_ten_items_are_labeled_by_keyboard_and_the_figures_follow(home: Path) ->
         _label(shown, 10, truly=True)
         shown.keyboard.press("ArrowLeft")
         assert shown.locator("button[aria-pressed=true]").count() == 1
-        shown.screenshot(path=ARTIFACTS / "labeling-page.png")
+        keep_picture(shown, "labeling-page.png")
 
         first = deploysim(home, "audit", "graders", "import", str(sheet)).stdout
         assert "10 labels kept" in first

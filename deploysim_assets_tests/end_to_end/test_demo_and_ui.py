@@ -23,6 +23,7 @@ from deploysim_assets_tests.support import (
     deploysim,
     environment,
     free_port,
+    keep_picture,
     lake,
     report,
     script,
@@ -206,7 +207,7 @@ def test_the_ui_shows_green_partitions_the_graph_and_a_plot(demo: tuple[Path, st
 
         _settled(page, f"{base}/asset-groups/", "Global asset lineage")
         page.get_by_text("production_side").first.wait_for()
-        page.screenshot(path=ARTIFACTS / "asset-graph.png")
+        keep_picture(page, "asset-graph.png")
 
         _settled(
             page,
@@ -221,7 +222,7 @@ def test_the_ui_shows_green_partitions_the_graph_and_a_plot(demo: tuple[Path, st
         plot = page.locator("img[src^='data:image/png']").first
         plot.wait_for()
         assert plot.evaluate("image => image.naturalWidth") > 300
-        page.screenshot(path=ARTIFACTS / "calibration-report.png")
+        keep_picture(page, "calibration-report.png")
 
         for asset, check in (
             ("raw_logs", "inside_the_release_window"),
@@ -239,7 +240,7 @@ def test_the_ui_shows_green_partitions_the_graph_and_a_plot(demo: tuple[Path, st
             assert "No description" not in page.inner_text("body")
 
         _settled(page, f"{base}/assets/raw_logs?view=partitions", "Materialized (4)")
-        page.screenshot(path=ARTIFACTS / "raw-logs.png")
+        keep_picture(page, "raw-logs.png")
         browser.close()
 
         runs = _graphql(

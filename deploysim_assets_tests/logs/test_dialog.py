@@ -197,3 +197,28 @@ def test_any_value_is_messages_or_an_error_and_never_a_crash(value: Any) -> None
         with contextlib.suppress(DialogError):
             assert all(isinstance(m, Message) for m in read(value))
     assert placeholder(value, value).startswith("[")
+
+
+def test_what_stands_beside_the_content_is_kept() -> None:
+    (thought,) = messages([{"role": "assistant", "content": "a", "thinking": "why"}])
+    (detailed,) = messages([{"role": "assistant", "content": "a", "reasoning_details": [
+        {"type": "reasoning.text", "text": "why"}]}])  # fmt: skip
+    (blocks,) = messages([{"role": "assistant", "content": "a", "thinking_blocks": [
+        {"type": "thinking", "thinking": "why"}]}])  # fmt: skip
+    assert [m.reasoning for m in (thought, detailed, blocks)] == ["why"] * 3
+    (seen,) = messages([{"role": "user", "content": "a", "images": ["aGk="]}])
+    assert seen.content is not None
+    assert seen.content.startswith("a\n[image sha256:")
+
+
+def test_a_result_that_stands_in_its_call_is_kept() -> None:
+    call = {"type": "mcp_call", "id": "1", "name": "f", "arguments": "{}"}
+    for held, said in (({"output": {"x": 1}}, '{"x":1}'), ({"error": "no"}, "no")):
+        asked, given = messages([call | held])
+        assert asked.tool_calls is not None
+        assert (given.role, given.content, given.tool_call_id) == ("tool", said, "1")
+    used = {"toolCallId": "1", "toolName": "f", "args": {}, "result": "r"}
+    asked, given = messages([{"role": "assistant", "content": "", "parts": [
+        {"type": "tool-invocation", "toolInvocation": used}]}])  # fmt: skip
+    assert asked.tool_calls is not None
+    assert (given.content, given.tool_call_id) == ("r", "1")

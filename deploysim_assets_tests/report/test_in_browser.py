@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from deploysim_assets.report.page import html
 from deploysim_assets_tests.report.release import SCRIPT, facts
-from deploysim_assets_tests.support import ARTIFACTS
+from deploysim_assets_tests.support import ARTIFACTS, keep_picture
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 FLAGS = [
@@ -78,7 +78,7 @@ def test_the_page_fits_runs_nothing_and_asks_nobody(
     )
     assert min(sizes) >= 10, "figures stay legible where the page is narrow"
     ARTIFACTS.mkdir(exist_ok=True)
-    page.screenshot(path=ARTIFACTS / f"release-report-{width}-{mode}.png", full_page=True)
+    keep_picture(page, f"release-report-{width}-{mode}.png", full_page=True)
     page.close()
 
 
