@@ -89,6 +89,13 @@ def wait_for_a_pool(
                     return
                 if pool not in storage.get_concurrency_keys():
                     return
+                held = storage.get_concurrency_info(pool)
+                if held.slot_count > max(held.active_slot_count, held.assigned_step_count):
+                    # Dagster (1.13) looks for a place and stands in line in two transactions: if
+                    # the place became free in between, nobody calls this step, ever
+                    storage.free_concurrency_slot_for_step(run_id, step)
+                    if storage.claim_concurrency_slot(pool, run_id, step).is_claimed:
+                        return
             run = instance.get_run_by_id(run_id)
             if run is None or run.status in _ENDING:
                 raise dg.DagsterExecutionInterruptedError

@@ -8,7 +8,7 @@ the code server, and every run of the command line, is known by the run's lease.
 import contextlib
 import importlib
 import threading
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,10 @@ from deploysim_assets.storage.leases import (
 
 ENDPOINT, JUDGE, DEIDENTIFY = "endpoint", "judge", "deidentify"
 """Pools: steps of one pool run at once only as far as its limit in the instance allows."""
+
+EXECUTOR_TAG = "deploysim/executor"
+"""A run with this tag is carried out by that executor, whatever deploysim.yaml names."""
+_BY_TAG = {"in_process": dg.in_process_executor, "multiprocess": dg.multiprocess_executor}
 
 _step = threading.local()  # a thread carries out one step at a time
 
@@ -56,8 +60,10 @@ class _Leased(dg.Executor):
     """An executor that holds the run's lease while it leads the run, ends each step's, and sleeps
     while every step that could run waits for a pool."""
 
-    def __init__(self, inner: dg.Executor, home: Path) -> None:
-        self._inner, self._home = inner, home
+    def __init__(
+        self, inner: dg.Executor, home: Path, tagged: Callable[[str], dg.Executor]
+    ) -> None:
+        self._inner, self._home, self._tagged = inner, home, tagged
 
     @property
     def retries(self) -> Any:
@@ -69,9 +75,11 @@ class _Leased(dg.Executor):
 
     def execute(self, plan_context: Any, execution_plan: Any) -> Iterator[dg.DagsterEvent]:
         steps = StepsOfRun(execution_plan.get_executable_step_deps())
+        named = plan_context.run_tags.get(EXECUTOR_TAG)
+        inner = self._tagged(named) if named else self._inner
         with (
             run_lease(self._home, plan_context.run_id),
-            _closing(self._inner.execute(plan_context, execution_plan)) as events,
+            _closing(inner.execute(plan_context, execution_plan)) as events,
         ):
             try:
                 for event in events:
@@ -129,8 +137,8 @@ def pods(chosen: Running, assets: Iterable[dg.AssetsDefinition | dg.AssetSpec]) 
 def executor(
     project: Project, assets: Iterable[dg.AssetsDefinition | dg.AssetSpec] = ()
 ) -> dg.ExecutorDefinition:
-    """The executor that deploysim.yaml names, with leases; ProjectError where its library is
-    missing."""
+    """The executor that deploysim.yaml names, or a run's tag, with leases; ProjectError where its
+    library is missing."""
     chosen = project.dagster
     if chosen.executor == "k8s":
         inner, config = _in_pods(chosen, assets)
@@ -147,10 +155,23 @@ def executor(
         requirements=inner.get_requirements,
     )
     def leased(init: dg.InitExecutorContext) -> dg.Executor:
-        create = inner.executor_creation_fn
-        assert create is not None, "all are made by a function"
-        settings = {**init.executor_config, **config}
-        return _Leased(create(init._replace(executor_config=settings)), project.home)
+        def made(by: dg.ExecutorDefinition, settings: dict[str, Any]) -> dg.Executor:
+            assert by.executor_creation_fn is not None, "all are made by a function"
+            return by.executor_creation_fn(init._replace(executor_config=settings, executor_def=by))
+
+        def tagged(name: str) -> dg.Executor:
+            if name == chosen.executor:
+                return made(inner, {**init.executor_config, **config})
+            if name not in _BY_TAG:
+                raise ProjectError(
+                    f"run tag {EXECUTOR_TAG}: {name!r} cannot be chosen for a run: "
+                    f"{' or '.join(_BY_TAG)} can (k8s by `dagster: {{executor: k8s}}` in "
+                    "deploysim.yaml, for its pods need `resources`)"
+                )
+            # what every executor has; the rest is at its default
+            return made(_BY_TAG[name], {"retries": init.executor_config["retries"]})
+
+        return _Leased(made(inner, {**init.executor_config, **config}), project.home, tagged)
 
     return leased
 

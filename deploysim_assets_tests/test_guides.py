@@ -191,3 +191,40 @@ def test_assets_name_a_guide_that_there_is() -> None:
     from deploysim_assets import catalog
 
     assert set(catalog._GUIDES.values()) <= {one.name for one in guides()}
+
+
+def test_what_a_large_month_takes_follows_from_the_figures_beside_it() -> None:
+    lines = (FOLDER / "6-operating.md").read_text().splitlines()
+    rows = [[c.strip() for c in line.split("|")[1:-1]] for line in lines if line.startswith("| ")]
+    said = {row[0]: row[1:] for row in rows if len(row) == 3}
+    conversations, drawn = 5e8, 1.3e6
+
+    def figures(cell: str) -> list[float]:
+        return [float(n.replace(",", "")) for n in re.findall(r"[0-9][0-9,]*(?:\.[0-9]+)?", cell)]
+
+    def row(name: str) -> tuple[list[float], list[float]]:
+        given, month = said[name]
+        return figures(given), figures(month)
+
+    def hours(count: float, milliseconds: float) -> float:
+        return count * milliseconds / 3.6e6
+
+    (kilobytes, *_), (terabytes,) = row("logs as they come")
+    assert terabytes == conversations * kilobytes / 1e9
+    for name in ("reading", "drawing"):
+        (each, *_), (month, *_) = row(name)
+        assert month == pytest.approx(hours(conversations, each), rel=0.05), name
+    (_, level_0, _, level_2), (least, most) = row("de-identifying what was drawn")
+    assert [least, most] == pytest.approx([hours(drawn, level_0), hours(drawn, level_2)], rel=0.05)
+    (reply, judgement), (month,) = row("asking and grading")
+    assert month == pytest.approx(hours(drawn, reply) + hours(2 * drawn, judgement), rel=0.05)
+    _, (millions, taken, pace) = row("requests")
+    assert millions * 1e6 == 3 * drawn
+    assert taken == pytest.approx(millions * 1e6 / pace / 3600, rel=0.05)
+    (money,) = (name for name in said if name.startswith("money"))
+    cost_in, cost_out = figures(money)[:2]
+    tokens, (replies, judgements) = row(money)
+    of_reply, of_judgement = (
+        (a * cost_in + b * cost_out) / 1e6 for a, b in (tokens[:2], tokens[2:])
+    )
+    assert [replies, judgements] == pytest.approx([drawn * of_reply, 2 * drawn * of_judgement])

@@ -11,7 +11,7 @@ ROOMS = {
     "storage", "evidence", "logs", "deidentify", "endpoint", "grading", "agents", "forecast",
     "report", "synthetic",
 }  # fmt: skip
-SHARED_BY_ROOMS = {"schema", "project", "behaviors"}
+SHARED_BY_ROOMS = {"schema", "project", "behaviors", "shards"}
 EXCEPTIONS = {
     "grading": {"endpoint", "storage"},
     "agents": {"endpoint", "storage"},

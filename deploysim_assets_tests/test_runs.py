@@ -12,8 +12,10 @@ import dagster as dg
 import pytest
 from dagster import DagsterRunStatus
 
+from deploysim_assets.pools import wait_for_a_pool
 from deploysim_assets.project import Project, ProjectError, Running
 from deploysim_assets.runs import (
+    EXECUTOR_TAG,
     close_dead_runs,
     end_step,
     executor,
@@ -213,3 +215,54 @@ def test_a_run_whose_pool_is_taken_can_be_ended(tmp_path: Path) -> None:
 
     run, _, _ = _blocked(tmp_path, "in_process", terminate)
     assert run.status is DagsterRunStatus.CANCELED
+
+
+def two_processes(home: str) -> dg.JobDefinition:
+    """A step that tells its process."""
+
+    @dg.asset
+    def told() -> None:
+        (Path(home) / "pid").write_text(str(os.getpid()))
+
+    job = dg.define_asset_job("told", executor_def=_executor(home))
+    return dg.Definitions(assets=[told], jobs=[job]).resolve_job_def("told")
+
+
+@pytest.mark.parametrize("named", ["in_process", "multiprocess", "k8s"])
+def test_a_run_may_name_its_executor(tmp_path: Path, named: str) -> None:
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        job, tags = _here("two_processes", str(tmp_path)), {EXECUTOR_TAG: named}
+        if named == "k8s":
+            with dg.execute_job(job, instance, tags=tags) as found:
+                assert not found.success
+            (failed,) = [e for e in found.all_events if e.is_run_failure]
+            assert "in_process or multiprocess can" in str(failed)
+            return
+        with dg.execute_job(job, instance, tags=tags) as found:
+            assert found.success
+    here = (tmp_path / "pid").read_text() == str(os.getpid())
+    assert here == (named == "in_process")
+
+
+def test_a_place_to_which_nobody_was_called_is_taken(tmp_path: Path) -> None:
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        storage: Any = instance.event_log_storage
+        storage.set_concurrency_slots("judge", 1)
+        # in line behind somebody whose place became free just before it stood there
+        storage.add_pending_step("judge", "a run", "grades", should_assign=False)
+        assert not storage.claim_concurrency_slot("judge", "a run", "grades").is_claimed
+        wait_for_a_pool(instance, "a run", {"grades": "judge"}, [])
+        assert storage.get_concurrency_info("judge").active_run_ids == {"a run"}
+
+
+def test_who_waits_for_a_place_that_is_taken_keeps_its_turn(tmp_path: Path) -> None:
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        storage = instance.event_log_storage
+        storage.set_concurrency_slots("judge", 1)
+        for run in ("first", "second", "third"):
+            storage.claim_concurrency_slot("judge", run, "grades")
+        with pytest.raises(dg.DagsterExecutionInterruptedError):  # no such run: it looks once
+            wait_for_a_pool(instance, "second", {"grades": "judge"}, [])
+        storage.free_concurrency_slots_for_run("first")
+        assert not storage.claim_concurrency_slot("judge", "third", "grades").is_claimed
+        assert storage.claim_concurrency_slot("judge", "second", "grades").is_claimed

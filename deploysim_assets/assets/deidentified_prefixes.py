@@ -18,6 +18,7 @@ from deploysim_assets.project import Deidentification, Project, ProjectError
 from deploysim_assets.releases import MODELS
 from deploysim_assets.runs import DEIDENTIFY
 from deploysim_assets.schema import PREFIXES, QUARANTINE
+from deploysim_assets.shards import engine
 from deploysim_assets.storage.tables import Lake
 
 
@@ -70,7 +71,9 @@ def clean_release(
 
         in_order(
             chosen(lake, model, raw, sampler, found, keys, done),
-            lambda drawn: deidentified(drawn, keys, policy, agents=project.agents is not None),
+            lambda drawn: deidentified(
+                drawn, keys, policy, engine(project.compute), agents=project.agents is not None
+            ),
             lambda d: keys.identify("conversation", d.conversation["conversation_id"]),
             put,
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from deploysim_assets.assets.registry_lines import registry_line
-from deploysim_assets.evidence.audit import OF_A_REPORT, HomeAudit
+from deploysim_assets.evidence.audit import OF_A_REPORT, HomeAudit, undisturbed
 from deploysim_assets.evidence.findings import Audit
 from deploysim_assets.evidence.tables import Place
 from deploysim_assets.grading.panel import Panel
@@ -34,9 +34,13 @@ def _home_audit(
 
 def audit_home(project: Project, lake: Lake, public_key: Path | None = None) -> Audit:
     """The full audit; what it says is kept for reports to cite."""
-    audit = _home_audit(project, lake, public_key)
-    found = audit.whole()
-    found = found._replace(notes=[*_behavior_notes(project, audit), *found.notes])
+
+    def look() -> Audit:
+        audit = _home_audit(project, lake, public_key)
+        found = audit.whole()
+        return found._replace(notes=[*_behavior_notes(project, audit), *found.notes])
+
+    found = undisturbed(project.home, look)
     document = {
         "at": datetime.now(UTC).isoformat(),
         "by": user(),
@@ -60,7 +64,10 @@ def refuse_broken_seals(project: Project, lake: Lake, model: str) -> None:
         mine = place.asset in OF_A_REPORT and place.partition == model
         return mine or watched or place.asset == "grader_quality"
 
-    found = _home_audit(project, lake, only=printed).of_a_report(model)
+    def look() -> Audit:
+        return _home_audit(project, lake, only=printed).of_a_report(model)
+
+    found = undisturbed(project.home, look)
     if not found.holds:
         listed = "\n  ".join(str(fault) for fault in found.faults)
         raise SealError(

@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import Generator
 
 from deploysim_assets.project import ProjectError
+from deploysim_assets.shards import ShardError
 
 
 class WithheldError(Exception):
@@ -14,11 +15,11 @@ class WithheldError(Exception):
 
 @contextlib.contextmanager
 def text_withheld() -> Generator[None]:
-    """Let ProjectErrors pass (they hold no text); replace every other error by its type and the
-    line that raised it."""
+    """Let ProjectErrors and ShardErrors pass (they hold no text); replace every other error by its
+    type and the line that raised it."""
     try:
         yield
-    except ProjectError:
+    except (ProjectError, ShardError):
         raise
     except Exception as wrong:  # noqa: BLE001
         frame = wrong.__traceback__

@@ -1,6 +1,7 @@
 """Which of many RE2 patterns can match a text at all, told in a few passes."""
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportPrivateUsage=false
 
 from collections.abc import Mapping
 from typing import Any
@@ -31,13 +32,14 @@ class Gate:
             for name in names[i::sets]:
                 of_set.Add(patterns[name])
             of_set.Compile()
-            self.sets.append((of_set, names[i::sets]))
+            # without its wrapper, which gives None for the empty list of a set that gave up
+            self.sets.append((of_set._set.Match, names[i::sets]))
 
     def passing(self, data: bytes) -> set[int]:
         """Numbers of the patterns that match; all of a set that could not tell."""
         found: set[int] = set()
-        for of_set, names in self.sets:
-            hits: list[int] = of_set.Match(data)
+        for match, names in self.sets:
+            hits: list[int] = match(data)
             if len(hits) == 1 and hits[0] == 0:
                 continue
             if 0 in hits:

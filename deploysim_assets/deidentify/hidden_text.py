@@ -14,6 +14,7 @@ _HEX = Linear(
     r"|(?:\\x[0-9a-fA-F]{2}){8,}"
 )
 _PRINTED = frozenset(range(0x20, 0x7F)) | {9, 10, 13}
+_OF_URLS = bytes.maketrans(b"-_", b"+/")
 _LONGEST = 64_000
 
 
@@ -45,7 +46,7 @@ def hidden_texts(encoded: EncodedText, bare: EncodedText) -> Iterator[Hidden]:
 
 
 def _from_base64(run: bytes) -> bytes | None:
-    run = run.rstrip(b"=").translate(bytes.maketrans(b"-_", b"+/"))
+    run = run.rstrip(b"=").translate(_OF_URLS)
     if len(run) % 4 == 1:
         run = run[:-1]
     if not run[:4].isdigit() and run.islower() and run.isalpha():

@@ -117,6 +117,8 @@ _NO_ONES = re.compile(
     re.IGNORECASE,
 )
 """Loopback, masks and the ranges kept for documentation."""
+_IN_WORD, _VERSION = re.compile(r"\w"), re.compile(r"\d+(?:\.\d+){0,2}")
+_POINT = re.compile(r"[0-9]\.$")
 _CELLS = (",", ";", "\t", "|")
 _SHORTEST_CARD = 13
 _NUMBERS = frozenset({"CREDIT_CARD", "PHONE_NUMBER", "US_SSN", "NATIONAL_ID"})
@@ -261,13 +263,13 @@ def _is_none(span: Span, text: str) -> bool:
     match span.type:
         case "EMAIL_ADDRESS" if "@" in found:
             mailbox, _, domain = found.rpartition("@")
-            return not re.search(r"\w", mailbox) or bool(re.fullmatch(r"\d+(?:\.\d+){0,2}", domain))
+            return not _IN_WORD.search(mailbox) or bool(_VERSION.fullmatch(domain))
         case "IP_ADDRESS":
             return _NO_ONES.match(found) is not None
         case "CREDIT_CARD" if found.isdigit() and len(found) < _SHORTEST_CARD:
             return True
         case kind if kind in _NUMBERS and found.isalnum():  # what follows the point of a float
-            return bool(re.search(r"[0-9]\.$", text[max(0, span.start - 2) : span.start]))
+            return bool(_POINT.search(text[max(0, span.start - 2) : span.start]))
         case _:
             return False
 

@@ -1,13 +1,10 @@
 """Sampled conversations -> de-identified prefixes: scrubbed whole, cut at the drawn user turns,
 quarantined where not cleared."""
 
-import multiprocessing
-import os
 import re
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
@@ -16,9 +13,9 @@ from deploysim_assets.deidentify.scrub import Quarantined, Scrubbed, Scrubber
 from deploysim_assets.deidentify.turns import first_reply, paired, turn_end, whole_turn
 from deploysim_assets.project import Deidentification
 from deploysim_assets.schema import is_agentic
+from deploysim_assets.shards import Engine
 
 CHUNK = 200
-_IN_FLIGHT = 8
 _STARTING_WORKERS = 2.0
 
 
@@ -149,13 +146,9 @@ def _prefix(
     }
 
 
-_scrubber: Scrubber | None = None
-
-
-def _in_worker(chunk: list[Drawn], keys: Keys, policy: Deidentification, *, agents: bool) -> Cut:
-    global _scrubber  # noqa: PLW0603 (one per worker process: building it takes a second)
-    _scrubber = _scrubber or Scrubber(keys.surrogates, policy)
-    return cut_prefixes(chunk, keys, _scrubber, agents=agents)
+def _cleaner(keys: Keys, policy: Deidentification, *, agents: bool) -> Callable[[list[Drawn]], Cut]:
+    scrubber = Scrubber(keys.surrogates, policy)
+    return partial(cut_prefixes, keys=keys, scrubber=scrubber, agents=agents)
 
 
 def _chunks(drawn: Iterable[Drawn]) -> Iterator[list[Drawn]]:
@@ -173,33 +166,22 @@ def deidentified(
     drawn: Iterable[Drawn],
     keys: Keys,
     policy: Deidentification,
-    workers: int | None = None,
+    engine: Engine,
     *,
     agents: bool = False,
+    at_once: bool = False,
 ) -> Iterator[Cut]:
-    """All conversations, in order: at first in this process, and through worker processes what
-    is left after the seconds that these take to start. Always through `workers` of them, where
-    these are given; the result does not depend on their number.
+    """All conversations, in order: at first in this process, and by the engine's workers what is
+    left after the seconds that these take to start; all by them with `at_once`. The result does not
+    depend on who does what.
     """
     chunks = _chunks(drawn)
-    if workers is None:
-        began, scrubber = time.monotonic(), None
+    make = partial(_cleaner, keys, policy, agents=agents)
+    if not at_once:
+        began, clean = time.monotonic(), None
         for chunk in chunks:
-            scrubber = scrubber or Scrubber(keys.surrogates, policy)
-            yield cut_prefixes(chunk, keys, scrubber, agents=agents)
+            clean = clean or make()
+            yield clean(chunk)
             if time.monotonic() - began > _STARTING_WORKERS:
                 break
-    first = next(chunks, None)
-    if first is None:
-        return
-    # spawn: a forked child inherits the locks of polars' and gRPC's threads
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=context) as pool:
-        work = partial(_in_worker, keys=keys, policy=policy, agents=agents)
-        pending = [pool.submit(work, first)]
-        for chunk in chunks:
-            if len(pending) >= _IN_FLIGHT:
-                yield pending.pop(0).result()
-            pending.append(pool.submit(work, chunk))
-        for future in pending:
-            yield future.result()
+    yield from engine(make, chunks)

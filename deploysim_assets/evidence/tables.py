@@ -151,7 +151,8 @@ class TableAudit:
         known = {POINTER, *self.versions[place]}
         for path in disk.names(place.folder):
             partition = place.partition is None and path.name.startswith("model_version=")
-            if path.name not in known and not partition:
+            begun = path.name.startswith("run=") and path.is_dir() and being_written(path)
+            if path.name not in known and not partition and not begun:
                 yield _at(place, None, "does not belong here", "take it away", path.name)
 
     def _input_faults(self, manifest: Manifest) -> Iterator[Fault]:

@@ -6,12 +6,11 @@ AgentDojo's runs.
 """
 
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Any, BinaryIO
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StrictBool, StrictStr
 
-from deploysim_assets.logs.conversation import Conversation, Reject
+from deploysim_assets.logs.conversation import Conversation, Reject, Time
 from deploysim_assets.logs.dialog import messages
 from deploysim_assets.logs.parts import attached, parsed
 from deploysim_assets.logs.records import (
@@ -37,7 +36,7 @@ class _Run(BaseModel):
     )
     language: StrictStr | None = None
     training_allowed: StrictBool | None = None
-    started_at: datetime | None = None
+    started_at: Time | None = None
     messages: Any
     tools: Any = None
     commit: Any = Field(default=None, validation_alias=AliasChoices("commit", "base_commit"))

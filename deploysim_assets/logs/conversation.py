@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Annotated, Any, BinaryIO, NamedTuple, Protocol
 
-from pydantic import AfterValidator, BaseModel, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ValidationError
 
 
 def as_utc(time: datetime) -> datetime:
@@ -16,7 +16,25 @@ def as_utc(time: datetime) -> datetime:
         raise ValueError("a time out of range") from None
 
 
-Time = Annotated[datetime, AfterValidator(as_utc)]
+_MICROSECONDS, _NANOSECONDS = 1e14, 1e17
+"""From here on a number cannot be of milliseconds (the year 5138), or of microseconds."""
+_DIGITS = 20
+
+
+def _of_epoch(value: Any) -> Any:
+    """Micro- and nanoseconds since 1970 as seconds; Pydantic tells seconds from milliseconds."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _DIGITS:
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    if _NANOSECONDS <= value < 10**_DIGITS:
+        return datetime.fromtimestamp(value / 1e9, UTC)
+    return (
+        datetime.fromtimestamp(value / 1e6, UTC) if _MICROSECONDS <= value < _NANOSECONDS else value
+    )
+
+
+Time = Annotated[datetime, BeforeValidator(_of_epoch), AfterValidator(as_utc)]
 
 
 class ToolCall(BaseModel):

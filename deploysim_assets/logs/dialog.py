@@ -19,6 +19,7 @@ from deploysim_assets.logs.parts import (
     DialogError,
     as_json_text,
     content_of,
+    identifier,
     kind_of,
     parsed,
     placeholder,
@@ -184,11 +185,12 @@ class _Draft:
             (value[k] for k in ("finish_reason", "stop_reason", "finishReason") if value.get(k)),
             _told(value.get("response_metadata")),
         )
-        self.tool_call_id = _text(value.get("tool_call_id")) or _text(value.get("toolCallId"))
+        answered = (identifier(value.get(name)) for name in ("tool_call_id", "toolCallId"))
+        self.tool_call_id = next(filter(None, answered), None)
         for name in ("reasoning_content", "reasoning", "thinking"):
             if isinstance(value.get(name), str) and value[name] not in self.thoughts:
                 self.thoughts.append(value[name])
-        for name in ("content", "parts"):
+        for name in ("parts",) if _said_by_parts(value) else ("content", "parts"):
             self.content(value.get(name), f"{self.where}.{name}")
         self._beside(value)
         self._extras(value)
@@ -270,12 +272,12 @@ class _Draft:
             self._called(part, where)
         elif _is_result(kind):
             held = next((part[k] for k in _GIVEN if k in part), None)
-            identity = next((part[k] for k in _ANSWERS if part.get(k)), None)
+            identity = next(filter(None, (identifier(part.get(k)) for k in _ANSWERS)), None)
             self._result(identity, part.get("name") or part.get("toolName"), held, where)
         elif kind.endswith("_call"):  # a tool of the provider's own: a search, a computer
             rest = {k: v for k, v in part.items() if k not in ("type", "id", "call_id", "status")}
-            self.calls.append(tool_call({"id": _text(part.get("call_id")) or _text(part.get("id")),
-                                     "name": kind, "arguments": rest}, where))  # fmt: skip
+            identity = identifier(part.get("call_id")) or identifier(part.get("id"))
+            self.calls.append(tool_call({"id": identity, "name": kind, "arguments": rest}, where))
         elif isinstance(part.get("text"), str):
             self.texts.append(part["text"])
         else:
@@ -284,12 +286,12 @@ class _Draft:
     def _called(self, part: dict[str, Any], where: str) -> None:
         """A call, and what a server's tool gave where that stands in it."""
         self.calls.append(tool_call(part, where))
-        answers = next((part[k] for k in _ANSWERS if part.get(k)), None)
+        answers = next(filter(None, (identifier(part.get(k)) for k in _ANSWERS)), None)
         said = next((part[k] for k in ("result", "output") if part.get(k) is not None), None)
         if (said := part.get("error") or said) is not None:
             self._result(answers, None, said, where)
 
-    def _result(self, identity: Any, name: Any, held: Any, where: str) -> None:
+    def _result(self, identity: str | None, name: Any, held: Any, where: str) -> None:
         self._flush()
         inner = _Draft("tool", where)
         if isinstance(held, list) and all(isinstance(p, dict | str) for p in held):
@@ -298,7 +300,7 @@ class _Draft:
         else:
             content = None if held is None else as_json_text(held)
         self.done.append(
-            Message(role="tool", content=content, tool_call_id=_text(identity), name=_text(name))
+            Message(role="tool", content=content, tool_call_id=identity, name=_text(name))
         )
         self.done += inner.done
 
@@ -335,6 +337,16 @@ class _Draft:
 
 def _joined(texts: list[str]) -> str | None:
     return "\n".join(texts) if texts else None
+
+
+def _said_by_parts(value: dict[str, Any]) -> bool:
+    """Whether the content says again what the parts say, as Vercel's AI SDK writes it."""
+    parts, content = value.get("parts"), value.get("content")
+    if not isinstance(parts, list) or not isinstance(content, str):
+        return False
+    texts = [p.get("text") for p in parts if isinstance(p, dict) and p.get("type") == "text"]
+    said = [text for text in texts if isinstance(text, str)]
+    return bool(said) and content in ("".join(said), "\n".join(said))
 
 
 def _text(value: Any) -> str | None:

@@ -4,13 +4,12 @@ them."""
 import json
 import re
 from collections.abc import Collection, Iterator
-from datetime import datetime
 from typing import Any, BinaryIO, cast
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr
 
-from deploysim_assets.logs.conversation import Conversation, Reject
+from deploysim_assets.logs.conversation import Conversation, Reject, Time
 from deploysim_assets.logs.dialog import messages
 from deploysim_assets.logs.parts import as_json_text, attached
 from deploysim_assets.logs.records import Problem, convert, extra_fields, json_lines, loaded
@@ -21,7 +20,7 @@ class _Line(BaseModel):
     model_config = ConfigDict(extra="allow")
     conversation_id: StrictStr = Field(min_length=1)
     user_id: StrictStr | None = None
-    started_at: datetime | None
+    started_at: Time | None
     model: StrictStr | None = None
     training_allowed: StrictBool | None = None
     is_temporary: StrictBool = False

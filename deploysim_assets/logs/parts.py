@@ -23,6 +23,9 @@ _DATA_URL = re.compile(r"data:([\w.+/-]{0,80})(?:;[\w=.-]{0,80})*;base64,", re.A
 _PLACEHOLDER = re.compile(r"\[[a-z][\w./+ -]{0,130} sha256:[0-9a-f]{16}\]")
 
 
+_OF_CODE = {"function_call": "args", "gemini_tool_result": "response"}
+
+
 class DialogError(ValueError):
     """A message of no known shape. Its text names the place and the kind of defect only."""
 
@@ -70,6 +73,13 @@ def attached(dialog: list[Message]) -> bool:
     return any(m.content and _PLACEHOLDER.search(m.content) for m in dialog)
 
 
+def identifier(value: Any) -> str | None:
+    """What names a call, as text; some products count their calls."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return value if isinstance(value, str) and value else None
+
+
 def tool_call(call: Any, where: str) -> ToolCall:
     """A call as any interface writes it: {function: {name, arguments}}, {name, input}, {name,
     args}, {function: name, args}, {tool_call: {...}}."""
@@ -87,8 +97,10 @@ def tool_call(call: Any, where: str) -> ToolCall:
         held = call["arguments"]
     if not isinstance(name, str):
         raise DialogError(f"{where}.name: Input should be a text")
-    identity = call.get("call_id") or call.get("toolCallId") or call.get("id")
-    if identity is not None and not isinstance(identity, str):
+    named = (call.get(name) for name in ("call_id", "toolCallId", "id"))
+    given = next((value for value in named if value not in (None, "")), None)
+    identity = identifier(given)
+    if given is not None and identity is None:
         raise DialogError(f"{where}.id: Input should be a text")
     try:
         arguments = "{}" if held is None else as_json_text(held)
@@ -105,6 +117,10 @@ def kind_of(part: dict[str, Any]) -> str:
         ("function_call", "function_call"),
         ("functionResponse", "gemini_tool_result"),
         ("function_response", "gemini_tool_result"),
+        ("executableCode", "function_call"),
+        ("executable_code", "function_call"),
+        ("codeExecutionResult", "gemini_tool_result"),
+        ("code_execution_result", "gemini_tool_result"),
         ("text", "text"),
         ("inlineData", "image"),
         ("inline_data", "image"),
@@ -112,7 +128,9 @@ def kind_of(part: dict[str, Any]) -> str:
         ("file_data", "file"),
     ):
         if key in part:
-            if kind == "function_call":
+            if "code" in key.lower():  # the model's own interpreter has no name and no id
+                part |= {"name": "code_execution", _OF_CODE[kind]: part[key]}
+            elif kind == "function_call":
                 part |= part[key] if isinstance(part[key], dict) else {}
             elif kind == "gemini_tool_result" and isinstance(part[key], dict):
                 part |= part[key]
@@ -133,22 +151,19 @@ def said(part: dict[str, Any], where: str) -> str:
 
 
 def thoughts_of(part: dict[str, Any]) -> Iterator[str]:
-    """The thoughts of a part; sealed ones as a placeholder."""
-    found = False
+    """The thoughts of a part, in full and in their summary; sealed ones as a placeholder."""
+    found: list[str] = []
     for key in ("thinking", "reasoning", "text", "content", "summary"):
         held = part.get(key)
-        if key == "reasoning" and part.get("redacted") is True:
+        if (key == "reasoning" and part.get("redacted") is True) or (found and key != "summary"):
             continue
-        if isinstance(held, str) and held:
-            yield held
-            found = True
-        elif isinstance(held, list):
-            for inner in held:
-                if isinstance(inner, dict) and isinstance(inner.get("text"), str):
-                    yield inner["text"]
-                    found = True
-        if found:
-            return
+        listed = held if isinstance(held, list) else [{"text": held}]
+        texts = (inner.get("text") for inner in listed if isinstance(inner, dict))
+        new = [t for t in texts if isinstance(t, str) and t]
+        found += [t for t in new if t not in found] if key == "summary" else new
+    yield from found
+    if found:
+        return
     sealed = part.get("data") or part.get("encrypted_content") or part.get("reasoning")
     if sealed:
         yield placeholder("redacted_thinking", sealed)

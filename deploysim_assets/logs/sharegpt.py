@@ -3,12 +3,11 @@
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Any, BinaryIO
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StrictBool, StrictStr
 
-from deploysim_assets.logs.conversation import Conversation, Message, Reject, ToolCall
+from deploysim_assets.logs.conversation import Conversation, Message, Reject, Time, ToolCall
 from deploysim_assets.logs.dialog import ROLES, message
 from deploysim_assets.logs.parts import DialogError, as_json_text, attached, parsed
 from deploysim_assets.logs.records import convert, extra_fields, held, json_records
@@ -22,7 +21,7 @@ class _Record(BaseModel):
     language: StrictStr | None = None
     training_allowed: StrictBool | None = None
     system: StrictStr | None = None
-    started_at: datetime | None = Field(
+    started_at: Time | None = Field(
         default=None, validation_alias=AliasChoices("started_at", "timestamp", "created_at")
     )
     conversations: list[Any] = Field(min_length=1)

@@ -2,12 +2,11 @@
 row per conversation with a list of turns."""
 
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Any, BinaryIO
 
 from pydantic import BaseModel, ConfigDict, Field, StrictStr
 
-from deploysim_assets.logs.conversation import Conversation, Message, Reject
+from deploysim_assets.logs.conversation import Conversation, Message, Reject, Time
 from deploysim_assets.logs.dialog import message
 from deploysim_assets.logs.parts import attached
 from deploysim_assets.logs.records import convert, extra_fields, held, parquet_rows, text
@@ -20,7 +19,7 @@ class _Row(BaseModel):
     conversation_hash: StrictStr | None = None
     conversation_id: StrictStr | None = None
     model: StrictStr | None = None
-    timestamp: datetime | None = None
+    timestamp: Time | None = None
     conversation: list[Any] = Field(min_length=1)
     language: StrictStr | None = None
     hashed_ip: StrictStr | None = None

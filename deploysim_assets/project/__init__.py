@@ -14,7 +14,7 @@ from deploysim_assets.project.grading import EarlyStopping, Grading, Judge, Scre
 from deploysim_assets.project.measures import Awareness, Elicitation, Exploration, SelfReplay
 from deploysim_assets.project.project import CONFIG_FILE, Automation, Project
 from deploysim_assets.project.releases import KEY_PATTERN, Candidate, LogSource, Release
-from deploysim_assets.project.running import Running
+from deploysim_assets.project.running import Compute, Running
 from deploysim_assets.project.sampling import Eligibility, Sampling, Strata
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "Batches",
     "Budget",
     "Candidate",
+    "Compute",
     "Connector",
     "Deidentification",
     "EarlyStopping",

@@ -13,7 +13,7 @@ from deploysim_assets.project.errors import ProjectError
 from deploysim_assets.project.grading import EarlyStopping, Grading, Judge
 from deploysim_assets.project.measures import Awareness, Elicitation, Exploration, SelfReplay
 from deploysim_assets.project.releases import Release
-from deploysim_assets.project.running import Running
+from deploysim_assets.project.running import Compute, Running
 from deploysim_assets.project.sampling import Eligibility, Sampling
 
 CONFIG_FILE = "deploysim.yaml"
@@ -55,6 +55,7 @@ class Project(Frozen):
     deidentification: Deidentification = Deidentification()
     automation: Automation = Automation()
     dagster: Running = Running()
+    compute: Compute = Compute()
     agents: Agents | None = None
     self_replay: SelfReplay | None = None
     early_stopping: EarlyStopping | None = None

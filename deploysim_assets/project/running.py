@@ -52,3 +52,24 @@ class Running(Frozen):
         if self.resources and self.executor != "k8s":
             raise ValueError("resources: are those of pods; set executor: k8s, or drop resources")
         return self
+
+
+class Compute(Frozen):
+    """Where the CPU-heavy shards of de-identification are worked on: in processes of this machine,
+    or on the Ray cluster at `address` (of the extra `ray`): "auto" for the one that this machine
+    belongs to, host:port, or "local" for one of its own. `workers`: default one per CPU."""
+
+    engine: Literal["processes", "ray"] = "processes"
+    address: Annotated[
+        str,
+        StringConstraints(
+            pattern=r"^(auto|local|[A-Za-z0-9.\-]+:[0-9]{1,5}|\[[0-9a-fA-F:]+\]:[0-9]{1,5})$"
+        ),
+    ] = "auto"
+    workers: int | None = Field(default=None, ge=1, le=10_000)
+
+    @model_validator(mode="after")
+    def _address_is_of_ray(self) -> Self:
+        if self.address != "auto" and self.engine != "ray":
+            raise ValueError("address: is that of a Ray cluster; set engine: ray, or drop address")
+        return self

@@ -107,7 +107,7 @@ _held: dict[Path, tuple[tuple[Any, ...], list[Record]]] = {}
 """What this process has verified, with the names, sizes and times of the files it was read from."""
 
 
-def _marks(home: Path) -> tuple[Any, ...]:
+def _marks(home: Path) -> tuple[tuple[str, int, int, int], ...]:
     # names as strings: sorting ten thousand paths took longer than reading them
     old = home / LEDGER_FILE
     stats = [(str(old), old.stat())] if old.exists() else []
@@ -137,8 +137,8 @@ def read(home: Path) -> list[Record]:
     return held[1]
 
 
-def _files(home: Path) -> Iterator[tuple[Path, bytes]]:
-    for name, *_ in _marks(home):
+def _files(marks: Iterable[tuple[str, int, int, int]]) -> Iterator[tuple[Path, bytes]]:
+    for name, *_ in marks:
         try:
             with open(name, "rb", buffering=0) as file:  # noqa: PTH123 (ten thousand of them)
                 content = file.readall()
@@ -172,7 +172,12 @@ def _each(files: Iterable[tuple[Path, bytes]]) -> Iterator[Record | ProjectError
 
 def examine(home: Path) -> tuple[list[Record], list[ProjectError]]:
     """The records of a home that can be read, and every break of the chain, not only the first."""
-    return examine_files(_files(home))
+    while True:
+        marks = _marks(home)
+        found = examine_files(_files(marks))
+        # a listing may miss a record and have the next one where both came while it was made
+        if not found[1] or _marks(home) == marks:
+            return found
 
 
 def examine_files(

@@ -70,9 +70,20 @@ def swapping(folder: Path) -> Generator[None]:
 
 
 @contextlib.contextmanager
-def held_while_writing(mark: Path) -> Generator[None]:
+def nothing_becomes_current(home: Path) -> Generator[None]:
+    """Held by who looks at the home as a whole: waits for what is just becoming current and for
+    who changes what is there, and makes the next ones wait."""
+    with _flock(home / LOCKS / "home", fcntl.LOCK_EX, ""):
+        yield
+
+
+@contextlib.contextmanager
+def held_while_writing(home: Path, mark: Path) -> Generator[None]:
     """A mark that is locked as long as this process lives and writes."""
-    with _flock(mark, fcntl.LOCK_EX, ""):
+    # locked before it has its name: who looks for what was left never finds it unlocked
+    nameless = home / LOCKS / f"writing-{mark.parent.name}"
+    with _flock(nameless, fcntl.LOCK_EX, ""):
+        nameless.rename(mark)
         yield
 
 

@@ -418,7 +418,7 @@ class Lake:
         version = Version(folder, schema)
         sealed = False
         try:
-            with held_while_writing(folder / WRITING):
+            with held_while_writing(self.home, folder / WRITING):
                 yield version
                 version.finish()
             content = self._manifest_of(asset, key, run, version)
@@ -428,7 +428,7 @@ class Lake:
                 sealing = seal is not None
                 same = self._current_if_same(asset, key, content, version, sealed=sealing)
                 if same is not None:
-                    shutil.rmtree(folder)
+                    _take_back(folder)
                     version.name, version.folder = same, place / same
                     return
                 disk.create(folder / MANIFEST, content)
@@ -441,7 +441,7 @@ class Lake:
                 self.point_to(asset, key, made.name, made.manifest)
         except BaseException:
             if not sealed:
-                shutil.rmtree(folder, ignore_errors=True)
+                _take_back(folder)
             raise
 
     def _current_if_same(
@@ -549,15 +549,32 @@ def _without_costs(facts: Any) -> Any:
 
 
 def being_written(folder: Path) -> bool:
-    """Whether a version has no manifest because it is being written, or its writer was killed."""
-    return (folder / WRITING).exists() and not (folder / MANIFEST).exists()
+    """Whether a version has no manifest because it is being written, or its writer was killed. One
+    that is empty or gone is just begun, or was just taken back."""
+    try:
+        # one look: each next one sees another state
+        held = {path.name for path in folder.iterdir()}
+    except FileNotFoundError:
+        return True
+    return not held or (WRITING in held and MANIFEST not in held)
+
+
+def _take_back(folder: Path) -> None:
+    """Remove a version that never became current. The mark goes last: without it the rest would
+    be a version that lost its manifest."""
+    for path in disk.names(folder):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name != WRITING:
+            path.unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def clear_left_behind(place: Path) -> None:
     """Remove what killed writers left of versions that never were whole."""
     for mark in place.glob(f"run=*/{WRITING}"):
         if not (mark.parent / MANIFEST).exists() and is_free(mark):
-            shutil.rmtree(mark.parent, ignore_errors=True)
+            _take_back(mark.parent)
 
 
 def scan_folder(folder: Path) -> pl.LazyFrame:

@@ -2,13 +2,15 @@
 
 import contextlib
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from deploysim_assets.logs.conversation import Message
+from deploysim_assets.logs.conversation import Conversation, Message
 from deploysim_assets.logs.dialog import messages
 from deploysim_assets.logs.exchange import answered, asked, exchange
 from deploysim_assets.logs.parts import DialogError, attached, placeholder
@@ -222,3 +224,59 @@ def test_a_result_that_stands_in_its_call_is_kept() -> None:
         {"type": "tool-invocation", "toolInvocation": used}]}])  # fmt: skip
     assert asked.tool_calls is not None
     assert (given.content, given.tool_call_id) == ("r", "1")
+
+
+def test_calls_that_are_counted_keep_their_numbers() -> None:
+    asked, given = messages([
+        {"role": "assistant", "content": None, "tool_calls": [
+            {"id": 0, "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
+        {"role": "tool", "content": "r", "tool_call_id": 0},
+    ])  # fmt: skip
+    assert asked.tool_calls is not None
+    assert (asked.tool_calls[0].id, given.tool_call_id) == ("0", "0")
+    with pytest.raises(DialogError, match="id: Input should be a text"):
+        messages([{"role": "assistant", "tool_calls": [{"id": True, "name": "f"}]}])
+
+
+def test_code_that_gemini_ran_is_a_call_and_its_result() -> None:
+    asked, given, said = messages([{"role": "model", "parts": [
+        {"executableCode": {"language": "PYTHON", "code": "print(1)"}},
+        {"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": "1"}},
+        {"text": "One."}]}])  # fmt: skip
+    assert asked.tool_calls is not None
+    assert asked.tool_calls[0].name == given.name == "code_execution"
+    assert asked.tool_calls[0].arguments == '{"language":"PYTHON","code":"print(1)"}'
+    assert given.content == '{"outcome":"OUTCOME_OK","output":"1"}'
+    assert (said.role, said.content) == ("assistant", "One.")
+
+
+def test_a_thought_is_kept_in_full_and_in_its_summary() -> None:
+    def thought(*summary: str) -> dict[str, Any]:
+        parts = [{"type": "summary_text", "text": text} for text in summary]
+        whole = [{"type": "reasoning_text", "text": text} for text in ("a", "a", "b")]
+        return {"type": "reasoning", "content": whole, "summary": parts}
+
+    assert messages([thought("short")])[0].reasoning == "a\na\nb\nshort"
+    assert messages([thought("b")])[0].reasoning == "a\na\nb"
+    assert messages([thought("short") | {"content": None}])[0].reasoning == "short"
+
+
+def test_content_that_says_its_parts_again_is_taken_once() -> None:
+    parts = [{"type": "text", "text": "Let me see."}, {"type": "text", "text": " Rain."}]
+    (once,) = messages([{"role": "assistant", "content": "Let me see. Rain.", "parts": parts}])
+    assert once.content == "Let me see.\n Rain."
+    (both,) = messages([{"role": "assistant", "content": "Snow.", "parts": parts}])
+    assert both.content == "Snow.\nLet me see.\n Rain."
+
+
+@pytest.mark.parametrize("unit", [1, 10**3, 10**6, 10**9])
+@pytest.mark.parametrize("written", [int, float, str])
+def test_epochs_of_any_unit_are_the_same_time(unit: int, written: type) -> None:
+    row = Conversation(line=1, started_at=written(1_784_000_000 * unit), messages=[])
+    assert row.started_at == datetime(2026, 7, 14, 3, 33, 20, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("wrong", [10**30, float("inf"), float("nan"), "9" * 19 + "9" * 200, True])
+def test_a_number_that_is_no_time_is_a_validation_error(wrong: object) -> None:
+    with pytest.raises(ValidationError):
+        Conversation(line=1, started_at=wrong, messages=[])  # pyright: ignore[reportArgumentType]
