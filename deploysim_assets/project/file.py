@@ -136,8 +136,9 @@ def local_folder(name: str | Path, where: str) -> Path:
     if _URL.match(str(name)):
         raise ProjectError(
             f"{where}: {str(name).partition(':')[0]}://... is a bucket, and a home is a folder on "
-            "a disk for now; name a folder (a volume that all hosts mount will do). Logs may lie "
-            "in a bucket: name the URL in releases: logs.path of deploysim.yaml"
+            "a disk for now; name a folder (a volume that all hosts mount will do); a copy comes "
+            "out of a bucket with `deploysim home copy`. Logs may lie in a bucket: name the URL "
+            "in releases: logs.path of deploysim.yaml"
         )
     return Path(name).resolve()
 

@@ -91,7 +91,22 @@ def copy_home(
     `keep_out` names files that belong in no copy. ProjectError, before anything is changed, where a
     run is asking, the home does not hold, or the target holds something else or a later state.
     """
-    here, there = objects_at(source), objects_at(target)
+    try:
+        return _copied(objects_at(source), objects_at(target), vouch, keep_out, tell)
+    except OSError as wrong:
+        raise ProjectError(
+            f"{wrong.filename or target}: {wrong.strerror or type(wrong).__name__}; what was "
+            "copied is kept: mend that, and run the same again"
+        ) from wrong
+
+
+def _copied(
+    here: Objects,
+    there: Objects,
+    vouch: Vouch,
+    keep_out: Collection[str],
+    tell: Callable[[str], None],
+) -> Copied:
     _refuse_nested(here, there)
     if isinstance(here, Folder) and not (here.root / CONFIG_FILE).is_file():
         raise ProjectError(f"{here.where}: there is no {CONFIG_FILE}: not a home")

@@ -1,4 +1,4 @@
-"""A restore drill: the home goes to a bucket, its disk is lost, it comes back, and nothing is billed
+"""A restore drill: the home goes to a bucket, its disk is lost, it comes back, nothing is billed
 again."""
 
 import json
@@ -9,7 +9,7 @@ from deploysim_assets.benchmarks.tampering import copy_of
 from deploysim_assets.deidentify.keys import KEY_FILE
 from deploysim_assets.storage import ledger
 from deploysim_assets_tests.s3 import served
-from deploysim_assets_tests.support import deploysim, rows
+from deploysim_assets_tests.support import deploysim, lake, rows
 
 
 def _done(home: Path, *arguments: str, **extra: str) -> str:
@@ -29,10 +29,13 @@ def test_a_lost_home_comes_back_from_a_bucket(scored: Path, tmp_path: Path) -> N
         deploysim(home, "home", "copy", s3.url("backup"), str(home), **s3.environment)
     audit = json.loads(_done(home, "audit", "ledger", "--json"))
     assert (audit["holds"], audit["head"]) == (True, head.hash)
-    # the completions are lost once more: they are made from the journal, the endpoint is gone
-    shutil.rmtree(home / "lake" / "rate_estimates" / "model_version=aurora-2")
+    # made again they come from the journal: the endpoint is gone
+    completions = rows(home, "candidate_completions", "aurora-2")
+    (lake(home).folder("candidate_completions", "aurora-2") / "_CURRENT").unlink()
     _done(home, "forecast", "aurora-2")
+    assert rows(home, "candidate_completions", "aurora-2") == completions
     assert rows(home, "rate_estimates", "aurora-2") == estimates
+    assert json.loads(_done(home, "audit", "ledger", "--json"))["holds"]
 
 
 def _kept(home: Path) -> None:

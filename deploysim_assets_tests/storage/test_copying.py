@@ -309,6 +309,15 @@ def test_an_inventory_cannot_write_outside_its_folder(home: Path, tmp_path: Path
         assert not (tmp_path / "out").exists()
 
 
+def test_a_place_that_cannot_be_written_is_named(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ProjectError, match="run the same again"):
+        copied(home, tmp_path / "file" / "there")
+    with pytest.raises(ProjectError, match="not a home"):
+        copied(tmp_path / "nowhere", tmp_path / "there")
+    assert not (tmp_path / "nowhere").exists()
+
+
 def test_the_command_says_what_came_to_pass(home: Path, tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["home", "copy", str(home), str(tmp_path / "there")])
     assert done.exit_code == 0, done.output
