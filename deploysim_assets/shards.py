@@ -80,7 +80,9 @@ class _Failed(NamedTuple):
     said: str
 
 
-def _place(wrong: BaseException) -> str:
+def kind_and_place(wrong: BaseException) -> str:
+    """What may be told of an error whose message may quote text: its type, and the line that raised
+    it."""
     frame = traceback.extract_tb(wrong.__traceback__)[-1]
     return f"{type(wrong).__name__} at {frame.filename}:{frame.lineno}"
 
@@ -106,7 +108,7 @@ class _Worker:
         except ProjectError as wrong:
             result = _Failed(of_project=True, said=str(wrong))
         except Exception as wrong:  # noqa: BLE001
-            result = _Failed(of_project=False, said=_place(wrong))
+            result = _Failed(of_project=False, said=kind_and_place(wrong))
         return pickle.dumps(result)
 
 

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Generator
 
 from deploysim_assets.project import ProjectError
-from deploysim_assets.shards import ShardError
+from deploysim_assets.shards import ShardError, kind_and_place
 
 
 class WithheldError(Exception):
@@ -22,13 +22,6 @@ def text_withheld() -> Generator[None]:
     except (ProjectError, ShardError):
         raise
     except Exception as wrong:  # noqa: BLE001
-        frame = wrong.__traceback__
-        while frame and frame.tb_next:
-            frame = frame.tb_next
-        where = (
-            f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame else "unknown place"
-        )
         raise WithheldError(
-            f"{type(wrong).__name__} at {where} (the message is withheld: it may quote a "
-            "conversation)"
+            f"{kind_and_place(wrong)} (the message is withheld: it may quote a conversation)"
         ) from None

@@ -27,11 +27,11 @@ def _of_epoch(value: Any) -> Any:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return value
+    if _MICROSECONDS <= value < _NANOSECONDS:
+        return datetime.fromtimestamp(value / 1e6, UTC)
     if _NANOSECONDS <= value < 10**_DIGITS:
         return datetime.fromtimestamp(value / 1e9, UTC)
-    return (
-        datetime.fromtimestamp(value / 1e6, UTC) if _MICROSECONDS <= value < _NANOSECONDS else value
-    )
+    return value
 
 
 Time = Annotated[datetime, BeforeValidator(_of_epoch), AfterValidator(as_utc)]

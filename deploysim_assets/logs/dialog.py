@@ -185,8 +185,7 @@ class _Draft:
             (value[k] for k in ("finish_reason", "stop_reason", "finishReason") if value.get(k)),
             _told(value.get("response_metadata")),
         )
-        answered = (identifier(value.get(name)) for name in ("tool_call_id", "toolCallId"))
-        self.tool_call_id = next(filter(None, answered), None)
+        self.tool_call_id = identifier(value, "tool_call_id", "toolCallId")
         for name in ("reasoning_content", "reasoning", "thinking"):
             if isinstance(value.get(name), str) and value[name] not in self.thoughts:
                 self.thoughts.append(value[name])
@@ -272,11 +271,11 @@ class _Draft:
             self._called(part, where)
         elif _is_result(kind):
             held = next((part[k] for k in _GIVEN if k in part), None)
-            identity = next(filter(None, (identifier(part.get(k)) for k in _ANSWERS)), None)
+            identity = identifier(part, *_ANSWERS)
             self._result(identity, part.get("name") or part.get("toolName"), held, where)
         elif kind.endswith("_call"):  # a tool of the provider's own: a search, a computer
             rest = {k: v for k, v in part.items() if k not in ("type", "id", "call_id", "status")}
-            identity = identifier(part.get("call_id")) or identifier(part.get("id"))
+            identity = identifier(part, "call_id", "id")
             self.calls.append(tool_call({"id": identity, "name": kind, "arguments": rest}, where))
         elif isinstance(part.get("text"), str):
             self.texts.append(part["text"])
@@ -286,7 +285,7 @@ class _Draft:
     def _called(self, part: dict[str, Any], where: str) -> None:
         """A call, and what a server's tool gave where that stands in it."""
         self.calls.append(tool_call(part, where))
-        answers = next(filter(None, (identifier(part.get(k)) for k in _ANSWERS)), None)
+        answers = identifier(part, *_ANSWERS)
         said = next((part[k] for k in ("result", "output") if part.get(k) is not None), None)
         if (said := part.get("error") or said) is not None:
             self._result(answers, None, said, where)

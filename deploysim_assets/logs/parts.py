@@ -18,12 +18,14 @@ from deploysim_assets.logs.conversation import Message, ToolCall
 
 _HOLDS = ("image_url", "image", "source", "input_audio", "audio", "file", "video", "document",
           "inlineData", "inline_data", "data", "content", "uri", "url", "file_id")  # fmt: skip
+_NAMES = ("call_id", "toolCallId", "id")
 _KIND = re.compile(r"[a-z][a-z0-9_./+-]{0,40}")
 _DATA_URL = re.compile(r"data:([\w.+/-]{0,80})(?:;[\w=.-]{0,80})*;base64,", re.ASCII)
+_CODE_RAN = {"executableCode": "args", "executable_code": "args",
+             "codeExecutionResult": "response", "code_execution_result": "response"}  # fmt: skip
+"""Parts of the interpreter that Gemini runs itself, which has no name and no ids, and what each
+holds."""
 _PLACEHOLDER = re.compile(r"\[[a-z][\w./+ -]{0,130} sha256:[0-9a-f]{16}\]")
-
-
-_OF_CODE = {"function_call": "args", "gemini_tool_result": "response"}
 
 
 class DialogError(ValueError):
@@ -73,11 +75,14 @@ def attached(dialog: list[Message]) -> bool:
     return any(m.content and _PLACEHOLDER.search(m.content) for m in dialog)
 
 
-def identifier(value: Any) -> str | None:
-    """What names a call, as text; some products count their calls."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    return value if isinstance(value, str) and value else None
+def identifier(holder: dict[str, Any], *names: str) -> str | None:
+    """The first of some fields that names a call, as text; some products count their calls."""
+    for value in (holder.get(name) for name in names):
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(value)
+        if isinstance(value, str) and value:
+            return value
+    return None
 
 
 def tool_call(call: Any, where: str) -> ToolCall:
@@ -97,10 +102,9 @@ def tool_call(call: Any, where: str) -> ToolCall:
         held = call["arguments"]
     if not isinstance(name, str):
         raise DialogError(f"{where}.name: Input should be a text")
-    named = (call.get(name) for name in ("call_id", "toolCallId", "id"))
-    given = next((value for value in named if value not in (None, "")), None)
-    identity = identifier(given)
-    if given is not None and identity is None:
+    given = next((name for name in _NAMES if call.get(name) not in (None, "")), None)
+    identity = identifier(call, given) if given else None
+    if given and identity is None:
         raise DialogError(f"{where}.id: Input should be a text")
     try:
         arguments = "{}" if held is None else as_json_text(held)
@@ -128,8 +132,8 @@ def kind_of(part: dict[str, Any]) -> str:
         ("file_data", "file"),
     ):
         if key in part:
-            if "code" in key.lower():  # the model's own interpreter has no name and no id
-                part |= {"name": "code_execution", _OF_CODE[kind]: part[key]}
+            if key in _CODE_RAN:
+                part |= {"name": "code_execution", _CODE_RAN[key]: part[key]}
             elif kind == "function_call":
                 part |= part[key] if isinstance(part[key], dict) else {}
             elif kind == "gemini_tool_result" and isinstance(part[key], dict):

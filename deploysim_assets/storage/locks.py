@@ -57,7 +57,7 @@ def alone(home: Path, what: str) -> Generator[None]:
     busy = f"{home}: another command is changing what is there; wait for it to end, then {what}"
     with (
         _flock(home / LOCKS / "changing", fcntl.LOCK_EX | fcntl.LOCK_NB, busy),
-        _flock(home / LOCKS / "home", fcntl.LOCK_EX, ""),
+        nothing_becomes_current(home),
     ):
         yield
 
@@ -78,12 +78,12 @@ def nothing_becomes_current(home: Path) -> Generator[None]:
 
 
 @contextlib.contextmanager
-def held_while_writing(home: Path, mark: Path) -> Generator[None]:
+def held_while_writing(mark: Path) -> Generator[None]:
     """A mark that is locked as long as this process lives and writes."""
     # locked before it has its name: who looks for what was left never finds it unlocked
-    nameless = home / LOCKS / f"writing-{mark.parent.name}"
-    with _flock(nameless, fcntl.LOCK_EX, ""):
-        nameless.rename(mark)
+    unlocked = mark.with_name(f"{mark.name}-unlocked")
+    with _flock(unlocked, fcntl.LOCK_EX, ""):
+        unlocked.rename(mark)
         yield
 
 

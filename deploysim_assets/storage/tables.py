@@ -418,7 +418,7 @@ class Lake:
         version = Version(folder, schema)
         sealed = False
         try:
-            with held_while_writing(self.home, folder / WRITING):
+            with held_while_writing(folder / WRITING):
                 yield version
                 version.finish()
             content = self._manifest_of(asset, key, run, version)
@@ -556,18 +556,20 @@ def being_written(folder: Path) -> bool:
         held = {path.name for path in folder.iterdir()}
     except FileNotFoundError:
         return True
-    return not held or (WRITING in held and MANIFEST not in held)
+    marked = any(name.startswith(WRITING) for name in held)
+    return not held or (marked and MANIFEST not in held)
 
 
 def _take_back(folder: Path) -> None:
     """Remove a version that never became current. The mark goes last: without it the rest would
     be a version that lost its manifest."""
-    for path in disk.names(folder):
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        elif path.name != WRITING:
-            path.unlink(missing_ok=True)
-    shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):  # what cannot be removed keeps its mark
+        for path in disk.names(folder):
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != WRITING:
+                path.unlink()
+        shutil.rmtree(folder)
 
 
 def clear_left_behind(place: Path) -> None:

@@ -1,5 +1,6 @@
 """An audit beside runs that write: what is just becoming current is no fault."""
 
+import shutil
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -135,3 +136,13 @@ def test_a_home_that_cannot_be_written_is_audited_all_the_same(
 
     monkeypatch.setattr("deploysim_assets.storage.locks.os.open", refused)
     assert not undisturbed(tmp_path, lambda: _look(tmp_path)).holds
+
+
+def test_what_ended_a_version_is_told_also_where_its_folder_is_gone(tmp_path: Path) -> None:
+    schema = {"model_version": pl.String, "x": pl.Int64}
+    with (
+        pytest.raises(RuntimeError, match="boom"),
+        Lake.of(tmp_path).new_version(ASSET, MODEL, schema, "run") as made,
+    ):
+        shutil.rmtree(made.folder)
+        raise RuntimeError("boom")
