@@ -92,12 +92,12 @@ def served() -> Generator[S3]:
     pytest.importorskip("moto", reason="the S3 server needs pip install 'deploysim[dev]'")
     import logging
 
-    from moto.server import DomainDispatcherApplication, create_backend_app
+    from moto.server import create_backend_app
     from werkzeug.serving import make_server
 
     logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
     server = make_server("127.0.0.1", 0, lambda *_: iter(()), threaded=True)
-    s3 = S3(server.server_port, DomainDispatcherApplication(create_backend_app))
+    s3 = S3(server.server_port, create_backend_app("s3"))
     server.app = s3
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()

@@ -1,7 +1,6 @@
 """deploysim.yaml and the behaviors file -> a checked Project; every mistake names file, key and
 mend."""
 
-import json
 import os
 import re
 from collections.abc import Hashable
@@ -13,11 +12,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from deploysim_assets.behaviors import Behavior
 from deploysim_assets.project import CONFIG_FILE, Project, ProjectError
+from deploysim_assets.project.copies import kept_apart
 from deploysim_assets.project.nearest import nearest
 
 BEHAVIORS_FILE = "behaviors.yaml"
-COPY_FILE = "copy.json"
-"""In a copy of a home: that it was begun, or the inventory of a whole one."""
 
 
 class _UniqueKeys(yaml.SafeLoader):
@@ -148,26 +146,11 @@ def home_folder() -> Path:
     return local_folder(os.environ.get("DEPLOYSIM_HOME") or ".", "DEPLOYSIM_HOME")
 
 
-def _refuse_begun_copy(note: Path) -> None:
-    """ProjectError in a copy that is not whole: answers that were paid for may not be there yet."""
-    try:
-        whole = json.loads(note.read_bytes())["state"] == "whole"
-    except FileNotFoundError:
-        return
-    except (ValueError, KeyError, TypeError):
-        whole = False
-    if not whole:
-        raise ProjectError(
-            f"{note.parent}: a copy of a home that was begun and is not whole; run the same "
-            "`deploysim home copy` again"
-        )
-
-
 def load_project(home: Path) -> Project:
     """Read and check deploysim.yaml (and the behaviors file that it names) in `home`;
     ProjectError says what is wrong and the mend."""
     path = home / CONFIG_FILE
-    _refuse_begun_copy(home / COPY_FILE)
+    kept_apart(home)  # refuses a copy that is not whole
     raw = _read_yaml(path)
     if not isinstance(raw, dict):
         raise ProjectError(

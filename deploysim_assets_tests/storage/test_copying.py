@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from deploysim_assets.cli.commands import main
+from deploysim_assets.deidentify.keys import load_keys
 from deploysim_assets.evidence.copies import vouched
 from deploysim_assets.project import ProjectError, SealError
 from deploysim_assets.project.file import load_project
@@ -248,7 +249,39 @@ def test_a_home_that_does_not_hold_replaces_no_copy(
         copied(home, there)
     assert (there / "deploysim.yaml").stat().st_mtime_ns == was
     shutil.rmtree(home)
-    write(tmp_path / "there", 2)
+    load_project(there)
+    write(there, 2)
+
+
+def test_what_is_damaged_while_it_is_copied_leaves_a_copy_that_says_so(home: Path, s3: S3) -> None:
+    there = s3.url(uuid.uuid4().hex)
+
+    def fault(method: str, path: str) -> None:
+        if method == "PUT" and "copy.json" in path:
+            _flip(min(home.glob("lake/raw*/**/part*")))
+
+    s3.fault = fault
+    with pytest.raises(SealError, match="the copy begun at .* is not whole"):
+        copied(home, there)
+
+
+def test_a_restored_home_makes_no_keys_in_place_of_those_kept_apart(
+    home: Path, tmp_path: Path
+) -> None:
+    there, back = tmp_path / "there", tmp_path / "back"
+    copied(home, there)
+    (home / KEYS).unlink()
+    for source in (there, home):  # a home that never had a key file may have one made
+        shutil.rmtree(back, ignore_errors=True)
+        copied(source, back)
+        if source is home:
+            break
+        copied(back, tmp_path / "again")
+        for restored in (back, tmp_path / "again"):
+            with pytest.raises(ProjectError, match="kept apart"):
+                load_keys(restored, may_create=True)
+            assert not (restored / KEYS).exists()
+    assert load_keys(back, may_create=True) == load_keys(back, may_create=False)
 
 
 def test_nothing_is_copied_while_answers_come(home: Path, tmp_path: Path) -> None:
@@ -293,7 +326,13 @@ def test_an_inventory_cannot_write_outside_its_folder(home: Path, tmp_path: Path
     copied(home, there)
     said = json.loads((there / "copy.json").read_bytes())
     bucket = tmp_path / "b"
-    for hostile in ({"private": {"../out": 448}}, {"files": {"../out": [1, 420, ""]}}):
+    for hostile in (
+        {"private": {"../out": 448}},
+        {"files": {"../out": [1, 420, ""]}},
+        {"files": {".env": [1, 420, ""]}},
+        {"files": {KEYS: [1, 420, ""]}},
+        {"files": {"a": []}},
+    ):
         memory = pytest.importorskip("obstore.store", reason="needs pip install 'deploysim[dev]'")
         store = Bucket("memory:", memory.MemoryStore())
         for name, _ in Folder(there).list():

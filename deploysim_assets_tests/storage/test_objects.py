@@ -73,7 +73,7 @@ _ACTS = st.tuples(
 )
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     names=st.lists(_NAMES, min_size=3, max_size=3, unique=True),
     acts=st.lists(_ACTS, max_size=8),
