@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from deploysim_assets.project import ProjectError
-from deploysim_assets.project.copies import kept_apart
+from deploysim_assets.project.copies import WORKED_IN, kept_apart
 
 KEY_FILE = "deploysim.keys.json"
 _ENVIRONMENT = {"ids": "DEPLOYSIM_ID_KEY", "surrogates": "DEPLOYSIM_SURROGATE_KEY"}
@@ -51,6 +51,11 @@ def create_key_file(home: Path) -> Path:
     """Write a key file readable by its owner alone, where none is; returns its path. ProjectError
     in a restored home that had one: withdrawals and sampling go by it."""
     path = home / KEY_FILE
+    if not path.exists() and (home / WORKED_IN).exists():
+        raise ProjectError(
+            f"{home}: a home in a bucket makes no keys, for each host would make others; set "
+            f"{' and '.join(_ENVIRONMENT.values())}, or bring {KEY_FILE} to this folder"
+        )
     if not path.exists() and KEY_FILE in kept_apart(home):
         raise ProjectError(
             f"{path}: this home came out of a copy, and its keys were kept apart; bring the file "

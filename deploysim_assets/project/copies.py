@@ -8,6 +8,9 @@ from deploysim_assets.project.errors import ProjectError
 COPY_FILE = "copy.json"
 """In a copy of a home: that it was begun, or the inventory of a whole one."""
 
+WORKED_IN = ".bucket"
+"""In the folder in which a host works on a home in a bucket: the bucket's URL."""
+
 
 def kept_apart(home: Path) -> frozenset[str]:
     """Files that the home had which a copy was made of, and that are in no copy (its keys); none

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from deploysim_assets.project import CONFIG_FILE, ProjectError, SealError
 from deploysim_assets.project.copies import COPY_FILE
 from deploysim_assets.storage import disk
+from deploysim_assets.storage.homes import is_worked_in, opened
 from deploysim_assets.storage.inventories import (
     Contents,
     File,
@@ -26,6 +27,7 @@ from deploysim_assets.storage.locks import LOCKS, alone, nobody_asks
 from deploysim_assets.storage.manifests import MANIFEST
 from deploysim_assets.storage.objects import (
     BLOCK,
+    Bucket,
     Folder,
     Objects,
     StoreError,
@@ -66,7 +68,12 @@ def copy_home(
     run is asking, the home does not hold, or the target holds something else or a later state.
     """
     try:
-        return _copied(objects_at(source), objects_at(target), vouch, keep_out, tell)
+        here, there = objects_at(source), objects_at(target)
+        if isinstance(there, Bucket) and is_worked_in(there):
+            raise ProjectError(f"{target}: hosts work in it; name an empty place")
+        if isinstance(here, Bucket) and is_worked_in(here):
+            here = Folder(opened(source).home)
+        return _copied(here, there, vouch, keep_out, tell)
     except OSError as wrong:
         raise ProjectError(
             f"{wrong.filename or target}: {wrong.strerror or type(wrong).__name__}; what was "

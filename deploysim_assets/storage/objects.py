@@ -17,6 +17,7 @@ from deploysim_assets.storage import disk
 from deploysim_assets.storage.locks import SWAP, swapping
 
 if TYPE_CHECKING:
+    from obstore import ObjectMeta, PutResult
     from obstore.store import ObjectStore, RetryConfig
 
 SCHEMES = ("s3", "gs", "az")
@@ -76,12 +77,12 @@ class Objects(Protocol):
         """An object's bytes; FileNotFoundError where there is none."""
         ...
 
-    def create(self, name: str, content: bytes) -> None:
+    def create(self, name: str, content: bytes) -> State:
         """Write an object that must not be there yet: of several writers one wins, the others get
         FileExistsError."""
         ...
 
-    def swap(self, name: str, content: bytes, state: State) -> None:
+    def swap(self, name: str, content: bytes, state: State) -> State:
         """Put a content in place of the one that was read: of several writers one wins, the others
         get Changed, as they do where the object is gone. Equal contents may count as one."""
         ...
@@ -149,7 +150,7 @@ class Folder:
             content = disk.read(path)
         except (IsADirectoryError, NotADirectoryError):
             raise FileNotFoundError(name) from None
-        return Held(content, {"sha256": hashlib.sha256(content).hexdigest()})
+        return Held(content, _digest_of(content))
 
     def get_range(self, name: str, start: int, size: int) -> bytes:
         """See Objects."""
@@ -164,11 +165,12 @@ class Folder:
         """See Objects."""
         return self._path(name).stat().st_size
 
-    def create(self, name: str, content: bytes) -> None:
+    def create(self, name: str, content: bytes) -> State:
         """See Objects."""
         disk.create(self._path(name), content)
+        return _digest_of(content)
 
-    def swap(self, name: str, content: bytes, state: State) -> None:
+    def swap(self, name: str, content: bytes, state: State) -> State:
         """See Objects."""
         path = self._path(name)
         with swapping(self.root):
@@ -179,6 +181,7 @@ class Folder:
             if now != state:
                 raise Changed(name)
             disk.replace(path, content)
+        return _digest_of(content)
 
     def send(self, name: str, blocks: Iterable[bytes], mode: int = 0o644) -> None:
         """See Objects."""
@@ -201,6 +204,10 @@ class Folder:
         self._path(name).unlink(missing_ok=True)
 
 
+def _digest_of(content: bytes) -> State:
+    return {"sha256": hashlib.sha256(content).hexdigest()}
+
+
 class Bucket:
     """The objects below a URL. What a server may have done before it failed to answer is looked up:
     each create-only put and swap carries its writer's mark in the object's metadata."""
@@ -218,9 +225,7 @@ class Bucket:
 
         with _clear(self.where, name):
             found = obstore.get(self._store, _key(name))
-            meta = found.meta
-            held = {"e_tag": meta["e_tag"], "version": meta["version"]}
-            return Held(bytes(found.bytes()), {k: v for k, v in held.items() if v})
+            return Held(bytes(found.bytes()), _state(found.meta))
 
     def get_range(self, name: str, start: int, size: int) -> bytes:
         """See Objects."""
@@ -236,23 +241,25 @@ class Bucket:
         with _clear(self.where, name):
             return obstore.head(self._store, _key(name))["size"]
 
-    def create(self, name: str, content: bytes) -> None:
+    def create(self, name: str, content: bytes) -> State:
         """See Objects."""
         import obstore
         from obstore.exceptions import AlreadyExistsError, BaseError
 
         mark = {_WRITER: uuid.uuid4().hex}
         try:
-            obstore.put(self._store, _key(name), content, mode="create", attributes=mark)
+            done = obstore.put(self._store, _key(name), content, mode="create", attributes=mark)
+            return _state(done)
         except AlreadyExistsError:
             # ours, where a request was tried again after its first try had done it
-            if not self._is_written_by(name, mark):
+            if (mine := self._written_by(name, mark)) is None:
                 raise FileExistsError(name) from None
         except (BaseError, OSError) as wrong:
-            if not self._is_written_by(name, mark):
+            if (mine := self._written_by(name, mark)) is None:
                 raise _failed(self.where, name, wrong) from None
+        return mine
 
-    def swap(self, name: str, content: bytes, state: State) -> None:
+    def swap(self, name: str, content: bytes, state: State) -> State:
         """See Objects."""
         import obstore
         from obstore.exceptions import BaseError, PreconditionError
@@ -262,25 +269,28 @@ class Bucket:
             {"version": state["version"]} if "version" in state else {}
         )
         try:
-            obstore.put(self._store, _key(name), content, mode=mode, attributes=mark)  # pyright: ignore[reportArgumentType]
+            done = obstore.put(self._store, _key(name), content, mode=mode, attributes=mark)  # pyright: ignore[reportArgumentType]
+            return _state(done)
         except (PreconditionError, FileNotFoundError):
-            if not self._is_written_by(name, mark):
+            if (mine := self._written_by(name, mark)) is None:
                 raise Changed(name) from None
         except (BaseError, OSError) as wrong:
-            if not self._is_written_by(name, mark):
+            if (mine := self._written_by(name, mark)) is None:
                 raise _failed(self.where, name, wrong) from None
+        return mine
 
-    def _is_written_by(self, name: str, mark: Mapping[str, str]) -> bool:
+    def _written_by(self, name: str, mark: Mapping[str, str]) -> State | None:
         import obstore
 
         try:
             with _clear(self.where, name):
                 found = obstore.get(self._store, _key(name), options={"head": True})
-                return mark.items() <= found.attributes.items()
+                return _state(found.meta) if mark.items() <= found.attributes.items() else None
         except FileNotFoundError:
-            return False
+            return None
 
-    def send(self, name: str, blocks: Iterable[bytes], mode: int = 0o644) -> None:  # noqa: ARG002
+    def sent(self, name: str, blocks: Iterable[bytes]) -> State:
+        """The same as `send`; which content is there then."""
         """See Objects."""
         import obstore
 
@@ -292,15 +302,30 @@ class Bucket:
                 break
         with _clear(self.where, name, missing=False):
             if len(begun) <= BLOCK:  # an upload in parts has one at least
-                obstore.put(self._store, _key(name), begun, use_multipart=False)
-                return
-            obstore.put(
-                self._store,
-                _key(name),
-                chain((begun,), come),
-                chunk_size=BLOCK,
-                max_concurrency=_PARTS_AT_ONCE,
+                return _state(obstore.put(self._store, _key(name), begun, use_multipart=False))
+            return _state(
+                obstore.put(
+                    self._store,
+                    _key(name),
+                    chain((begun,), come),
+                    chunk_size=BLOCK,
+                    max_concurrency=_PARTS_AT_ONCE,
+                )
             )
+
+    def send(self, name: str, blocks: Iterable[bytes], mode: int = 0o644) -> None:  # noqa: ARG002
+        """See Objects."""
+        self.sent(name, blocks)
+
+    def states(self, below: str = "") -> dict[str, State]:
+        """All objects (below a name), each with which content it has."""
+        import obstore
+
+        found: dict[str, State] = {}
+        with _clear(self.where, below, missing=False):
+            for some in obstore.list(self._store, _key(below) if below else None):
+                found |= {_name(one["path"]): _state(one) for one in some}
+        return found
 
     def list(self, below: str = "") -> list[Found]:
         """See Objects."""
@@ -321,6 +346,11 @@ class Bucket:
                 obstore.delete(self._store, _key(name))
         except FileNotFoundError:
             pass
+
+
+def _state(meta: "ObjectMeta | PutResult") -> State:
+    held = {"e_tag": meta["e_tag"], "version": meta["version"]}
+    return {name: found for name, found in held.items() if found}
 
 
 def _key(name: str) -> str:
