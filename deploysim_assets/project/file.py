@@ -133,10 +133,10 @@ def local_folder(name: str | Path, where: str) -> Path:
     made. `where` says where it was named."""
     if _URL.match(str(name)):
         raise ProjectError(
-            f"{where}: {str(name).partition(':')[0]}://... is a bucket, and a home is a folder on "
-            "a disk for now; name a folder (a volume that all hosts mount will do); a copy comes "
-            "out of a bucket with `deploysim home copy`. Logs may lie in a bucket: name the URL "
-            "in releases: logs.path of deploysim.yaml"
+            f"{where}: {str(name).partition(':')[0]}://... is a bucket, and this needs a home in a "
+            "folder on a disk: name one (what is made there goes into a bucket, and comes out of "
+            "one, with `deploysim home copy`; other commands work on a home in a bucket). Logs "
+            "may lie in a bucket: name the URL in releases: logs.path of deploysim.yaml"
         )
     return Path(name).resolve()
 

@@ -53,11 +53,13 @@ class Leases:
     def __init__(
         self,
         objects: Objects,
-        seconds: float = SECONDS,
-        skew: float = SKEW,
+        seconds: float | None = None,
+        skew: float | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._objects, self._seconds, self._skew, self._clock = objects, seconds, skew, clock
+        self._objects, self._clock = objects, clock
+        self._seconds = SECONDS if seconds is None else seconds
+        self._skew = SKEW if skew is None else skew
         self._held: dict[str, Lease] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -135,6 +137,10 @@ class Leases:
                 self._renewed(lease)
             except StoreError:
                 continue  # the next try may go well; until then the time runs out
+
+    def tell(self, lease: Lease) -> None:
+        """Let others see what a lease says now."""
+        self._renewed(lease)
 
     @contextmanager
     def held(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploysim_assets.project import ProjectError
+from deploysim_assets.storage.bucket_leases import SECONDS, SKEW
 from deploysim_assets.storage.mirrors import mirror_of
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 EVERY = 3.0
 """Seconds between two segments: what a lost host may have been answered, and paid, in vain."""
+LONGEST = SECONDS + SKEW + 10
+"""Seconds that a journal is waited for: by then whoever was lost has let go of it."""
 _log = logging.getLogger(__name__)
 
 
@@ -67,6 +70,7 @@ class Sender:
         self._mirror.leases.check(self._lease)
         if self._mirror.send_journal(self._path, limit):
             self._lease.said["sent_at"] = datetime.now(UTC).isoformat(timespec="seconds")
+            self._mirror.leases.tell(self._lease)
 
     def _live(self) -> None:
         while not self._end.wait(EVERY):
@@ -92,10 +96,10 @@ def sending(path: Path) -> Generator[Sender | None]:
         )
 
     name = f"journals/{mirror.name(path)}"
-    with mirror.leases.held(name, alone=True, longest=0, busy=busy) as lease:
+    with mirror.leases.held(name, alone=True, longest=LONGEST, busy=busy) as lease:
         mirror.pull_journals(path.parent)
         for dead in lease.dead:
-            sent = dead.said.get("sent_at", "no moment on")
+            sent = dead.said.get("sent_at", "its start")
             died = datetime.fromtimestamp(dead.until, UTC).isoformat(timespec="seconds")
             _log.warning(
                 "%s: %s was lost while it asked: what it was answered up to %s is here; what it "
