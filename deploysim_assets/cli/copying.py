@@ -1,5 +1,7 @@
 """`deploysim home copy`: a home to another folder or to a bucket, and back."""
 
+from pathlib import Path
+
 import click
 
 from deploysim_assets.cli.running import clear_errors, tell
@@ -36,3 +38,16 @@ def copy(source: str, target: str) -> None:
         click.echo(f"left out: {', '.join(done.left_out)}")
     if KEY_FILE in done.left_out:
         click.echo(f"keep {KEY_FILE} apart from the copy: without it nobody can go on with it")
+
+
+@home.command("put", epilog="Example: deploysim home put deploysim.yaml")
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("name", required=False)
+@clear_errors
+def put(file: Path, name: str | None) -> None:
+    """Bring FILE into a home in a bucket, as NAME (by default its own name, or where it lies in the
+    folder in which this host works): deploysim.yaml after a change, logs as logs/RELEASE/1.jsonl.
+    """
+    from deploysim_assets.storage.homes import put as put_there
+
+    click.echo(f"{put_there(file.resolve(), name)} is in the bucket")

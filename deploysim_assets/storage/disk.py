@@ -79,6 +79,12 @@ def written(paths: Iterable[Path]) -> None:
         mirror.sent(paths)
 
 
+def rewritten(path: Path) -> None:
+    """The same of a file that may be this host's alone."""
+    if mirror := mirror_of(path):
+        mirror.rewritten(path)
+
+
 def replace_by(path: Path, blocks: Iterable[bytes], mode: int) -> None:
     """Put a content that comes block by block in place of another, on the disk alone; an error
     while it comes leaves all as it was."""

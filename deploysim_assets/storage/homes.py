@@ -9,11 +9,17 @@ from deploysim_assets.project import CONFIG_FILE, ProjectError
 from deploysim_assets.project.copies import WORKED_IN
 from deploysim_assets.project.file import local_folder
 from deploysim_assets.storage import mirrors
-from deploysim_assets.storage.inventories import note_at
+from deploysim_assets.storage.inventories import counts, note_at
+from deploysim_assets.storage.journal import JOURNALS
+from deploysim_assets.storage.ledger import LEDGER, LEDGER_FILE
 from deploysim_assets.storage.mirror import HOME, Mirror
-from deploysim_assets.storage.objects import Bucket, is_url
+from deploysim_assets.storage.objects import Bucket, Folder, blocks_of, is_url
+from deploysim_assets.storage.verdicts import VERDICTS
+from deploysim_assets.storage.withdrawals import PLAN_FILE, WITHDRAWALS_FILE
 
 CACHE = "DEPLOYSIM_CACHE"
+_OURS = (LEDGER, LEDGER_FILE, JOURNALS, VERDICTS, "lake")
+_NOT_OF_PEOPLE = (HOME, WITHDRAWALS_FILE, PLAN_FILE, "deploysim.keys.json")
 
 
 def home_folder() -> Path:
@@ -56,6 +62,27 @@ def working_folder(url: str) -> Path:
     )
     name = url.rstrip("/").rpartition("/")[2]
     return Path(base, f"{name}-{hashlib.sha256(url.encode()).hexdigest()[:12]}").resolve()
+
+
+def put(file: Path, name: str | None) -> str:
+    """Bring a file that people write (the project's, logs) into the home in a bucket, under a name
+    or its own; returns the name. ProjectError where the home is a folder, or writes such files
+    itself."""
+    place = os.environ.get("DEPLOYSIM_HOME") or "."
+    if not is_url(place):
+        raise ProjectError(f"{place}: the home is a folder: put {file.name} there yourself")
+    bucket = Bucket(place)
+    if not is_worked_in(bucket):
+        _begin(bucket)
+    here = working_folder(bucket.where)
+    inside = file.is_relative_to(here)
+    name = name or (file.relative_to(here).as_posix() if inside else file.name)
+    if name.split("/")[0] in _OURS or not counts(name, _NOT_OF_PEOPLE):
+        raise ProjectError(f"{name}: is written by deploysim alone")
+    bucket.send(name, blocks_of(Folder(file.parent), file.name))
+    if inside:
+        file.unlink()  # comes down again as it is in the bucket
+    return name
 
 
 def _begin(bucket: Bucket) -> None:

@@ -5,6 +5,7 @@ A name that must not be there yet is created in the bucket first, a pointer is c
 there, and a table version is whole there before its manifest is.
 """
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -13,9 +14,8 @@ import re
 import shutil
 import threading
 import uuid
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 from deploysim_assets.project import ProjectError, SealError
@@ -33,6 +33,7 @@ from deploysim_assets.storage.statements import parsed
 HOME = "home.json"
 """In a bucket: that hosts work in it, so that it is no mere copy."""
 _STAGE = ".coming"
+_STAMP = 1_000_000_000
 _AT_ONCE = 8
 _TRIES = 20
 _POINTER = "_CURRENT"
@@ -49,6 +50,7 @@ class Mirror:
         self._known = Known(home)
         self._here = Folder(home)
         self._lock = threading.RLock()
+        self._large: set[str] = set()
 
     def name(self, path: Path) -> str:
         """The name of a file's object."""
@@ -92,6 +94,8 @@ class Mirror:
             states = dict(zip(small, pool.map(self._sent, small), strict=True))
         for path in set(paths) - set(small):
             states[path] = self._sent(path)
+        for path in paths:
+            self._stamp(self.name(path))
         self._known.note({self.name(path): state for path, state in states.items()})
         for path in paths:
             if is_journal(name := self.name(path)):
@@ -105,10 +109,33 @@ class Mirror:
         name = self.name(path)
         with self._alone():
             state = self.bucket.sent(name, (content,))
+            self._known.drop([name])
             self._here.send(name, (content,), mode)
+            self._stamp(name)
             self._known.note({name: state})
 
-    @contextmanager
+    def rewritten(self, path: Path) -> None:
+        """Bring a file to the bucket, where that has it: a sheet to label stays here."""
+        name = self.name(path)
+        if is_journal(name) or self._known.state(name) is not None:
+            self.sent([path])
+
+    def _stamp(self, name: str) -> None:
+        # a file of the project that is edited here would be edited for this host alone
+        if "/" not in name:
+            with contextlib.suppress(FileNotFoundError):
+                os.utime(self.home / name, (_STAMP, _STAMP))
+
+    def _refuse_edited(self, known: Mapping[str, State]) -> None:
+        for name in known:
+            path = self.home / name
+            if "/" not in name and path.exists() and path.stat().st_mtime != _STAMP:
+                raise ProjectError(
+                    f"{path}: was edited here, and not in {self.where}: bring it there with "
+                    f"`deploysim home put {path}`, or take it away to have the bucket's again"
+                )
+
+    @contextlib.contextmanager
     def _alone(self) -> Generator[None]:
         """No thread and no process of this host brings anything down meanwhile: it would find half
         of what is done."""
@@ -171,7 +198,9 @@ class Mirror:
 
     def _pulled(self) -> bool:
         """Whether all is here that a pointer which came down names."""
-        states = self.bucket.states()
+        seen = self.bucket.seen()
+        states = {name: one.state for name, one in seen.items()}
+        self._large = {name for name, one in seen.items() if one.bytes > BLOCK}
         known = self._known.states()
         mine = {n: s for n, s in states.items() if counts(n, (HOME,)) or n == COPY_FILE}
         mine = {n: s for n, s in mine.items() if not _SEGMENT.fullmatch(n) and not is_journal(n)}
@@ -179,31 +208,49 @@ class Mirror:
         new = [n for n, s in mine.items() if known.get(n) != s or not (self.home / n).exists()]
         new = [n for n in new if _is_of_whole(n, states)]
         pointers = [n for n in new if n.endswith(f"/{_POINTER}")]
-        self._fetch([n for n in new if n.startswith(f"{LEDGER}/")])
+        self._fetch([n for n in new if n.startswith(f"{LEDGER}/")], states)
         self._fetch_versions([n for n in new if _VERSION.match(n)], states)
         rest = {n for n in new if not _VERSION.match(n) and not n.startswith(f"{LEDGER}/")}
-        self._fetch(sorted(rest - set(pointers)))
+        self._refuse_edited(known)
+        self._fetch(sorted(rest - set(pointers)), states)
         self._pull_journals(JOURNALS, states)
         whole = self._fetch_pointers(pointers)
         self._take_away(gone)
         return whole
 
-    def _fetch(self, names: Iterable[str], stage: Path | None = None) -> dict[str, str]:
+    def _fetch(
+        self, names: Iterable[str], states: Mapping[str, State], stage: Path | None = None
+    ) -> dict[str, str]:
         """Bring objects down, whole or not at all; name -> SHA-256. One that is gone meanwhile is
         left out."""
         names = list(names)
         into = Folder(stage) if stage else self._here
 
         def one(name: str) -> tuple[State, str] | None:
+            total = hashlib.sha256()
+
+            def blocks() -> Iterator[bytes]:
+                for block in blocks_of(self.bucket, name):
+                    total.update(block)
+                    yield block
+
             try:
+                if name in self._large:
+                    into.send(name, blocks(), 0o600)
+                    return states.get(name, {}), total.hexdigest()
                 held = self.bucket.get(name)
             except FileNotFoundError:
                 return None
             into.send(name, (held.content,), 0o600)
             return held.state, hashlib.sha256(held.content).hexdigest()
 
+        # killed before it is noted it comes again, and is not taken for edited here
+        self._known.drop(names)
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             found = dict(zip(names, pool.map(one, names), strict=True))
+        for name in found:
+            if stage is None:
+                self._stamp(name)
         self._known.note({name: one[0] for name, one in found.items() if one})
         return {name: one[1] for name, one in found.items() if one}
 
@@ -216,12 +263,12 @@ class Mirror:
             of.setdefault(found[1], []).append(name)
         for version, changed in of.items():
             if (self.home / version / MANIFEST).exists():
-                self._fetch(changed)
+                self._fetch(changed, states)
                 continue
             files = [name for name in states if name.startswith(f"{version}/")]
             stage = self.home / _STAGE / uuid.uuid4().hex
             try:
-                self._verify(version, self._fetch(files, stage), stage)
+                self._verify(version, self._fetch(files, states, stage), stage)
                 (self.home / version).parent.mkdir(parents=True, exist_ok=True)
                 shutil.rmtree(self.home / version, ignore_errors=True)
                 (stage / version).rename(self.home / version)
@@ -343,7 +390,7 @@ def _is_of_whole(name: str, states: Mapping[str, State]) -> bool:
     return found is None or f"{found[1]}/{MANIFEST}" in states
 
 
-@contextmanager
+@contextlib.contextmanager
 def journal_held(path: Path) -> Generator[bool]:
     """Whether no process of this host writes a journal; none begins to meanwhile."""
     path.parent.mkdir(parents=True, exist_ok=True)

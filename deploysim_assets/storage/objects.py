@@ -50,6 +50,13 @@ class Found(NamedTuple):
     size: int
 
 
+class Seen(NamedTuple):
+    """An object in a bucket's listing."""
+
+    bytes: int
+    state: State
+
+
 class Held(NamedTuple):
     """An object that was read."""
 
@@ -317,15 +324,19 @@ class Bucket:
         """See Objects."""
         self.sent(name, blocks)
 
-    def states(self, below: str = "") -> dict[str, State]:
-        """All objects (below a name), each with which content it has."""
+    def seen(self, below: str = "") -> dict[str, Seen]:
+        """All objects (below a name), each with its bytes and which content it has."""
         import obstore
 
-        found: dict[str, State] = {}
+        found: dict[str, Seen] = {}
         with _clear(self.where, below, missing=False):
             for some in obstore.list(self._store, _key(below) if below else None):
-                found |= {_name(one["path"]): _state(one) for one in some}
+                found |= {_name(one["path"]): Seen(one["size"], _state(one)) for one in some}
         return found
+
+    def states(self, below: str = "") -> dict[str, State]:
+        """The same without the bytes."""
+        return {name: one.state for name, one in self.seen(below).items()}
 
     def list(self, below: str = "") -> list[Found]:
         """See Objects."""

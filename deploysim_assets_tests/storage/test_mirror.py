@@ -12,7 +12,9 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from click.testing import CliRunner
 
+from deploysim_assets.cli.commands import main
 from deploysim_assets.deidentify.keys import load_keys
 from deploysim_assets.evidence.collecting import collect, collectable
 from deploysim_assets.evidence.copies import vouched
@@ -23,6 +25,7 @@ from deploysim_assets.storage.forgetting import Removal
 from deploysim_assets.storage.journal import journal_file, open_journal, set_aside
 from deploysim_assets.storage.leases import partition_lease
 from deploysim_assets.storage.locks import adding, alone, asking, nobody_asks
+from deploysim_assets.storage.manifests import Run
 from deploysim_assets.storage.mirror import Mirror
 from deploysim_assets.storage.objects import Bucket, StoreError
 from deploysim_assets.storage.tables import Lake
@@ -327,3 +330,30 @@ def test_what_is_no_home_is_not_worked_in(s3: S3, host: Host, tmp_path: Path) ->
     one = host()
     shutil.rmtree(one.home)
     assert numbers(host().home) == [1]
+
+
+def test_a_file_that_is_edited_on_one_host_goes_to_the_bucket_or_nothing_goes_on(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = host(), host()
+    monkeypatch.setenv("DEPLOYSIM_HOME", one.where)
+    monkeypatch.setenv(homes.CACHE, str(one.home.parent))
+    config = one.home / "deploysim.yaml"
+    changed = config.read_text() + "\n"
+    config.write_text(changed)
+    with pytest.raises(ProjectError, match="was edited here"):
+        one.pull()
+    with pytest.raises(ProjectError, match="was edited here"):
+        Lake.of(one.home).during(Run("r"))
+    done = CliRunner().invoke(main, ["home", "put", str(config)])
+    assert done.exit_code == 0, done.output
+    for mirror in (one, other):
+        mirror.pull()
+        assert (mirror.home / "deploysim.yaml").read_text() == changed
+    (tmp_path / "new.jsonl").write_text("{}")
+    done = CliRunner().invoke(main, ["home", "put", str(tmp_path / "new.jsonl"), "l/new.jsonl"])
+    other.pull()
+    assert (other.home / "l" / "new.jsonl").read_text() == "{}"
+    for name in ("ledger/00000009.json", "../x", KEYS, "home.json", "locks/x", ".env"):
+        done = CliRunner().invoke(main, ["home", "put", str(tmp_path / "new.jsonl"), name])
+        assert done.exit_code == 64, (name, done.output)
