@@ -255,7 +255,10 @@ def open_journal(path: Path) -> Generator[Journal]:
 
     Answers are also found in the journals beside it, those of other partitions.
     """
-    with sending(path) as sender, locked(path) as descriptor:
+    with sending(path) as sender, contextlib.ExitStack() as held:
+        # who brings journals down locks each for a moment
+        with sender.quiet() if sender else contextlib.nullcontext():
+            descriptor = held.enter_context(locked(path))
         siblings = (
             other
             for other in sorted(path.parent.glob("*.jsonl"))

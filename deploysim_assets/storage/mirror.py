@@ -62,7 +62,7 @@ class Mirror:
         """Create an object that must not be there; FileExistsError where another host was first."""
         self.leases.check_all()
         name = self.name(path)
-        with self._alone():
+        with self.quiet():
             state = self.bucket.create(name, content)
             self._here.send(name, (content,))
             self._known.note({name: state})
@@ -71,7 +71,7 @@ class Mirror:
         """Replace what this folder holds of an object; ProjectError where it is another by now."""
         self.leases.check_all()
         name = self.name(path)
-        with self._alone():
+        with self.quiet():
             before = self._known.state(name)
             try:
                 if before is None:
@@ -107,7 +107,7 @@ class Mirror:
         """Put an object in place of another, whoever wrote that one."""
         self.leases.check_all()
         name = self.name(path)
-        with self._alone():
+        with self.quiet():
             state = self.bucket.sent(name, (content,))
             self._known.drop([name])
             self._here.send(name, (content,), mode)
@@ -136,7 +136,7 @@ class Mirror:
                 )
 
     @contextlib.contextmanager
-    def _alone(self) -> Generator[None]:
+    def quiet(self) -> Generator[None]:
         """No thread and no process of this host brings anything down meanwhile: it would find half
         of what is done."""
         with self._lock, held_here(self.home, "pulling"):
@@ -169,7 +169,7 @@ class Mirror:
 
     def catch_up(self) -> None:
         """Fetch the ledger's records that are new."""
-        with self._alone():
+        with self.quiet():
             folder = self.home / LEDGER
             numbers = (p.name.removesuffix(".json") for p in folder.glob("[0-9]*.json"))
             seq = max(map(int, numbers), default=0) + 1
@@ -185,7 +185,7 @@ class Mirror:
 
     def pull(self) -> None:
         """Bring the folder to what the bucket holds."""
-        with self._alone():
+        with self.quiet():
             for _ in range(_TRIES):
                 if self._pulled():
                     return
@@ -193,7 +193,7 @@ class Mirror:
 
     def pull_journals(self, folder: Path) -> None:
         """Bring the journals of a folder to what the bucket holds."""
-        with self._alone():
+        with self.quiet():
             self._pull_journals(self.name(folder), self.bucket.states(self.name(folder)))
 
     def _pulled(self) -> bool:

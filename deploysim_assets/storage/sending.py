@@ -33,6 +33,10 @@ class Sender:
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._live, daemon=True, name="segments")
 
+    def quiet(self) -> contextlib.AbstractContextManager[None]:
+        """Nobody on this host brings journals down meanwhile."""
+        return self._mirror.quiet()
+
     def start(self) -> None:
         """Send what an earlier process of this host did not, and go on from time to time."""
         self._send(self._path.stat().st_size)
