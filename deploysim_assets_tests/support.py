@@ -94,6 +94,26 @@ def deploysim(
     return done
 
 
+def defined(home: Path, *lines: str) -> dict[str, Any]:
+    """Run some lines against the home's own definitions and instance, in a process of its own."""
+    whole = "\n".join(
+        (
+            "import json, os",
+            "import dagster as dg",
+            "from deploysim_assets.cli.instance import dagster_home",
+            "from pathlib import Path",
+            "home = Path(os.environ['DEPLOYSIM_HOME'])",
+            "dagster_home(home)",
+            "from deploysim_assets.definitions import defs",
+            "instance = dg.DagsterInstance.get()",
+            *lines,
+        )
+    )
+    done = warm.run([sys.executable, "-c", whole], env=environment(home), cwd=home, timeout=800)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
 def report(home: Path, model: str) -> dict[str, Any]:
     return json.loads(deploysim(home, "report", model, "--format", "json").stdout)
 
