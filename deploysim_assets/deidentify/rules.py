@@ -28,8 +28,19 @@ class Clock:
     quarantine, too. Of this thread: another's load does not count."""
 
     def __init__(self) -> None:
-        self._until = time.thread_time() + MAX_SECONDS
-        self._not_before = time.monotonic() + MAX_SECONDS
+        self._left = MAX_SECONDS
+        self.start(time.thread_time())
+
+    def start(self, now: float) -> None:
+        """Count on from here; `now` is what `stop` of another clock said, or the thread's time."""
+        self._until = now + self._left
+        self._not_before = time.monotonic() + self._left
+
+    def stop(self) -> float:
+        """Count no further until the next start; the thread's time."""
+        now = time.thread_time()
+        self._left = self._until - now
+        return now
 
     def check(self) -> None:
         """TimeoutError once it is used up."""
@@ -217,10 +228,25 @@ CONTACT_RULES = (
         r"?|\.)[a-z0-9-]{1,64})+",
         gate=r"(?i)[\[({] ?at ?[\])}]",
     ),
+    rule(  # told in words
+        "EMAIL_ADDRESS",
+        r"(?i)[a-z0-9._+-]{2,64}(?: at [a-z0-9-]{2,64}(?: dot [a-z0-9-]{2,24}){1,3}"
+        r"|_at_[a-z0-9-]{2,64}(?:_dot_[a-z0-9-]{2,24}){1,3})",
+        before=r"(?<![\w.+-])",
+        after=r"(?![\w-])",
+        keywords="dot",
+    ),
+    rule(  # with blanks, or a mailbox in quotation marks
+        "EMAIL_ADDRESS",
+        r"(?:[A-Za-z0-9._+-]{2,64} @ ?|\"[^\"\n@]{1,64}\"@)"
+        r"[A-Za-z0-9-]{1,64}(?:\.[A-Za-z0-9-]{1,64}){0,4}\.[A-Za-z]{2,24}",
+        after=r"(?![A-Za-z0-9])",
+        keywords="@",
+    ),
     rule(
         "CREDIT_CARD",
-        r"(?:[2-6][0-9]{3}(?:[ .\-]{0,2}[0-9]{4}){2}(?:[ .\-]{0,2}[0-9]{1,7})?"
-        r"|3[0-9]{3}[ .\-]{0,2}[0-9]{6}[ .\-]{0,2}[0-9]{4,5})",
+        r"(?:[2-6][0-9]{3}(?:[ .\-_/]{0,2}[0-9]{4}){2}(?:[ .\-_/]{0,2}[0-9]{1,7})?"
+        r"|3[0-9]{3}[ .\-_/]{0,2}[0-9]{6}[ .\-_/]{0,2}[0-9]{4,5})",
         _is_card,
         before=r"(?<![0-9a-fA-F]|[0-9]\.)",
         after=r"(?![0-9a-fA-F])",

@@ -7,6 +7,7 @@ from deploysim_assets.evidence.tables import TableAudit
 from deploysim_assets.storage import ledger
 from deploysim_assets.storage.disk import files, remove
 from deploysim_assets.storage.locks import alone
+from deploysim_assets.storage.mirrors import mirror_of
 from deploysim_assets.storage.tables import Lake
 
 
@@ -39,3 +40,5 @@ def collect(lake: Lake, paths: list[str]) -> None:
         ledger.append(lake.home, "gc", "", {"versions": digests})
         for path in going:
             remove(lake.home / path)
+        if mirror := mirror_of(lake.home):
+            mirror.clear_left_behind()
