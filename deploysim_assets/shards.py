@@ -1,6 +1,7 @@
 """One function over many shards, in order and with few of them in memory: by processes of this
 machine, or by the actors of a Ray cluster. What comes out depends on neither."""
 
+import gc
 import multiprocessing
 import os
 import pickle
@@ -51,6 +52,7 @@ def _in_worker(made_by: bytes, shard: Any) -> Any:
     global _work  # noqa: PLW0603 (one per worker process: building it takes a second)
     if _work is None or _work[0] != made_by:
         _work = made_by, pickle.loads(made_by)()  # noqa: S301 (our own, from the driver)
+        gc.freeze()  # what it is made of stays: no collection has to walk over it
     return _work[1](shard)
 
 
