@@ -1,7 +1,10 @@
 """Late logs: what is taken over from the version before is, byte for byte, what would be made from
 nothing, and nobody who withdrew comes back with it."""
 
+import gzip
+import io
 import json
+import os
 import random
 import shutil
 from collections.abc import Callable, Iterable
@@ -19,10 +22,11 @@ from deploysim_assets.assets.deidentified_prefixes import clean_release
 from deploysim_assets.assets.raw_logs import read_release
 from deploysim_assets.assets.registry_lines import registry_line
 from deploysim_assets.benchmarks.forget_kills import withdraw
+from deploysim_assets.checks.corpus import prefixes_results
 from deploysim_assets.deidentify import prefixes
 from deploysim_assets.deidentify.keys import Keys, load_keys
 from deploysim_assets.deidentify.scrub import Scrubber
-from deploysim_assets.logs import conversations
+from deploysim_assets.logs import conversations, files, reader
 from deploysim_assets.project import ProjectError
 from deploysim_assets.project.file import load_project
 from deploysim_assets.storage import earlier, manifests, tables
@@ -40,7 +44,7 @@ def small_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tables, "ROWS_PER_FILE", 6)
     monkeypatch.setattr(earlier, "ROWS_PER_FILE", 6)
     monkeypatch.setattr(tables, "_BATCH", 2)
-    monkeypatch.setattr(cleaned_before, "_BATCH", 3)
+    monkeypatch.setattr(cleaned_before, "BATCH", 3)
     monkeypatch.setattr(prefixes, "CHUNK", 10_000)
     known: dict[str, Scrubber] = {}
 
@@ -237,9 +241,9 @@ def test_only_what_is_new_is_read_and_cleaned(made: Path, monkeypatch: pytest.Mo
     read, scrubbed = list[str](), list[str]()
     of_files, scrub = conversations.items, Scrubber.scrub
 
-    def noted(files: Any, *rest: Any) -> Any:
+    def noted(files: Any, *rest: Any, **named: Any) -> Any:
         read.extend(file.name for file in files)
-        return of_files(files, *rest)
+        return of_files(files, *rest, **named)
 
     def counted(self: Scrubber, *rest: Any) -> Any:
         scrubbed.append(rest[1])
@@ -357,8 +361,8 @@ def test_a_log_that_is_rewritten_while_it_is_read_is_refused(
 ) -> None:
     of_files = conversations.items
 
-    def rewritten(files: Any, *rest: Any) -> Any:
-        yield from of_files(files, *rest)
+    def rewritten(files: Any, *rest: Any, **named: Any) -> Any:
+        yield from of_files(files, *rest, **named)
         text = (made / "logs" / "d.jsonl").read_text()
         (made / "logs" / "d.jsonl").write_text(text.replace("jo.106", "jo.996"))
 
@@ -366,3 +370,89 @@ def test_a_log_that_is_rewritten_while_it_is_read_is_refused(
     _write(made, "d.jsonl", [106])
     with pytest.raises(ProjectError, match=r"d\.jsonl: was changed while it was read"):
         _make(made)
+
+
+def _while_put_in(path: Path, other: bytes, run: Callable[[], object]) -> None:
+    """Run something while a file holds something else, of which its times tell nothing after."""
+    was, times = path.read_bytes(), path.stat()
+    path.write_bytes(other)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    try:
+        run()
+    finally:
+        path.write_bytes(was)
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+@pytest.mark.parametrize("name", ["d.jsonl", "d.jsonl.gz", "broken.jsonl.gz"])
+def test_a_log_that_is_changed_and_put_back_while_it_is_read_is_refused(
+    name: str, tmp_path: Path
+) -> None:
+    def packed(number: int) -> bytes:
+        text = "\n".join(_line(n) for n in range(number, number + 40)).encode()
+        whole = gzip.compress(text, mtime=0) if name.endswith("gz") else text
+        return whole[:-9] if name.startswith("broken") and number else whole
+
+    path = tmp_path / name
+    path.write_bytes(packed(0))
+    (file,) = files.log_files(tmp_path, name)
+    said = {file.path: files.digest(file)}
+    read = reader("openai_chat")
+    assert len(list(conversations.items([file], read, said=said))) == 40
+
+    def run() -> None:
+        with pytest.raises(ProjectError, match="was changed while it was read"):
+            list(conversations.items([file], read, said=said))
+
+    _while_put_in(path, packed(100), run)
+
+
+def test_a_parquet_log_that_is_changed_and_put_back_is_not_read(tmp_path: Path) -> None:
+    rows = {"conversation_id": ["a", "b"], "conversation": [[{"role": "user", "content": "x"}]] * 2}
+    path = tmp_path / "d.parquet"
+    pl.DataFrame(rows).write_parquet(path)
+    (file,) = files.log_files(tmp_path, "d.parquet")
+    said = {file.path: files.digest(file)}
+    assert len(list(conversations.items([file], reader("lmsys"), said=said))) == 2
+    other = path.read_bytes()[:-1] + b"2"
+
+    def run() -> None:
+        with pytest.raises(ProjectError, match="was changed while it was read"):
+            list(conversations.items([file], reader("lmsys"), said=said))
+
+    _while_put_in(path, other, run)
+
+
+def test_a_raw_table_that_is_changed_and_put_back_is_not_cleaned(made: Path) -> None:
+    lake = Lake.of(made)
+    folder = lake.folder("raw_logs", "m") / f"{lake.current('raw_logs', 'm')}"
+    part = min(folder.glob("part-*.parquet"))
+    planted = io.BytesIO()
+    pl.read_parquet(part).with_columns(user_id=pl.lit("planted")).write_parquet(planted)
+    project, keys = load_project(made), load_keys(made, may_create=False)
+
+    def run() -> None:
+        with pytest.raises(ProjectError, match="is not as it was written"):
+            clean_release(_view(made), project, "m", keys, project.deidentification.at(made))
+
+    _while_put_in(part, planted.getvalue(), run)
+
+
+def test_the_canaries_of_a_table_are_believed_only_as_its_manifest_has_them(made: Path) -> None:
+    project, lake = load_project(made), Lake.of(made)
+
+    def verdict() -> bool | None:
+        found = {r.check_name: r.passed for r in prefixes_results(project, lake, "m")}
+        return found["canary_recall"]
+
+    assert verdict() is True
+    stats = lake.folder(MADE[1], "m") / f"{lake.current(MADE[1], 'm')}" / tables.STATS
+    said = json.loads(stats.read_text())
+    assert said["canaries"]["planted"] >= 300 and said["canaries"]["caught"] > 0
+    better = said | {"canaries": {"planted": 900, "caught": 900}}
+
+    def run() -> None:
+        with pytest.raises(ProjectError, match="is not as it was written"):
+            verdict()
+
+    _while_put_in(stats, json.dumps(better).encode(), run)

@@ -16,8 +16,9 @@ from deploysim_assets.storage import ledger
 from deploysim_assets.storage.earlier import Earlier, stays
 from deploysim_assets.storage.manifests import FORMAT, Manifest
 from deploysim_assets.storage.tables import Lake, Version
+from deploysim_assets.storage.verified import verified_batches
 
-_BATCH = 2_000
+BATCH = 2_000
 _ASSET = "deidentified_prefixes"
 _DETERMINE = ("deidentification", "agents", "ner_models", "keys")
 
@@ -47,7 +48,7 @@ class EarlierTable(NamedTuple):
         before: dict[str, bytes] = {}
         for path in compared.left:
             scan = pl.scan_parquet(path, hive_partitioning=False)
-            for batch in scan.collect_batches(chunk_size=_BATCH, maintain_order=True):
+            for batch in scan.collect_batches(chunk_size=BATCH, maintain_order=True):
                 for row in batch.iter_rows(named=True):
                     before[row["conversation_id"]] = as_cleaned(row)
         cleaning = EarlierCleaning(
@@ -79,9 +80,9 @@ def chosen(
 ) -> Iterator[Drawn | Taken]:
     """The conversations of which turns are drawn, in order: taken from the version before, or to be
     cleaned. Only of the latter, and of those in files that changed, are texts looked at."""
-    scan = lake.scan("raw_logs", model, raw).select(pl.all(), *sampler.survey_columns()[1:])
+    columns = [pl.all(), *sampler.survey_columns()[1:]]
     first = 0
-    for batch in scan.collect_batches(chunk_size=_BATCH, maintain_order=True):
+    for batch in verified_batches(lake, "raw_logs", model, raw, columns, BATCH):
         light = enumerate(batch.drop(TEXTS).iter_rows(named=True))
         drawn = [(i, c, turns) for i, c in light if (turns := sampler.drawn(c, found))]
         taken: dict[int, Taken] = {}
@@ -116,7 +117,7 @@ class TakenRows:
         """The rows of a conversation."""
         self._numbers += range(taken.start, taken.start + len(taken.turns))
         self._draws += [(turn, taken.surface) for turn in taken.turns]
-        if len(self._numbers) >= _BATCH:
+        if len(self._numbers) >= BATCH:
             self.flush()
 
     def flush(self) -> None:

@@ -20,6 +20,7 @@ from deploysim_assets.runs import DEIDENTIFY
 from deploysim_assets.schema import PREFIXES, QUARANTINE
 from deploysim_assets.shards import engine
 from deploysim_assets.storage.tables import Lake
+from deploysim_assets.storage.verified import verified_batches
 
 
 def tools_read_only(project: Project) -> dict[str, bool]:
@@ -34,7 +35,8 @@ def clean_release(
     """Draw user turns of a release's raw_logs and de-identify them into a new version of the table;
     what it says beside it. `policy` has absolute folders. A conversation that was cleaned alike for
     the version before, and is as it was, is not cleaned again."""
-    from deploysim_assets.assets.cleaned_before import EarlierTable, TakenRows, chosen
+    from deploysim_assets.assets.cleaned_before import BATCH, EarlierTable, TakenRows, chosen
+    from deploysim_assets.deidentify.audit import canaries
     from deploysim_assets.deidentify.earlier import Taken, in_order
     from deploysim_assets.deidentify.prefixes import Cut, deidentified
 
@@ -42,7 +44,8 @@ def clean_release(
     source = project.release(model).logs
     names = frozenset({model, *source.model_names})
     sampler = Sampler(project.sampling, project.eligibility, names, tools_read_only(project))
-    found = sampler.survey(lake.rows("raw_logs", model, raw, sampler.survey_columns()))
+    batches = verified_batches(lake, "raw_logs", model, raw, sampler.survey_columns(), BATCH)
+    found = sampler.survey(row for batch in batches for row in batch.iter_rows(named=True))
     done = EarlierTable.of(lake, model, raw)
     counts = Counter[str]()
     reasons = Counter[str]()
@@ -99,6 +102,7 @@ def clean_release(
             "deid_level": policy.min_level,
             "replacement": policy.replacement,
             "surrogate_key": policy.surrogate_key,
+            "canaries": canaries(),
             "reused": {"version": done.version, "conversations": counts["reused"]}
             if done and counts["reused"]
             else None,

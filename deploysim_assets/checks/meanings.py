@@ -92,8 +92,9 @@ _PREFIXES = {
         "with the counts.",
     ),
     "canary_recall": Said(
-        "Planted identifiers of every type, script and container are found by the scrubber as it "
-        "is installed here; the bound is the lower end of the 95% interval over all of them.",
+        "Planted identifiers of every type, script and container were found by the scrubber as it "
+        "was installed where the table was made; the bound is the lower end of the 95% interval "
+        "over all of them.",
         "that de-identification does not work on this machine: a library changed, or a model is "
         "missing.",
         "do not use the table. Run `deploysim audit deid`, which says which kinds were "
@@ -175,6 +176,17 @@ _SAID: dict[tuple[str, str], Said] = {
         "look in the table which tools and sources agree least with the recorded results, and "
         "give those tools another affordance: a function, the repository, a connector. Then "
         "materialize self_completions and simulation_fidelity again.",
+    ),
+    ("rate_estimates", "rests_on_whole_turns"): Said(
+        "Turns that the simulation broke off (no answer to a call, a cap) before they showed a "
+        "behavior cannot hide more of it than the 95% sampling interval holds, and decide no gate. "
+        "A warning.",
+        "that the forecast's limits are wide, or a gate is blocked, for want of answers to calls "
+        "and not for want of traffic: rates between rest on turns being broken off whatever they "
+        "would have done next.",
+        "look in the errors of candidate_completions which tools nothing "
+        "answers; give them a function, a connector or a simulator's model, or raise "
+        "`agents.caps`. Then register and forecast again.",
     ),
     ("grades", "funnel_sums"): Said(
         "Every registered prefix is graded, or counted as refused, filtered, failed, empty or cut.",

@@ -4,6 +4,8 @@ false hits on clean text."""
 import random
 import re
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from itertools import count
 from typing import Any, NamedTuple
 
 from scipy import special
@@ -110,13 +112,20 @@ def _caught(scrubber: Scrubber, value: str, message: dict[str, Any], bare: dict[
 
 
 def canary_recall(
-    scrubber: Scrubber, seed: int, per_cell: int, corpus: list[str] | None = None
+    scrubber: Scrubber,
+    seed: int,
+    per_cell: int,
+    corpus: list[str] | None = None,
+    every: int = 1,
 ) -> Iterator[Cell]:
     """Plant `per_cell` canaries of every type, script and container, into texts of the corpus
-    where one is given, and scrub them."""
+    where one is given, and scrub them; of `every` so many cells in a row one alone."""
+    cell = count()
     for kind, value_of in CANARIES.items():
         for script, (before, after) in PROSE.items():
             for container, plant in CONTAINERS.items():
+                if next(cell) % every:
+                    continue
                 rng = random.Random(f"{seed}/{kind}/{script}/{container}")
                 caught = 0
                 for _ in range(per_cell):
@@ -126,6 +135,16 @@ def canary_recall(
                         scrubber, value, plant(value, start, after), plant("", start, after)
                     )
                 yield Cell(kind, script, container, per_cell, caught)
+
+
+@cache
+def canaries() -> dict[str, int]:
+    """How many canaries were planted, one in every second cell, and how many of them the patterns
+    caught as they are installed here. Without a miss the lower 95% bound over all of them is above
+    .99."""
+    scrubber = Scrubber(b"check" * 8)
+    cells = list(canary_recall(scrubber, 1, 1, every=2))
+    return {"planted": sum(c.planted for c in cells), "caught": sum(c.caught for c in cells)}
 
 
 def more_canaries(  # noqa: C901 (three tables, walked one after the other)

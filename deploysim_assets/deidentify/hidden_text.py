@@ -10,8 +10,8 @@ from deploysim_assets.deidentify.linear import Linear
 
 _BASE64 = Linear(r"[A-Za-z0-9+/_-]{12,}={0,2}")
 _HEX = Linear(
-    r"(?:0x)?(?:[0-9a-fA-F]{2}){8,}|[0-9a-fA-F]{2}(?:[ :][0-9a-fA-F]{2}){7,}"
-    r"|(?:\\x[0-9a-fA-F]{2}){8,}"
+    r"(?:0x)?(?:[0-9a-fA-F]{2}){8,}|\b[0-9a-fA-F]{2}(?:[ :][0-9a-fA-F]{2}){7,}\b"
+    r"|(?:\\x[0-9a-fA-F]{2}){8,}|0x[0-9a-fA-F]{2}(?:,? ?0x[0-9a-fA-F]{2}){7,}"
 )
 _PRINTED = frozenset(range(0x20, 0x7F)) | {9, 10, 13}
 _OF_URLS = bytes.maketrans(b"-_", b"+/")
@@ -38,11 +38,15 @@ def hidden_texts(encoded: EncodedText, bare: EncodedText) -> Iterator[Hidden]:
             if pattern is _BASE64 and run.isdigit() and len(run) < 20:
                 continue
             head = decode(run[:16])
-            if head is None or (not _PRINTED.issuperset(head[:3]) and head[0] < 0xC2):
+            if head is None or not _may_be_text(head):
                 continue  # a hash, a number, a word
             data = decode(run[:_LONGEST])
             if data and (text := _as_text(data)):
                 yield Hidden(where.index(start), where.index(end), text)
+
+
+def _may_be_text(head: bytes) -> bool:
+    return _PRINTED.issuperset(head[:3]) or head[0] >= 0xC2 or head[1:4:2] == b"\0\0"
 
 
 def _from_base64(run: bytes) -> bytes | None:
@@ -58,9 +62,9 @@ def _from_base64(run: bytes) -> bytes | None:
 
 
 def _from_hex(run: bytes) -> bytes | None:
-    digits = run.removeprefix(b"0x").replace(b"\\x", b"").translate(None, b" :")
+    digits = run.replace(b"0x", b"").replace(b"\\x", b"").translate(None, b" :,")
     try:
-        return bytes.fromhex(digits.decode())
+        return bytes.fromhex(digits[: len(digits) // 2 * 2].decode())
     except ValueError:
         return None
 
@@ -68,12 +72,13 @@ def _from_hex(run: bytes) -> bytes | None:
 def _as_text(data: bytes) -> str | None:
     if data[0] < 0x20 and data[0] not in _PRINTED:
         return None
+    wide = len(data) > 3 and not any(data[1::2]) and all(data[::2])  # as PowerShell encodes
     try:
-        text = data.decode()
+        text = data.decode("utf-16-le" if wide else "utf-8")
     except UnicodeDecodeError:
         return None
     if text.isascii():
-        return text if _PRINTED.issuperset(data) else None
+        return text if _PRINTED.issuperset(text.encode()) else None
     return (
         text
         if sum(c.isalnum() or c.isspace() or c in "@.:-+,/" for c in text) >= 0.9 * len(text)

@@ -1,103 +1,14 @@
-"""Numbers that the state or a service gave to a person: national ids, passports, plates, birth
-dates, handles, profile pages, coordinates. Where a shape alone proves nothing a cue or a checksum
-must stand beside it."""
+"""What a service or a register gave to a person: plates, birth dates, handles, profile pages,
+accounts, coordinates. Where a shape alone proves nothing a cue must stand beside it."""
 
 import re
-from collections.abc import Callable
-from typing import Any
+from itertools import pairwise
 
 import regex
 
 from deploysim_assets.deidentify.linear import Linear
-from deploysim_assets.deidentify.rules import NOT_IN_WORD, Rule, luhn, rule
-
-
-def _digits(text: str) -> list[int]:
-    return [int(c) for c in text if c.isdigit()]
-
-
-def _weighted(digits: list[int], weights: str) -> int:
-    return sum(d * int(w, 36) for d, w in zip(digits, weights, strict=False))
-
-
-def _is_cpf(found: str) -> bool:
-    """Brazil: two check digits modulo 11."""
-    d = _digits(found)
-    if len(set(d)) == 1:
-        return False
-    first = _weighted(d, "a98765432") * 10 % 11 % 10
-    return d[9] == first and d[10] == _weighted(d, "ba98765432") * 10 % 11 % 10
-
-
-def _is_chinese(found: str) -> bool:
-    """China's resident number (GB 11643): ISO 7064 modulo 11-2."""
-    weights = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
-    total = sum(int(c) * w for c, w in zip(found, weights, strict=False))
-    return "10X98765432"[total % 11] == found[-1].upper()
-
-
-def _verhoeff_tables() -> tuple[list[list[int]], list[list[int]]]:
-    """The dihedral group's multiplication and the digit permutations of Verhoeff's check."""
-    times = [
-        [
-            ((a + b) % 5 if b < 5 else 5 + (a + b) % 5)
-            if a < 5
-            else (5 + (a - b) % 5 if b < 5 else (a - b) % 5)
-            for b in range(10)
-        ]
-        for a in range(10)
-    ]
-    first = [1, 5, 7, 6, 2, 8, 3, 0, 9, 4]
-    permuted = [list(range(10))]
-    for _ in range(7):
-        permuted.append([permuted[-1][i] for i in first])
-    return times, permuted
-
-
-_TIMES, _PERMUTED = _verhoeff_tables()
-
-
-def _is_aadhaar(found: str) -> bool:
-    """India: Verhoeff's check."""
-    check = 0
-    for i, digit in enumerate(reversed(_digits(found))):
-        check = _TIMES[check][_PERMUTED[i % 8][digit]]
-    return check == 0
-
-
-def _is_dni(found: str) -> bool:
-    """Spain: the letter is the number modulo 23."""
-    plain = re.sub(r"[^0-9A-Z]", "", found.upper())
-    number = plain[:-1].translate(str.maketrans("XYZ", "012"))
-    return number.isdigit() and "TRWAGMYFPDXBNJZSQVHLCKE"[int(number) % 23] == plain[-1]
-
-
-def _is_nir(found: str) -> bool:
-    """France: 97 less the number modulo 97."""
-    plain = re.sub(r"\s", "", found).upper().replace("2A", "19").replace("2B", "18")
-    return plain.isdigit() and 97 - int(plain[:13]) % 97 == int(plain[13:])
-
-
-def _is_nhs(found: str) -> bool:
-    d = _digits(found)
-    return (11 - _weighted(d, "a98765432") % 11) % 11 == d[9]
-
-
-def _is_pesel(found: str) -> bool:
-    d = _digits(found)
-    return (
-        (10 - _weighted(d, "1379137913") % 10) % 10 == d[10]
-        and d[2] % 2 * 10 + d[3] in range(1, 13)
-        and 1 <= d[4] * 10 + d[5] <= 31
-    )
-
-
-def _is_swedish(found: str) -> bool:
-    return luhn("".join(map(str, _digits(found)[-10:])))
-
-
-def _has_digits(least: int) -> Callable[[str], bool]:
-    return lambda found: sum(c.isdigit() for c in found) >= least
+from deploysim_assets.deidentify.national_ids import GAP, NATIONAL_IDS
+from deploysim_assets.deidentify.rules import NOT_IN_WORD, Rule, rule
 
 
 def _is_handle(found: str) -> bool:
@@ -108,6 +19,7 @@ _NOT_A_PROFILE = frozenset(
     """
     about ads api blog company contact docs explore features help home intent jobs legal login me
     search share sharer sharer.php signup watch settings support topics trending
+    profile.php people groups
     tos terms privacy status hashtag i in feed results channel playlist embed shorts list new edit
     """.split()
 )
@@ -115,7 +27,25 @@ _NOT_A_PROFILE = frozenset(
 
 
 def _is_profile(found: str) -> bool:
-    return found.lower() not in _NOT_A_PROFILE and not found.isdigit()
+    return found.lower() not in _NOT_A_PROFILE and not (found.isdigit() and len(found) < 5)
+
+
+def _is_no_machine(found: str) -> bool:
+    return found.lower() not in _NO_PERSON and found[0].isalnum()
+
+
+_COUNT = "zero one two three four five six seven eight nine".split()
+
+
+def _is_told_number(found: str) -> bool:
+    """Whether digits in words are a number that is told, and nobody's counting."""
+    said = [0 if w == "oh" else _COUNT.index(w) for w in re.findall(r"[a-z]+", found.lower())
+            if w in (*_COUNT, "oh")]  # fmt: skip
+    steps = {b - a for a, b in pairwise(said)}
+    return len(said) >= 7 and steps not in ({1}, {-1}, {0})
+
+
+_OF_A_REPOSITORY = re.compile(r"(?i)(?:issue|pr|bug|ticket|page|case|order|ref|item|no|pull)s?#")
 
 
 def _are_coordinates(found: str) -> bool:
@@ -124,163 +54,55 @@ def _are_coordinates(found: str) -> bool:
     return abs(numbers[0]) <= 90 and abs(numbers[1]) <= 180 and max(map(abs, numbers)) >= 10
 
 
-_DAY = "(?:0[1-9]|[12][0-9]|3[01])"
-_MONTH = "(?:0[1-9]|1[0-2])"
-_GAP = (
-    r"(?:[^\w]|(?i:no|nr|num|number|n°|nummer|numéro|número|numero|is|was|are|of|ist|est|es|é|id"
-    r"|card|my|the|value|de|del|della|of|是|为|は|號|号|番号|번호)[^\w\n]){0,6}"
-)
-"""Between a cue and its number: signs and small words."""
-_NUMBER = r"([A-Za-z]{0,4}[0-9](?:(?:[.\-/]|[ ](?=[0-9A-Z]))?[0-9A-Za-z]){4,22})"
-_IDS = (
-    r"passport|reisepass|passeport|pasaporte|passaporto|паспорт|护照|護照"
-    r"|パスポート|여권|جواز(?: السفر)?"
-    r"|national id(?:entity|entification)?|identity card|id card|id number|identification number"
-    r"|citizen id"
-    r"|personalausweis|ausweis(?:nummer)?|cédula|cedula|carte d'identité|carta d'identità|tax id"
-    r"|tax number"
-    r"|taxpayer id|steuer-?id(?:entifikationsnummer)?|steuernummer|codice fiscale|ssn"
-    r"|social security"
-    r"|social insurance|national insurance|nhs|cpf|cnpj|curp|bsn|burgerservicenummer|sofinummer"
-    r"|tax file"
-    r"|medicare|medicaid|aadhaar|aadhar|voter id|pesel|personnummer|samordningsnummer|fødselsnummer"
-    r"|fodselsnummer|hetu|henkilötunnus|nric|my number|mynumber"
-    r"|マイナンバー|个人番号|個人番号|身份证|身分證"
-    r"|주민등록번호|снилс|инн|tc kimlik|kimlik|رقم (?:الهوية|جواز السفر)|teudat zehut|תעודת זהות"
-    r"|driver'?s? licen[cs]e|driving licen[cs]e|führerschein|permis de conduire|licen[cs]e number"
-    r"|medical record|patient id|health card|insurance (?:id|member|policy)|member id"
-    r"|policy number|beneficiary"
-    r"|krankenversicherten|sozialversicherungs|versichertennummer|numéro de sécurité sociale"
-    r"|sécurité sociale"
-    r"|visa number|green card|alien registration|bank account|account number|routing number"
-    r"|sort code"
-    r"|kontonummer|iban|swift"
-)
-_ACRONYMS = (
-    "NI|SIN|TIN|ITIN|EIN|DNI|NIE|NIF|RG|INE|TFN|ABN|PAN|CPR|FIN|RRN|TCKN|MRN|NIR|AHV|NINO|RUT|RUN"
-    "|DL|SVNR|CF"
-)
-"""As words they prove nothing: `sin`, `fin`, `nie`, `ein`."""
 _PLATE = (
-    r"licen[cs]e plate|number plate|plate|registration plate|kennzeichen|immatriculation|plaque"
+    r"reg(?:istration)? (?:no|number|plate)|reg:|tag number|vehicle number|tablica"
+    r"|numer rejestracyjny"
+    r"|licen[cs]e plate|number plate|plate|registration plate|kennzeichen|immatriculation|plaque"
     r"|matrícula|matricula|targa|placa|kenteken|vin|chassis"
     r"|车牌|車牌|ナンバープレート|номер машины|госномер"
 )
 _PLATFORMS = (
-    r"twitter|insta(?:gram)?|\big\b|telegram|tiktok|snap(?:chat)?|discord|github|gitlab|mastodon"
-    r"|threads|bluesky|facebook|skype|wechat|signal|reddit|"
-    r"twitch|steam|psn|xbox|linkedin|handle|user ?name|screen ?name|nickname|gamertag|login"
+    r"tweet(?:s|ed)?|twitter|insta(?:gram)?|\big\b|telegram|tiktok|snap(?:chat)?|discord|github"
+    r"|gitlab|mastodon|threads|bluesky|facebook|skype|wechat|signal|reddit|twitch|steam|venmo|kik"
+    r"|viber|psn|xbox|linkedin|handle|user ?name|screen ?name|nickname|gamertag|login"
     r"|follow|dm me|add me|ping me|reach me|find me|tag me|"
     r"微信|推特|ユーザー名|ник"
 )
+_DATE_SIGNS = r"[0-9]{1,4}(?:[./年년-] ?)[0-9]{1,2}(?:[./月월-] ?)[0-9]{1,4}日?"
+_DATE_WORDS = (
+    r"[0-9]{1,2}(?:st|nd|rd|th)?\.? (?:of |de )?\p{L}{3,9}\.?,? (?:de )?[0-9]{2,4}"
+    r"|\p{L}{3,9}\.? [0-9]{1,2}(?:st|nd|rd|th)?,? [0-9]{4}"
+)
+_BORN = r",? ?(?:(?i:geboren|born|nacid[oa])|出生)"
+_SITES = (
+    r"github\.io|gitlab\.io|wordpress\.com|substack\.com|tumblr\.com|blogspot\.[a-z.]{2,6}"
+    r"|livejournal\.com|bandcamp\.com|deviantart\.com|carrd\.co|medium\.com|bsky\.social"
+    r"|notion\.site"
+)
+_NO_PERSON = frozenset(
+    """
+    admin administrator app appuser builder circleci default docker ec2-user example git guest
+    hadoop jenkins jovyan me mysql name nobody node oracle pi postgres project public root runner
+    sandbox shared site src test travis tmp ubuntu user username users vagrant vscode vsts work
+    www your-name yourname you
+    """.split()
+)
+"""Accounts of machines, in homes and at prompts."""
+_SECONDS = (
+    r"[0-9]{1,3}°\s?[0-9]{1,2}['′’]\s?"
+    r"(?:[0-9]{1,2}(?:\.[0-9]+)?(?:[\"″”]|['′’]{2})?\s?)?[NSEWnsew]"
+)
+_DEGREES = r"[0-9]{1,3}(?:°| deg(?:rees)?)"
 _BEFORE_PAIR = r"(?:^|[^0-9.,;\s\[+-][ :=(\n]{0,2})"
 _PAIR = (
     r"[+-]?[0-9]{1,2}\.[0-9]{4,}\s?°?\s?[NSns]?\s?[,;/ "
     r"]\s?[+-]?[0-9]{1,3}\.[0-9]{4,}\s?°?(?:\s?[EWew]\b)?"
 )
-_ALONE: Any = {
-    "before": r"(?<![0-9A-Za-z.])(?<![,;:=\[\t|] ?)",
-    "after": r"(?![0-9A-Za-z])(?! ?[,;\]\t|])",
-}
-"""A number that only a checksum tells from others is none of an array or a table."""
-
 ID_RULES: tuple[Rule, ...] = (
-    rule(
-        "NATIONAL_ID", r"[0-9]{1,2}\.[0-9]{3}\.[0-9]{3}-[0-9Kk]", **NOT_IN_WORD, digits=True
-    ),  # Chile
-    rule(
-        "NATIONAL_ID",
-        rf"(?:\b(?:{_ACRONYMS})\b|(?i:{_IDS})){_GAP}{_NUMBER}",
-        lambda found: (
-            _has_digits(5)(found) and not re.match(r"[0-9]{4}[ -][0-9]{1,4}(?:\.|$)", found)
-        ),
-        after=r"(?![0-9])",
-        part=1,
-        digits=True,
-    ),
-    rule(  # United Kingdom
-        "NATIONAL_ID",
-        r"[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z](?: ?[0-9]{2}){3} ?[A-D]",
-        **NOT_IN_WORD,
-        digits=True,
-    ),
-    rule("NATIONAL_ID", r"[0-9]{3}[ -][0-9]{3}[ -][0-9]{4}", _is_nhs, **NOT_IN_WORD, digits=True),
-    rule(
-        "NATIONAL_ID", r"[1-79][0-9]{2}[ -][0-9]{3}[ -][0-9]{3}", luhn, **NOT_IN_WORD, digits=True
-    ),  # Canada
-    rule(
-        "NATIONAL_ID",
-        r"[2-9][0-9]{3}[ -][0-9]{4}[ -][0-9]{4}",
-        _is_aadhaar,
-        **NOT_IN_WORD,
-        digits=True,
-    ),
-    rule("NATIONAL_ID", r"[A-Z]{3}[ABCFGHLJPT][A-Z][0-9]{4}[A-Z]", **NOT_IN_WORD),  # India, tax
-    rule(
-        "NATIONAL_ID",
-        r"(?:[0-9]{8}|[XYZ][0-9]{7})[ -]?[A-HJ-NP-TV-Z]",
-        _is_dni,
-        **NOT_IN_WORD,
-        digits=True,
-    ),
-    rule(  # Italy
-        "NATIONAL_ID",
-        r"(?i:[A-Z]{6}[0-9]{2}[A-EHLMPR-T][0-9]{2}[A-Z][0-9]{3}[A-Z])",
-        **NOT_IN_WORD,
-        digits=True,
-    ),
-    rule(
-        "NATIONAL_ID",
-        r"[12] ?[0-9]{2} ?(?:0[1-9]|1[0-2]|[2-9][0-9]) ?(?:[0-9]{2}"
-        r"|2[AB]) ?[0-9]{3} ?[0-9]{3} ?[0-9]{2}",
-        _is_nir,
-        **NOT_IN_WORD,
-        digits=True,
-    ),
-    rule(
-        "NATIONAL_ID", r"[0-9]{3}\.[0-9]{3}\.[0-9]{3}-[0-9]{2}", **NOT_IN_WORD, digits=True
-    ),  # Brazil
-    rule("NATIONAL_ID", r"[0-9]{11}", _is_cpf, **_ALONE, digits=True),
-    rule(  # Mexico
-        "NATIONAL_ID",
-        rf"[A-Z][AEIOUX][A-Z]{{2}}[0-9]{{2}}{_MONTH}{_DAY}[HMX][A-Z]{{5}}[A-Z0-9][0-9]",
-        **NOT_IN_WORD,
-        digits=True,
-    ),
-    rule(
-        "NATIONAL_ID",
-        rf"[1-9][0-9]{{5}}(?:19|20)[0-9]{{2}}{_MONTH}{_DAY}[0-9]{{3}}[0-9Xx]",
-        _is_chinese,
-        **NOT_IN_WORD,
-        digits=True,
-    ),
-    rule(
-        "NATIONAL_ID", rf"[0-9]{{2}}{_MONTH}{_DAY}-[1-8][0-9]{{6}}", **NOT_IN_WORD, digits=True
-    ),  # Korea
-    rule(
-        "NATIONAL_ID",
-        rf"(?:19|20)?[0-9]{{2}}{_MONTH}(?:{_DAY}|[6-9][0-9])[-+][0-9]{{4}}",
-        _is_swedish,
-        **NOT_IN_WORD,
-        digits=True,
-    ),
-    rule(  # Finland
-        "NATIONAL_ID",
-        rf"{_DAY}{_MONTH}[0-9]{{2}}[-+A-FU-Y][0-9]{{3}}[0-9A-FHJ-NPR-Y]",
-        **NOT_IN_WORD,
-        digits=True,
-    ),
-    rule("NATIONAL_ID", rf"[0-9]{{2}}[0-3][0-9]{_DAY}[0-9]{{5}}", _is_pesel, **_ALONE, digits=True),
-    rule(
-        "NATIONAL_ID", r"756\.[0-9]{4}\.[0-9]{4}\.[0-9]{2}", **NOT_IN_WORD, digits=True
-    ),  # Switzerland
-    rule("NATIONAL_ID", r"[STFGM][0-9]{7}[A-Z]", **NOT_IN_WORD, digits=True),  # Singapore
-    rule(
-        "NATIONAL_ID", r"[0-9]{3}-[0-9]{3}-[0-9]{3} [0-9]{2}", **NOT_IN_WORD, digits=True
-    ),  # Russia
+    *NATIONAL_IDS,
     rule(
         "LICENSE_PLATE",
-        rf"(?i:(?:^|[^A-Za-z])(?:{_PLATE})s?){_GAP}([A-Za-zÄÖÜА-Я京沪粤浙苏0-9][\-·A-Za-zÄÖÜА-Я0-9]"
+        rf"(?i:(?:^|[^A-Za-z])(?:{_PLATE})s?){GAP}([A-Za-zÄÖÜА-Я京沪粤浙苏0-9][\-·A-Za-zÄÖÜА-Я0-9]"
         rf"{{0,4}}(?:[ \-·][A-Za-z0-9]{{1,5}}){{0,3}}[A-Z0-9]{{0,12}})",
         lambda found: (
             any(c.isdigit() for c in found) and 4 <= sum(c.isalnum() for c in found) <= 17
@@ -291,15 +113,22 @@ ID_RULES: tuple[Rule, ...] = (
     rule("LICENSE_PLATE", r"[A-ZÄÖÜ]{1,3}-[A-Z]{1,2} [0-9]{2,4}[EH]?", **NOT_IN_WORD),  # Germany
     rule(
         "DATE_OF_BIRTH",
-        r"(?i:\b(?:born(?: on)?|birth ?(?:date|day)|date of birth|d\.?o\.?b\.?|geboren(?: am)?"
-        r"|geburtsdatum|née? le|date de naissance|nacid[oa] el|"
-        r"fecha de nacimiento|nat[oa] il|data di nascita|data de nascimento|geboortedatum"
-        r"|födelsedatum)|生日|出生日期|生年月日|생년월일|дата рождения|تاريخ الميلاد)"
-        r"(?:[^0-9A-Za-z\n]|(?i:is|was|on|the|am|:|my)[^0-9A-Za-z]){0,8}"
-        r"([0-9]{1,4}(?:[./年년-] ?)[0-9]{1,2}(?:[./月월-] ?)[0-9]{1,4}日?|[0-9]{1,2}(?:st|nd|rd"
-        r"|th)?\.? (?:of )?\p{L}{3,9}\.?,? [0-9]{2,4}|\p{L}{3,9}\.? [0-9]{1,2}(?:st|nd|rd"
-        r"|th)?,? [0-9]{4})",
+        rf"(?i:\b(?:born(?: on| in)?|birth ?(?:date|day)|date of birth|d\.?o\.?b\.?|geboren(?: am)?"
+        rf"|geb\.(?: am)?|geburtsdatum|née? le|date de naissance|nacid[oa](?: el)?|nací(?: el)?"
+        rf"|fecha de nacimiento|nat[oa] il|data di nascita|data de nascimento|geboortedatum"
+        rf"|födelsedatum)|生日|出生(?:日期|于|於)|生年月日|생년월일|дата рождения|родил(?:ся|ась)"
+        rf"|д\.\s?р\."
+        rf"|تاريخ الميلاد)(?:[^0-9A-Za-z\n]|(?i:is|was|on|the|am|el|le|:|my)[^0-9A-Za-z]){{0,8}}"
+        rf"({_DATE_SIGNS}|{_DATE_WORDS}|(?:19|20)[0-9]{{6}}(?![0-9]))",
         part=1,
+    ),
+    Rule(
+        "DATE_OF_BIRTH",
+        Linear(rf"{_BORN}"),
+        regex.compile(rf"(?<=(?<![0-9A-Za-z])({_DATE_SIGNS}|{_DATE_WORDS})){_BORN}"),
+        back=True,
+        part=1,
+        keywords=(b"born", b"geboren", b"nacid", "出生".encode()),
     ),
     rule(
         "PROFILE_URL",
@@ -344,8 +173,9 @@ ID_RULES: tuple[Rule, ...] = (
     ),
     rule(
         "HANDLE",
-        rf"(?i:(?:{_PLATFORMS})s?(?: ?(?:id|name|handle|account|user|username|tag))?(?: ?(?:is|as"
-        rf"|on|:|=|是|は)){{1,2}} ?[\"'`]?)([\p{{L}}0-9_][\p{{L}}0-9_.-]{{2,30}}(?:#[0-9]{{4}})?)",
+        rf"(?i:(?:{_PLATFORMS})s?(?:(?: ?(?:id|name|handle|account|username|user|tag|号|號))?"
+        rf"(?: ?(?:is|as|on|:|：|=|是|は)){{1,2}}| (?:id|name|handle|username|user|tag)\b|号|號)"
+        rf" ?[\"'`@]?)([\p{{L}}0-9_][\p{{L}}0-9_.-]{{2,30}}(?:#[0-9]{{4}})?)",
         lambda found: any(c.isdigit() or c == "_" for c in found),
         after=r"(?![\p{L}0-9_(/@])",
         part=1,
@@ -382,8 +212,191 @@ ID_RULES: tuple[Rule, ...] = (
     ),
     rule(
         "COORDINATES",
-        r"[0-9]{1,3}°\s?[0-9]{1,2}['′’]\s?(?:[0-9]{1,2}(?:\.[0-9]+)?[\"″”]?\s?)?[NSEWnsew](?:["
-        r", ]{1,3}[0-9]{1,3}°\s?[0-9]{1,2}['′’]\s?(?:[0-9]{1,2}(?:\.[0-9]+)?[\"″”]?\s?)?[NSEWn"
-        r"sew])?",
+        rf"{_SECONDS}(?:[, ]{{1,3}}{_SECONDS})?",
+    ),
+    rule(
+        "COORDINATES",
+        rf"[NSns] ?{_DEGREES},? ?[0-9]{{1,2}}(?:\.[0-9]+)?['′’]?,? ?"
+        rf"[EWew] ?{_DEGREES},? ?[0-9]{{1,2}}"
+        r"(?:\.[0-9]+)?['′’]?|[0-9]{1,3} deg(?:rees)?,? [0-9]{1,2} min(?:utes)?(?:,? [0-9.]{1,6} "
+        r"sec(?:onds)?)?",
+        before=r"(?<![0-9A-Za-z])",
+        gate=r"[0-9](?:°| deg)",
+    ),
+    rule(
+        "COORDINATES",
+        r"@(?:)([+-]?[0-9]{1,3}\.[0-9]{3,},[+-]?[0-9]{1,3}\.[0-9]{3,})",
+        after=r"(?=,[0-9.]{1,6}[zma])",
+        part=1,
+        keywords="@",
+    ),
+    rule(  # a plus code, three words, a square of the military grid
+        "COORDINATES",
+        r"[2-9CFGHJMPQRVWX]{8}\+[2-9CFGHJMPQRVWX]{2,3}|///[a-z]{3,20}\.[a-z]{3,20}\.[a-z]{3,20}"
+        r"|[0-9]{1,2}[C-HJ-NP-X][A-HJ-NP-Z]{2}(?:[0-9]{10}|[0-9]{8}|[0-9]{6})",
+        lambda found: found[0] == "/" or any(c.isalpha() for c in found),
+        **NOT_IN_WORD,
+        gate=r"[2-9C-X]{8}\+|///[a-z]|[0-9][C-X][A-Z]{2}[0-9]{6}",
+    ),
+    rule(
+        "COORDINATES",
+        r"(?i:\b(?:geo ?hash|utm|mgrs)[ :=]{1,3})"
+        r"([0-9]{0,2}[A-Za-z]? ?[0-9][0-9A-Za-z]{4,12}(?: [0-9]{6,7})?"
+        r"|[0-9a-z]{6,12})",
+        lambda found: any(c.isdigit() for c in found),
+        part=1,
+        keywords="geohash utm mgrs",
+    ),
+    rule(
+        "LICENSE_PLATE",
+        r"[A-Z]{2}-[0-9]{3}-[A-Z]{2}|[A-Z]{2}[ -]?[0-9]{1,2}[ -][A-Z]{1,3}[ -][0-9]{4}"
+        r"|[АВЕКМНОРСТУХ][0-9]{3}[АВЕКМНОРСТУХ]{2}[0-9]{2,3}"
+        r"|[京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼][A-Z]·?[A-HJ-NP-Z0-9]{5,6}"
+        r"|\p{Han}{1,4} ?[0-9]{2,3} ?\p{Hiragana} ?[0-9]{2}-[0-9]{2}",
+        lambda found: any(c.isdigit() for c in found),
+        **NOT_IN_WORD,
+        gate=r"[A-Z]{2}-[0-9]{3}-|[0-9][ -][A-Z]{1,3}[ -][0-9]{4}|[АВЕКМНОРСТУХ][0-9]{3}"
+        r"|[京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼][A-Z]"
+        r"|[0-9] ?[ぁ-ん] ?[0-9]",
+    ),
+    Rule(  # a page of one's own: the site's name comes behind
+        "PROFILE_URL",
+        Linear(rf"(?i:[a-z0-9][a-z0-9_-]{{2,40}}\.(?:{_SITES}))"),
+        regex.compile(
+            rf"(?i:(?<![a-z0-9._-])([a-z0-9][a-z0-9_-]{{2,40}})\.(?:{_SITES})(?![a-z0-9-]))"
+        ),
+        lambda found: found.lower() not in _NOT_A_PROFILE | _NO_PERSON,
+        part=1,
+        gate=rf"(?i:\.(?:{_SITES}))",
+    ),
+    rule(
+        "PROFILE_URL",
+        r"(?i:(?:facebook\.com/profile\.php\?id=|gist\.github\.com/|xing\.com/profile/|[?&]user=))"
+        r"([A-Za-z0-9_.-]{4,60})",
+        part=1,
+        keywords="profile.php gist.github.com xing.com user=",
+    ),
+    rule(
+        "HANDLE",
+        r"@(?:)([\p{L}0-9_][\p{L}0-9_.]{1,30})",
+        after=rf"(?= (?:on|at|over at|via) (?i:{_PLATFORMS}|x)\b)",
+        part=1,
+        keywords="@",
+    ),
+    rule(
+        "HANDLE",
+        r"\bu/(?:)([A-Za-z0-9_-]{4,20})",
+        before=r"(?<![A-Za-z0-9/.])(?<!/ )",
+        after=r"(?![A-Za-z0-9_/.-])",
+        part=1,
+        keywords="u/",
+    ),
+    rule(
+        "HANDLE",
+        r"(?:\b(?:tg|TG|sc|SC|ig|psn|PSN|QQ|qq|(?i:line id|on snapchat|on discord))\b"
+        r"(?:号码?)?[:： ]{1,2}@?"
+        r"|live:|微信(?:号|號)?[:： ]{0,2})"
+        r"(\.?[A-Za-z0-9_][A-Za-z0-9_.]{3,40})",
+        lambda found: sum(c.isdigit() or c == "_" for c in found) > 0,
+        part=1,
+    ),
+    rule(
+        "HANDLE",
+        r"STEAM_[0-5]:[01]:[0-9]{4,12}|7656119[0-9]{10}|0000-000[1-9]-[0-9]{4}-[0-9]{3}[0-9X]",
+        **NOT_IN_WORD,
+        digits=True,
+    ),
+    rule(
+        "HANDLE",
+        r"[A-Za-z0-9_.]{2,32}#[0-9]{4}",
+        lambda found: not _OF_A_REPOSITORY.match(found) and any(c.isalpha() for c in found),
+        before=r"(?<![A-Za-z0-9_./#-])",
+        after=r"(?![0-9A-Za-z])",
+        keywords="discord",
+    ),
+    rule(
+        "HANDLE",
+        r"(?i:cash ?app|cashtag)[^\n$]{0,30}\$(?:)([A-Za-z][A-Za-z0-9_-]{2,19})",
+        part=1,
+        gate=r"(?i)cash ?app|cashtag",
+    ),
+    rule(  # whose home it is
+        "HANDLE",
+        r"(?:/home/|/Users/|[A-Za-z]:(?:\\{1,4}|/)Users(?:\\{1,4}|/))"
+        r"([\p{L}0-9][\p{L}0-9_.-]{1,40})",
+        _is_no_machine,
+        after=r"(?![\p{L}0-9_.-])",
+        part=1,
+        keywords="/home/ /users/ users",
+    ),
+    rule(  # a shell's prompt
+        "HANDLE",
+        r"[a-z][a-z0-9_.-]{1,31}@[A-Za-z][A-Za-z0-9-]{1,60}:[~/][^\s$#]{0,200}[$#] ",
+        lambda found: _is_no_machine(found.partition("@")[0]),
+        before=r"(?<![A-Za-z0-9_.-])",
+        keywords="@",
+    ),
+    rule(
+        "ACCOUNT",
+        r"(?i:\b(?:(?:user|customer|client|member|employee|student|subscriber|device|guest)"
+        r" ?(?:id|no|number|nr|code)|account ?id)\b\.?|\b(?:kunden|mitglieds|konto|vertrags)nummer)"
+        r"(?i:[ :=#\"'`]|is\b|ist\b|lautet\b){1,5}([A-Za-z0-9][A-Za-z0-9-]{3,40})",
+        lambda found: sum(c.isdigit() for c in found) >= 4,
+        after=r"(?![A-Za-z0-9-])",
+        part=1,
+        gate=r"(?i)(?:user|customer|client|member|employee|student|subscriber|device|guest)"
+        r" ?(?:id|no|number|nr|code)|account ?id|nummer",
+    ),
+    rule(
+        "ACCOUNT",
+        r"\b(?:BIC|SWIFT|Swift)(?: ?[Cc]ode)?[ :=]{1,3}(?:)([A-Z]{6}[A-Z0-9]{2}(?:[A-Z0-9]{3})?)",
+        after=r"(?![A-Za-z0-9])",
+        part=1,
+        keywords="bic swift",
+    ),
+    rule(
+        "SECRET",
+        r"(?i:\b(?:cvv2?|cvc2?|security code)(?:[ :=#]|is\b){1,4})([0-9]{3,4})",
+        after=r"(?![0-9A-Za-z]|[.,][0-9])",
+        part=1,
+        gate=r"(?i)cv[vc]2?[ :=#]|security code",
+    ),
+    rule(
+        "US_SSN",
+        r"(?i:\blast (?:four|4)(?: digits| numbers)?(?: of| for)?(?: my| the| your| his| her)?"
+        r" (?:ssn|social)\b[^0-9\n]{0,24}|\bmy social(?: is| number is|:) ?)([0-9]{4}|[0-9]{9})",
+        after=r"(?![0-9])",
+        part=1,
+        gate=r"(?i)last (?:four|4)|my social",
+    ),
+    rule(
+        "MAC_ADDRESS",
+        r"(?i:\b(?:mac|hwaddr|bssid)(?: addr(?:ess)?)?(?:[ :=\"']|is\b){1,4})([0-9A-Fa-f]{12})",
+        after=r"(?![0-9A-Za-z])",
+        part=1,
+        gate=r"(?i)\bmac[ :=]|hwaddr|bssid",
+    ),
+    rule(
+        "IP_ADDRESS",
+        r"(?i:\b(?:ip|ec2|host|dsl|dyn|dynamic|static|pool|cust|cable|ppp|dhcp|nat)[-.])"
+        r"([0-9]{1,3}(?:-[0-9]{1,3}){3})",
+        lambda found: all(int(n) < 256 for n in found.split("-")),
+        after=r"(?![0-9-])",
+        part=1,
+    ),
+    rule(
+        "PHONE_NUMBER",
+        r"(?i:(?:(?:double |triple )?(?:zero|oh|one|two|three|four|five|six|seven|eight|nine)\b"
+        r"[ ,-]{0,3}){7,15})",
+        _is_told_number,
+        before=r"(?<![A-Za-z-])",
+        gate=r"(?i)(?:zero|oh|one|two|three|four|five|six|seven|eight|nine)[ ,-]{1,3}(?:zero|oh|one"
+        r"|two|three|four|five|six|seven|eight|nine|double|triple)[ ,-]{1,3}",
+    ),
+    rule(  # Russia
+        "PHONE_NUMBER",
+        r"[78][ -]?\(?[3-9][0-9]{2}\)?[ -]?[0-9]{3}[ -][0-9]{2}[ -][0-9]{2}",
+        **NOT_IN_WORD,
+        digits=True,
     ),
 )

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 
 from deploysim_assets.deidentify.encoded import EncodedText
+from deploysim_assets.deidentify.keyed_tables import table_spans
 from deploysim_assets.deidentify.keyed_values import is_of_a_thing, type_of_key, type_of_value
 from deploysim_assets.deidentify.linear import Linear
 from deploysim_assets.deidentify.rules import Span
@@ -22,17 +23,26 @@ _STEM = Linear(
     r"|county|swift|bic|id"
 )
 _QUOTED_KEY = Linear(
-    r"""\\{0,7}["'][A-Za-z][A-Za-z0-9_. -]{1,40}\\{0,7}["']\s{0,3}(?::|=>|=)\s{0,3}"""
+    r"""\\{0,7}["'][A-Za-z][A-Za-z0-9_. -]{1,40}\\{0,7}["']\]?\s{0,3}(?::|=>|=)\s{0,3}"""
 )
 _PLAIN_KEY = Linear(r"""[A-Za-z][A-Za-z0-9_.-]{1,40}\s{0,3}[=:]{1,2}>?\s{0,3}""")
 _KEY_IN_QUOTES = re.compile(rb"""[\\"']*([A-Za-z0-9_. -]+)""")
 _KEY_ALONE = re.compile(rb"[A-Za-z0-9_.-]+")
 _TAG = Linear(r"<([A-Za-z][A-Za-z0-9_.:-]{1,40})>([^<>\n]{3,200})</")
-_QUOTE = re.compile(r"""\\{0,7}["']""")
+_QUOTE = re.compile(r"""\\{0,7}["'`]""")
+_NAMED_VALUE = Linear(
+    r"""(?i)\b(?:key|name|id|field|property)\s?=\s?\\?["']([A-Za-z][A-Za-z0-9_. -]{1,40})\\?["']"""
+    r"""[^<>\n]{0,80}?\bvalue\s?=\s?\\?["']([^"'\\\n<>]{1,200})"""
+)
+_REST_OF_LINE = re.compile(r"[ \t\r]*(?:\n|$)")
+_AMONG_PAIRS = re.compile(r" [A-Za-z_.]{2,20}=[^\s=,()]")
+_INDENT = re.compile(r"(?:^|\n)[ \t]*(?:- |export |set )?$")
 _BARE = re.compile(r"""[^\s,;}\]"'\\<>&)]{3,400}""")
 _BARE_PHONE = re.compile(r"[+(]?[0-9][0-9 ().\-/]{4,22}[0-9]")
 _BARE_ADDRESS = re.compile(r"[\p{Lu}0-9(][^\n|]{4,100}".replace(r"\p{Lu}", "A-ZÀ-Þ"))
+_BARE_NAME = re.compile(r"[^\W\d_][^\W\d_'’.-]*(?: [^\W\d_][^\W\d_'’.-]*){1,4}(?=\s*(?:\n|$))")
 _AS_WRITTEN = {
+    "PERSON": _BARE_NAME,
     "PHONE_NUMBER": _BARE_PHONE,
     "CREDIT_CARD": _BARE_PHONE,
     "ADDRESS": _BARE_ADDRESS,
@@ -48,16 +58,25 @@ def keyed_spans(encoded: EncodedText) -> Iterator[Span]:
     if _STEM.search(encoded.data) is None:
         return
     text = encoded.text
+    yield from table_spans(encoded)
     if ":" in text or "=" in text:
         yield from _quoted(encoded, text)
         yield from _plain(encoded, text)
+        for _, name, value in _NAMED_VALUE.groups(encoded.data):
+            yield from _told(encoded, text, name, value)
     if "</" in text:
         for _, name, value in _TAG.groups(encoded.data):
-            key = encoded.data[slice(*name)].decode()
-            kind = type_of_key(key)
-            if kind:
-                start, end = map(encoded.index, value)
-                yield from _valued(kind, key, text, start, end)
+            yield from _told(encoded, text, name, value)
+
+
+def _told(
+    encoded: EncodedText, text: str, name: tuple[int, int], value: tuple[int, int]
+) -> Iterator[Span]:
+    """The value of a tag or an attribute, where its name tells what it is."""
+    key = encoded.data[slice(*name)].decode()
+    if kind := type_of_key(key):
+        start, end = map(encoded.index, value)
+        yield from _valued(kind, key, text, start, end)
 
 
 def _quoted(encoded: EncodedText, text: str) -> Iterator[Span]:
@@ -85,7 +104,7 @@ def _string(text: str, quote: re.Match[str]) -> tuple[int, int, int]:
     """Start and end of a string's inside, and where to go on; a string that is cut off ends with
     its line or the text."""
     opened = quote.group()
-    for closing in re.finditer(r"""(\\*)(["'])""", text[quote.end() : quote.end() + 20_000]):
+    for closing in re.finditer(r"""(\\*)(["'`])""", text[quote.end() : quote.end() + 20_000]):
         if closing.group(2) == opened[-1] and len(closing.group(1)) <= len(opened) - 1:
             return quote.end(), quote.end() + closing.start(), quote.end() + closing.end()
     end = text.find("\n", quote.end())
@@ -115,12 +134,30 @@ def _plain(encoded: EncodedText, text: str) -> Iterator[Span]:
                 yield from _valued(kind, key, text, start, end)
             continue
         value = _AS_WRITTEN.get(kind, _BARE).match(text, at)
+        if value is None and kind == "PERSON":
+            value = _BARE.match(text, at)
         if value is None:
             continue
         found = value.group()
-        tight = key.isupper() or text[before - 1 : before] in (";", "&", "?")
+        tight = (
+            key.isupper()
+            or key[:2].lower() == "x-"
+            or text[before - 1 : before] in (";", "&", "?")
+            or _is_setting(text, before, at, value.end(), sign)
+        )
         if _holds_bare(kind, found, sign, tight=tight, in_url=text[before - 1 : before] in "&?"):
             yield from _valued(kind, key, text, value.start(), value.end())
+
+
+def _is_setting(text: str, start: int, value: int, end: int, sign: bytes) -> bool:
+    """Whether a key and its value are a line of a file of settings, `a=b` or `a: b`, or one of
+    several pairs; code sets blanks around its equals sign, or more behind the value."""
+    spaced = text[value - 1].isspace()
+    if sign == b"=" and not spaced and _AMONG_PAIRS.match(text, end):
+        return True
+    return ((sign == b"=" and not spaced) or (sign == b":" and spaced)) and bool(
+        _REST_OF_LINE.match(text, end) and _INDENT.search(text, max(0, start - 40), start)
+    )
 
 
 def _holds_bare(kind: str, found: str, sign: bytes, *, tight: bool, in_url: bool) -> bool:
@@ -129,7 +166,7 @@ def _holds_bare(kind: str, found: str, sign: bytes, *, tight: bool, in_url: bool
         case "SECRET":
             return (tight and sign in (b"=", b":")) or _looks_random(found)
         case "PERSON":
-            return sign == b"=" and in_url
+            return (sign == b"=" and in_url) or " " in found
         case "ADDRESS":
             return any(c.isdigit() for c in found) and "://" not in found
         case _:

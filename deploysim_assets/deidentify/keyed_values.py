@@ -22,7 +22,8 @@ _KEYS = {
         bottoken token usertoken devicetoken pushtoken githubtoken gitlabtoken slacktoken
         discordtoken telegramtoken hftoken npmtoken personalaccesstoken pat jwt signature sas
         sastoken seed seedphrase mnemonic recoveryphrase recoverycode recoverykey backupcode hash
-        passwordhash pwdhash salt passworddigest xapikey xauthtoken proxyauthorization
+        passwordhash pwdhash phpsessid jsessionid sessid aspnetsessionid salt passworddigest xapikey
+        xauthtoken proxyauthorization
     """,
     "US_SSN": "ssn socialsecurity socialsecuritynumber ssnlast4 last4ssn",
     "NATIONAL_ID": """
@@ -45,6 +46,7 @@ _KEYS = {
         frequentflyer frequentflyernumber
     """,
     "IBAN_CODE": "iban ibannumber",
+    "MAC_ADDRESS": "macaddress macaddr hwaddr bssid",
     "CREDIT_CARD": """
         creditcard creditcardnumber ccnumber cardnumber cardno debitcard debitcardnumber ccnum
         cardnum paymentcard cc
@@ -122,6 +124,8 @@ _LONGER_TOO = {
     "mail": ("e", "contact"),
     "name": (),
 }
+_SECRET_ENDINGS = ("password", "passwd", "passphrase", "apikey", "secretkey", "accesstoken")
+"""Of words written as one: `pgpassword`."""
 _WEAK = frozenset(
     """
         hash salt seed signature token tokens cookie cookies setcookie sid pat pass sas dsn
@@ -154,7 +158,7 @@ def type_of_key(key: str) -> str | None:
         if i and tail in _WHOLE_KEY_ONLY and words[i - 1] not in _LONGER_TOO.get(tail, ()):
             continue
         return found
-    return None
+    return "SECRET" if words[-1].endswith(_SECRET_ENDINGS) else None
 
 
 def is_passed_on(key: str) -> bool:

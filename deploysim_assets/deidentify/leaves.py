@@ -149,7 +149,10 @@ def _rebuilt(value: Any, replace: Replace, key: str | None, depth: int, beside: 
     if isinstance(value, dict):
         return _object(value, replace, key, depth)  # pyright: ignore[reportUnknownArgumentType]
     if isinstance(value, list):
-        return [_rebuilt(v, replace, key, depth + 1, beside) for v in value]  # pyright: ignore[reportUnknownVariableType]
+        listed = cast("list[Any]", value)
+        if columns := _headed(listed):
+            return [listed[0], *_table(listed[1:], replace, columns, depth)]
+        return [_rebuilt(v, replace, key, depth + 1, beside) for v in listed]
     promised = type_of_key(key) if key else None
     if isinstance(value, str):
         kind = promised and type_of_value(
@@ -181,10 +184,55 @@ def _object(value: dict[str, Any], replace: Replace, key: str | None, depth: int
     if told is not None and (type_of_key(told) is None or "value" not in value):
         told = None
     beside = _Beside(any(type_of_key(k) in _PERSONAL for k in value), is_of_a_thing(value))
+    columns = next((c for k in _HEADS if (c := _columns(value.get(k)))), None)
     out: dict[str, Any] = {}
     for k, v in value.items():
+        if columns and k not in _HEADS and _is_table(v, columns):
+            out[replace(Leaf(k, None, is_key=True))] = _table(v, replace, columns, depth + 1)
+            continue
         own = key if key and is_passed_on(k) else k
         if told and k == "value":
             own = told
         out[replace(Leaf(k, None, is_key=True))] = _rebuilt(v, replace, own, depth + 1, beside)
     return out
+
+
+_HEADS = ("columns", "header", "headers", "fields", "column_names", "columnNames", "schema", "keys")
+
+
+def _columns(value: Any) -> list[str] | None:
+    """The names of a table's columns, `["id", "ssn"]` or `[{"name": "id"}, ..]`, where one of them
+    tells what its cells are."""
+    if not isinstance(value, list) or not value:
+        return None
+    named = [
+        cast("dict[str, Any]", c).get("name") if isinstance(c, dict) else c
+        for c in cast("list[Any]", value)
+    ]
+    names = [n for n in named if isinstance(n, str)]
+    told = len(names) == len(named) and any(type_of_key(n) for n in names)
+    return names if told else None
+
+
+def _is_table(value: Any, columns: list[str]) -> bool:
+    rows = cast("list[Any]", value) if isinstance(value, list) else []
+    return bool(rows) and all(
+        isinstance(r, list) and len(cast("list[Any]", r)) == len(columns) for r in rows
+    )
+
+
+def _headed(rows: list[Any]) -> list[str] | None:
+    """The names in the first row of rows."""
+    columns = _columns(rows[0]) if len(rows) > 1 else None
+    return columns if columns and _is_table(rows, columns) else None
+
+
+def _table(rows: list[Any], replace: Replace, columns: list[str], depth: int) -> list[Any]:
+    """Rows whose cells have their columns' names for keys."""
+    if depth > _MAX_DEPTH:
+        raise DetectionError("too_deep")
+    beside = _Beside(any(type_of_key(c) in _PERSONAL for c in columns), is_of_a_thing(columns))
+    return [
+        [_rebuilt(v, replace, c, depth + 2, beside) for c, v in zip(columns, row, strict=True)]
+        for row in rows
+    ]

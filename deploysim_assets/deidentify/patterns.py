@@ -146,7 +146,7 @@ _SPLIT = frozenset(i for i, rule in enumerate(RULES) if rule.type in SPLIT_TYPES
 _CARDS = frozenset(i for i, rule in enumerate(RULES) if rule.type == "CREDIT_CARD")
 _SIGNS = Linear(
     r"[@:=<\n]|\p{Nd}[^\p{Nd}\n]{1,4}\p{Nd}|\p{Nd}{5}|[0-9A-Za-z+/_-]{12}"
-    r"|[0-9a-fA-F]{2}(?:[ :][0-9a-fA-F]{2}){7}"
+    r"|[0-9a-fA-F]{2}(?:[ :][0-9a-fA-F]{2}){7}|(?i:insert\s{1,4}into)"
 )
 
 
@@ -161,26 +161,26 @@ def _is_plain(encoded: EncodedText) -> bool:
 
 
 _GAP = r"[^0-9\n]{0,4}"
-_BROKEN = rf"{_GAP}(?:\n[ \t]*{_GAP})?"
+_BROKEN = rf"{_GAP}(?:\n[ \t>]*{_GAP})?"
 _SIGN = r"[ .\-:/()]"
 _LETTERS_BEFORE = (
-    rf"(?:^|[^0-9A-Za-z])[A-Za-z+(]{{1,6}}{_SIGN}{{0,2}}\r?\n[ \t]*[A-Za-z]{{0,6}}{_SIGN}{{0,2}}"
+    rf"(?:^|[^0-9A-Za-z])[A-Za-z+(]{{1,6}}{_SIGN}{{0,2}}\r?\n[ \t>]*[A-Za-z]{{0,6}}{_SIGN}{{0,2}}"
 )
-_LETTERS_AFTER = rf"{_SIGN}{{0,2}}\r?\n[ \t]*[A-Za-z]{{1,4}}(?:[^0-9A-Za-z]|$)"
+_LETTERS_AFTER = rf"{_SIGN}{{0,2}}\r?\n[ \t>]*[A-Za-z]{{1,4}}(?:[^0-9A-Za-z]|$)"
 _DIGITS_AT_BREAK = Linear(
     "|".join(
         (
             rf"(?m:{_LETTERS_BEFORE}(?:[0-9]{_BROKEN}){{5}})",
             *(
-                rf"(?:[0-9]{_BROKEN}){{{before}}}{_GAP}\n[ \t]*{_GAP}"
+                rf"(?:[0-9]{_BROKEN}){{{before}}}{_GAP}\n[ \t>]*{_GAP}"
                 rf"(?:[0-9]{_BROKEN}){{{5 - before}}}"
                 for before in range(1, 5)
             ),
             rf"(?m:(?:[0-9]{_BROKEN}){{4}}[0-9]{_LETTERS_AFTER})",
-            r":[0-9A-Fa-f]{1,4}:?\r?\n|\n[ \t]*:?[0-9A-Fa-f]{1,4}:[0-9A-Fa-f]",
-            r"[0-9][0-9A-Z]{0,12}[ :.\-]?\r?\n[ \t]*[0-9A-Z]{2}",
-            r"[0-9A-Z]{2}[ :.\-]?\r?\n[ \t]*[A-Z]{0,12}[0-9]",
-            r"(?i:[A-Z]{2}[0-9]{2}[ -]?[0-9A-Z][0-9A-Z -]{0,40}\r?\n[ \t]*[0-9A-Z])",
+            r":[0-9A-Fa-f]{1,4}:?\r?\n|\n[ \t>]*:?[0-9A-Fa-f]{1,4}:[0-9A-Fa-f]",
+            r"[0-9][0-9A-Z]{0,12}[ :.\-]?\r?\n[ \t>]*[0-9A-Z]{2}",
+            r"[0-9A-Z]{2}[ :.\-]?\r?\n[ \t>]*[A-Z]{0,12}[0-9]",
+            r"(?i:[A-Z]{2}[0-9]{2}[ -]?[0-9A-Z][0-9A-Z -]{0,40}\r?\n[ \t>]*[0-9A-Z])",
         )
     )
 )

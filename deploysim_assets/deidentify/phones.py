@@ -53,6 +53,8 @@ _SHAPE = re.compile(
 """How a phone number is written that says so itself."""
 _BARE = re.compile(r"[2-9]\d{9}|1[3-9]\d{9}|0[1-9]\d{8,9}")
 """Digits alone, ten or eleven: a phone number where a word stands before them."""
+_ANSWER = re.compile(r"[2-9]\d{9}|1[3-9]\d{9}|0[1-9]\d{8,9}|\d{3,5} \d{5,7}")
+"""All of a message, as somebody answers who was asked for it."""
 _NO_PHONE = re.compile(
     r"(?:19|20)\d\d[-/. ][01]?\d[-/. ][0-3]?\d.*|[0-3]?\d[-/.][01]?\d[-/.](?:19"
     r"|20)?\d\d(?:[ ~\-]+[\d:].*)?"
@@ -184,6 +186,9 @@ class FastPhoneRecognizer(PhoneRecognizer):
         if cued and _CUE.search(text, max(0, start - _CUE_REACH), start):
             return _NO_PHONE.fullmatch(text, start, end) is None
         if _CUE_AFTER.match(text, end):
+            return True
+        alone = not text[:start].strip() and not text[end:].strip(" .!\n")
+        if alone and _ANSWER.fullmatch(text, start, end):
             return True
         if _BARE.fullmatch(text, start, end):
             return before == " " and text[start - 2 : start - 1].isalpha()

@@ -30,12 +30,14 @@ _INVISIBLE = frozenset(
             0x2800,
             0x3164,
             0xFFA0,
+            *(c for c in range(0x20) if chr(c) not in "\t\n\r"),
+            0x7F,
             *range(0xFE00, 0xFE10),
             *range(0xE0100, 0xE01F0),
         ),
     )
 )
-"""Variation selectors, joiners and fillers, which category Cf leaves out."""
+"""Variation selectors, joiners, fillers and control characters, which category Cf leaves out."""
 
 
 def _is_invisible(character: str) -> bool:
@@ -43,16 +45,21 @@ def _is_invisible(character: str) -> bool:
 
 
 def _hiding_characters() -> list[tuple[int, int]]:
-    """Ranges of the characters that NFKC changes or that are invisible (category Cf, variation
-    selectors, fillers)."""
+    """Ranges of the characters that NFKC changes, that are invisible, or that are digits of other
+    scripts."""
     codes = (
-        *range(0x80, 0xD800),
+        *range(0x20),
+        *range(0x7F, 0xD800),
         *range(0xE000, 0x10000),
         *range(0x1D400, 0x1D800),
         *range(0xE0000, 0xE01F0),
     )
     changed = (
-        c for c in codes if unicodedata.normalize("NFKC", chr(c)) != chr(c) or _is_invisible(chr(c))
+        c
+        for c in codes
+        if unicodedata.normalize("NFKC", chr(c)) != chr(c)
+        or _is_invisible(chr(c))
+        or unicodedata.category(chr(c)) == "Nd"
     )
     runs: list[tuple[int, int]] = [(0, 0)]
     for code in changed:
@@ -68,14 +75,19 @@ def _hiding_characters() -> list[tuple[int, int]]:
 _ENTITIES = "commat period lowbar hyphen dash plus colon sol num nbsp amp quot apos lt gt".split()
 _ESCAPES = (
     rf"&#[0-9]{{2,6}};|&#[xX][0-9a-fA-F]{{2,6}};|&(?:{'|'.join(_ENTITIES)});|\\x[2-7][0-9a-fA-F]|"
-    r"\\u[0-9a-fA-F]{4}|%[2-7][0-9a-fA-F]|%[c-fC-F][0-9a-fA-F](?:%[89abAB][0-9a-fA-F])+"
+    r"\\u[0-9a-fA-F]{4}|\\@|%[2-7][0-9a-fA-F]|%[c-fC-F][0-9a-fA-F](?:%[89abAB][0-9a-fA-F])+"
 )
 _CHARACTERS = _hiding_characters()
+_DASHES = "\u2010\u2012\u2013\u2212"
+"""What an editor sets between digits for a hyphen."""
 _HIDING = re.compile(
     f"[{''.join(f'{re.escape(chr(a))}-{re.escape(chr(b))}' for a, b in _CHARACTERS)}]|{_ESCAPES}"
+    f"|(?<=[0-9])[{_DASHES}](?=[0-9])"
 )
 _HIDES = Linear(
-    "[" + "".join(rf"\x{{{a:x}}}-\x{{{b:x}}}" for a, b in _CHARACTERS) + f"]|{_ESCAPES}"
+    "["
+    + "".join(rf"\x{{{a:x}}}-\x{{{b:x}}}" for a, b in _CHARACTERS)
+    + f"]|{_ESCAPES}|[0-9][{_DASHES}][0-9]"
 )
 """The same, to tell in one pass whether there is anything to do."""
 
@@ -100,13 +112,17 @@ class ScanCopy(NamedTuple):
 
 
 def _decoded(piece: str) -> str:
+    if piece == "\\@":
+        return "@"
     if piece[0] == "\\":
         return chr(int(piece[2:], 16))  # noqa: FURB166 (a backslash, not a zero)
     if piece[0] == "&" and len(piece) > 1:
         return html.unescape(piece)
     if piece[0] == "%" and len(piece) > 1:
         return bytes.fromhex(piece.replace("%", "")).decode(errors="replace")
-    return piece
+    if unicodedata.category(piece) == "Nd":
+        return str(unicodedata.decimal(piece))
+    return "-" if piece in _DASHES else piece
 
 
 def scan_copy(text: str) -> ScanCopy:
@@ -163,7 +179,8 @@ class JoinedLines(NamedTuple):
 
 
 def joined_lines(copy: ScanCopy) -> JoinedLines | None:
-    """The copy without its line breaks and what indents the next line; None for a text of one line.
+    """The copy without its line breaks and what indents the next line or quotes it; None for a
+    text of one line.
 
     A blank line stays a break (it ends a thought), as does one before an @ (code puts it at a
     line's start).
@@ -187,4 +204,4 @@ def joined_lines(copy: ScanCopy) -> JoinedLines | None:
     return JoinedLines("".join([*pieces, text[at:]]), copy, kept, seams)
 
 
-_BREAK = re.compile(r"\n[ \t]*(?=[^\n\r@ \t])")
+_BREAK = re.compile(r"\n[ \t]*(?:>[> \t]*)?(?=[^\n\r@ \t>])")

@@ -1,6 +1,7 @@
 """One conversation -> the same conversation without identifiers, or the reason why it could not
 be cleared."""
 
+import re
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -293,6 +294,7 @@ class Scrubber:
             for i, found in split_spans(messages, of_messages, of_message, clock).items():
                 spans[i] = spans[i] + found
             self._add_mentions(leaves, spans, clock)
+            _add_calls(messages, leaves, spans)
         except TimeoutError:
             raise DetectionError("time_out") from None
         out: list[list[Change]] = []
@@ -460,6 +462,25 @@ def _places(words: str, kind: str, text: str) -> Iterable[Span]:
         if not (text[at - 1 : at].isalnum() and at) and not text[end : end + 1].isalnum():
             yield Span(at, end, kind)
         at = text.find(words, end)
+
+
+_CALL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{7,63}")
+_COUNTED = re.compile(r"[a-z]{0,8}[_-]?[0-9]{1,5}")
+
+
+def _add_calls(
+    messages: Sequence[Mapping[str, Any]], leaves: list[Leaf], spans: list[list[Span]]
+) -> None:
+    """Ids of calls, where a text names them; those that are counted lead nowhere."""
+    calls = [c.get("id") for m in messages for c in m["tool_calls"] or ()]
+    given = {i for i in (*calls, *(m.get("tool_call_id") for m in messages)) if i}
+    ids = {i for i in given if _CALL_ID.fullmatch(i) and not _COUNTED.fullmatch(i)}
+    if not ids:
+        return
+    for i, leaf in enumerate(leaves):
+        if not leaf.type:
+            named = [m for m in _CALL_ID.finditer(leaf.text) if m.group() in ids]
+            spans[i] = spans[i] + [Span(m.start(), m.end(), "ACCOUNT") for m in named]
 
 
 def _call_ids(message: dict[str, Any], ids: dict[str, str]) -> dict[str, Any]:

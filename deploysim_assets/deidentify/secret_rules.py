@@ -4,6 +4,7 @@ and what stands behind a word such as password."""
 import math
 import re
 from collections import Counter
+from itertools import pairwise
 
 import regex
 
@@ -14,7 +15,7 @@ _KEY_START = r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----"
 _AFTER_WORD = r"(?<![0-9A-Za-z])"
 _UNFINISHED = re.compile(
     r"\$\{?\w+\}?|\{\{.*\}\}|\{\w+\}|<[\w -]+>|%\w+%|[*•.xX]+|\[?redacted[\]\w-]*|"
-    r"true|false|null|none|nil|undefined|string|required|optional|hidden|invalid|yes|no",
+    r"true|false|null|none|nil|undefined|string|required|optional|hidden|invalid|yes|no|your[-_]\w*",
     re.IGNORECASE,
 )
 """What stands for a secret without being one: a variable, a mask, a word of a schema."""
@@ -32,6 +33,14 @@ def is_filled_in(value: str) -> bool:
 
 def _is_mixed(found: str) -> bool:
     return bool(re.search(r"[0-9]", found)) and bool(re.search(r"[A-Za-z]", found))
+
+
+def _is_random(found: str) -> bool:
+    """Drawn and not named: small letters, capitals and digits that take turns at nearly every
+    character, as those of `camelCase2Name` do not."""
+    kinds = [1 if c.isdigit() else 2 if c.isupper() else 3 for c in found if c.isalnum()]
+    turns = sum(a != b for a, b in pairwise(kinds))
+    return all(kinds.count(k) >= 2 for k in (1, 2, 3)) and turns >= 0.45 * (len(kinds) - 1)
 
 
 def _is_password(found: str) -> bool:
@@ -75,7 +84,7 @@ SECRET_RULES = (
         r"|pscale_pw|rnd|"
         r"sq0atp|sq0csp|EAAC|EAAA|phc|phx|key|re|napi|fo1|vercel|tskey|jina|fw"
         r"|csk)[-_][A-Za-z0-9_-]{24,}"
-        r"|AGE-SECRET-KEY-1[A-Z0-9]{50,}|(?:AC|SK)[a-f0-9]{32})",
+        r"|sq0atp-[A-Za-z0-9_-]{22}|AGE-SECRET-KEY-1[A-Z0-9]{50,})",
         lambda found: _is_mixed(found) and entropy(found[-24:]) >= 3.0,
         **NOT_IN_WORD,
         keywords="_v1_ dapi hvs. hvb. hvr. atatt3 gsk_ xai- tvly- pplx- nvapi- figd_ r8_ lin_ ntn_ "
@@ -83,6 +92,21 @@ SECRET_RULES = (
         "re_ napi_ fo1_ vercel_ tskey- "
         "jina_ fw_ csk- age-secret",
     ),
+    rule(
+        "API_KEY",
+        r"(?:(?:pul|rubygems|sntryu|lsv2_[ps][tk]|shippo_(?:live|test)|v1\.0)[-_][a-f0-9_-]{24,}"
+        r"|[ps]k-lf-[a-f0-9-]{36}|PMAK-[a-f0-9]{24}-[a-f0-9]{34}|NRAK-[A-Z0-9]{27}"
+        r"|API-[A-Z0-9]{25,27}|dt0c01\.[A-Z0-9]{24}\.[A-Z0-9]{60,}|oy2[a-z0-9]{43}"
+        r"|[a-f0-9]{32}-us[0-9]{1,2}|[01]/[0-9]{16}:[a-f0-9]{32}|pat[A-Za-z0-9]{14}\.[a-f0-9]{64})",
+        _is_mixed,
+        before=r"(?<![0-9A-Za-z])",
+        after=r"(?![0-9A-Za-z])",
+        gate=r"pul-|rubygems_|sntryu_|lsv2_|shippo_|v1\.0-|k-lf-|PMAK-|NRAK-|API-|dt0c01\.|oy2"
+        r"|-us[0-9]|[01]/[0-9]{5}|pat[A-Za-z0-9]{14}\.",
+    ),
+    rule(
+        "API_KEY", r"(?:AC|SK)[a-f0-9]{32}", _is_mixed, **NOT_IN_WORD, gate=r"(?:AC|SK)[a-f0-9]{8}"
+    ),  # Twilio
     rule(
         "API_KEY",
         r"(?:[MNO][A-Za-z0-9_-]{23,27}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,}"
@@ -103,6 +127,12 @@ SECRET_RULES = (
         Linear(_KEY_START),
         regex.compile(rf"(?s){_KEY_START}.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|\Z)"),
         keywords=(b"private key",),
+    ),
+    rule(
+        "SECRET",
+        r"(?i:jdbc:oracle:\w{2,10}:[\w.-]{1,60}/)([^\s@/\"']{3,100})",
+        part=1,
+        keywords="jdbc:oracle",
     ),
     rule("URL_CREDENTIALS", r"[^\s/@:]+:[^\s/@]+@[^\s/?#]+", lead="://"),
     rule(
@@ -134,6 +164,91 @@ SECRET_RULES = (
         after=r"(?![A-Za-z0-9/+_=-])",
         long_runs=True,
     ),
+    Rule(  # of any service: what is drawn by lot names something that is nobody else's
+        "SECRET",
+        Linear(r"[0-9A-Za-z]{20}"),
+        regex.compile(
+            r"(?<=(?<![0-9A-Za-z_~+=-])((?:[0-9A-Za-z]{1,40}[_~+=-]{1,2}){0,6}))"
+            r"[0-9A-Za-z]{20,}(?:[_~+/=-]{1,2}[0-9A-Za-z]+|\.[0-9A-Za-z_-]{16,})*={0,2}"
+        ),
+        _is_random,
+        back=True,
+        long_runs=True,
+    ),
+    rule(
+        "SECRET",
+        r"\$(?:apr1|1|2[abxy]?|5|6|y|gy|argon2i?d?|pbkdf2[a-z0-9-]*|scrypt)\$[./A-Za-z0-9$=,+-]{20,}",
+        lambda found: found.count("$") >= 3 and _is_mixed(found[4:]),
+        gate=r"\$(?:apr1|[1256]|2[abxy]|g?y|argon2|pbkdf2|scrypt)[a-z0-9-]{0,10}\$",
+    ),
+    rule(
+        "SECRET",
+        r"(?i:\b(?:proxy-)?authorization[\"']{0,2}\s{0,2}[:=]\s{0,2}[\"']?"
+        r"(?:bearer|basic|token|apikey|negotiate|digest)\s{1,3})([^\s\"'`,;<>{}$]{4,4000})",
+        is_filled_in,
+        part=1,
+        keywords="authorization",
+    ),
+    rule(
+        "SECRET",
+        r"(?:sshpass -p ?|(?:mysql|mariadb)\w*[^\n]{0,200}? -p"
+        r"|(?:docker|podman|helm|oc) login[^\n]{0,200}? (?:-p|--password)[ =]"
+        r"|redis-cli[^\n]{0,200}? -a ?|mongo\w*[^\n]{0,200}? -p ?"
+        r"|machine \S{1,80} login \S{1,80} password )"
+        r"[\"']?([^\s\"'`,;()<>\[\]{}$-][^\s\"'`,;()<>\[\]{}$]{3,200})",
+        is_filled_in,
+        part=1,
+        keywords="sshpass mysql mariadb login redis-cli mongo",
+    ),
+    rule(
+        "SECRET",
+        r"(?i:[?&](?:key|code|auth_?code|ticket|otp|invite|hash|s|t)=)([A-Za-z0-9%/_.~-]{10,1000})",
+        _is_mixed,
+        part=1,
+        keywords="?key= &key= code= ticket= otp= invite= hash= ?s= &s= ?t= &t=",
+    ),
+    rule(
+        "SECRET",
+        r"(?i:\b(?:seed|recovery|mnemonic|backup)(?: (?:phrase|words|seed))?(?: is| are)?"
+        r"[ :=\"'`]{1,4})"
+        r"((?:[a-z]{3,8}[ ,]{1,2}){11,23}[a-z]{3,8})",
+        after=r"(?![a-z])",
+        part=1,
+        gate=r"(?i)(?:seed|recovery|mnemonic|backup)(?: phrase| words| seed|[ :=])",
+    ),
+    rule(
+        "SECRET",
+        r"(?i:\b(?:your|my|the|security|confirmation|login|sms|2fa|mfa|authentication|sign-in) code"
+        r"(?: is|:| =)+ ?)"
+        r"([0-9]{4,8}|[0-9]{3}[- ][0-9]{3})",
+        after=r"(?![0-9.,][0-9]|[0-9])",
+        part=1,
+        gate=r"(?i)code(?: is|:| =) ?[0-9]",
+    ),
+    rule(
+        "SECRET",
+        r"(?i:\b(?:credentials?|creds|log ?in(?: with)?)(?: are| is)?[ :=]{1,3}"
+        r"[\w.@-]{2,40} ?[:/] ?)"
+        r"([^\s\"'`,;()<>\[\]{}/]{4,60})",
+        lambda found: _is_password(found) and not found.isdigit(),
+        part=1,
+        gate=r"(?i)credentials?[ :=]|creds[ :=]|log ?in(?: with)? ?[:=]",
+    ),
+    rule(
+        "CRYPTO",
+        r"0x[0-9a-fA-F]{40}(?:[0-9a-fA-F]{24})?"
+        r"|(?:ltc1|addr1|tb1|bnb1|cosmos1|bitcoincash:)[a-z0-9]{30,110}",
+        _is_mixed,
+        **NOT_IN_WORD,
+        gate=r"0x[0-9a-fA-F]{8}|ltc1|addr1|tb1|bnb1|cosmos1|bitcoincash:",
+    ),
+    rule(
+        "HANDLE",
+        r"ssh-(?:rsa|dss|ed25519) AAAA[A-Za-z0-9+/=]{20}[A-Za-z0-9+/=]* "
+        r"([\w.-]{1,60}@[\w.-]{1,60})",
+        part=1,
+        keywords="ssh-",
+    ),
     rule(
         "SECRET",
         r"(?i:\b(?:AccountKey|SharedAccessKey|SharedSecret|sig|X-Amz-Signature|X-Amz-Credential"
@@ -148,7 +263,8 @@ SECRET_RULES = (
         r"|wachtwoord|pin code|pin|otp|"
         r"access code|one-time code|verification code|secret key|api key|api token|access token"
         r"|secret)"
-        r"(?: is| was| to| ist| est| es|:| =|=)+\s{0,3}[\"'`]?)([^\s\"'`,;()<>\[\]{}]{4,200})",
+        r"(?: is| was| to| ist| lautet| est| es|:| =|=)+\s{0,3}[\"'`]?)"
+        r"([^\s\"'`,;()<>\[\]{}]{4,200})",
         lambda found: (
             _is_password(found.rstrip(".!?")) or (found.rstrip(".").isdigit() and len(found) <= 12)
         ),

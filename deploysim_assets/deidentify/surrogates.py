@@ -172,6 +172,12 @@ def _plain(name: str) -> str:
     return re.sub(r"[^a-z]", "", unicodedata.normalize("NFKD", name).casefold())
 
 
+def _coordinates(text: str, number: int) -> str:
+    """Elsewhere, in the writing of a decimal; another notation as an opaque token."""
+    other = re.sub(r"[0-9]+\.[0-9]+", f"{number % 80}.{number >> 8 & 7}", text)
+    return _token(number) if re.search(r"[°/+A-Za-z]|deg", text) or other == text else other
+
+
 def make_surrogate(  # noqa: C901, PLR0912 (one case a type)
     entity_type: str, text: str, draw: Draw
 ) -> str:
@@ -194,7 +200,7 @@ def make_surrogate(  # noqa: C901, PLR0912 (one case a type)
         case "AGE":
             return str(30 + number % 40)
         case "COORDINATES":
-            return re.sub(r"[0-9]+\.[0-9]+", f"{number % 80}.{number >> 8 & 7}", text)
+            return _coordinates(text, number)
         case "HANDLE":
             return ("@" if text.startswith("@") else "") + f"user_{_base32(number, 8)}"
         case "PROFILE_URL":
@@ -346,6 +352,24 @@ def _generalized(entity_type: str, text: str) -> str:
             digits = re.sub(r"[^0-9]", "", text)
             return "90" if digits and int(digits) > 89 else text
         case "COORDINATES":
-            return re.sub(r"([0-9]\.[0-9])[0-9]+", r"\1", text)
+            return _about(text)
         case _:
             return year_of(text)
+
+
+_MINUTES = re.compile(
+    r"(?P<degrees>[0-9]{1,3} ?(?:°|deg(?:rees)?),? ?)(?P<minutes>[0-9]{1,2})[0-9.'′’\"″” ,a-z]*"
+)
+
+
+def _about(place: str) -> str:
+    """Coordinates to a tenth of a degree or ten minutes; what is written in a grid's letters is
+    gone."""
+    if _MINUTES.search(place):
+        return _MINUTES.sub(
+            lambda m: f"{m['degrees']}{int(m['minutes']) // 10 * 10:02d}' ", place
+        ).strip()
+    coarse = re.sub(r"([0-9]\.[0-9])[0-9]+", r"\1", place)
+    return (
+        coarse if coarse != place or re.fullmatch(r"[^+/A-Za-z]*[NSEWnsew]?", place) else "a place"
+    )

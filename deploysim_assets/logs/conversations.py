@@ -6,7 +6,7 @@ import fcntl
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Protocol, TypeVar
@@ -39,15 +39,20 @@ class Read(NamedTuple):
 
 
 def items(
-    files: Sequence[LogFile], read: Reader, progress: Callable[[int], None] = lambda _: None
+    files: Sequence[LogFile],
+    read: Reader,
+    progress: Callable[[int], None] = lambda _: None,
+    said: Mapping[str, Digest] | None = None,
 ) -> Iterator[Read]:
     """All conversations and rejects of files, each with its file; a conversation that its log does
     not name is named by file and line.
 
     `progress` is told the bytes of each file that is done.  ProjectError for a file that is not of
-    its format or out of reach; one that breaks off is a reject, and what came before it is kept.
+    its format or out of reach, and, of the files (by path) that are `said` to hold something, for
+    one of which something else was read; one that breaks off is a reject, and what came before it
+    is kept.
     """
-    for file, item in _all(files, read, progress):
+    for file, item in _all(files, read, progress, said or {}):
         if isinstance(item, Conversation):
             item.conversation_id = item.conversation_id or f"{file.name}:{item.line}"
             complete(item)
@@ -55,15 +60,21 @@ def items(
 
 
 def _all(
-    files: Sequence[LogFile], read: Reader, progress: Callable[[int], None]
+    files: Sequence[LogFile],
+    read: Reader,
+    progress: Callable[[int], None],
+    said: Mapping[str, Digest],
 ) -> Iterator[tuple[LogFile, Conversation | Reject]]:
     if isinstance(read, CallReader):  # the calls of a conversation may lie in several files
-        calls = (_guarded(f, read.calls, lambda r: (r.line, r), progress) for f in files)
+        calls = (
+            _guarded(f, read.calls, lambda r: (r.line, r), progress, said.get(f.path))
+            for f in files
+        )
         for number, item in read.over(calls):
             yield files[number], item
         return
     for file in files:
-        for item in _guarded(file, read, lambda r: r, progress):
+        for item in _guarded(file, read, lambda r: r, progress, said.get(file.path)):
             yield file, item
 
 
@@ -72,13 +83,14 @@ def _guarded(
     read: Callable[..., Iterator[Item]],
     rejected: Callable[[Reject], Item],
     progress: Callable[[int], None],
+    said: Digest | None,
 ) -> Iterator[Item]:
     """What a reader finds in a file; an empty one is a reject."""
     if file.size == 0:
         yield rejected(Reject(0, "the file is empty"))
         return
     try:
-        with file.open() as stream:
+        with file.open(said) as stream:
             yield from read(stream)
     except UnreadableError as wrong:
         raise ProjectError(
@@ -190,9 +202,10 @@ def read_conversations(
 
     reading = _Reading(out, keep)
     before = [digest(file) for file in files]
+    said = {file.path: found for file, found in zip(files, before, strict=True)}
     spared: dict[str, dict[str, Any]] = {}
     if earlier is None or isinstance(read, CallReader):
-        for file, item in items(files, read):
+        for file, item in items(files, read, said=said):
             reading.take(file, item)
     else:
         for file in files:
@@ -201,7 +214,7 @@ def read_conversations(
             if held is not None and not gone and reading.take_over(held, earlier.give):
                 spared[file.name] = held.facts
                 continue
-            for _, item in items([file], read):
+            for _, item in items([file], read, said=said):
                 reading.take(file, item)
     if reading.conversations == 0:
         raise ProjectError(nothing_read(files, reading.reasons))

@@ -11,6 +11,8 @@ import hashlib
 import io
 import lzma
 import re
+import shutil
+import tempfile
 import time
 import zipfile
 import zlib
@@ -19,6 +21,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from zstandard import ZstdDecompressor, ZstdError
+
+from deploysim_assets.project import ProjectError
 
 BINARY = (b"PAR1", b"PK\x03\x04")
 """How Parquet files and zip archives begin: they have no lines."""
@@ -57,13 +61,43 @@ class LogFile(NamedTuple):
             yield io.BufferedReader(_UpTo(stream, self.size), _CHUNK)
 
     @contextlib.contextmanager
-    def open(self) -> Generator[io.BufferedReader]:
-        """The file's bytes, decompressed by its ending."""
+    def _as(self, said: "Digest", *, whole: bool) -> Generator[io.BufferedReader]:
+        """The file's bytes; ProjectError where those that were read are not what is `said` of them,
+        also of a file that was changed and put back meanwhile. What is not read from its start to
+        its end (Parquet, archives; anything if `whole`) is read from a copy without a name."""
+        with self.raw() as stream:
+            hashed = _Hashed(stream)
+            if whole or stream.peek(4)[:4] in BINARY:
+                with tempfile.TemporaryFile() as copy:
+                    shutil.copyfileobj(cast("Any", hashed), copy, _CHUNK)
+                    self._hold(hashed, said)
+                    copy.seek(0)
+                    yield cast("io.BufferedReader", copy)
+                return
+            try:
+                yield io.BufferedReader(hashed, _CHUNK)
+            except Exception as wrong:
+                if is_damage(wrong):
+                    self._hold(hashed, said)
+                raise
+            self._hold(hashed, said)
+
+    def _hold(self, hashed: "_Hashed", said: "Digest") -> None:
+        if hashed.digest() != said:
+            raise ProjectError(
+                f"{self.path}: was changed while it was read; logs may grow, but what stands there "
+                "stays: run again"
+            )
+
+    @contextlib.contextmanager
+    def open(self, said: "Digest | None" = None) -> Generator[io.BufferedReader]:
+        """The file's bytes, decompressed by its ending; with `said`, ProjectError where what was
+        read of it was not that."""
         from fsspec.compression import compr
         from fsspec.utils import infer_compression
 
         compression = infer_compression(self.path)
-        with self.raw() as stream:
+        with self._as(said, whole=compression == "zip") if said else self.raw() as stream:
             if compression is None:
                 yield stream
                 return
@@ -97,6 +131,28 @@ class _UpTo(io.RawIOBase):
         start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
         self._at = self._stream.seek(start + offset)
         return self._at
+
+
+class _Hashed(io.RawIOBase):
+    """A stream, and the digest of what came through it."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream, self._hash, self._read = stream, hashlib.sha256(), 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        read = self._stream.readinto(buffer)
+        self._hash.update(buffer[:read])
+        self._read += read
+        return read
+
+    def digest(self) -> "Digest":
+        """Of the whole stream: what was not asked for is read now."""
+        while self.read(_CHUNK):
+            pass
+        return Digest(self._hash.hexdigest(), self._read)
 
 
 class _Kept(io.RawIOBase):

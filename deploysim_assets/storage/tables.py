@@ -46,6 +46,8 @@ ANSWERS = "answers"
 """The side table of the answers that a table of completions or grades was made from."""
 SENTINEL_ANSWERS = "sentinel_answers"
 """The same of the sentinels that were graded beside a table of grades."""
+SEEN_TURNS = "turns"
+"""The side table of grades that says what was seen of each turn step by step."""
 ANSWER_TABLES = frozenset((ANSWERS, SENTINEL_ANSWERS))
 _BATCH = 2_000
 ROW_GROUP = 20_000  # with the default the writer held twice the memory
@@ -526,10 +528,15 @@ class Lake:
         label: str = "",
         stats: Mapping[str, Any] | None = None,
         seal: Callable[[Made], object] | None = None,
+        beside: Mapping[str, pl.DataFrame] | None = None,
     ) -> str:
-        """Write a small table whole; returns the version's name."""
+        """Write a small table whole, with the side tables `beside` it; returns the version's
+        name."""
         with self.new_version(asset, key, frame.schema, label, seal) as version:
             version.extend(frame)
+            for table, rows in (beside or {}).items():
+                version.side_table(table, rows.schema)
+                version.extend(rows, table)
             version.stats |= dict(stats or {})
         return version.name
 
