@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from deploysim_assets.project import ProjectError, SealError
-from deploysim_assets.project.copies import COPY_FILE
+from deploysim_assets.project.copies import COPY_FILE, KEY_FILE
 from deploysim_assets.storage.bucket_leases import Leases
 from deploysim_assets.storage.inventories import counts
 from deploysim_assets.storage.journal import JOURNALS
@@ -27,7 +27,15 @@ from deploysim_assets.storage.known import Known, Reach
 from deploysim_assets.storage.ledger import LEDGER, examine, record_path
 from deploysim_assets.storage.locks import held_here
 from deploysim_assets.storage.manifests import MANIFEST, MANIFEST_TYPE
-from deploysim_assets.storage.objects import BLOCK, Bucket, Changed, Folder, State, blocks_of
+from deploysim_assets.storage.objects import (
+    BLOCK,
+    Bucket,
+    Changed,
+    Folder,
+    State,
+    blocks_of,
+    folders_of,
+)
 from deploysim_assets.storage.statements import parsed
 
 HOME = "home.json"
@@ -200,9 +208,14 @@ class Mirror:
         """Whether all is here that a pointer which came down names."""
         seen = self.bucket.seen()
         states = {name: one.state for name, one in seen.items()}
+        shutil.rmtree(self.home / _STAGE, ignore_errors=True)  # of who was killed
+        known = self._known.states()
+        if empty := [n for n in known if n not in seen and (self.home / n).is_file()]:
+            folders = folders_of(seen)
+            self._take_away([name for name in empty if name in folders])
         self._large = {name for name, one in seen.items() if one.bytes > BLOCK}
         known = self._known.states()
-        mine = {n: s for n, s in states.items() if counts(n, (HOME,)) or n == COPY_FILE}
+        mine = {n: s for n, s in states.items() if counts(n, (HOME, KEY_FILE)) or n == COPY_FILE}
         mine = {n: s for n, s in mine.items() if not _SEGMENT.fullmatch(n) and not is_journal(n)}
         gone = [n for n in known if n not in states and not is_journal(n)]
         new = [n for n, s in mine.items() if known.get(n) != s or not (self.home / n).exists()]

@@ -182,8 +182,7 @@ def test_answers_go_up_while_they_come_and_the_next_host_has_them(
     with open_journal(path) as journal:
         journal.put(answer(1))
         journal.sync()
-        assert journal._sender is not None
-        journal._sender._send(path.stat().st_size)
+        assert any(b"answer 1" in one.bucket.get(n).content for n in one.bucket.states("journal"))
         with (
             pytest.raises(ProjectError, match="another host"),
             open_journal(theirs),
@@ -206,7 +205,7 @@ def test_a_lost_host_loses_what_it_had_not_sent_and_brings_it_when_it_comes_back
     with pytest.raises(ProjectError, match="was lost"), open_journal(path) as journal:
         assert journal._sender is not None
         journal.put(answer(1))
-        journal._sender._send(path.stat().st_size)
+        journal._sender.send(path.stat().st_size)
         journal._sender._stop()  # no segment and no sign of life any more
         journal.put(answer(2))
         other.leases._clock = lambda: time.time() + 100
@@ -357,3 +356,35 @@ def test_a_file_that_is_edited_on_one_host_goes_to_the_bucket_or_nothing_goes_on
     for name in ("ledger/00000009.json", "../x", KEYS, "home.json", "locks/x", ".env"):
         done = CliRunner().invoke(main, ["home", "put", str(tmp_path / "new.jsonl"), name])
         assert done.exit_code == 64, (name, done.output)
+
+
+def test_what_others_put_beside_it_harms_no_host(host: Host) -> None:
+    import obstore
+
+    one = host()
+    (one.home / KEYS).write_text("mine")
+    obstore.put(one.bucket._store, "m/", b"")  # as a store's console makes a folder
+    one.bucket.send(KEYS, [b"theirs"])
+    one.bucket.send(".env", [b"theirs"])
+    one.pull()
+    assert (one.home / KEYS).read_text() == "mine"
+    assert not (one.home / ".env").exists()
+    one.bucket.send("m/1.jsonl", [b"{}"])
+    for mirror in (one, host()):
+        mirror.pull()
+        assert (mirror.home / "m" / "1.jsonl").read_text() == "{}"
+    assert numbers(one.home) == [1]
+
+
+def test_a_table_that_is_damaged_in_the_bucket_comes_down_on_no_host(host: Host) -> None:
+    one = host()
+    part = next(n for n in one.bucket.states("lake") if "part-0" in n)
+    content = one.bucket.get(part).content
+    one.bucket.send(part, [content[:-1] + b"x"])
+    with pytest.raises(ProjectError, match="not as it was written"):
+        host()
+    one.bucket.delete(part)
+    with pytest.raises(ProjectError, match="is missing"):
+        host()
+    one.bucket.send(part, [content])
+    assert numbers(host().home) == [1]
