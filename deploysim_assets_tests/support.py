@@ -223,18 +223,12 @@ def recorded_server(recording: Path, *options: str) -> Generator[RecordedServer]
         stop(process)
 
 
-_CODE_SERVER = (
-    "from deploysim_assets_tests.warm import fork_from_here; fork_from_here(); "
-    "from dagster._cli import main; main()"
-)
-
-
 def code_server(workspace: Path, start: Callable[[list[str]], warm.Process]) -> None:
     """Start a code server of its own, as a deployment has it, whose runs are forked; its address
     is written to a workspace file."""
     port = free_port()
     arguments = ["-m", "deploysim_assets.definitions", "-h", "127.0.0.1", "-p", str(port)]
-    process = start([sys.executable, "-c", _CODE_SERVER, "api", "grpc", *arguments])
+    process = start([sys.executable, "-c", warm.CODE_SERVER, "api", "grpc", *arguments])
     served = {"host": "127.0.0.1", "port": port, "location_name": "deploysim"}
     workspace.write_text(yaml.safe_dump({"load_from": [{"grpc_server": served}]}))
 
