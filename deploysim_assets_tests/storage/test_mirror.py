@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -29,6 +30,7 @@ from deploysim_assets.storage.manifests import Run
 from deploysim_assets.storage.mirror import Mirror
 from deploysim_assets.storage.objects import Bucket, StoreError
 from deploysim_assets.storage.tables import Lake
+from deploysim_assets.storage.withdrawals import drop_plan, load_plan, save_plan
 from deploysim_assets_tests.s3 import S3, served
 
 KEYS = "deploysim.keys.json"
@@ -159,8 +161,10 @@ def test_killed_at_any_request_a_version_is_whole_or_nobody_sees_it(host: Host, 
         except StoreError:
             done = False
         s3.fault = lambda _method, _path: None
-        # what lies on the disk of the lost host is gone
-        one = host()
+        if stop_at % 3:  # goes on there, or its disk is lost
+            one.pull()
+        else:
+            one = host()
         assert numbers(one.home) == ([10 + stop_at] if done else before)
         assert not ledger.examine(one.home)[1]
         if done:
@@ -240,9 +244,12 @@ def test_a_journal_put_away_is_put_away_everywhere(host: Host) -> None:
     assert sum(".replaced" in name for name in one.bucket.states("journal")) == 1
 
 
-def test_what_is_withdrawn_goes_from_the_bucket_and_from_every_host(host: Host) -> None:
+@pytest.mark.parametrize("killed", [False, True])
+def test_what_is_withdrawn_goes_from_the_bucket_and_from_every_host(
+    host: Host, s3: S3, *, killed: bool
+) -> None:
     one, other = host(), host()
-    plan = {
+    plan: dict[str, Any] = {
         "users": [], "conversations": [], "user_keys": [], "conversation_keys": [],
         "prefixes": [], "answers": [answer(1)["key"]], "log_lines": {}, "files": {},
     }  # fmt: skip
@@ -250,8 +257,31 @@ def test_what_is_withdrawn_goes_from_the_bucket_and_from_every_host(host: Host) 
         with open_journal(journal_file(home, "grades", "m")) as journal:
             journal.put(answer(1))
             journal.put(answer(2))
+    save_plan(other.home, plan)
+    for stop_at in range(9 if killed else 0):
+        changes = 0
+
+        def fault(method: str, path: str, stop_at: int = stop_at) -> str | None:
+            nonlocal changes
+            changes += method in ("PUT", "DELETE", "POST") and "locks/" not in path
+            return "500" if changes > stop_at and "locks/" not in path else None
+
+        s3.fault = fault
+        try:
+            with alone(other.home, ""), nobody_asks(other.home, ""):
+                Removal(Lake.of(other.home), plan).journals()
+            assert stop_at > 1
+            break
+        except ProjectError:
+            s3.fault = lambda _method, _path: None
+        # goes on there, or on a host that knows of it by the bucket alone
+        other = other if stop_at % 2 else host()
+        other.pull()
+        plan = load_plan(other.home) or {}
+    s3.fault = lambda _method, _path: None
     with alone(other.home, ""), nobody_asks(other.home, ""):
         Removal(Lake.of(other.home), plan).journals()
+        drop_plan(other.home)
     held = [one.bucket.get(name).content for name in one.bucket.states("journal")]
     assert not any(b"answer 1" in content for content in held)
     for home in (one.home, host().home):
@@ -259,6 +289,8 @@ def test_what_is_withdrawn_goes_from_the_bucket_and_from_every_host(host: Host) 
             assert answer(1)["key"] not in journal
             assert answer(2)["key"] in journal
         assert b"answer 1" not in journal_file(home, "grades", "m").read_bytes()
+    one.pull()
+    assert load_plan(one.home) is None
 
 
 def test_versions_that_nothing_rests_on_go_everywhere(host: Host) -> None:
