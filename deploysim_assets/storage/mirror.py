@@ -37,6 +37,7 @@ from deploysim_assets.storage.objects import (
     folders_of,
 )
 from deploysim_assets.storage.statements import parsed
+from deploysim_assets.storage.withdrawals import open_mark
 
 HOME = "home.json"
 """In a bucket: that hosts work in it, so that it is no mere copy."""
@@ -369,6 +370,22 @@ class Mirror:
             os.fsync(file.fileno())
         last = max(segments, default=reach.segment)
         self._known.note_reach(name, Reach(reach.there + len(found), base, last))
+
+    def open_journal(self, path: Path) -> int:
+        """Bring a journal, and those beside it, to what the bucket holds. What an earlier process
+        here could not send goes where somebody withdrew since: it may be theirs. Returns how many
+        bytes went."""
+        self.pull_journals(path.parent)
+        withdrawals = open_mark(self.home).sha256
+        name, gone = self.name(path), 0
+        with self.quiet(), journal_held(path) as free:
+            there = self._known.reach(name).there
+            if free and self._known.opened_under(name) not in (None, withdrawals):
+                gone = max(0, path.stat().st_size - there)
+                os.truncate(path, min(there, path.stat().st_size))
+            if free:
+                self._known.note_opened(name, withdrawals)
+        return gone
 
     def send_journal(self, path: Path, limit: int) -> int:
         """Bring what a journal holds beyond what is there to the bucket, whole lines up to a byte;

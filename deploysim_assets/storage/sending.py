@@ -104,7 +104,12 @@ def sending(path: Path) -> Generator[Sender | None]:
 
     name = f"journals/{mirror.name(path)}"
     with mirror.leases.held(name, alone=True, longest=LONGEST, busy=busy) as lease:
-        mirror.pull_journals(path.parent)
+        if gone := mirror.open_journal(path):
+            _log.warning(
+                "%s: %d bytes of answers that were never sent went, for somebody withdrew since: "
+                "what is still wanted of them is asked for again",
+                path.name, gone,
+            )  # fmt: skip
         for dead in lease.dead:
             sent = dead.said.get("sent_at", "its start")
             died = datetime.fromtimestamp(dead.until, UTC).isoformat(timespec="seconds")

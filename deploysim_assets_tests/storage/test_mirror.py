@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import orjson
 import polars as pl
 import pytest
 from click.testing import CliRunner
@@ -23,14 +24,14 @@ from deploysim_assets.project import ProjectError
 from deploysim_assets.storage import homes, ledger, mirrors, sending
 from deploysim_assets.storage.copying import copy_home
 from deploysim_assets.storage.forgetting import Removal
-from deploysim_assets.storage.journal import journal_file, open_journal, set_aside
+from deploysim_assets.storage.journal import framed, journal_file, open_journal, set_aside
 from deploysim_assets.storage.leases import partition_lease
 from deploysim_assets.storage.locks import adding, alone, asking, nobody_asks
 from deploysim_assets.storage.manifests import Run
 from deploysim_assets.storage.mirror import Mirror
 from deploysim_assets.storage.objects import Bucket, StoreError
 from deploysim_assets.storage.tables import Lake
-from deploysim_assets.storage.withdrawals import drop_plan, load_plan, save_plan
+from deploysim_assets.storage.withdrawals import Withdrawals, drop_plan, load_plan, save_plan
 from deploysim_assets_tests.s3 import S3, served
 
 KEYS = "deploysim.keys.json"
@@ -291,6 +292,25 @@ def test_what_is_withdrawn_goes_from_the_bucket_and_from_every_host(
         assert b"answer 1" not in journal_file(home, "grades", "m").read_bytes()
     one.pull()
     assert load_plan(one.home) is None
+
+
+def test_what_a_lost_host_never_sent_does_not_come_back_after_a_withdrawal(host: Host) -> None:
+    one, other = host(), host()
+    path = journal_file(one.home, "grades", "m")
+    for withdrawn in (False, True):
+        with open_journal(path) as journal:
+            journal.put(answer(1))
+        with path.open("ab") as file:  # as who is killed before a segment leaves it
+            file.write(framed(orjson.dumps(answer(2 + withdrawn))))
+        if withdrawn:
+            Withdrawals(frozenset(("u",))).save(other.home)
+            one.pull()
+        with open_journal(path) as journal:
+            assert answer(1)["key"] in journal
+            assert (answer(2 + withdrawn)["key"] in journal) is not withdrawn
+        held = [one.bucket.get(name).content for name in one.bucket.states("journal")]
+        assert any(b"answer 2" in content for content in held)
+        assert not any(b"answer 3" in content for content in held)
 
 
 def test_versions_that_nothing_rests_on_go_everywhere(host: Host) -> None:
