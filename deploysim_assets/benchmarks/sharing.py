@@ -32,7 +32,7 @@ from deploysim_assets.storage.sharing import shared_budget
 
 CONCURRENCY = 32
 LATENCY = 0.05
-_WARM = 4.0
+_WARM = 15.0
 _NEAR = 0.1
 
 

@@ -35,12 +35,19 @@ def _is_mixed(found: str) -> bool:
     return bool(re.search(r"[0-9]", found)) and bool(re.search(r"[A-Za-z]", found))
 
 
+_WORDS = re.compile(r"[a-z]{4,}")
+
+
 def _is_random(found: str) -> bool:
     """Drawn and not named: small letters, capitals and digits that take turns at nearly every
-    character, as those of `camelCase2Name` do not."""
+    character, where a name such as `camelCase2Name` is made of words."""
     kinds = [1 if c.isdigit() else 2 if c.isupper() else 3 for c in found if c.isalnum()]
     turns = sum(a != b for a, b in pairwise(kinds))
-    return all(kinds.count(k) >= 2 for k in (1, 2, 3)) and turns >= 0.45 * (len(kinds) - 1)
+    return (
+        all(kinds.count(k) >= 2 for k in (1, 2, 3))
+        and turns >= 0.45 * (len(kinds) - 1)
+        and sum(map(len, _WORDS.findall(found))) < 0.4 * len(kinds)
+    )
 
 
 def _is_password(found: str) -> bool:
@@ -97,12 +104,12 @@ SECRET_RULES = (
         r"(?:(?:pul|rubygems|sntryu|lsv2_[ps][tk]|shippo_(?:live|test)|v1\.0)[-_][a-f0-9_-]{24,}"
         r"|[ps]k-lf-[a-f0-9-]{36}|PMAK-[a-f0-9]{24}-[a-f0-9]{34}|NRAK-[A-Z0-9]{27}"
         r"|API-[A-Z0-9]{25,27}|dt0c01\.[A-Z0-9]{24}\.[A-Z0-9]{60,}|oy2[a-z0-9]{43}"
-        r"|[a-f0-9]{32}-us[0-9]{1,2}|[01]/[0-9]{16}:[a-f0-9]{32}|pat[A-Za-z0-9]{14}\.[a-f0-9]{64})",
+        r"|LTAI[0-9A-Za-z]{16,20}|[a-f0-9]{32}-us[0-9]{1,2}|[01]/[0-9]{16}:[a-f0-9]{32}|pat[A-Za-z0-9]{14}\.[a-f0-9]{64})",
         _is_mixed,
         before=r"(?<![0-9A-Za-z])",
         after=r"(?![0-9A-Za-z])",
         gate=r"pul-|rubygems_|sntryu_|lsv2_|shippo_|v1\.0-|k-lf-|PMAK-|NRAK-|API-|dt0c01\.|oy2"
-        r"|-us[0-9]|[01]/[0-9]{5}|pat[A-Za-z0-9]{14}\.",
+        r"|LTAI|-us[0-9]|[01]/[0-9]{5}|pat[A-Za-z0-9]{14}\.",
     ),
     rule(
         "API_KEY", r"(?:AC|SK)[a-f0-9]{32}", _is_mixed, **NOT_IN_WORD, gate=r"(?:AC|SK)[a-f0-9]{8}"

@@ -11,22 +11,22 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+from deploysim_assets.endpoint.rate_refusals import RateRefusals
 from deploysim_assets.endpoint.sharing import Sharing
 
 _START = 16
 _CUT_THROTTLED, _CUT_OVERLOADED = 0.8, 0.7
 _RATE_KEPT = 0.95
 """Of the throughput that the server let through when it first throttled."""
-_RATE_CUT = 0.96
 _RATE_GROWTH, _RATE_SPEEDS_UP, _RATE_GROWTH_MOST = 0.02, 0.1, 0.5
 """Growth in a second: two percent, and ten more for each second since the last pushback."""
+_ANSWERS_A_SECOND = 50
+"""A slower endpoint is given longer to say that it has enough."""
+_RATE_CUTS_APART = 1.0
 _DEBOUNCE = 0.5
 _CATCH_UP = 0.01
 _RECONSIDER = 0.1
 _RATE_LEAST = 0.2
-_CUTS_HEEDED, _UNHEEDED_FOR, _QUIET, _REFUSED_STEP = 3, 10.0, 0.015, 1 / 32
-"""Refusals that go on after so many cuts do not come of our rate: without this, one request in
-ten refused at random starves the run."""
 _TROUBLE, _TROUBLE_STEP = 0.4, 0.1
 """Share of failures, over about the last ten requests, from which on they mean overload and not
 bad luck."""
@@ -98,8 +98,8 @@ class Pace:
         self._paused_until = 0.0
         self._cut_at = float("-inf")
         self.cuts_made = self.pauses = 0
-        self._trouble = self._refused = 0.0
-        self._cuts = 0
+        self._trouble = 0.0
+        self._refusals = RateRefusals()
         self._answered: deque[float] = deque()
         self._latencies: list[float] = []
         self._best_block = float("inf")
@@ -193,9 +193,7 @@ class Pace:
         now = self._clock()
         self.hear()
         self._trouble -= _TROUBLE_STEP * self._trouble
-        self._refused -= _REFUSED_STEP * self._refused
-        if self._refused < _QUIET:
-            self._cuts = 0
+        self._refusals.note(refused=False)
         self._answered.append(now)
         used = self.in_flight >= self.places - 1
         if used and self.limit < self.ceiling:
@@ -203,9 +201,10 @@ class Pace:
                 self.ceiling,
                 self.limit + (1.0 if self.limit < self.slow_start_to else 1 / self.limit),
             )
-        if self.rate is not None and self.rate < 2 * self._throughput(now):
+        if self.rate is not None and self.rate < 2 * (seen := self._throughput(now)):
+            since = (now - self._cut_at) * min(1.0, seen / _ANSWERS_A_SECOND)
             self.rate += min(
-                _RATE_GROWTH + _RATE_SPEEDS_UP * (now - self._cut_at), _RATE_GROWTH_MOST
+                _RATE_GROWTH + _RATE_SPEEDS_UP * since, _RATE_GROWTH_MOST
             )  # per answer, hence this share per second
         self._watch_latency(latency, now)
         for kind in ("requests", "tokens"):
@@ -238,7 +237,7 @@ class Pace:
         return self.throughput(now) + elsewhere
 
     def _cut(self, factor: float, now: float) -> bool:
-        if now < self._cut_at + _DEBOUNCE or self.limit <= 1:
+        if now < self._cut_at + _DEBOUNCE:
             return False
         self._cut_at = now
         self.cuts_made += 1
@@ -250,15 +249,16 @@ class Pace:
         """The server refused a request for its rate (429): start fewer per second, and wait as
         long as it asks."""
         now = self._clock()
-        self._refused += _REFUSED_STEP * (1 - self._refused)
-        heeded = self._cuts < _CUTS_HEEDED or now > self._cut_at + _UNHEEDED_FOR
+        self._refusals.note(refused=True)
+        apart = now >= self._cut_at + _RATE_CUTS_APART
+        heeded = self.rate is None or (apart and self._refusals.call_for_a_cut(now))
         if heeded and self._cut(_CUT_THROTTLED, now):
-            self._cuts += 1
             seen = self._throughput(now)
             if self.rate is not None:
-                self.rate = max(_RATE_LEAST, _RATE_CUT * min(self.rate, 1.05 * seen or self.rate))
+                self.rate = max(_RATE_LEAST, min(self.rate, seen or self.rate))
             elif seen:
                 self.rate = max(_RATE_LEAST, _RATE_KEPT * seen)
+            self._refusals.cut(now, self.in_flight)
         self.pause(wait)
 
     def overloaded(self, wait: float = 0.0) -> None:
@@ -298,6 +298,7 @@ class Pace:
         self.slow_start_to = slow_start_to
         if cut:
             self._cut_at = self._clock()
+            self._refusals.cut(self._cut_at, self.in_flight)
 
     def learn_rounds(self, rounds: int) -> None:
         """Take over how many rounds nobody was answered."""

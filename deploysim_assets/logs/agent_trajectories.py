@@ -1,5 +1,5 @@
-"""The `agent_trajectories` format: runs of an agent with tool calls and results, as Parquet rows or
-JSON records.
+"""The `agent_trajectories` format: runs of an agent with tool calls and results, as rows of Parquet
+or CSV or as JSON records.
 
 A row has `messages`, as a list or as its JSON text, and any further columns; the shape of
 AgentDojo's runs.
@@ -12,15 +12,9 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StrictBool, Str
 
 from deploysim_assets.logs.conversation import Conversation, Reject, Time
 from deploysim_assets.logs.dialog import messages
-from deploysim_assets.logs.parts import attached, parsed
-from deploysim_assets.logs.records import (
-    buffer,
-    convert,
-    extra_fields,
-    is_parquet,
-    json_records,
-    parquet_rows,
-)
+from deploysim_assets.logs.parts import attached
+from deploysim_assets.logs.records import convert, extra_fields
+from deploysim_assets.logs.tables import listed, rows
 from deploysim_assets.logs.tools import definitions
 
 
@@ -43,7 +37,7 @@ class _Run(BaseModel):
 
 
 def _conversation(number: int, run: _Run) -> Conversation | Reject:
-    dialog = messages(parsed(run.messages))
+    dialog = messages(listed(run.messages))
     if not dialog:
         return Reject(number, "messages: List should have at least 1 item after validation, not 0")
     return Conversation(
@@ -65,6 +59,4 @@ def _conversation(number: int, run: _Run) -> Conversation | Reject:
 
 def read(stream: BinaryIO) -> Iterator[Conversation | Reject]:
     """Each run as a conversation."""
-    held = buffer(stream)
-    records = parquet_rows(held, "messages") if is_parquet(held) else json_records(held)
-    return convert(records, _Run, _conversation)
+    return convert(rows(stream, "messages"), _Run, _conversation)

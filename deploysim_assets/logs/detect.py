@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from deploysim_assets.logs.files import LogFile, is_damage
 from deploysim_assets.logs.records import Problem, held, json_records, text
 from deploysim_assets.logs.spans import Span, spans_of
+from deploysim_assets.logs.tables import csv_names
 from deploysim_assets.project import ProjectError
 
 _RECORDS = 50
@@ -59,6 +60,10 @@ def _gen_ai(span: Span) -> bool:
 def _langfuse(record: Any) -> bool:
     if isinstance(held(record, "trace"), dict):
         return "observations" in record
+    if isinstance(record, dict) and {"input", "output"} <= record.keys():  # rows of its pages
+        return bool({"traceId", "trace_id"} & record.keys()) or {"userId", "sessionId"} <= (
+            record.keys()
+        )
     return isinstance(held(record, "observations"), list) or (
         text(record, "type") in ("GENERATION", "SPAN", "EVENT")
         and text(record, "traceId", "trace_id") is not None
@@ -72,6 +77,10 @@ def _mlflow(record: Any) -> bool:
 
 
 _SIGNS = (
+    _Sign("wildchat", "`conversation_hash` and `conversation`",
+          _has("conversation_hash", "conversation")),
+    _Sign("lmsys", "`conversation_id` and `conversation`",
+          _has("conversation_id", "conversation")),
     _Sign("openai_chat", "`conversation_id` and `messages`", _has("conversation_id", "messages")),
     _Sign("swe_agent", "`history`", _has("history")),
     _Sign("tau_bench", "`traj`", _has("traj")),
@@ -122,6 +131,8 @@ _COLUMNS = (
     ("mlflow", frozenset({"spans", "trace_id"})),
     ("langfuse", frozenset({"input", "output", "trace_id"})),
     ("langfuse", frozenset({"input", "output", "user_id", "session_id"})),
+    ("langfuse", frozenset({"input", "output", "traceId"})),
+    ("langfuse", frozenset({"input", "output", "userId", "sessionId"})),
     ("agent_trajectories", frozenset({"messages"})),
 )
 
@@ -150,6 +161,8 @@ def detect(files: Sequence[LogFile]) -> Seen:
                 seen = _by_columns(stream)
             elif start == b"PK\x03\x04":
                 seen = Seen("inspect", "an archive (.eval)")
+            elif (names := csv_names(stream)) is not None:
+                seen = _of_columns("CSV", set(names))
             else:
                 looked += (found := _by_records(stream)).total()
                 for sign, times in found.items():
@@ -195,9 +208,13 @@ def _by_columns(stream: Any) -> Seen | None:
         names = set(pq.read_schema(stream).names)
     except (pa.ArrowException, OSError, ValueError):
         return None
+    return _of_columns("Parquet", names)
+
+
+def _of_columns(kind: str, names: set[str]) -> Seen | None:
     return next(
         (
-            Seen(name, f"Parquet with {', '.join(f'`{c}`' for c in sorted(columns))}")
+            Seen(name, f"{kind} with {', '.join(f'`{c}`' for c in sorted(columns))}")
             for name, columns in _COLUMNS
             if columns <= names
         ),

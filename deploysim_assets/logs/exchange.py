@@ -9,6 +9,7 @@ contents, and LangChain's runs.
 
 from typing import Any
 
+from deploysim_assets.logs.chunks import assembled
 from deploysim_assets.logs.conversation import Message
 from deploysim_assets.logs.dialog import ROLES, message, messages
 from deploysim_assets.logs.parts import DialogError, parsed
@@ -17,8 +18,9 @@ from deploysim_assets.schema import finish_reason
 _ASKED = ("contents", "input", "question", "query", "prompt", "text", "inputs")
 _ANSWERED = ("output", "answer", "response", "completion", "text", "result", "outputs")
 _GEMINI: dict[int, str] = {1: "stop", 2: "length", 3: "content_filter", 4: "content_filter"}
-_SHAPES = frozenset({"messages", "contents", "choices", "candidates", "generations", "output",
-                     "input", "role", "prompt", "prompts", "content", "lc", "message"})  # fmt: skip
+_SHAPES = frozenset({"messages", "streamed_data", "contents", "choices", "candidates",
+                     "generations", "output", "input", "role", "prompt", "prompts", "content",
+                     "lc", "message"})  # fmt: skip
 
 
 def asked(value: Any, where: str = "input") -> list[Message]:
@@ -45,9 +47,9 @@ def asked(value: Any, where: str = "input") -> list[Message]:
 
 
 def answered(value: Any, where: str = "output") -> list[Message]:
-    """The messages that an answer holds; of several choices the first. A text is the model's; None
-    is none."""
-    value = _read(value)
+    """The messages that an answer holds, also one that was logged chunk by chunk; of several
+    choices the first. A text is the model's; None is none."""
+    value = assembled(_read(value), where)
     if not isinstance(value, dict):
         return _listed(value, "assistant", where)
     for name, take in (
@@ -110,7 +112,7 @@ def _read(value: Any) -> Any:
         return read if _SHAPES & read.keys() else value
     if isinstance(read, list) and read:
         first = read[0][0] if isinstance(read[0], list) and read[0] else read[0]
-        if isinstance(first, dict) and {"role", "type", "lc"} & first.keys():
+        if isinstance(first, dict) and {"role", "type", "lc", "choices"} & first.keys():
             return read
     return value
 

@@ -1,6 +1,6 @@
 """The `langfuse` format: traces with their observations as the interface gives them, the download
 of one trace ({trace, observations}), and rows of traces and observations as they are exported to
-blob storage; JSON or Parquet.
+blob storage or from its pages; JSON, CSV or Parquet.
 
 A conversation is a session, or where there is none a trace: the longest of its generations.
 """
@@ -15,7 +15,8 @@ from deploysim_assets.logs.conversation import Conversation, Reject, Tool
 from deploysim_assets.logs.dialog import is_definition
 from deploysim_assets.logs.exchange import exchange
 from deploysim_assets.logs.parts import attached, parsed
-from deploysim_assets.logs.records import checked, held, paged, rest, text
+from deploysim_assets.logs.records import checked, held, rest, text
+from deploysim_assets.logs.tables import paged
 from deploysim_assets.logs.tools import commit_in, definitions, tools_in
 
 _KNOWN = ("id", "input", "output", "observations", "metadata", "userId", "user_id", "sessionId",
@@ -63,8 +64,10 @@ def _trace_of(trace: dict[str, Any], call: dict[str, Any]) -> str | None:
 def _calls_of(number: int, record: dict[str, Any]) -> list[Call]:
     if isinstance(record.get("trace"), dict):
         record = record["trace"] | {"observations": record.get("observations")}
-    if held(record, "traceId", "trace_id") and isinstance(record.get("type"), str):
-        trace, calls = {}, [record] if record["type"] == "GENERATION" else []
+    if held(record, "traceId", "trace_id"):
+        # a page of generations has no column that says that they are some
+        kind = text(record, "type") or "GENERATION"
+        trace, calls = {}, [record] if kind == "GENERATION" else []
     else:
         trace = record
         inside = record.get("observations")

@@ -15,16 +15,8 @@ from deploysim_assets.logs.calls import Call, CallReader, call_of, longest
 from deploysim_assets.logs.conversation import Conversation, Reject
 from deploysim_assets.logs.exchange import exchange
 from deploysim_assets.logs.parts import attached, parsed
-from deploysim_assets.logs.records import (
-    buffer,
-    checked,
-    held,
-    is_parquet,
-    json_records,
-    parquet_rows,
-    rest,
-    text,
-)
+from deploysim_assets.logs.records import buffer, checked, held, json_records, rest, text
+from deploysim_assets.logs.tables import is_parquet, parquet_rows
 from deploysim_assets.logs.tools import commit_in, tools_in
 
 _THREAD = ("session_id", "thread_id", "conversation_id")

@@ -14,7 +14,8 @@ from deploysim_assets.logs.calls import Call, CallReader, call_of, longest
 from deploysim_assets.logs.conversation import Conversation, Reject
 from deploysim_assets.logs.exchange import exchange
 from deploysim_assets.logs.parts import attached, parsed
-from deploysim_assets.logs.records import checked, held, paged, rest, text
+from deploysim_assets.logs.records import checked, held, rest, text
+from deploysim_assets.logs.tables import paged
 from deploysim_assets.logs.tools import tools_in
 
 _OTHER = ("embedding", "image", "transcription", "speech", "moderation", "rerank")

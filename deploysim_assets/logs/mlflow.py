@@ -14,8 +14,9 @@ from deploysim_assets.logs.calls import Call, CallReader, call_of, longest
 from deploysim_assets.logs.conversation import Conversation, Reject
 from deploysim_assets.logs.exchange import exchange
 from deploysim_assets.logs.parts import as_json_text, attached, parsed
-from deploysim_assets.logs.records import checked, held, paged, text
+from deploysim_assets.logs.records import checked, held, text
 from deploysim_assets.logs.spans import when
+from deploysim_assets.logs.tables import paged
 from deploysim_assets.logs.tools import definitions, tools_in
 
 _MODEL_SPANS = ("CHAT_MODEL", "LLM")

@@ -17,7 +17,8 @@ from deploysim_assets.logs.conversation import Conversation, Message, Reject
 from deploysim_assets.logs.dialog import messages
 from deploysim_assets.logs.exchange import answered, asked
 from deploysim_assets.logs.parts import attached
-from deploysim_assets.logs.records import checked, held, paged, text
+from deploysim_assets.logs.records import checked, held, text
+from deploysim_assets.logs.tables import paged
 from deploysim_assets.logs.tools import commit_in, tools_in
 
 _MODEL_SPANS = ("generation", "response")

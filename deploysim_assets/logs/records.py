@@ -1,5 +1,5 @@
-"""Streams of records: JSON lines, JSON arrays and documents, and Parquet rows, one at a time
-whatever the size of the file. A bad record costs a record."""
+"""Streams of records: JSON lines, JSON arrays and documents, one at a time whatever the size of the
+file. A bad record costs a record."""
 
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportOptionalMemberAccess=false, reportArgumentType=false
 # pyright: reportMissingTypeStubs=false, reportAttributeAccessIssue=false, reportUnknownParameterType=false
@@ -259,61 +259,6 @@ class _Splitter:
         del self._stack[place:]
 
 
-def parquet_rows(stream: BinaryIO, needed: str) -> Iterator[tuple[int, Any]]:
-    """Rows of a Parquet file by number, a few at a time; UnreadableError where it is none, or
-    lacks the needed column."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    if not (stream := buffer(stream)).peek(1):
-        return
-    try:
-        file = pq.ParquetFile(stream)
-    except (pa.ArrowException, OSError, ValueError) as wrong:
-        raise UnreadableError("not a whole Parquet file") from wrong
-    if needed not in file.schema_arrow.names:
-        raise UnreadableError(f"no column {needed!r}")
-    number = 0
-    batches = file.iter_batches(batch_size=500)
-    while True:
-        try:
-            batch = next(batches, None)
-        except (pa.ArrowException, OSError, ValueError):
-            yield number + 1, DAMAGED
-            return
-        if batch is None:
-            return
-        for row in _rows(batch):
-            number += 1
-            yield number, row
-
-
-def _rows(batch: Any) -> Iterator[Any]:
-    """The rows of a batch; where one holds what Python cannot, one by one."""
-    import pyarrow as pa
-
-    defects = (pa.ArrowException, ValueError, OverflowError)
-    bad = [Problem("a value out of range, or no text in UTF-8")]
-
-    def taken(part: Any) -> list[Any] | None:
-        try:
-            return part.to_pylist()
-        except defects:
-            return None
-
-    whole = taken(batch)
-    if whole is not None:
-        yield from whole
-        return
-    for place in range(batch.num_rows):
-        yield from taken(batch.slice(place, 1)) or bad
-
-
-def is_parquet(stream: io.BufferedReader) -> bool:
-    """Whether a stream begins as Parquet does."""
-    return stream.peek(4)[:4] == b"PAR1"
-
-
 Record = TypeVar("Record", bound=BaseModel)
 
 
@@ -329,20 +274,6 @@ def convert(
 
 
 Found = TypeVar("Found")
-
-
-def paged(stream: BinaryIO, page: str, column: str | None = None) -> Iterator[tuple[int, Any]]:
-    """The records of a file of JSON (or, where the format has a `column` by which it is known, of
-    Parquet), and those that one lists under the name of a `page`."""
-    if column is None:
-        records = json_records(stream)
-    else:
-        buffered = buffer(stream)
-        records = parquet_rows(buffered, column) if is_parquet(buffered) else json_records(buffered)
-    for number, record in records:
-        listed = held(record, page)
-        for one in listed if isinstance(listed, list) else [record]:
-            yield number, one
 
 
 def checked(number: int, raw: Any, make: Callable[[int, Any], Found]) -> Found | Reject:

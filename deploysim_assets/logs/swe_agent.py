@@ -23,15 +23,16 @@ class _Trajectory(BaseModel):
 
 
 def _turn(item: Any, where: str) -> list[Message]:
-    """An item of the history: `thinking_blocks` are thoughts, and the one of `tool_call_ids` is
-    what a tool's result answers."""
+    """An item of the history: `thinking_blocks` are thoughts, and `tool_call_ids` is what a tool's
+    result answers: each of several calls got it."""
     if not isinstance(item, dict):
         return message(item, where=where)
     given = {k: item.get(k) for k in ("role", "content", "tool_calls", "name")}
     ids = item.get("tool_call_ids")
-    if isinstance(ids, list) and ids:
-        given["tool_call_id"] = ids[0]
-    found = message(given, where=where)
+    first, *others = ids if isinstance(ids, list) and ids else [None]
+    found = message(given | {"tool_call_id": first}, where=where)
+    for other in others:
+        found += message(given | {"tool_call_id": other}, where=where)
     blocks = item.get("thinking_blocks")
     if isinstance(blocks, list) and blocks and found:
         thoughts = message({"role": "assistant", "content": blocks}, where=f"{where}.thinking")

@@ -1,15 +1,16 @@
-"""The `wildchat` and `lmsys` formats: the public Parquet layouts of WildChat and LMSYS-Chat-1M, one
-row per conversation with a list of turns."""
+"""The `wildchat` and `lmsys` formats: the public layouts of WildChat and LMSYS-Chat-1M, one row per
+conversation with a list of turns: as Parquet, as JSON (lines), or as CSV with the turns as text."""
 
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import Annotated, Any, BinaryIO
 
-from pydantic import BaseModel, ConfigDict, Field, StrictStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictStr
 
 from deploysim_assets.logs.conversation import Conversation, Message, Reject, Time
 from deploysim_assets.logs.dialog import message
 from deploysim_assets.logs.parts import attached
-from deploysim_assets.logs.records import convert, extra_fields, held, parquet_rows, text
+from deploysim_assets.logs.records import convert, extra_fields, held, text
+from deploysim_assets.logs.tables import listed, rows
 
 
 class _Row(BaseModel):
@@ -20,7 +21,7 @@ class _Row(BaseModel):
     conversation_id: StrictStr | None = None
     model: StrictStr | None = None
     timestamp: Time | None = None
-    conversation: list[Any] = Field(min_length=1)
+    conversation: Annotated[list[Any], BeforeValidator(listed)] = Field(min_length=1)
     language: StrictStr | None = None
     hashed_ip: StrictStr | None = None
 
@@ -52,4 +53,4 @@ def _conversation(number: int, row: _Row) -> Conversation:
 def read(stream: BinaryIO) -> Iterator[Conversation | Reject]:
     """Each row as a conversation; WildChat's hashed address is the user. The data sets carry no
     consent flag of their own."""
-    return convert(parquet_rows(stream, "conversation"), _Row, _conversation)
+    return convert(rows(stream, "conversation"), _Row, _conversation)
