@@ -28,9 +28,11 @@ import polars as pl
 from deploysim_assets.benchmarks.served import served
 from deploysim_assets.cli.demo import ship, write_project
 from deploysim_assets.storage.homes import CACHE
+from deploysim_assets.storage.sending import EVERY
 from deploysim_assets.storage.tables import Lake
 from deploysim_assets.synthetic.server import answer, application
 
+AT_ONCE = 16
 RELEASES = ("aurora-1", "aurora-2")
 _COMMAND = "from deploysim_assets.cli.commands import main; main()"
 _RATES = ("behavior", "n", "k", "rate", "forecast_median", "p95_low", "p95_high")
@@ -91,7 +93,8 @@ class Host:
 
 def _home(folder: Path, port: int, conversations: int, seed: int) -> Path:
     folder.mkdir()
-    write_project(folder, f"http://127.0.0.1:{port}/v1", conversations)
+    endpoint = {"base_url": f"http://127.0.0.1:{port}/v1", "max_concurrency": AT_ONCE}
+    write_project(folder, "", conversations, endpoint=endpoint)
     start = datetime(2026, 1, 5, tzinfo=UTC)
     ship(folder, RELEASES[0], conversations, seed, start, timedelta(minutes=1))
     return folder
@@ -139,6 +142,7 @@ def measured(
         "killed_after": killed_at,
         "requests_of_both": total,
         "asked_again": total - billed,
+        "in_flight_or_not_sent_at_most": round(AT_ONCE + EVERY / latency),
         "rates_equal": _rates(folder) == expected,
         "ledger_holds": audit["holds"],
         "records": audit["head"],

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from deploysim_assets.project import ProjectError
-from deploysim_assets.project.copies import WORKED_IN, kept_apart
+from deploysim_assets.project.copies import KEY_FILE, WORKED_IN, kept_apart
 
-KEY_FILE = "deploysim.keys.json"
 _ENVIRONMENT = {"ids": "DEPLOYSIM_ID_KEY", "surrogates": "DEPLOYSIM_SURROGATE_KEY"}
 
 

@@ -8,6 +8,8 @@ from deploysim_assets.project.errors import ProjectError
 COPY_FILE = "copy.json"
 """In a copy of a home: that it was begun, or the inventory of a whole one."""
 
+KEY_FILE = "deploysim.keys.json"
+"""Kept apart: in no copy and no bucket."""
 WORKED_IN = ".bucket"
 """In the folder in which a host works on a home in a bucket: the bucket's URL."""
 

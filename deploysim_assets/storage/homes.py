@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from deploysim_assets.project import CONFIG_FILE, ProjectError
-from deploysim_assets.project.copies import WORKED_IN
+from deploysim_assets.project.copies import KEY_FILE, WORKED_IN
 from deploysim_assets.project.file import local_folder
 from deploysim_assets.storage import mirrors
 from deploysim_assets.storage.inventories import counts, note_at
@@ -19,7 +19,7 @@ from deploysim_assets.storage.withdrawals import PLAN_FILE, WITHDRAWALS_FILE
 
 CACHE = "DEPLOYSIM_CACHE"
 _OURS = (LEDGER, LEDGER_FILE, JOURNALS, VERDICTS, "lake")
-_NOT_OF_PEOPLE = (HOME, WITHDRAWALS_FILE, PLAN_FILE, "deploysim.keys.json")
+_NOT_OF_PEOPLE = (HOME, WITHDRAWALS_FILE, PLAN_FILE, KEY_FILE)
 
 
 def home_folder() -> Path:
@@ -49,8 +49,8 @@ def opened(url: str) -> Mirror:
     home.chmod(0o700)  # raw logs and answers lie in it
     (home / WORKED_IN).write_text(bucket.where)
     mirror = Mirror(home, bucket)
-    mirrors.note(mirror)
     mirror.pull()
+    mirrors.note(mirror)
     return mirror
 
 

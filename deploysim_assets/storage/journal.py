@@ -153,10 +153,15 @@ class Journal:
         self._end += len(line)
         self._unsynced += 1
         if self._unsynced >= _SYNC_ROWS or time.monotonic() - self._synced_at > _SYNC_SECONDS:
-            self.sync()
+            self._force()
 
     def sync(self) -> None:
-        """Force everything written so far to disk."""
+        """Force everything written so far to disk, and to the bucket that the home may be in."""
+        self._force()
+        if self._sender is not None:
+            self._sender.send(self._end)
+
+    def _force(self) -> None:
         os.fdatasync(self._descriptor)
         self._unsynced, self._synced_at = 0, time.monotonic()
         if self._sender is not None:

@@ -16,6 +16,7 @@ _TABLES = """
 CREATE TABLE IF NOT EXISTS objects (name TEXT PRIMARY KEY, state TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS journals (name TEXT PRIMARY KEY, there INTEGER NOT NULL,
     base TEXT NOT NULL, segment INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS opened (name TEXT PRIMARY KEY, withdrawals TEXT NOT NULL);
 """
 
 
@@ -79,6 +80,20 @@ class Known:
         """It is gone, or put away under another name."""
         with closing(self._opened()) as database, database:
             database.execute("DELETE FROM journals WHERE name = ?", (name,))
+
+    def opened_under(self, journal: str) -> str | None:
+        """The state of the withdrawals when a journal was last opened here, None where it never
+        was."""
+        with closing(self._opened()) as database:
+            query = "SELECT withdrawals FROM opened WHERE name = ?"
+            found = database.execute(query, (journal,)).fetchone()
+        return found[0] if found else None
+
+    def note_opened(self, journal: str, withdrawals: str) -> None:
+        """A journal is opened under this state of the withdrawals."""
+        with closing(self._opened()) as database, database:
+            row = (journal, withdrawals)
+            database.execute("INSERT OR REPLACE INTO opened VALUES (?, ?)", row)
 
     def note_reach(self, journal: str, reach: Reach) -> None:
         """The journal is there that far."""

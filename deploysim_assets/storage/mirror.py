@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from deploysim_assets.project import ProjectError, SealError
-from deploysim_assets.project.copies import COPY_FILE
+from deploysim_assets.project.copies import COPY_FILE, KEY_FILE
 from deploysim_assets.storage.bucket_leases import Leases
 from deploysim_assets.storage.inventories import counts
 from deploysim_assets.storage.journal import JOURNALS
@@ -27,8 +27,17 @@ from deploysim_assets.storage.known import Known, Reach
 from deploysim_assets.storage.ledger import LEDGER, examine, record_path
 from deploysim_assets.storage.locks import held_here
 from deploysim_assets.storage.manifests import MANIFEST, MANIFEST_TYPE
-from deploysim_assets.storage.objects import BLOCK, Bucket, Changed, Folder, State, blocks_of
+from deploysim_assets.storage.objects import (
+    BLOCK,
+    Bucket,
+    Changed,
+    Folder,
+    State,
+    blocks_of,
+    folders_of,
+)
 from deploysim_assets.storage.statements import parsed
+from deploysim_assets.storage.withdrawals import open_mark
 
 HOME = "home.json"
 """In a bucket: that hosts work in it, so that it is no mere copy."""
@@ -200,9 +209,14 @@ class Mirror:
         """Whether all is here that a pointer which came down names."""
         seen = self.bucket.seen()
         states = {name: one.state for name, one in seen.items()}
+        shutil.rmtree(self.home / _STAGE, ignore_errors=True)  # of who was killed
+        known = self._known.states()
+        if empty := [n for n in known if n not in seen and (self.home / n).is_file()]:
+            folders = folders_of(seen)
+            self._take_away([name for name in empty if name in folders])
         self._large = {name for name, one in seen.items() if one.bytes > BLOCK}
         known = self._known.states()
-        mine = {n: s for n, s in states.items() if counts(n, (HOME,)) or n == COPY_FILE}
+        mine = {n: s for n, s in states.items() if counts(n, (HOME, KEY_FILE)) or n == COPY_FILE}
         mine = {n: s for n, s in mine.items() if not _SEGMENT.fullmatch(n) and not is_journal(n)}
         gone = [n for n in known if n not in states and not is_journal(n)]
         new = [n for n, s in mine.items() if known.get(n) != s or not (self.home / n).exists()]
@@ -356,6 +370,22 @@ class Mirror:
             os.fsync(file.fileno())
         last = max(segments, default=reach.segment)
         self._known.note_reach(name, Reach(reach.there + len(found), base, last))
+
+    def open_journal(self, path: Path) -> int:
+        """Bring a journal, and those beside it, to what the bucket holds. What an earlier process
+        here could not send goes where somebody withdrew since: it may be theirs. Returns how many
+        bytes went."""
+        self.pull_journals(path.parent)
+        withdrawals = open_mark(self.home).sha256
+        name, gone = self.name(path), 0
+        with self.quiet(), journal_held(path) as free:
+            there = self._known.reach(name).there
+            if free and self._known.opened_under(name) not in (None, withdrawals):
+                gone = max(0, path.stat().st_size - there)
+                os.truncate(path, min(there, path.stat().st_size))
+            if free:
+                self._known.note_opened(name, withdrawals)
+        return gone
 
     def send_journal(self, path: Path, limit: int) -> int:
         """Bring what a journal holds beyond what is there to the bucket, whole lines up to a byte;

@@ -123,6 +123,11 @@ def sha256_of(objects: Objects, name: str) -> str:
     return total.hexdigest()
 
 
+def folders_of(names: Iterable[str]) -> set[str]:
+    """The folders that some objects would lie in."""
+    return {name[: slash.start()] for name in names for slash in re.finditer("/", name)}
+
+
 def is_url(place: str) -> bool:
     """Whether a place is named by a URL, and is no folder."""
     return _URL.match(place) is not None
@@ -332,7 +337,9 @@ class Bucket:
         with _clear(self.where, below, missing=False):
             for some in obstore.list(self._store, _key(below) if below else None):
                 found |= {_name(one["path"]): Seen(one["size"], _state(one)) for one in some}
-        return found
+        # consoles of stores make an empty object for a folder
+        folders = folders_of(found) if any(not one.bytes for one in found.values()) else ()
+        return {n: one for n, one in found.items() if one.bytes or n not in folders}
 
     def states(self, below: str = "") -> dict[str, State]:
         """The same without the bytes."""
@@ -340,13 +347,7 @@ class Bucket:
 
     def list(self, below: str = "") -> list[Found]:
         """See Objects."""
-        import obstore
-
-        found: list[Found] = []
-        with _clear(self.where, below, missing=False):
-            for some in obstore.list(self._store, _key(below) if below else None):
-                found += [Found(_name(one["path"]), one["size"]) for one in some]
-        return sorted(found)
+        return sorted(Found(name, one.bytes) for name, one in self.seen(below).items())
 
     def delete(self, name: str) -> None:
         """See Objects."""

@@ -30,6 +30,7 @@ class Sender:
     def __init__(self, mirror: "Mirror", path: Path, lease: "Lease") -> None:
         self._mirror, self._path, self._lease = mirror, path, lease
         self._limit = 0
+        self._lock = threading.Lock()
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._live, daemon=True, name="segments")
 
@@ -39,7 +40,7 @@ class Sender:
 
     def start(self) -> None:
         """Send what an earlier process of this host did not, and go on from time to time."""
-        self._send(self._path.stat().st_size)
+        self.send(self._path.stat().st_size)
         self._thread.start()
 
     def synced(self, end: int) -> None:
@@ -52,7 +53,7 @@ class Sender:
         """Send what is left; ProjectError where it cannot be."""
         self._stop()
         try:
-            self._send(self._path.stat().st_size)
+            self.send(self._path.stat().st_size)
         except ProjectError as wrong:
             raise ProjectError(
                 f"{wrong}; the newest answers are in {self._path} alone: run again on this host, "
@@ -63,23 +64,25 @@ class Sender:
         """Send what can be sent, after an error that says more."""
         self._stop()
         with contextlib.suppress(ProjectError, OSError):
-            self._send(self._path.stat().st_size)
+            self.send(self._path.stat().st_size)
 
     def _stop(self) -> None:
         self._end.set()
         if self._thread.is_alive():
             self._thread.join()
 
-    def _send(self, limit: int) -> None:
-        self._mirror.leases.check(self._lease)
-        if self._mirror.send_journal(self._path, limit):
-            self._lease.said["sent_at"] = datetime.now(UTC).isoformat(timespec="seconds")
-            self._mirror.leases.tell(self._lease)
+    def send(self, limit: int) -> None:
+        """Send what is written up to a byte; ProjectError where it cannot be."""
+        with self._lock:
+            self._mirror.leases.check(self._lease)
+            if self._mirror.send_journal(self._path, limit):
+                self._lease.said["sent_at"] = datetime.now(UTC).isoformat(timespec="seconds")
+                self._mirror.leases.tell(self._lease)
 
     def _live(self) -> None:
         while not self._end.wait(EVERY):
             try:
-                self._send(self._limit)
+                self.send(self._limit)
             except ProjectError as wrong:  # the next try may go well; the lease tells when not
                 _log.warning("%s", wrong)
 
@@ -101,7 +104,12 @@ def sending(path: Path) -> Generator[Sender | None]:
 
     name = f"journals/{mirror.name(path)}"
     with mirror.leases.held(name, alone=True, longest=LONGEST, busy=busy) as lease:
-        mirror.pull_journals(path.parent)
+        if gone := mirror.open_journal(path):
+            _log.warning(
+                "%s: %d bytes of answers that were never sent went, for somebody withdrew since: "
+                "what is still wanted of them is asked for again",
+                path.name, gone,
+            )  # fmt: skip
         for dead in lease.dead:
             sent = dead.said.get("sent_at", "its start")
             died = datetime.fromtimestamp(dead.until, UTC).isoformat(timespec="seconds")

@@ -9,7 +9,9 @@ from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
+import orjson
 import polars as pl
 import pytest
 from click.testing import CliRunner
@@ -22,13 +24,14 @@ from deploysim_assets.project import ProjectError
 from deploysim_assets.storage import homes, ledger, mirrors, sending
 from deploysim_assets.storage.copying import copy_home
 from deploysim_assets.storage.forgetting import Removal
-from deploysim_assets.storage.journal import journal_file, open_journal, set_aside
+from deploysim_assets.storage.journal import framed, journal_file, open_journal, set_aside
 from deploysim_assets.storage.leases import partition_lease
 from deploysim_assets.storage.locks import adding, alone, asking, nobody_asks
 from deploysim_assets.storage.manifests import Run
 from deploysim_assets.storage.mirror import Mirror
 from deploysim_assets.storage.objects import Bucket, StoreError
 from deploysim_assets.storage.tables import Lake
+from deploysim_assets.storage.withdrawals import Withdrawals, drop_plan, load_plan, save_plan
 from deploysim_assets_tests.s3 import S3, served
 
 KEYS = "deploysim.keys.json"
@@ -159,8 +162,10 @@ def test_killed_at_any_request_a_version_is_whole_or_nobody_sees_it(host: Host, 
         except StoreError:
             done = False
         s3.fault = lambda _method, _path: None
-        # what lies on the disk of the lost host is gone
-        one = host()
+        if stop_at % 3:  # goes on there, or its disk is lost
+            one.pull()
+        else:
+            one = host()
         assert numbers(one.home) == ([10 + stop_at] if done else before)
         assert not ledger.examine(one.home)[1]
         if done:
@@ -182,8 +187,7 @@ def test_answers_go_up_while_they_come_and_the_next_host_has_them(
     with open_journal(path) as journal:
         journal.put(answer(1))
         journal.sync()
-        assert journal._sender is not None
-        journal._sender._send(path.stat().st_size)
+        assert any(b"answer 1" in one.bucket.get(n).content for n in one.bucket.states("journal"))
         with (
             pytest.raises(ProjectError, match="another host"),
             open_journal(theirs),
@@ -206,7 +210,7 @@ def test_a_lost_host_loses_what_it_had_not_sent_and_brings_it_when_it_comes_back
     with pytest.raises(ProjectError, match="was lost"), open_journal(path) as journal:
         assert journal._sender is not None
         journal.put(answer(1))
-        journal._sender._send(path.stat().st_size)
+        journal._sender.send(path.stat().st_size)
         journal._sender._stop()  # no segment and no sign of life any more
         journal.put(answer(2))
         other.leases._clock = lambda: time.time() + 100
@@ -241,9 +245,12 @@ def test_a_journal_put_away_is_put_away_everywhere(host: Host) -> None:
     assert sum(".replaced" in name for name in one.bucket.states("journal")) == 1
 
 
-def test_what_is_withdrawn_goes_from_the_bucket_and_from_every_host(host: Host) -> None:
+@pytest.mark.parametrize("killed", [False, True])
+def test_what_is_withdrawn_goes_from_the_bucket_and_from_every_host(
+    host: Host, s3: S3, *, killed: bool
+) -> None:
     one, other = host(), host()
-    plan = {
+    plan: dict[str, Any] = {
         "users": [], "conversations": [], "user_keys": [], "conversation_keys": [],
         "prefixes": [], "answers": [answer(1)["key"]], "log_lines": {}, "files": {},
     }  # fmt: skip
@@ -251,8 +258,31 @@ def test_what_is_withdrawn_goes_from_the_bucket_and_from_every_host(host: Host) 
         with open_journal(journal_file(home, "grades", "m")) as journal:
             journal.put(answer(1))
             journal.put(answer(2))
+    save_plan(other.home, plan)
+    for stop_at in range(9 if killed else 0):
+        changes = 0
+
+        def fault(method: str, path: str, stop_at: int = stop_at) -> str | None:
+            nonlocal changes
+            changes += method in ("PUT", "DELETE", "POST") and "locks/" not in path
+            return "500" if changes > stop_at and "locks/" not in path else None
+
+        s3.fault = fault
+        try:
+            with alone(other.home, ""), nobody_asks(other.home, ""):
+                Removal(Lake.of(other.home), plan).journals()
+            assert stop_at > 1
+            break
+        except ProjectError:
+            s3.fault = lambda _method, _path: None
+        # goes on there, or on a host that knows of it by the bucket alone
+        other = other if stop_at % 2 else host()
+        other.pull()
+        plan = load_plan(other.home) or {}
+    s3.fault = lambda _method, _path: None
     with alone(other.home, ""), nobody_asks(other.home, ""):
         Removal(Lake.of(other.home), plan).journals()
+        drop_plan(other.home)
     held = [one.bucket.get(name).content for name in one.bucket.states("journal")]
     assert not any(b"answer 1" in content for content in held)
     for home in (one.home, host().home):
@@ -260,6 +290,27 @@ def test_what_is_withdrawn_goes_from_the_bucket_and_from_every_host(host: Host) 
             assert answer(1)["key"] not in journal
             assert answer(2)["key"] in journal
         assert b"answer 1" not in journal_file(home, "grades", "m").read_bytes()
+    one.pull()
+    assert load_plan(one.home) is None
+
+
+def test_what_a_lost_host_never_sent_does_not_come_back_after_a_withdrawal(host: Host) -> None:
+    one, other = host(), host()
+    path = journal_file(one.home, "grades", "m")
+    for withdrawn in (False, True):
+        with open_journal(path) as journal:
+            journal.put(answer(1))
+        with path.open("ab") as file:  # as who is killed before a segment leaves it
+            file.write(framed(orjson.dumps(answer(2 + withdrawn))))
+        if withdrawn:
+            Withdrawals(frozenset(("u",))).save(other.home)
+            one.pull()
+        with open_journal(path) as journal:
+            assert answer(1)["key"] in journal
+            assert (answer(2 + withdrawn)["key"] in journal) is not withdrawn
+        held = [one.bucket.get(name).content for name in one.bucket.states("journal")]
+        assert any(b"answer 2" in content for content in held)
+        assert not any(b"answer 3" in content for content in held)
 
 
 def test_versions_that_nothing_rests_on_go_everywhere(host: Host) -> None:
@@ -357,3 +408,35 @@ def test_a_file_that_is_edited_on_one_host_goes_to_the_bucket_or_nothing_goes_on
     for name in ("ledger/00000009.json", "../x", KEYS, "home.json", "locks/x", ".env"):
         done = CliRunner().invoke(main, ["home", "put", str(tmp_path / "new.jsonl"), name])
         assert done.exit_code == 64, (name, done.output)
+
+
+def test_what_others_put_beside_it_harms_no_host(host: Host) -> None:
+    import obstore
+
+    one = host()
+    (one.home / KEYS).write_text("mine")
+    obstore.put(one.bucket._store, "m/", b"")  # as a store's console makes a folder
+    one.bucket.send(KEYS, [b"theirs"])
+    one.bucket.send(".env", [b"theirs"])
+    one.pull()
+    assert (one.home / KEYS).read_text() == "mine"
+    assert not (one.home / ".env").exists()
+    one.bucket.send("m/1.jsonl", [b"{}"])
+    for mirror in (one, host()):
+        mirror.pull()
+        assert (mirror.home / "m" / "1.jsonl").read_text() == "{}"
+    assert numbers(one.home) == [1]
+
+
+def test_a_table_that_is_damaged_in_the_bucket_comes_down_on_no_host(host: Host) -> None:
+    one = host()
+    part = next(n for n in one.bucket.states("lake") if "part-0" in n)
+    content = one.bucket.get(part).content
+    one.bucket.send(part, [content[:-1] + b"x"])
+    with pytest.raises(ProjectError, match="not as it was written"):
+        host()
+    one.bucket.delete(part)
+    with pytest.raises(ProjectError, match="is missing"):
+        host()
+    one.bucket.send(part, [content])
+    assert numbers(host().home) == [1]
