@@ -137,7 +137,7 @@ _WHOLE = Said(
     "Few replies are empty or cut, and few turns of agents unanswerable or capped; the limits are "
     "`grading.warn_share` and `grading.error_share`.",
     "that rates are over the replies that happened to come. Above the error limit all gates of "
-    "the forecast are blocked.",
+    "the forecast are blocked; turns of agents that were broken off widen its limits instead.",
     "raise `max_tokens` of the candidate, or ask the provider why replies end early, or give an "
     "agent's tools what answers them (`deploysim guide agents`); then "
     "`deploysim forecast <release> --fresh`.",
