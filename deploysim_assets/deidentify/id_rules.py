@@ -30,6 +30,10 @@ def _is_profile(found: str) -> bool:
     return found.lower() not in _NOT_A_PROFILE and not (found.isdigit() and len(found) < 5)
 
 
+def _is_own_page(found: str) -> bool:
+    return found.lower() not in _NOT_A_PROFILE | _NO_PERSON
+
+
 def _is_no_machine(found: str) -> bool:
     return found.lower() not in _NO_PERSON and found[0].isalnum()
 
@@ -265,7 +269,7 @@ ID_RULES: tuple[Rule, ...] = (
         regex.compile(
             rf"(?i:(?<![a-z0-9._-])([a-z0-9][a-z0-9_-]{{2,40}})\.(?:{_SITES})(?![a-z0-9-]))"
         ),
-        lambda found: found.lower() not in _NOT_A_PROFILE | _NO_PERSON,
+        _is_own_page,
         part=1,
         gate=rf"(?i:\.(?:{_SITES}))",
     ),
