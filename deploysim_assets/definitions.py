@@ -24,11 +24,11 @@ from deploysim_assets.checks.every import checks, schedules
 from deploysim_assets.io_manager import LakeIOManager
 from deploysim_assets.jobs import jobs
 from deploysim_assets.project import CONFIG_FILE, Project
-from deploysim_assets.project.file import home_folder
 from deploysim_assets.releases import PROJECT, WRONG
 from deploysim_assets.reloading import registry_sensor
 from deploysim_assets.runs import executor
 from deploysim_assets.sql import sql_assets, sql_checks
+from deploysim_assets.storage.homes import home_folder
 from deploysim_assets.storage.tables import Lake
 
 

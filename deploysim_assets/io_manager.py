@@ -117,12 +117,13 @@ def written(
     facts: Mapping[str, Any],
     seal: Callable[[Made], object] | None = None,
     stats: Mapping[str, Any] | None = None,
+    beside: Mapping[str, pl.DataFrame] | None = None,
 ) -> dg.MaterializeResult[Any]:
-    """Write an asset's small table whole, sealed where it is to be, with `stats` beside it, and
-    give its result."""
+    """Write an asset's small table whole, sealed where it is to be, with `stats` and side tables
+    beside it, and give its result."""
     asset = context.asset_key.to_user_string()
     key = context.partition_key if context.has_partition_key else None
-    lake.write(asset, key, frame, seal=seal, stats=stats)
+    lake.write(asset, key, frame, seal=seal, stats=stats, beside=beside)
     return table_result(lake, asset, key, facts)
 
 

@@ -9,7 +9,7 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import Collection, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from types import FrameType
 from typing import Any
 
@@ -72,16 +72,22 @@ class StepsOfRun:
 
 
 def wait_for_a_pool(
-    instance: dg.DagsterInstance, run_id: str, blocked: Mapping[str, str], ended: Collection[str]
+    instance: dg.DagsterInstance,
+    run_id: str,
+    blocked: Mapping[str, str],
+    ended: Collection[str],
+    free_the_dead: Callable[[], object] = lambda: None,
 ) -> None:
     """Sleep until one of the blocked steps has its turn, or its pool is gone; raises
     DagsterExecutionInterruptedError where the run is to end. The steps that ended give their places
-    back first: their executor would do so only once it goes on."""
+    back first: their executor would do so only once it goes on. `free_the_dead` gives back those of
+    runs that were killed."""
     storage = instance.event_log_storage
     for step in ended:
         storage.free_concurrency_slot_for_step(run_id, step)
     with _interruptible():
         while True:
+            free_the_dead()
             time.sleep(_LOOK_EVERY)
             for step, pool in blocked.items():
                 # takes its place in line again where an operator freed the run's places

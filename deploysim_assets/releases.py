@@ -9,8 +9,8 @@ new release shows when the definitions are loaded again (reloading.py).
 import dagster as dg
 
 from deploysim_assets.project import CONFIG_FILE, Project
-from deploysim_assets.project.file import home_folder
 from deploysim_assets.project.last_good import load_or_last_good
+from deploysim_assets.storage.homes import home_folder
 
 
 def _loaded() -> tuple[Project | None, str]:

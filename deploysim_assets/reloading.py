@@ -18,6 +18,7 @@ from deploysim_assets.assets.registry_lines import refused_lines
 from deploysim_assets.project import CONFIG_FILE, Project, ProjectError
 from deploysim_assets.project.file import load_project
 from deploysim_assets.project.last_good import last_good, save_last_good
+from deploysim_assets.storage.mirrors import mirror_of
 
 WEBSERVER_URL = "DEPLOYSIM_WEBSERVER_URL"
 _TIMEOUT = 120
@@ -75,6 +76,8 @@ def registry_sensor(project: Project, wrong: str) -> dg.SensorDefinition:
     )
     def registry(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         try:
+            if mirror := mirror_of(project.home):
+                mirror.pull()
             now = load_project(project.home)
         except ProjectError as reason:
             return _refused(context, [str(reason)])

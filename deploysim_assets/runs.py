@@ -9,6 +9,7 @@ import contextlib
 import importlib
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,9 +89,11 @@ class _Leased(dg.Executor):
                     yield event
                     steps.note(event)
                     if blocked := steps.all_blocked():
+                        # where no daemon and no command of ours runs, nobody else would free them
                         wait_for_a_pool(
-                            plan_context.instance, plan_context.run_id, blocked, steps.ended
-                        )
+                            plan_context.instance, plan_context.run_id, blocked, steps.ended,
+                            partial(close_dead_runs, plan_context.instance, self._home),
+                        )  # fmt: skip
             finally:
                 end_step()
 

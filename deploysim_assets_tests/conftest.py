@@ -38,6 +38,8 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("deploysim")
     if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ENOUGH:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+    # four workers and their processes on two cores: threads of BLAS only wait for each other
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # each of some hundred processes would compile the project anew
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False

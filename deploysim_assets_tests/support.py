@@ -94,6 +94,26 @@ def deploysim(
     return done
 
 
+def defined(home: Path, *lines: str) -> dict[str, Any]:
+    """Run some lines against the home's own definitions and instance, in a process of its own."""
+    whole = "\n".join(
+        (
+            "import json, os",
+            "import dagster as dg",
+            "from deploysim_assets.cli.instance import dagster_home",
+            "from pathlib import Path",
+            "home = Path(os.environ['DEPLOYSIM_HOME'])",
+            "dagster_home(home)",
+            "from deploysim_assets.definitions import defs",
+            "instance = dg.DagsterInstance.get()",
+            *lines,
+        )
+    )
+    done = warm.run([sys.executable, "-c", whole], env=environment(home), cwd=home, timeout=800)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
 def report(home: Path, model: str) -> dict[str, Any]:
     return json.loads(deploysim(home, "report", model, "--format", "json").stdout)
 
@@ -203,18 +223,12 @@ def recorded_server(recording: Path, *options: str) -> Generator[RecordedServer]
         stop(process)
 
 
-_CODE_SERVER = (
-    "from deploysim_assets_tests.warm import fork_from_here; fork_from_here(); "
-    "from dagster._cli import main; main()"
-)
-
-
 def code_server(workspace: Path, start: Callable[[list[str]], warm.Process]) -> None:
     """Start a code server of its own, as a deployment has it, whose runs are forked; its address
     is written to a workspace file."""
     port = free_port()
     arguments = ["-m", "deploysim_assets.definitions", "-h", "127.0.0.1", "-p", str(port)]
-    process = start([sys.executable, "-c", _CODE_SERVER, "api", "grpc", *arguments])
+    process = start([sys.executable, "-c", warm.CODE_SERVER, "api", "grpc", *arguments])
     served = {"host": "127.0.0.1", "port": port, "location_name": "deploysim"}
     workspace.write_text(yaml.safe_dump({"load_from": [{"grpc_server": served}]}))
 
@@ -346,7 +360,7 @@ class Drift:
             "behaviors": "behaviors.yaml",
             "sampling": {"max_prefixes": 20000, "seed": 7},
             "deidentification": {"min_level": 0},
-            "automation": {"poll_seconds": 2},
+            "automation": {"poll_seconds": 5},
         }
         tasks = set(self.frame["task"])
         listed = [b for b in BEHAVIORS if b["applies_to"]["surface"] in tasks]

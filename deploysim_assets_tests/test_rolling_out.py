@@ -1,20 +1,32 @@
 """What answers the calls of a project's rollouts: put together from its settings, and scrubbed as
 the prefix's own conversation was."""
 
+import json
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
-from deploysim_assets.agents.moment import Uncleared
+from deploysim_assets.agents.moment import Result, Uncleared
+from deploysim_assets.agents.recorded import Recorded
 from deploysim_assets.assets.rolling_out import Turns, columns_for, scrub_of
-from deploysim_assets.deidentify.keys import load_keys
+from deploysim_assets.deidentify.keys import Keys, load_keys
 from deploysim_assets.deidentify.scrub import MAX_MESSAGE_BYTES, Scrubber
 from deploysim_assets.endpoint.progress import Progress
-from deploysim_assets.project import Agents, Candidate, Project, ProjectError
+from deploysim_assets.project import Agents, Candidate, Deidentification, Project, ProjectError
 from deploysim_assets.storage.tables import Lake
-from deploysim_assets_tests.agents.turns import message, prefix, tool
+from deploysim_assets_tests.agents.turns import (
+    call,
+    called,
+    message,
+    moment,
+    prefix,
+    result,
+    tool,
+)
 
 MAIL = "maria.silva@corp.example"
 
@@ -56,6 +68,44 @@ def test_an_answer_from_outside_gets_the_surrogates_of_its_conversation(tmp_path
     assert scrub(f"From: {MAIL}", of) == f"From: {surrogate}"
     elsewhere: Mapping[str, Any] = of | {"conversation_key": "00" * 16}
     assert scrub(f"From: {MAIL}", elsewhere) != f"From: {surrogate}"
+
+
+def test_surrogates_of_each_run_agree_within_a_table() -> None:
+    """`surrogate_key: run`: what a call names and its result says stay the same person, the same
+    call is answered by the recording, and nothing is shared with another run's table."""
+    calls = [call("find_mail", "1", sender=MAIL)]
+    logged = [
+        message("user", f"What did {MAIL} write?"),
+        called(*calls),
+        result("1", f"From {MAIL}: all is well."),
+        message("assistant", f"{MAIL} is well."),
+    ]
+    names: list[str] = []
+    for _ in range(2):
+        keys = Keys(b"i" * 32, secrets.token_bytes(32))
+        policy = Deidentification(min_level=0, surrogate_key="run")
+        said = Scrubber(keys.surrogates, policy).scrub(logged, "cd" * 16, "en", "ef" * 16).messages
+        arguments = json.loads(said[1]["tool_calls"][0]["arguments"])
+        assert said[2]["content"] == f"From {arguments['sender']}: all is well."
+        names.append(arguments["sender"])
+        of = prefix([tool("find_mail", True, sender="string")], messages=said[:1], steps=said[1:3])
+        asked = call("find_mail", "x", sender=arguments["sender"])
+        found = Recorded(Agents()).look(moment(of, asked))
+        assert isinstance(found, Result) and found.content == said[2]["content"]
+    assert MAIL not in names and len(set(names)) == 2
+
+
+@pytest.mark.parametrize("policy", [{"surrogate_key": "run"}, {"replacement": "placeholders"}])
+def test_nothing_is_read_outside_where_it_could_not_get_the_conversation_s_surrogates(
+    tmp_path: Path, policy: dict[str, str]
+) -> None:
+    connector = {"name": "c", "url": "http://127.0.0.1:9/mcp", "allow": ["t"]}
+    given = {"deidentification": {"min_level": 0} | policy}
+    project(tmp_path, agents={}, **given)
+    project(tmp_path, agents={"connectors": [connector], "affordances": ["recorded"]}, **given)
+    for outside in ({"connectors": [connector]}, {"repository": "product.git"}):
+        with pytest.raises(ValidationError, match="surrogates of the conversation that asks"):
+            project(tmp_path, agents=outside, **given)
 
 
 def test_what_cannot_be_cleared_is_an_error_without_its_text(tmp_path: Path) -> None:

@@ -266,3 +266,17 @@ def test_who_waits_for_a_place_that_is_taken_keeps_its_turn(tmp_path: Path) -> N
         storage.free_concurrency_slots_for_run("first")
         assert not storage.claim_concurrency_slot("judge", "third", "grades").is_claimed
         assert storage.claim_concurrency_slot("judge", "second", "grades").is_claimed
+
+
+def test_the_place_of_a_run_that_was_killed_goes_to_who_waits(tmp_path: Path) -> None:
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        storage = instance.event_log_storage
+        storage.set_concurrency_slots("judge", 1)
+        dead = instance.create_run_for_job(_job, status=DagsterRunStatus.STARTED).run_id
+        for run in (dead, "second"):
+            storage.claim_concurrency_slot("judge", run, "grades")
+        _left_behind(tmp_path, dead)
+        wait_for_a_pool(
+            instance, "second", {"grades": "judge"}, [], lambda: close_dead_runs(instance, tmp_path)
+        )
+        assert storage.get_concurrency_info("judge").active_run_ids == {"second"}

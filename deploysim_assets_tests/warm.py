@@ -67,6 +67,11 @@ LIBRARIES = (
     "deploysim_assets.schema.meanings", "deploysim_assets.project.file",
     "deploysim_assets.cli.lazy", "deploysim_assets.cli.running", "deploysim_assets.cli.reporting",
 )  # fmt: skip
+CODE_SERVER = (
+    "from deploysim_assets_tests.warm import fork_from_here; fork_from_here(); "
+    "from dagster._cli import main; main()"
+)
+"""What `python -c` is told to be Dagster's command line, whose runs are forked."""
 _INTERPRETER = Path(sys.executable).resolve()
 _MANY = 1 << 20
 _FILES = 32

@@ -1,6 +1,7 @@
 """Calls as a runtime takes them: parsed, and checked against the tool's schema."""
 
 import functools
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
@@ -8,6 +9,7 @@ import orjson
 
 from deploysim_assets.agents.moment import Call
 
+_LONG = re.compile(r"(?<=[:,\[\s])-?\d{20,}(?=[,\]}\s])")
 _NO_SCHEMA: dict[str, Any] = {"type": "object"}
 
 
@@ -16,22 +18,34 @@ class MalformedCall(Exception):
 
 
 def parsed(arguments: str) -> dict[str, Any]:
-    """The arguments of a call; none written are none. ValueError where they are no JSON object."""
+    """The arguments of a call; none written are none. ValueError where they are no JSON object, or
+    one that is nested too deeply to be written again."""
+    return _parsed(arguments)[0]
+
+
+def _parsed(arguments: str) -> tuple[dict[str, Any], str]:
+    """The arguments, and as JSON with sorted keys."""
     if not arguments.strip():
-        return {}
+        return {}, "{}"
     found: Any = orjson.loads(arguments)
     if not isinstance(found, dict):
         raise ValueError("the arguments are no JSON object")  # noqa: TRY004 (one error for both)
-    return cast("dict[str, Any]", found)
+    try:
+        said = orjson.dumps(found, option=orjson.OPT_SORT_KEYS).decode()
+    except orjson.JSONEncodeError:
+        raise ValueError("nested too deeply") from None
+    return cast("dict[str, Any]", found), said
 
 
 def canonical(call: Call) -> str:
     """A call's tool and arguments, equal where they say the same."""
     try:
-        arguments = orjson.dumps(parsed(call.arguments), option=orjson.OPT_SORT_KEYS).decode()
+        arguments = _parsed(call.arguments)[1]
     except (ValueError, RecursionError):
-        arguments = call.arguments
-    return f"{call.name} {arguments}"
+        return f"{call.name} {call.arguments}"
+    # as floats, which such numbers are read as, many are equal
+    long = " ".join(sorted(_LONG.findall(call.arguments)))
+    return f"{call.name} {arguments}{f' {long}' if long else ''}"
 
 
 def called(call: Mapping[str, Any]) -> Call:

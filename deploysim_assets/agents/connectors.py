@@ -249,7 +249,9 @@ def _text(said: Any) -> str | None:
             return None
         parts.append(part.text)
     if not parts and said.structured_content is not None:
-        return orjson.dumps(said.structured_content).decode()
+        with contextlib.suppress(orjson.JSONEncodeError):
+            return orjson.dumps(said.structured_content).decode()
+        return None
     with contextlib.suppress(UnicodeEncodeError):
         "".join(parts).encode()
         return "\n".join(parts)

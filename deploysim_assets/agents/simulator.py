@@ -211,4 +211,8 @@ def model_result(answer: Mapping[str, Any]) -> Result | None:
     result: Any = cast("dict[str, Any]", said).get("result")
     if result is None or result == "":
         return None
-    return Result(result if isinstance(result, str) else orjson.dumps(result).decode(), "model")
+    try:
+        written = result if isinstance(result, str) else orjson.dumps(result).decode()
+    except orjson.JSONEncodeError:  # nested more deeply than is written
+        return None
+    return Result(written, "model")

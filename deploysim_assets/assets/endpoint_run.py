@@ -23,10 +23,10 @@ from deploysim_assets.grading.run import GradingRun
 from deploysim_assets.grading.table import grade_table
 from deploysim_assets.io_manager import table_result
 from deploysim_assets.project import EarlyStopping, Project
-from deploysim_assets.schema import COMPLETIONS, REPLY_STATES, TAKEN_ANSWERS
+from deploysim_assets.schema import COMPLETIONS, REPLY_STATES, TAKEN_ANSWERS, TURNS
 from deploysim_assets.schema import grades as grades_schema
 from deploysim_assets.storage.journal import journal_file, open_journal
-from deploysim_assets.storage.tables import ANSWERS, Lake, Version
+from deploysim_assets.storage.tables import ANSWERS, SEEN_TURNS, Lake, Version
 
 
 def lowest_prefixes(lake: Lake, model: str, version: str | None, limit: int) -> frozenset[str]:
@@ -111,9 +111,12 @@ class EndpointRun:
         facts: dict[str, Any],
         stopping: EarlyStopping | None = None,
         source: Source | None = None,
+        *,
+        turns: bool = False,
     ) -> Iterator[dg.MaterializeResult[None]]:
         """Grade all items under each panel, one row per item and panel; beside those of a
-        `source`, grade the sentinels. Yields nothing while batches are open."""
+        `source`, grade the sentinels; with `turns`, note what was seen of each turn. Yields nothing
+        while batches are open."""
         gradings: dict[str, Any] = {}
         schema = grades_schema(sorted({name for panel in panels for name in panel.names}))
         try:
@@ -122,9 +125,11 @@ class EndpointRun:
                 self.lake.new_version(self.asset, self.key, schema) as version,
             ):
                 version.side_table(ANSWERS, TAKEN_ANSWERS)
+                if turns:
+                    version.side_table(SEEN_TURNS, TURNS)
                 for panel in panels:
                     gradings[panel.grading_id] = self._graded(
-                        panel, items, version, stopping, source
+                        panel, items, version, stopping, source, turns=turns
                     )
                 version.stats |= facts | {"gradings": gradings}
                 if len(panels) == 1:
@@ -144,6 +149,8 @@ class EndpointRun:
         version: Version,
         stopping: EarlyStopping | None,
         source: Source | None,
+        *,
+        turns: bool,
     ) -> dict[str, Any]:
         """Grade under one panel; returns its identities, counts, costs, and how far the judge
         agrees with itself."""
@@ -154,7 +161,7 @@ class EndpointRun:
             watch = watch_of(self.project, self.asset, self.key, source, run, told)
             run.beside, paid = watch, Outcome()
             out = watch.noting(version) if watch else version
-            counts = grade_table(run, items, out, stopping and (stopping, _decide))
+            counts = grade_table(run, items, out, stopping and (stopping, _decide), turns=turns)
             if watch is not None:
                 watched = watch.finish(version, counts["served_by"])
                 counts |= {KIND: watched} if watched else {}

@@ -35,7 +35,11 @@ def grades(
     project: dg.ResourceParam[Project],
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Grade every simulated reply. A reply that is missing, or that no grader could grade, is
-    null for the behavior, never false."""
+    null for the behavior, never false.
+
+    Where turns are rolled out, the side table `turns` says what was seen of each, those that were
+    broken off included, and with which step it first met each rule.
+    """
     lake = making(context, lake, project.part("endpoint", "judge"))
     registered = Registration.load(lake, context.partition_key)
     paid = EndpointRun(context, lake, project)
@@ -51,4 +55,11 @@ def grades(
         registered.prefixes_version,
         lake.current("candidate_completions", context.partition_key),
     )
-    yield from paid.grade([registered.panel], items, facts, registered.early_stopping, source)
+    yield from paid.grade(
+        [registered.panel],
+        items,
+        facts,
+        registered.early_stopping,
+        source,
+        turns=registered.broken_off is not None,
+    )

@@ -8,6 +8,7 @@ this sensor starts the next one.
 import dagster as dg
 
 from deploysim_assets.assets.optional import optional_assets
+from deploysim_assets.assets.simulation_fidelity import endpoints
 from deploysim_assets.endpoint.batches import any_open, submitted
 from deploysim_assets.project import Endpoint, Project, ProjectError
 from deploysim_assets.storage.journal import journal_file
@@ -23,9 +24,11 @@ def paid_assets(project: Project) -> tuple[str, ...]:
     return _PAID + tuple(asset.key.to_user_string() for asset in optional)
 
 
-def endpoint_of(project: Project, asset: str) -> Endpoint:
-    """The endpoint that a paid asset asks."""
-    return project.endpoint if asset.endswith("completions") else project.judge_endpoint()
+def endpoints_of(project: Project, asset: str) -> tuple[Endpoint, ...]:
+    """The endpoints that a paid asset asks."""
+    if asset == "simulation_fidelity":
+        return endpoints(project)
+    return (project.endpoint if asset.endswith("completions") else project.judge_endpoint(),)
 
 
 def with_open_batches(project: Project) -> list[tuple[str, str]]:
@@ -66,7 +69,7 @@ def open_batches_sensor(project: Project) -> dg.SensorDefinition:
         for asset, key in with_open_batches(project):
             file = journal_file(project.home, asset, key)
             try:
-                finished = not any_open(file, endpoint_of(project, asset))
+                finished = not any_open(file, *endpoints_of(project, asset))
             except ProjectError as wrong:
                 return dg.SkipReason(str(wrong))
             if finished:

@@ -28,6 +28,11 @@ ESTIMATOR = {
     "production": "design effect of the live model's production, pooled under 20 flags",
     "version": 2,
 }
+BROKEN_OFF = {
+    "broken_off": "as others by competing risks over steps where a rule that stays met tells the "
+    "behavior, whole turns elsewhere; limits and gates from none of them to every one",
+}
+"""What is promised besides where turns are rolled out, and can be broken off."""
 
 
 def challenging_prompts(project: Project, candidate: str) -> dict[str, Any]:
@@ -112,7 +117,7 @@ def registration_body(
         "sampling": project.sampling.model_dump(mode="json"),
         "eligibility": project.eligibility.model_dump(mode="json"),
         "deidentification": project.deidentification.model_dump(mode="json"),
-        "estimator": ESTIMATOR,
+        "estimator": ESTIMATOR | (BROKEN_OFF if project.agents is not None else {}),
         "early_stopping": project.early_stopping.model_dump(mode="json")
         if project.early_stopping
         else None,

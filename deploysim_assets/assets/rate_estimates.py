@@ -7,6 +7,11 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import polars as pl
 
+from deploysim_assets.assets.broken_off_turns import (
+    BROKEN_OFF_TABLE,
+    broken_off,
+    broken_off_rows,
+)
 from deploysim_assets.assets.current_quality import current_quality
 from deploysim_assets.assets.registration import Registration
 from deploysim_assets.assets.reply_funnel import unanswered_share
@@ -128,6 +133,7 @@ def estimates(
 ) -> list[dict[str, Any]]:
     """The forecast's rows, one per registered behavior, also for one that nothing was graded
     for."""
+    from deploysim_assets.forecast.bounded import bounded_estimate
     from deploysim_assets.forecast.counts import uniform
     from deploysim_assets.forecast.estimate import (
         Baselines,
@@ -138,10 +144,9 @@ def estimates(
     from deploysim_assets.forecast.gate import blocked
 
     candidate, live = registered.model_version, registered.predecessor
-    counts = counts_by_behavior(
-        lake.scan("rate_counts", candidate).collect(),
-        lake.scan("flag_clusters", candidate).collect(),
-    )
+    rates = lake.scan("rate_counts", candidate).collect()
+    counts = counts_by_behavior(rates, lake.scan("flag_clusters", candidate).collect())
+    broken = broken_off(lake, registered, rates, counts)
     pairs = pairs_by_behavior(
         lake.scan("paired_counts", candidate).collect(),
         lake.scan("paired_clusters", candidate).collect(),
@@ -161,7 +166,8 @@ def estimates(
     effects = design_effects(production)
     graded = lake.stats("grades", candidate)
     stopped = graded.get("stopped", {})
-    unanswered = unanswered_share(graded) > registered.grading.error_share
+    share = unanswered_share(graded, bounded=registered.broken_off is not None)
+    unanswered = share > registered.grading.error_share
     errors = errors_of(history, registered.panel.names)
     quality = current_quality(lake, registered.panel.grader_ids(), candidate, live)
     rows: list[dict[str, Any]] = []
@@ -177,8 +183,7 @@ def estimates(
         threshold = behavior.threshold_per_100k / 1e5 if behavior.threshold_per_100k else None
         found, planned = counts.get(name, uniform(0, ())), baselines.persistence[1]
         decided = stopped.get(name, {}).get("decision")
-        row = estimate(
-            found,
+        asked = (
             errors[name],
             planned,
             baselines,
@@ -187,6 +192,7 @@ def estimates(
             effects.get(name, 1.0),
             decided,
         )
+        row = bounded_estimate(*broken[name], *asked) if name in broken else estimate(found, *asked)
         row["gate"] = blocked(row["gate"], quality.get(name), min_precision, unanswered=unanswered)
         rows.append(
             {
@@ -211,6 +217,8 @@ def sealed_before(
     if sealed.body["registration"] != registered.record_hash:
         return None
     current = lake.scan("rate_estimates", candidate).collect()
+    if [r.get("broken_off") for r in sealed.body["rows"]] != [r.get("broken_off") for r in rows]:
+        return None
     now = pl.DataFrame(rows, schema=RATE_ESTIMATES).drop("sealed_at")
     return (
         current["sealed_at"][0]
@@ -260,7 +268,10 @@ def rate_estimates(
     `p50/80/95` predict the rate that production will show in as many messages as the predecessor's
     had. They know the errors of earlier forecasts, which the seal names. `blend_*` and
     `drift_prior_*` are the second forecasts, which know the predecessor's rate; gates and direction
-    never use them. `gate` says whether a behavior stays below its threshold.
+    never use them. `gate` says whether a behavior stays below its threshold. Where turns were
+    broken off, the side table `broken_off` says how many, how the rate was told, and what the
+    limits would be if that is right; those of the table hold whatever these turns would have come
+    to.
     """
     candidate = context.partition_key
     lake = making(context, lake, project.part("min_precision"))
@@ -293,4 +304,14 @@ def rate_estimates(
         record = ledger.append(lake.home, "forecast", candidate, body, made.seals, sealed_at)
         facts["seal"] = record.hash
 
-    return written(context, lake, frame, facts, seal)
+    beside = broken_off_rows(rows)
+    if beside is not None:
+        facts["broken_off"] = {row["behavior"]: row["broken_off"] for row in beside.to_dicts()}
+    return written(
+        context,
+        lake,
+        frame,
+        facts,
+        seal,
+        beside=None if beside is None else {BROKEN_OFF_TABLE: beside},
+    )

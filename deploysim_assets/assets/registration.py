@@ -13,7 +13,11 @@ from deploysim_assets.storage.tables import Lake
 
 class Registration(NamedTuple):
     """A candidate's registration as the lake holds it. Later assets read the table versions that
-    it names, not newer ones."""
+    it names, not newer ones.
+
+    `broken_off` says how rates are estimated where turns were broken off; None where the
+    registration says nothing of it: such turns are missing then, as they were when it was made.
+    """
 
     model_version: str
     predecessor: str
@@ -25,6 +29,7 @@ class Registration(NamedTuple):
     early_stopping: EarlyStopping | None
     grading: Grading
     agents: Agents | None
+    broken_off: str | None
     record_hash: str
     registered_at: datetime
 
@@ -55,6 +60,7 @@ class Registration(NamedTuple):
             else None,
             Grading.model_validate(body.get("grading", {})),
             Agents.model_validate(body["agents"]) if "agents" in body else None,
+            body.get("estimator", {}).get("broken_off"),
             record_hash,
             registered_at,
         )

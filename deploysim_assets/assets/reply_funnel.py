@@ -4,13 +4,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from deploysim_assets.assets.registration import Registration, graded_sides
-from deploysim_assets.schema import GRADE_STATES, NOT_TOLD, UNANSWERED
+from deploysim_assets.schema import BROKEN_OFF, GRADE_STATES, NOT_TOLD, UNANSWERED
 from deploysim_assets.storage.tables import Lake
 
 
-def unanswered_share(graded: Mapping[str, Any]) -> float:
-    """The share of prefixes whose reply is no answer, by the counts of a table of grades."""
-    states = sum(graded.get(state, 0) for state in UNANSWERED)
+def unanswered_share(graded: Mapping[str, Any], *, bounded: bool) -> float:
+    """The share of prefixes whose reply is no answer, by the counts of a table of grades; without
+    turns that were broken off where limits and gates hold whatever they would have come to."""
+    counted = [state for state in UNANSWERED if not (bounded and state in BROKEN_OFF)]
+    states = sum(graded.get(state, 0) for state in counted)
     return states / graded["prefixes"] if graded["prefixes"] else 0.0
 
 
@@ -31,6 +33,7 @@ def reply_funnel(lake: Lake, model: str) -> dict[str, dict[str, Any]]:
             ends = stats.get("finish_reasons", {NOT_TOLD: counts["prefixes"]})
             funnel[side]["untold"] = ends.get(NOT_TOLD, 0)
         limit = registered.grading.error_share
-        if side == "simulated" and unanswered_share(counts) > limit:
+        bounded = registered.broken_off is not None
+        if side == "simulated" and unanswered_share(counts, bounded=bounded) > limit:
             funnel[side]["blocks"] = limit
     return funnel

@@ -17,7 +17,6 @@ from deploysim_assets.deidentify.keys import load_keys
 from deploysim_assets.endpoint.completions import completion_request, completion_row
 from deploysim_assets.endpoint.wire import Request, about
 from deploysim_assets.project import Agents, Candidate, Project
-from deploysim_assets.project.agents import AFFORDANCES
 from deploysim_assets.schema.tools import is_agentic
 from deploysim_assets.storage.journal import Journal
 from deploysim_assets.storage.tables import Lake
@@ -116,17 +115,13 @@ def simulator_of(
     project: Project, lake: Lake, agents: Agents, library_of: tuple[str, str | None]
 ) -> ToolSimulator:
     """What answers the calls of a project's rollouts, as its settings say."""
-    used = {a for a in AFFORDANCES if a in agents.affordances}
-    used |= {a for tool in agents.tools.values() for a in tool.affordances or ()}
+    used = agents.used
     found: list[Affordance] = []
     if "recorded" in used:
         found.append(Recorded(agents))
     if agents.functions and "function" in used:
         found.append(Functions(load_functions(agents.functions)))
-    outside = (agents.repository and "repository" in used) or (
-        agents.connectors and "connector" in used
-    )
-    scrub = scrub_of(project) if outside else None
+    scrub = scrub_of(project) if agents.reads_outside else None
     if scrub is not None and agents.repository and "repository" in used:
         found.append(Repository(project.home / agents.repository, agents, scrub))
     if scrub is not None and agents.connectors and "connector" in used:

@@ -4,6 +4,7 @@ accepts a verdict. One that is scored stays the one that is shown, whatever was 
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, Self
 
+from deploysim_assets.assets.broken_off_turns import with_broken_off
 from deploysim_assets.assets.current_quality import current_quality
 from deploysim_assets.assets.registration import Registration
 from deploysim_assets.forecast.gate import blocked
@@ -30,7 +31,7 @@ class ShownForecast(NamedTuple):
         record = _sealing(lake, model, version, mine) if version else None
         return cls(
             version,
-            list(lake.rows("rate_estimates", model, version)) if version else [],
+            with_broken_off(lake, model, version) if version else [],
             record,
             _registration(lake, model, record, mine),
             scored,
@@ -53,6 +54,9 @@ class ShownForecast(NamedTuple):
                 row["blocked_by"] = (
                     "too many replies are no answers"
                     if before == "blocked" and unanswered
+                    else f"what {row['broken_off']['broken_off']:,} broken-off turns would have "
+                    "come to decides it"
+                    if before == "blocked" and row.get("broken_off", {}).get("decides_gate")
                     else f"people confirm at most {known['precision_high']:.0%} of its grader's "
                     "flags"
                     if known and known["precision_high"] is not None

@@ -99,6 +99,12 @@ class _Told(NamedTuple):
         return cls(own, {"temperature": 0}, project.endpoint) if own else None
 
 
+def endpoints(project: Project) -> tuple[Endpoint, ...]:
+    """Where the live model is asked, and where its discriminator is."""
+    told = _Told.by(project)
+    return (project.endpoint, *((told.endpoint,) if told else ()))
+
+
 class _Measuring:
     """One run: the replayed turns of the live model, and what is asked about them."""
 

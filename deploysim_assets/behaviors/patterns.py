@@ -123,6 +123,37 @@ def _old_path(path: str) -> Paths:
     return jsonpath.compile(path)
 
 
+def grows_with_the_list(path: str) -> bool:
+    """Whether what the path finds in a list it finds, as it was, in every longer list that begins
+    with it: it goes from each item alone, never by the end of the list, its length or another item.
+    False where that cannot be told."""
+    from jsonpath import JSONPath
+    from jsonpath.filter import BaseExpression, FilterContextPath, RootFilterQuery
+    from jsonpath.selectors import (
+        Filter,
+        IndexSelector,
+        JSONPathSelector,
+        NameSelector,
+        WildcardSelector,
+    )
+
+    def within(expression: BaseExpression) -> bool:
+        outside = isinstance(expression, RootFilterQuery | FilterContextPath)
+        return not outside and all(map(within, expression.children()))
+
+    def told(selector: JSONPathSelector) -> bool:
+        if isinstance(selector, Filter):
+            return within(selector.expression)
+        if isinstance(selector, IndexSelector):
+            return selector.index >= 0
+        return isinstance(selector, NameSelector | WildcardSelector)
+
+    found: object = LINEAR.path(path)
+    if not isinstance(found, JSONPath) or found.pseudo_root or not found.segments:
+        return False
+    return all(told(selector) for segment in found.segments for selector in segment.selectors)
+
+
 def _search(pattern: str, text: str) -> bool:
     return bool(compiled(pattern).search(text))
 

@@ -11,7 +11,12 @@ from pydantic import (
     model_validator,
 )
 
-from deploysim_assets.behaviors.patterns import ENGINE, checked_path, checked_pattern
+from deploysim_assets.behaviors.patterns import (
+    ENGINE,
+    checked_path,
+    checked_pattern,
+    grows_with_the_list,
+)
 
 
 class Frozen(BaseModel):
@@ -100,3 +105,24 @@ class Rule(Frozen):
             return True
         inside = (*(self.all or ()), *(self.any or ()), *([self.not_] if self.not_ else []))
         return any(part.looks_at_steps for part in inside)
+
+    @property
+    def _inside(self) -> tuple["Rule", ...]:
+        one = (self.not_, self.any_step)
+        many = (self.all, self.any, self.sequence)
+        return (*(r for r in one if r), *(r for rules in many for r in rules or ()))
+
+    @property
+    def looks_at_results(self) -> bool:
+        """Whether any part of it goes by the results of tools."""
+        return self.part == "tool_results" or any(r.looks_at_results for r in self._inside)
+
+    @property
+    def stays_met(self) -> bool:
+        """Whether a turn whose first steps meet the rule meets it however it goes on: no `not`, and
+        no path that goes by how many calls or results there are. False where that cannot be
+        told."""
+        if self.not_ is not None or not all(r.stays_met for r in self._inside):
+            return False
+        lists = ("tool_calls", "tool_results")
+        return self.part not in lists or not self.json_path or grows_with_the_list(self.json_path)

@@ -41,7 +41,12 @@ from deploysim_assets.forecast.estimate import (
     score,
     scored,
 )
-from deploysim_assets.forecast.predictive import forecast
+from deploysim_assets.forecast.predictive import (
+    Array,
+    forecast,
+    predictive_cdf,
+    predictive_quantile,
+)
 from deploysim_assets.forecast.summary import summarize
 from deploysim_assets.forecast.weighted import Gamma
 from deploysim_assets.grading.rules import holds
@@ -222,18 +227,33 @@ def sequence(seed: int, turns: int, errors: Errors) -> list[dict[str, Any]]:
                 gamma = Gamma(estimated["gamma_shape"], estimated["gamma_rate"])
                 low, high = forecast(gamma, _ENDLESS, told[b.name].simulation).p95
                 truth = true_rate(b, candidate)
+                should = nominal(gamma, after.n / effect, told[b.name].simulation)
                 report.append(
                     {"model_version": candidate, "behavior": b.name, "prospective": True}
                     | score(estimated, rate_row(after), told[b.name])
-                    | {"truth": truth, "truth_in_95": low <= truth <= high, "seed": seed}
+                    | {
+                        "truth": truth,
+                        "truth_in_95": low <= truth <= high,
+                        "seed": seed,
+                        "nominal": should,
+                    }
                 )
             rows += report
             history += [{"scored": scored(row), "change": changed(row)} for row in report]
     return rows
 
 
+def nominal(gamma: Gamma, messages: float, weights: Array) -> float:
+    """How often a 95% forecast of a realized rate should hold: of few events more often, since
+    counts are whole."""
+    tail = (1 - LEVEL) / 2
+    low, high = (predictive_quantile(q, gamma, messages, weights) for q in (tail, 1 - tail))
+    at, below = (predictive_cdf(y, gamma, messages, weights) for y in (high, low - 1))
+    return at - below
+
+
 class Coverage(NamedTuple):
-    """How many of some intervals hold, how many should at the least and at the most where 95% do,
+    """How many of some intervals hold, how many should at the least and at the most by their level,
     and what a seed's intervals being alike divides their number by."""
 
     held: int
@@ -247,7 +267,7 @@ class Coverage(NamedTuple):
         return self.low <= self.held <= self.high
 
 
-def coverage(rows: Sequence[Mapping[str, Any]], name: str) -> Coverage:
+def coverage(rows: Sequence[Mapping[str, Any]], name: str, level: float = LEVEL) -> Coverage:
     """Intervals that hold against the exact binomial band (95%), for as many independent intervals
     as those of one seed, which are alike, come to."""
     by_seed: dict[int, list[bool]] = {}
@@ -255,11 +275,11 @@ def coverage(rows: Sequence[Mapping[str, Any]], name: str) -> Coverage:
         by_seed.setdefault(row["seed"], []).append(bool(row[name]))
     sums = np.array([sum(held) for held in by_seed.values()], float)
     each, n = len(rows) / len(by_seed), len(rows)
-    binomial = each * LEVEL * (1 - LEVEL)
+    binomial = each * level * (1 - level)
     # intervals of one seed share its errors and its history
     effect = max(1.0, float(sums.var(ddof=1)) / binomial) if len(sums) > 1 else 1.0
     alone = max(1, round(n / effect))
-    low, high = (stats.binom.ppf(q, alone, LEVEL) / alone * n for q in (0.025, 0.975))
+    low, high = (stats.binom.ppf(q, alone, level) / alone * n for q in (0.025, 0.975))
     return Coverage(int(sums.sum()), n, math.ceil(low), math.floor(high), effect)
 
 
@@ -330,13 +350,19 @@ def _compared(prefix: Mapping[str, Any], row: Mapping[str, Any]) -> Iterator[tup
 
 
 def _print_coverage(out: Console, rows: list[dict[str, Any]], title: str) -> None:
-    header = ("95% forecast of", "held", "share", "band", "design effect", "as it should be")
+    header = ("95% forecast of", "held", "share", "should", "band", "design effect",
+              "as it should be")  # fmt: skip
     cells: list[list[str]] = []
-    for what, name in (("the true rate", "truth_in_95"), ("the realized rate", "in_95")):
-        c = coverage(rows, name)
+    counted = float(np.mean([row["nominal"] for row in rows]))
+    for what, name, level in (
+        ("the true rate", "truth_in_95", LEVEL),
+        ("the realized rate", "in_95", counted),
+    ):
+        c = coverage(rows, name, level)
         held, band = f"{c.held} of {c.intervals}", f"{c.low} to {c.high}"
         share, effect = f"{c.held / c.intervals:.3f}", f"{c.design_effect:.2f}"
-        cells.append([what, held, share, band, effect, "yes" if c.as_it_should_be else "no"])
+        said = "yes" if c.as_it_should_be else "no"
+        cells.append([what, held, share, f"{level:.3f}", band, effect, said])
     out.print(rich_table(title, header, cells))
     for line in summary_lines(summarize(rows)):
         if not line.startswith("Unresolved"):

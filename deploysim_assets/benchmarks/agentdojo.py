@@ -84,7 +84,7 @@ def _show_rollouts(out: Any, pairs: Sequence[Pair]) -> None:
     cells: list[list[str]] = []
     for pair in pairs:
         ends = Counter(r.state if r.why != LEFT else "left" for r in pair.rollouts)
-        shown = sum(r.course.end == "shown" and r.state != "completed" for r in pair.rollouts)
+        shown = sum(r.seen.end == "shown" and r.state != "completed" for r in pair.rollouts)
         row = [pair.candidate, pair.live, len(pair.rollouts), ends["completed"]]
         cells.append([f"{c}" for c in (*row, ends["unanswerable"], ends["left"], shown)])
     header = ("candidate", "live", "rollouts", "completed", "unanswerable: call",

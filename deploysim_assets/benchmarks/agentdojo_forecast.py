@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from deploysim_assets.agents.recorded import Recorded
 from deploysim_assets.agents.rollout import Rollout, follow_up, rolled_out
 from deploysim_assets.agents.simulator import ToolSimulator
+from deploysim_assets.behaviors import Rule
 from deploysim_assets.benchmarks.agentdojo_recordings import (
     CHAINS,
     LEFT,
@@ -20,16 +21,16 @@ from deploysim_assets.benchmarks.agentdojo_recordings import (
     Runs,
     Scenario,
     prefix_of,
-    shows_injection,
     tools_of,
 )
-from deploysim_assets.benchmarks.agentdojo_rules import follows
+from deploysim_assets.benchmarks.agentdojo_rules import RULES
 from deploysim_assets.benchmarks.served import served
 from deploysim_assets.endpoint.client import ask_all
-from deploysim_assets.forecast import unfinished
-from deploysim_assets.forecast.counts import Counts, uniform
+from deploysim_assets.forecast.bounded import Bounds, bounded_estimate
+from deploysim_assets.forecast.counts import Counts, Stratum, uniform
 from deploysim_assets.forecast.estimate import (
     Baselines,
+    Errors,
     changed,
     errors_of,
     estimate,
@@ -37,11 +38,16 @@ from deploysim_assets.forecast.estimate import (
     score,
     scored,
 )
-from deploysim_assets.forecast.unfinished import Course
+from deploysim_assets.forecast.unfinished import Seen, supposed
+from deploysim_assets.grading.rules import first_met, holds
 from deploysim_assets.project import Agents, Candidate, Endpoint
+from deploysim_assets.schema import AS_OTHERS, WHOLE_TURNS
 from deploysim_assets.storage.journal import Journal, open_journal
 
 _LEAST = 8
+
+ESTIMATES = (AS_OTHERS, WHOLE_TURNS)
+Asked = tuple[Errors, float, Baselines, None, None, float]
 
 
 def _free(*_: object) -> float:
@@ -54,7 +60,7 @@ class Replayed(NamedTuple):
     scenario: Scenario
     state: str
     why: str
-    course: Course
+    seen: Seen
 
 
 class Pair(NamedTuple):
@@ -69,32 +75,34 @@ class Pair(NamedTuple):
 
 def followed(run: Run) -> bool:
     """Whether a recorded turn does what its injection demands, by rule."""
-    calls = [c for step in (*run.turn["steps"], run.turn) for c in step["tool_calls"]]
-    return follows((run.scenario.suite, run.scenario.injection), calls, run.turn["content"] or "")
+    turn = run.turn | {"steps": _without_asides(run.turn["steps"])}
+    return holds(rule_of(run.scenario), [], turn)
 
 
-def course_of(scenario: Scenario, row: Mapping[str, Any]) -> Course:
-    """What a rollout's row tells of the turn: the step at which it does what the injection demands,
-    its end, or that it was broken off."""
-    where = scenario.suite, scenario.injection
-    calls: list[Mapping[str, Any]] = []
-    exposed, met = list[bool](), False
+def _without_asides(messages: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Messages of a turn without what is said beside calls: an instruction to tell the user
+    something is followed by the last one."""
+    return [m | {"content": None} if m["tool_calls"] else m for m in messages]
+
+
+def rule_of(scenario: Scenario) -> Rule:
+    """The rule that tells whether a turn does what the scenario's injection demands."""
+    return RULES[scenario.suite, scenario.injection]
+
+
+def seen_of(scenario: Scenario, row: Mapping[str, Any]) -> Seen:
+    """What a rollout's row tells of the turn, as grading sees it: the step at which it does what
+    the injection demands, its end, or that it was broken off."""
     last: dict[str, Any] = {"role": "assistant"} | row["message"]
-    for step in (*row["message"]["steps"], last):
-        if step["role"] == "tool":
-            met = met or shows_injection(step["content"])
-            continue
-        asked: list[Mapping[str, Any]] = step["tool_calls"]
-        if any(call["name"] == LEFT for call in asked):
-            break
-        calls += asked
-        exposed.append(met)
-        said = step["content"] or "" if step is last and not asked else ""
-        if follows(where, calls, said):
-            return Course(exposed, "shown")
-    clean = row["status"] == "completed"
-    # a turn that left its recording before its first step tells nothing
-    return Course(exposed or [False], "clean" if clean else "cut")
+    left = any(call["name"] == LEFT for call in last["tool_calls"])
+    ended = row["status"] == "completed"
+    turn: list[dict[str, Any]] = [*row["message"]["steps"]]
+    if ended or (not left and (last["content"] or last["tool_calls"])):
+        turn.append(last)
+    at = first_met(rule_of(scenario), [], _without_asides(turn), ended=ended)
+    steps = sum(message["role"] == "assistant" for message in turn)
+    end = "shown" if at else "clean" if ended else "cut"
+    return Seen("", scenario.cluster, end, at or steps)
 
 
 def _hashed(what: str, seed: int) -> float:
@@ -127,7 +135,7 @@ def replay(
         if row["message"] is None:
             raise RuntimeError(f"{candidate}, {scenario}: {row['error']}")
         why = (row["error"] or "").removeprefix("nothing answers ")
-        found.append(Replayed(scenario, row["status"], why, course_of(scenario, row)))
+        found.append(Replayed(scenario, row["status"], why, seen_of(scenario, row)))
     sides = ({s: followed(run) for (m, s), run in runs.items() if m == model}
              for model in (live, candidate))  # fmt: skip
     return Pair(live, candidate, found, *sides)
@@ -143,18 +151,21 @@ def _flags(labels: Mapping[Scenario, bool]) -> Counts:
 def _whole_turns(rollouts: Sequence[Replayed]) -> Counts:
     """Counts of the turns that came to their end alone: what a grader sees that takes a turn which
     nothing could answer for missing."""
-    ended = {r.scenario: r.course.end == "shown" for r in rollouts if r.state == "completed"}
+    ended = {r.scenario: r.seen.end == "shown" for r in rollouts if r.state == "completed"}
     return _flags(ended)
 
 
-def _all_turns(rollouts: Sequence[Replayed]) -> Counts:
-    """Counts of all turns, those that were broken off as such."""
-    return unfinished.counts(
-        unfinished.by_cluster((r.scenario.cluster, r.course) for r in rollouts)
-    )
-
-
-ESTIMATES = {"all turns": _all_turns, "whole turns alone": _whole_turns}
+def _estimated(rollouts: Sequence[Replayed], how: str, asked: Asked) -> dict[str, Any]:
+    """The forecast of a behavior, as rate_estimates makes it where turns were broken off."""
+    whole = _whole_turns(rollouts)
+    if how == WHOLE_TURNS:
+        return estimate(whole, *asked)
+    n = len(rollouts)
+    seen = [r.seen for r in rollouts]
+    by = supposed(seen, [Stratum("", n, float(n), 0, 0)])
+    cut, shown = (sum(turn.end == end for turn in seen) for end in ("cut", "shown"))
+    bounds = Bounds(by.none, by.every, AS_OTHERS, cut, shown - whole.k)
+    return bounded_estimate(by.as_others or whole, bounds, *asked)
 
 
 def forecasts(pairs: Sequence[Pair], seed: int, how: str) -> list[dict[str, Any]]:
@@ -176,19 +187,14 @@ def forecasts(pairs: Sequence[Pair], seed: int, how: str) -> list[dict[str, Any]
             rollouts = [r for r in pair.rollouts if here(r.scenario, True)]
             before = _flags({s: f for s, f in pair.before.items() if here(s, True)})
             after = _flags({s: f for s, f in pair.after.items() if here(s, False)})
-            simulated = ESTIMATES[how](rollouts)
-            if min(simulated.n, after.n) < _LEAST or not before.n:
+            if after.n < _LEAST or not before.n:
                 continue
             effect = max(1.0, rate_row(before)["design_effect"] or 1.0)
-            estimated = estimate(
-                simulated,
-                errors[names[suite]],
-                after.n,
-                Baselines((before.k, before.n)),
-                None,
-                None,
-                effect,
-            )
+            baselines = Baselines((before.k, before.n))
+            asked = errors[names[suite]], after.n, baselines, None, None, effect
+            estimated = _estimated(rollouts, how, asked)
+            if estimated["n"] < _LEAST:
+                continue
             report.append(
                 {"model_version": pair.candidate, "behavior": names[suite], "prospective": False}
                 | score(estimated, rate_row(after), errors[names[suite]])

@@ -4,6 +4,7 @@ endpoint that answers step by step."""
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -106,11 +107,6 @@ def recorded_runs(folder: Path, models: Sequence[str]) -> dict[tuple[str, Scenar
     return found
 
 
-def shows_injection(content: str) -> bool:
-    """Whether a result holds an injected instruction."""
-    return _INJECTED in content
-
-
 def alike(given: str, recorded: str) -> bool:
     """Whether two results of a call are one to the model that reads them: equal but for what
     differs between recordings of one scenario. That is the wording of the injection (whom it
@@ -136,6 +132,10 @@ def tools_of(runs: Iterable[Run]) -> list[dict[str, Any]]:
     return [{"name": name} | nothing for name in (*sorted(names), LEFT)]
 
 
+_ONE_MOMENT = datetime(2024, 1, 1, tzinfo=UTC)
+"""The runs carry no times, and each is left out of what is known of itself: none is later."""
+
+
 def prefix_of(live: Run, tools: list[dict[str, Any]]) -> dict[str, Any]:
     """The live model's run as a prefix. Its system message names the scenario, which the server
     needs, since many scenarios begin alike."""
@@ -149,7 +149,7 @@ def prefix_of(live: Run, tools: list[dict[str, Any]]) -> dict[str, Any]:
         "messages": [first | {"content": f"{first['content']}\n[{name}]"}, *live.opening[1:]],
         "tools": tools,
         "commit": None,
-        "clock": None,
+        "clock": _ONE_MOMENT,
         "production_completion": live.turn,
     }
 

@@ -34,9 +34,7 @@ _DAEMON = (
 )
 
 
-def wait_for(
-    found: Callable[[], bool], what: str, seconds: float = 1800, every: float = 0.5
-) -> None:
+def wait_for(found: Callable[[], bool], what: str, seconds: float = 1800, every: float = 1) -> None:
     """Until a condition holds; AssertionError after `seconds`."""
     end = time.monotonic() + seconds
     while not found():
@@ -413,7 +411,7 @@ def site(
         config |= {
             "releases": [*config["releases"][:2], *more],
             "endpoint": {"base_url": endpoint.base_url, "max_concurrency": CONCURRENCY},
-            "automation": {"poll_seconds": 2},
+            "automation": {"poll_seconds": 5},
             "dagster": {"executor": executor},
             "freshness": {"logs_days": 1, "forecast_days": 1},
         }

@@ -30,7 +30,7 @@ from deploysim_assets.deidentify.patterns import (
     recognizers,
 )
 from deploysim_assets.deidentify.phones import REGIONS, FastPhoneRecognizer
-from deploysim_assets.deidentify.scrub import Quarantined, Scrubber
+from deploysim_assets.deidentify.scrub import Asked, Scrubber
 from deploysim_assets.project import Deidentification, packaged_ner
 from deploysim_assets.report.tables import console, rich_table
 
@@ -168,12 +168,7 @@ def scrubbed(scrubber: Scrubber, texts: list[str]) -> Iterator[object]:
     """The whole scrubber: reading ahead, finding, replacing, clearing again."""
     empty = dict.fromkeys(("reasoning", "name", "tool_calls", "tool_call_id"))
     talks = [[empty | {"role": "user", "content": text}] for text in texts]
-    scrubber.read_ahead((talk, "en", ()) for talk in talks)
-    for number, talk in enumerate(talks):
-        try:
-            yield scrubber.scrub(talk, str(number), "en")
-        except Quarantined as why:
-            yield why
+    yield from scrubber.scrub_all([Asked(talk, str(i), "en") for i, talk in enumerate(talks)])
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 
 import polars as pl
 
-from deploysim_assets.endpoint import tries as tries_module
+from deploysim_assets.endpoint import client as client_module
 from deploysim_assets.endpoint.client import Outcome, ask_all
 from deploysim_assets.endpoint.completions import completion_request, completion_row
 from deploysim_assets.endpoint.pacing import Pace
@@ -287,13 +287,13 @@ def pacing(seconds: float, plot: Path | None) -> tuple[float, float]:
             events.append((time.monotonic() - started, False))
             super().throttled(wait)
 
-    real, tries_module.Pace = tries_module.Pace, Watched
+    real, client_module.Pace = client_module.Pace, Watched
     try:
         with lean_server(latency=0.02, allowed=50) as url, tempfile.TemporaryDirectory() as folder:
             started = time.monotonic()
             ours(url, Path(folder), int(seconds * 480), 64)
     finally:
-        tries_module.Pace = real
+        client_module.Pace = real
     end = max(t for t, good in events if good)
     steady = [(t, good) for t, good in events if 2 <= t <= end]
     share = sum(good for _, good in steady) / ((end - 2) * 500)

@@ -1,22 +1,28 @@
 """Two releases end to end as Dagster runs them, on synthetic conversations of 4 KB: level 0, twenty
 behaviors, a recorded endpoint whose CPU is counted apart. Time, CPU and peak memory by stage, and
-what grows faster than the traffic.
+what grows faster than the traffic. With a folder, each size has a home there (20 KB a conversation)
+until its last stage is done, and a run that was killed goes on where it was: stages that are done
+stay, the one that was under way is made again and costs what both tries took.
 
 python -m deploysim_assets.benchmarks.whole [--conversations 130000] [--sizes 13000,130000]
+    [--folder /big/disk]
 """
 
 import argparse
 import asyncio
 import contextlib
+import ctypes
 import json
 import math
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,12 +32,16 @@ from aiohttp import web
 
 from deploysim_assets.benchmarks.corpus import write_logs
 from deploysim_assets.cli.instance import dagster_home
+from deploysim_assets.project.installed import code
 from deploysim_assets.report.tables import console, rich_table
+from deploysim_assets.storage import disk
 from deploysim_assets.storage.tables import Lake
 
 _OLD, _NEW = "old", "new"
 _PUBLISHED = 1_300_000
 _LIMIT = 4e9
+_LOOK, _LOOKS_A_SAVE = 0.25, 20
+_PR_SET_PDEATHSIG = 1
 _TICKS = os.sysconf("SC_CLK_TCK")
 _STAGES: Sequence[tuple[str, str, str]] = (
     ("read logs", "raw_logs", _OLD),
@@ -64,14 +74,44 @@ class Cost(NamedTuple):
     """What a stage took: seconds of the clock and of CPU, the most that one of its processes and
     all of them together held in memory (bytes), and CPU seconds of the endpoint."""
 
-    wall: float
-    cpu: float
-    largest: int
-    together: int
-    endpoint: float
+    wall: float = 0.0
+    cpu: float = 0.0
+    largest: int = 0
+    together: int = 0
+    endpoint: float = 0.0
+
+    def then(self, other: "Cost") -> "Cost":
+        """Both, one after the other."""
+        return Cost(
+            self.wall + other.wall,
+            self.cpu + other.cpu,
+            max(self.largest, other.largest),
+            max(self.together, other.together),
+            self.endpoint + other.endpoint,
+        )
 
 
-async def _serve() -> None:
+class Record:
+    """What is known of one size, in a file: the endpoint's port, what each stage took so far and by
+    which code, and which of them are done."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        known: dict[str, Any] = orjson.loads(path.read_bytes()) if path.exists() else {}
+        self.port: int = known.get("port", 0)
+        self.costs = {name: Cost(*cost) for name, cost in known.get("costs", {}).items()}
+        self.done: list[str] = known.get("done", [])
+        self.code: list[str] = known.get("code", [])
+
+    def save(self) -> None:
+        """Write it down."""
+        if (now := code()["files"][:12]) not in self.code:
+            self.code.append(now)
+        said = {"port": self.port, "costs": self.costs, "done": self.done, "code": self.code}
+        disk.replace(self._path, json.dumps(said).encode())
+
+
+async def _serve(port: int) -> None:
     """Answer as recorded, at once: a reply, or verdicts of which one in fifty is a flag."""
     clean = {"assessment": "graded", "flagged": False, "severity": 0, "confidence": 0.97,
              "rationale": ""}  # fmt: skip
@@ -107,7 +147,7 @@ async def _serve() -> None:
     app.router.add_post("/v1/chat/completions", chat)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
     sys.stdout.write(f"{runner.addresses[0][1]}\n")
     sys.stdout.flush()
     await asyncio.to_thread(sys.stdin.read)
@@ -115,15 +155,18 @@ async def _serve() -> None:
 
 
 @contextlib.contextmanager
-def _endpoint() -> Generator[tuple[str, int]]:
-    """The recorded endpoint in a process of its own: its URL and process id."""
-    command = [sys.executable, "-m", "deploysim_assets.benchmarks.whole", "--serve"]
+def _endpoint(port: int) -> Generator[tuple[int, int]]:
+    """The recorded endpoint in a process of its own, at a port or, of 0, at a free one: its port
+    and process id."""
+    command = [sys.executable, "-m", "deploysim_assets.benchmarks.whole", "--serve", str(port)]
     with subprocess.Popen(  # noqa: S603 (our own command)
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as server:
         assert server.stdin and server.stdout
         try:
-            yield f"http://127.0.0.1:{server.stdout.readline().strip()}/v1", server.pid
+            if not (said := server.stdout.readline().strip()):
+                raise SystemExit(f"no endpoint at port {port}; is it in use?")
+            yield int(said), server.pid
         finally:
             server.stdin.close()
 
@@ -145,8 +188,11 @@ def _write(home: Path, url: str, conversations: int) -> None:
     each = conversations // 2
     releases: list[dict[str, Any]] = []
     for model in (_OLD, _NEW):
-        (home / "logs" / model).mkdir(parents=True)
-        write_logs(home / "logs" / model / "traffic.jsonl", each, model)
+        path = home / "logs" / model / "traffic.jsonl"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_logs(path.with_suffix(".partial"), each, model)
+            path.with_suffix(".partial").rename(path)
         logs = {"format": "openai_chat", "path": f"logs/{model}/*.jsonl"}
         releases.append({"model_version": model, "logs": logs})
     releases[1] |= {"predecessor": _OLD, "candidate": {"model": "new", "params": {}}}
@@ -161,30 +207,53 @@ def _write(home: Path, url: str, conversations: int) -> None:
     (home / "deploysim.yaml").write_text(yaml.safe_dump(config))
 
 
-def _tree(pid: int) -> dict[int, int]:
-    """Resident bytes of a process and of each of its descendants (Linux)."""
-    found: dict[int, int] = {}
+class Held(NamedTuple):
+    """What a process and its descendants hold and have used: the most bytes that one of them ever
+    held, bytes of all now, and CPU seconds."""
+
+    largest: int
+    together: int
+    cpu: float
+
+
+def held_by(pid: int) -> Held:
+    """Of a process tree (Linux)."""
+    largest = together = 0
+    cpu = 0.0
     todo = [pid]
     while todo:
         one = todo.pop()
         folder = Path(f"/proc/{one}")
         try:
-            pages = int((folder / "statm").read_text().split()[1])
-            found[one] = pages * os.sysconf("SC_PAGE_SIZE")
+            lines = (folder / "status").read_text().splitlines()
+            said = dict(line.split(":\t", 1) for line in lines if line.startswith("Vm"))
+            largest = max(largest, _bytes(said.get("VmHWM")))
+            together += _bytes(said.get("VmRSS"))
+            cpu += _cpu_of(one, with_ended=True)
             for task in (folder / "task").iterdir():
                 todo += map(int, (task / "children").read_text().split())
         except (FileNotFoundError, ProcessLookupError):
             continue
-    return found
+    return Held(largest, together, cpu)
 
 
-def _cpu_of(pid: int) -> float:
-    """CPU seconds that a process has used."""
+def _bytes(said: str | None) -> int:
+    return int(said.split()[0]) * 1024 if said else 0
+
+
+def _cpu_of(pid: int, *, with_ended: bool = False) -> float:
+    """CPU seconds that a process has used, and with those of its children that have ended."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+    return sum(map(int, fields[11 : 15 if with_ended else 13])) / _TICKS
 
 
-def _stage(home: Path, assets: str, partition: str, endpoint: int) -> Cost:
+def end_with_parent() -> None:
+    """Two runs of one stage would wait for each other where the benchmark was killed."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _stage(home: Path, assets: str, partition: str, endpoint: int) -> Iterator[Cost]:
+    """Make tables; what it cost so far, every few seconds and at the end."""
     command = [sys.executable, "-m", "dagster", "asset", "materialize", "--select", assets]
     command += ["-m", "deploysim_assets.definitions"]
     command += ["--partition", partition] if partition else []
@@ -194,38 +263,61 @@ def _stage(home: Path, assets: str, partition: str, endpoint: int) -> Cost:
     }  # fmt: skip
     served, times, began = _cpu_of(endpoint), os.times(), time.monotonic()
     largest = together = 0
+
+    def cost(cpu: float) -> Cost:
+        wall = time.monotonic() - began
+        return Cost(wall, cpu, largest, together, _cpu_of(endpoint) - served)
+
     with (home / "log.txt").open("w") as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)  # noqa: S603
+        process = subprocess.Popen(  # noqa: S603
+            command, env=environment, stdout=log, stderr=log,
+            preexec_fn=end_with_parent,  # noqa: PLW1509 (nothing is threaded before it)
+        )  # fmt: skip
+        looks = 0
         while process.poll() is None:
-            held = _tree(process.pid)
-            largest = max([largest, *held.values()])
-            together = max(together, sum(held.values()))
-            threading.Event().wait(0.25)
+            held = held_by(process.pid)
+            largest, together = max(largest, held.largest), max(together, held.together)
+            looks += 1
+            if looks % _LOOKS_A_SAVE == 0:
+                yield cost(held.cpu)
+            threading.Event().wait(_LOOK)
     if process.returncode:
         raise SystemExit(f"{assets}: " + (home / "log.txt").read_text()[-4000:])
     after = os.times()
-    cpu = after.children_user + after.children_system - times.children_user - times.children_system
-    wall = time.monotonic() - began
-    return Cost(wall, cpu, largest, together, _cpu_of(endpoint) - served)
+    yield cost(
+        after.children_user + after.children_system - times.children_user - times.children_system
+    )
 
 
-def measured(conversations: int, folder: Path) -> dict[str, Cost]:
-    """What each stage took for so many conversations, half of them of each release."""
-    costs: dict[str, Cost] = {}
-    with tempfile.TemporaryDirectory(dir=folder) as place, _endpoint() as (url, pid):
-        home = Path(place)
-        _write(home, url, conversations)
+def measured(conversations: int, folder: Path) -> Record:
+    """What each stage took for so many conversations, half of them of each release; what the folder
+    holds of an earlier run that was killed stays."""
+    home, record = folder / f"whole-{conversations}", Record(folder / f"whole-{conversations}.json")
+    if len(record.done) == len(_STAGES) and not home.exists():
+        return record
+    with _endpoint(record.port) as (record.port, pid):
+        record.save()
+        _write(home, f"http://127.0.0.1:{record.port}/v1", conversations)
         for name, assets, partition in _STAGES:
-            costs[name] = _stage(home, assets, partition, pid)
-            console().print(f"{name}: {costs[name].wall:.0f} s", style="dim")
-        prefixes = Lake.of(home).stats("deidentified_prefixes", _NEW)["released"]
-        score = Lake.of(home).scan("calibration_report", _NEW).collect()
+            if name in record.done:
+                continue
+            before = record.costs.get(name, Cost())
+            for cost in _stage(home, assets, partition, pid):
+                record.costs[name] = before.then(cost)
+                record.save()
+            record.done.append(name)
+            record.save()
+            console().print(f"{name}: {record.costs[name].wall:.0f} s", style="dim")
+    prefixes = Lake.of(home).stats("deidentified_prefixes", _NEW)["released"]
+    score = Lake.of(home).scan("calibration_report", _NEW).collect()
     if prefixes < 0.99 * (conversations // 2) or not score.height:
         raise SystemExit(f"only {prefixes:,} prefixes, {score.height} behaviors scored")
-    return costs
+    shutil.rmtree(home)
+    return record
 
 
-def _by_stage(conversations: int, costs: dict[str, Cost]) -> None:
+def _by_stage(conversations: int, record: Record) -> None:
+    costs = record.costs
     rows = [
         [name, f"{c.wall:,.0f}", f"{c.cpu:,.0f}", f"{c.endpoint:,.0f}", f"{c.largest / 1e9:.2f}",
          f"{c.together / 1e9:.2f}"]
@@ -242,6 +334,8 @@ def _by_stage(conversations: int, costs: dict[str, Cost]) -> None:
     header = ("stage", "time, s", "CPU, s", "endpoint's CPU, s", "largest process, GB",
               "all processes, GB")  # fmt: skip
     console().print(rich_table(f"{conversations:,} conversations", header, rows))
+    if len(record.code) > 1:
+        console().print(f"of {len(record.code)} states of the code: {', '.join(record.code)}")
 
 
 def growth(sizes: Sequence[int], cpu: Sequence[float]) -> tuple[float, float]:
@@ -279,17 +373,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--conversations", type=int, default=130_000)
     parser.add_argument("--sizes", help="several sizes, as 13000,130000")
-    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()))
-    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help="kept, and gone on with after a kill")
+    parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
     asked = parser.parse_args()
-    if asked.serve:
-        asyncio.run(_serve())
+    if asked.serve is not None:
+        asyncio.run(_serve(asked.serve))
         return
     sizes = [int(one) for one in asked.sizes.split(",")] if asked.sizes else [asked.conversations]
     found: dict[int, dict[str, Cost]] = {}
-    for size in sizes:
-        found[size] = measured(size, asked.folder)
-        _by_stage(size, found[size])
+    with contextlib.ExitStack() as stack:
+        folder = asked.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder.mkdir(parents=True, exist_ok=True)
+        for size in sizes:
+            record = measured(size, folder)
+            _by_stage(size, record)
+            found[size] = record.costs
     if len(found) > 1:
         _by_size(found)
     if any(cost.largest > _LIMIT for costs in found.values() for cost in costs.values()):

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from deploysim_assets.checks.broken_off import BROKEN_OFF_CHECKS
 from deploysim_assets.checks.corpus import CORPUS_CHECKS
 from deploysim_assets.checks.evidence import EVIDENCE_SCHEDULE, evidence_holds
 from deploysim_assets.checks.fidelity import FIDELITY_CHECKS
@@ -14,7 +15,10 @@ from deploysim_assets.project import Project
 
 def checks(project: Project) -> list[dg.AssetChecksDefinition]:
     """The checks; those by the clock only where a setting switches them on."""
-    agents = FIDELITY_CHECKS if project.replays_agents_of_the_live_model else []
+    agents = [
+        *(BROKEN_OFF_CHECKS if project.agents is not None else []),
+        *(FIDELITY_CHECKS if project.replays_agents_of_the_live_model else []),
+    ]
     fixed = [*CORPUS_CHECKS, *REPLY_CHECKS, *FORECAST_CHECKS, evidence_holds]
     return [*fixed, *agents, *judge_checks(project), *freshness_checks(project)]
 

@@ -177,6 +177,17 @@ _SAID: dict[tuple[str, str], Said] = {
         "give those tools another affordance: a function, the repository, a connector. Then "
         "materialize self_completions and simulation_fidelity again.",
     ),
+    ("rate_estimates", "rests_on_whole_turns"): Said(
+        "Turns that the simulation broke off (no answer to a call, a cap) before they showed a "
+        "behavior cannot hide more of it than the 95% sampling interval holds, and decide no gate. "
+        "A warning.",
+        "that the forecast's limits are wide, or a gate is blocked, for want of answers to calls "
+        "and not for want of traffic: rates between rest on turns being broken off whatever they "
+        "would have done next.",
+        "look in the errors of candidate_completions which tools nothing "
+        "answers; give them a function, a connector or a simulator's model, or raise "
+        "`agents.caps`. Then register and forecast again.",
+    ),
     ("grades", "funnel_sums"): Said(
         "Every registered prefix is graded, or counted as refused, filtered, failed, empty or cut.",
         "that prefixes were lost between registration and grades: a rate would be over what is "

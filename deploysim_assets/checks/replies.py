@@ -5,23 +5,29 @@ from typing import Any
 
 import dagster as dg
 
+from deploysim_assets.assets.registration import Registration
 from deploysim_assets.checks.specs import partitioned_check
 from deploysim_assets.project import Grading, Project
 from deploysim_assets.releases import CANDIDATES, MODELS
-from deploysim_assets.schema import NOT_TOLD, UNANSWERED
+from deploysim_assets.schema import BROKEN_OFF, NOT_TOLD, UNANSWERED
 from deploysim_assets.storage.tables import Lake
 
 WHOLE = "replies_are_whole"
 
 
-def whole_replies(counts: Mapping[str, Any], limits: Grading, **more: int) -> dg.AssetCheckResult:
+def whole_replies(
+    counts: Mapping[str, Any], limits: Grading, *, bounded: bool = False, **more: int
+) -> dg.AssetCheckResult:
     """Red as a warning above `warn_share` of replies that are no answers (empty, cut, unanswerable,
-    capped), as an error above `error_share`; where cut ones are graded they only warn."""
+    capped), as an error above `error_share`; cut ones that are graded only warn, and turns that
+    were broken off where limits and gates are `bounded` by what these may have come to."""
     prefixes = counts["prefixes"]
     found = {state: counts.get(state, 0) for state in UNANSWERED}
     share = sum(found.values()) / prefixes if prefixes else 0.0
-    graded = found["truncated"] if limits.truncated == "grade" else 0
-    grave = sum(found.values()) - graded > limits.error_share * prefixes
+    counted_in = found["truncated"] if limits.truncated == "grade" else 0
+    if bounded:
+        counted_in += sum(found[state] for state in BROKEN_OFF)
+    grave = sum(found.values()) - counted_in > limits.error_share * prefixes
     return dg.AssetCheckResult(
         check_name=WHOLE,
         passed=share <= limits.warn_share and not grave,
@@ -49,7 +55,8 @@ def candidate_replies(
     """Few of the candidate's replies are empty or cut. Above the error limit the forecast is made
     all the same, and all its gates are blocked."""
     counts = lake.stats("candidate_completions", context.partition_key)
-    yield whole_replies(counts, project.grading)
+    registered = Registration.load(lake, context.partition_key)
+    yield whole_replies(counts, project.grading, bounded=registered.broken_off is not None)
 
 
 @dg.multi_asset_check(

@@ -139,8 +139,9 @@ def rotate_key(new_key: Path) -> None:
     """Go over to another signing key: a record that the key in force signs names NEW_KEY, an
     Ed25519 private key (PEM). From then on DEPLOYSIM_SIGNING_KEY must name the new one."""
     from deploysim_assets.project import ProjectError
-    from deploysim_assets.project.file import home_folder, load_project
+    from deploysim_assets.project.file import load_project
     from deploysim_assets.storage import ledger
+    from deploysim_assets.storage.homes import home_folder
     from deploysim_assets.storage.signing import public_pem, read_private_key
 
     home = load_project(home_folder()).home

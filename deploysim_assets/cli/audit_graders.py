@@ -11,8 +11,9 @@ import orjson
 import polars as pl
 
 from deploysim_assets.cli.running import clear_errors, show_json, with_home, with_operations
-from deploysim_assets.grading.labels import keep, read_sheet, write_sheet
+from deploysim_assets.grading.labels import LABELS_FILE, keep, read_sheet, write_sheet
 from deploysim_assets.project import Project, ProjectError
+from deploysim_assets.storage import disk
 from deploysim_assets.storage.tables import Lake
 
 if TYPE_CHECKING:
@@ -180,6 +181,7 @@ def label(sheet: Path, labeler: str, port: int) -> None:
 def import_labels(operations: "Operations", sheet: Path) -> None:
     """Take over the answers of SHEET, without its texts, and compute the graders' quality anew."""
     kept, repeated = keep(operations.project.home, read_sheet(sheet))
+    disk.written([operations.project.home / LABELS_FILE])
     click.echo(f"{kept} labels kept, {repeated} were there already")
     operations.run("graders", None, ["grader_quality"])
     _show(operations)

@@ -6,7 +6,8 @@ from deploysim_assets.cli.running import clear_errors
 from deploysim_assets.endpoint.batch_records import Record
 from deploysim_assets.endpoint.batches import drop_batch
 from deploysim_assets.project import ProjectError
-from deploysim_assets.project.file import home_folder, load_project
+from deploysim_assets.project.file import load_project
+from deploysim_assets.storage.homes import home_folder
 from deploysim_assets.storage.journals import journals_with_batches
 
 

@@ -12,6 +12,7 @@ from deploysim_assets.behaviors import Behavior
 from deploysim_assets.cli.running import show_json, with_home, with_operations
 from deploysim_assets.project import CONFIG_FILE, ProjectError
 from deploysim_assets.project.file import BEHAVIORS_FILE, load_project
+from deploysim_assets.storage import disk
 
 if TYPE_CHECKING:
     from deploysim_assets.cli.home import Home
@@ -187,6 +188,7 @@ def adopt(
     except ProjectError:
         (project.home / named).write_text(before, encoding="utf-8")
         raise
+    disk.written([project.home / named])
     click.echo(f"{name} added to {project.home / named}")
     operations.register(model, f"adopted {name}, finding {finding} of the novelty audit")
     click.echo(

@@ -21,6 +21,7 @@ _LAZY = {
     "gate": Lazy("gate:gate", "Whether a release may ship: an exit code for scripts."),
     "gc": Lazy("upkeep:gc", "Remove table versions that nothing rests on."),
     "guide": Lazy("guide:guide", "Read a guide."),
+    "home": Lazy("copying:home", "Copy the home, to a bucket or back."),
     "import": Lazy("import_logs:import_logs", "Logs of another format into a release's folder."),
     "init": Lazy("starting:init", "Write a project to start from, or one for your logs."),
     "report": Lazy("reporting:report", "The forecast of a release and its score."),

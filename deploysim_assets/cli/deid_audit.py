@@ -9,9 +9,10 @@ from deploysim_assets.deidentify.canaries import NAMED
 from deploysim_assets.deidentify.marked import read_marked, score
 from deploysim_assets.deidentify.scrub import Scrubber
 from deploysim_assets.project import CONFIG_FILE, Deidentification, ProjectError
-from deploysim_assets.project.file import home_folder, load_project
+from deploysim_assets.project.file import load_project
 from deploysim_assets.report.plots import recall_plot
 from deploysim_assets.report.tables import console, rich_table
+from deploysim_assets.storage.homes import home_folder
 
 LEAST = 0.99
 _PIECE = 4_000

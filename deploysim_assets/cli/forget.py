@@ -39,7 +39,7 @@ from deploysim_assets.storage.searching import (
     decompressed,
     files_with_ids,
 )
-from deploysim_assets.storage.tables import Lake, scan_folder
+from deploysim_assets.storage.tables import ANSWERS, SEEN_TURNS, Lake, scan_folder
 from deploysim_assets.storage.turns import contents, said_in
 from deploysim_assets.storage.withdrawals import Withdrawals, drop_plan, load_plan, save_plan
 
@@ -209,11 +209,11 @@ def _counted(counts: dict[str, int], remaining: list[str]) -> Forgotten:
 
 
 def _by_table(rows: dict[str, int]) -> dict[str, int]:
-    """Rows by "asset[partition]", without side tables of answers."""
+    """Rows by "asset[partition]", without side tables of what the rows were made from."""
     found: Counter[str] = Counter()
     for file, gone in rows.items():
         _, asset, *inside = file.split("/")
-        if "answers" not in inside:
+        if not {ANSWERS, SEEN_TURNS} & set(inside):
             key = inside[0].removeprefix("model_version=") if "=" in inside[0] else None
             key = None if inside[0].startswith("run=") else key
             found[f"{asset}[{key}]"] += gone

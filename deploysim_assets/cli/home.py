@@ -3,7 +3,8 @@
 from typing import NamedTuple
 
 from deploysim_assets.project import Project
-from deploysim_assets.project.file import home_folder, load_project
+from deploysim_assets.project.file import load_project
+from deploysim_assets.storage.homes import home_folder
 from deploysim_assets.storage.tables import Lake
 
 

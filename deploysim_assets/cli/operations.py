@@ -11,10 +11,10 @@ import dagster as dg
 from deploysim_assets.assets.grader_drift import SIDES
 from deploysim_assets.assets.log_files import materialization, reported
 from deploysim_assets.assets.observed_logs import observations
-from deploysim_assets.assets.open_batches import endpoint_of, with_open_batches
+from deploysim_assets.assets.open_batches import endpoints_of, with_open_batches
 from deploysim_assets.assets.preregistration import needs_a_reason, registration_body
 from deploysim_assets.assets.registration import Registration
-from deploysim_assets.endpoint.batches import any_open
+from deploysim_assets.endpoint.batches import any_open, submitted
 from deploysim_assets.endpoint.budget import BudgetError
 from deploysim_assets.endpoint.errors import EndpointError
 from deploysim_assets.project import Project, ProjectError, SealError
@@ -77,20 +77,31 @@ class Operations:
         while model and (
             open_now := [a for a in assets if (a, model) in with_open_batches(self.project)]
         ):
+            before = self._open_batches(open_now[0], model)
             self._wait_for_batches(open_now[0], model)
             assets = assets[assets.index(open_now[0]) :]
             self._run_once(job, model, assets)
+            if left := before & self._open_batches(open_now[0], model):
+                raise ProjectError(
+                    f"{model}: {open_now[0]}: nothing asks for what is in {', '.join(sorted(left))}"
+                    ", which went to an endpoint that deploysim.yaml no longer names; name it "
+                    "again, or give them up with `deploysim batches drop`"
+                )
+
+    def _open_batches(self, asset: str, model: str) -> set[str]:
+        found, _ = submitted(journal_file(self.project.home, asset, model))
+        return {batch.id for batch in found}
 
     def _wait_for_batches(self, asset: str, model: str) -> None:
         """Until the provider has finished; interrupted, the batches go on, and a later run or
         the daemon collects them."""
-        endpoint = endpoint_of(self.project, asset)
+        asked = endpoints_of(self.project, asset)
         self.tell(
             f"{model}: {asset}: waiting for the provider's batches (Ctrl-C is safe: run again to "
             "collect them)"
         )
-        while any_open(journal_file(self.project.home, asset, model), endpoint):
-            time.sleep(endpoint.batches.poll_seconds)
+        while any_open(journal_file(self.project.home, asset, model), *asked):
+            time.sleep(asked[0].batches.poll_seconds)
 
     def _run_once(
         self,
@@ -163,6 +174,8 @@ class Operations:
                 set_aside(journal_file(self.project.home, asset, candidate))
         elif not self._registered_anew(candidate) and not self._to_make(candidate, _FORECAST):
             self.tell(f"{candidate}: the forecast is sealed already")
+            if self._measure_simulation(candidate):
+                self.run("score", candidate, ["release_report"])
             return
         if not self.lake.current("preregistration", candidate):
             self.register(candidate, "")
@@ -185,12 +198,18 @@ class Operations:
         )
         if self.project.awareness:
             self.run("awareness", candidate, ["awareness_grades", "evaluation_awareness"])
-        measured = self.lake.current("simulation_fidelity", candidate)
-        if self.project.replays_agents_of_the_live_model and (fresh or not measured):
-            self.run("fidelity", candidate, ["simulation_fidelity"])
+        self._measure_simulation(candidate, fresh=fresh)
         if self.project.elicitation:
             self.run("elicitation", candidate, _ELICITATION)
         self.run("score", candidate, ["release_report"])
+
+    def _measure_simulation(self, candidate: str, *, fresh: bool = False) -> bool:
+        """Where agents of the live model are replayed and that is not done; whether it was."""
+        measured = self.lake.current("simulation_fidelity", candidate)
+        due = self.project.replays_agents_of_the_live_model and (fresh or not measured)
+        if due:
+            self.run("fidelity", candidate, ["simulation_fidelity"])
+        return due
 
     def _watch_judge(self, *models: str) -> None:
         """Whether the judge is the one that it was, by what was graded last of some releases."""

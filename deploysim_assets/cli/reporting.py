@@ -20,15 +20,22 @@ def report_document(
 ) -> dict[str, Any]:
     """The report of a release as the terminal shows it; ProjectError where a seal of what it says
     does not hold, unless it is asked for `unverified`."""
+    return _release_facts(home, model, unverified=unverified).model_dump()
+
+
+def _release_facts(
+    home: "Home | Operations", model: str, *, unverified: bool = False
+) -> "ReleaseReport":
     from deploysim_assets.assets.release_facts import release_facts
 
-    return release_facts(home.project, home.lake, model, unverified=unverified).model_dump()
+    return release_facts(home.project, home.lake, model, unverified=unverified)
 
 
 def show_report(home: "Home | Operations", model: str, *, unverified: bool = False) -> None:
     """Print the report as a table."""
     from deploysim_assets.cli.tables import print_table
     from deploysim_assets.report.document import (
+        broken_off_lines,
         evidence_lines,
         funnel_lines,
         registered_again,
@@ -37,16 +44,22 @@ def show_report(home: "Home | Operations", model: str, *, unverified: bool = Fal
     )
     from deploysim_assets.report.facts import BANNER
     from deploysim_assets.report.judges import judge_lines
+    from deploysim_assets.report.promised_sections import broken_off
     from deploysim_assets.report.tables import console
 
-    document = report_document(home, model, unverified=unverified)
+    report = _release_facts(home, model, unverified=unverified)
+    document = report.model_dump()
     out = console()
     if unverified:
         out.print(f"[bold red]{BANNER}[/bold red]")
     print_table(f"{model}: rates per 100,000 messages", *table(document), out)
     out.print(verdict(document["summary"]))
+    if (rests := broken_off(report)) is not None:
+        rows = [[cell.text for cell in row] for row in rests.rows]
+        print_table(rests.caption, rests.header, rows, out)
     for line in (
         *funnel_lines(document),
+        *broken_off_lines(document),
         *judge_lines(document),
         *registered_again(document),
         *evidence_lines(document),

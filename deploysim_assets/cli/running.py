@@ -66,7 +66,8 @@ def operations() -> "Generator[Operations]":
     """The project's jobs on its Dagster instance, as DEPLOYSIM_HOME and DAGSTER_HOME say;
     ProjectError where the instance needs a package that is not there."""
     from deploysim_assets.project import ProjectError
-    from deploysim_assets.project.file import home_folder, load_project
+    from deploysim_assets.project.file import load_project
+    from deploysim_assets.storage.homes import home_folder
 
     home = home_folder()
     project = load_project(home)

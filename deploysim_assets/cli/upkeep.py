@@ -40,11 +40,12 @@ def gc(home: "Home", dry_run: bool) -> None:
     """Remove table versions that are not current and that no record of the ledger reaches, and
     record what went: the audit calls it collected."""
     from deploysim_assets.evidence.collecting import collect, collectable
+    from deploysim_assets.storage.mirrors import mirror_of
 
     found = collectable(home.lake)
     for path, size in found.items():
         click.echo(f"{size / 1e6:10,.1f} MB  {path}")
-    if not dry_run and found:
+    if not dry_run and (found or mirror_of(home.lake.home)):
         collect(home.lake, list(found))
     total = sum(found.values()) / 1e6
     would = "would be removed" if dry_run else "removed"

@@ -30,10 +30,6 @@ def _is_profile(found: str) -> bool:
     return found.lower() not in _NOT_A_PROFILE and not (found.isdigit() and len(found) < 5)
 
 
-def _is_own_page(found: str) -> bool:
-    return found.lower() not in _NOT_A_PROFILE | _NO_PERSON
-
-
 def _is_no_machine(found: str) -> bool:
     return found.lower() not in _NO_PERSON and found[0].isalnum()
 
@@ -92,6 +88,12 @@ _NO_PERSON = frozenset(
     """.split()
 )
 """Accounts of machines, in homes and at prompts."""
+
+
+def _is_a_page(found: str) -> bool:
+    return found.lower() not in _NOT_A_PROFILE | _NO_PERSON
+
+
 _SECONDS = (
     r"[0-9]{1,3}°\s?[0-9]{1,2}['′’]\s?"
     r"(?:[0-9]{1,2}(?:\.[0-9]+)?(?:[\"″”]|['′’]{2})?\s?)?[NSEWnsew]"
@@ -269,7 +271,7 @@ ID_RULES: tuple[Rule, ...] = (
         regex.compile(
             rf"(?i:(?<![a-z0-9._-])([a-z0-9][a-z0-9_-]{{2,40}})\.(?:{_SITES})(?![a-z0-9-]))"
         ),
-        _is_own_page,
+        _is_a_page,
         part=1,
         gate=rf"(?i:\.(?:{_SITES}))",
     ),

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from deploysim_assets.project import ProjectError
+from deploysim_assets.project.copies import KEY_FILE, WORKED_IN, kept_apart
 
-KEY_FILE = "deploysim.keys.json"
 _ENVIRONMENT = {"ids": "DEPLOYSIM_ID_KEY", "surrogates": "DEPLOYSIM_SURROGATE_KEY"}
 
 
@@ -47,8 +47,19 @@ def _checked(value: str, source: str) -> bytes:
 
 
 def create_key_file(home: Path) -> Path:
-    """Write a key file readable by its owner alone, where none is; returns its path."""
+    """Write a key file readable by its owner alone, where none is; returns its path. ProjectError
+    in a restored home that had one: withdrawals and sampling go by it."""
     path = home / KEY_FILE
+    if not path.exists() and (home / WORKED_IN).exists():
+        raise ProjectError(
+            f"{home}: a home in a bucket makes no keys, for each host would make others; set "
+            f"{' and '.join(_ENVIRONMENT.values())}, or bring {KEY_FILE} to this folder"
+        )
+    if not path.exists() and KEY_FILE in kept_apart(home):
+        raise ProjectError(
+            f"{path}: this home came out of a copy, and its keys were kept apart; bring the file "
+            f"here, or set {' and '.join(_ENVIRONMENT.values())}"
+        )
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:

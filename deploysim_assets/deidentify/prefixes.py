@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from deploysim_assets.deidentify.keys import Keys
-from deploysim_assets.deidentify.scrub import Quarantined, Scrubbed, Scrubber
+from deploysim_assets.deidentify.scrub import Asked, Quarantined, Scrubbed, Scrubber
 from deploysim_assets.deidentify.turns import first_reply, paired, turn_end, whole_turn
 from deploysim_assets.project import Deidentification
 from deploysim_assets.schema import is_agentic
@@ -58,6 +58,14 @@ def _tools(drawn: Drawn, *, agents: bool) -> list[dict[str, Any]]:
     return (drawn.conversation["tools"] or []) if agents else []
 
 
+def _named(drawn: Drawn, keys: Keys) -> tuple[str, str]:
+    """The keyed ids of a conversation and its user; one that nobody is known to have had is a
+    user's by itself."""
+    conversation_key = keys.identify("conversation", drawn.conversation["conversation_id"])
+    user = drawn.conversation["user_id"]
+    return conversation_key, keys.identify("user", user) if user is not None else conversation_key
+
+
 def cut_prefixes(
     chunk: list[Drawn], keys: Keys, scrubber: Scrubber, *, agents: bool = False
 ) -> Cut:
@@ -65,35 +73,32 @@ def cut_prefixes(
     what production did is the whole turn, and tools, commit and clock are kept. A pure function of
     its arguments."""
     cut = Cut([], [])
-    scrubber.read_ahead(
-        (_whole(drawn, agents=agents), drawn.conversation["language"], _tools(drawn, agents=agents))
-        for drawn in chunk
+    named = [_named(drawn, keys) for drawn in chunk]
+    cleaned = scrubber.scrub_all(
+        [
+            Asked(
+                _whole(drawn, agents=agents),
+                conversation_key,
+                drawn.conversation["language"],
+                user_key,
+                _tools(drawn, agents=agents),
+            )
+            for drawn, (conversation_key, user_key) in zip(chunk, named, strict=True)
+        ]
     )
-    for drawn in chunk:
+    for drawn, (conversation_key, user_key), result in zip(chunk, named, cleaned, strict=True):
         conversation, turns = drawn
-        conversation_key = keys.identify("conversation", conversation["conversation_id"])
-        user = conversation["user_id"]
-        user_key = keys.identify("user", user) if user is not None else conversation_key
         ids = {
             turn: keys.identify("prefix", conversation["conversation_id"], str(turn.turn_index))
             for turn in turns
         }
-        try:
-            scrubbed = scrubber.scrub(
-                _whole(drawn, agents=agents),
-                conversation_key,
-                conversation["language"],
-                user_key,
-                _tools(drawn, agents=agents),
-            )
-        except Quarantined as why:
+        if isinstance(result, Quarantined):
             cut.quarantined.extend(
-                {"prefix_id": i, "conversation_key": conversation_key, "reason": str(why)}
+                {"prefix_id": i, "conversation_key": conversation_key, "reason": str(result)}
                 for i in ids.values()
             )
             continue
-        if agents:
-            scrubbed = scrubbed._replace(messages=paired(scrubbed.messages))
+        scrubbed = result._replace(messages=paired(result.messages)) if agents else result
         for turn, prefix_id in ids.items():
             prefix = _prefix(turn, conversation, scrubbed, scrubber, agents=agents)
             cut.prefixes.append(

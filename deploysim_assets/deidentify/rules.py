@@ -28,8 +28,19 @@ class Clock:
     quarantine, too. Of this thread: another's load does not count."""
 
     def __init__(self) -> None:
-        self._until = time.thread_time() + MAX_SECONDS
-        self._not_before = time.monotonic() + MAX_SECONDS
+        self._left = MAX_SECONDS
+        self.start(time.thread_time())
+
+    def start(self, now: float) -> None:
+        """Count on from here; `now` is what `stop` of another clock said, or the thread's time."""
+        self._until = now + self._left
+        self._not_before = time.monotonic() + self._left
+
+    def stop(self) -> float:
+        """Count no further until the next start; the thread's time."""
+        now = time.thread_time()
+        self._left = self._until - now
+        return now
 
     def check(self) -> None:
         """TimeoutError once it is used up."""
@@ -84,7 +95,7 @@ class Rule(NamedTuple):
             if self.holds(match.group(self.part)):
                 start = match.start(1) if self.back else match.start(self.part)
                 yield Span(start, match.end(self.part), self.type)
-            at = begin + len((self.lead + match.group()).encode(errors="replace"))
+            at = begin + len(self.lead) + encoded.size(*match.span())
 
 
 _TIMEOUT = 2.0

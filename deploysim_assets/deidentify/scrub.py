@@ -2,15 +2,13 @@
 be cleared."""
 
 import re
-from collections import Counter, OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from presidio_anonymizer import AnonymizerEngine
-from presidio_anonymizer.entities import OperatorConfig, RecognizerResult
-
-from deploysim_assets.deidentify.detectors import Detector, detectors
+from deploysim_assets.deidentify.detectors import detectors
+from deploysim_assets.deidentify.finds import Finds
 from deploysim_assets.deidentify.leaves import (
     MAX_MESSAGE_BYTES,
     Leaf,
@@ -18,21 +16,13 @@ from deploysim_assets.deidentify.leaves import (
     rewritten,
     rewritten_tool,
 )
-from deploysim_assets.deidentify.ner import NerDetector
 from deploysim_assets.deidentify.over_messages import split_spans
-from deploysim_assets.deidentify.overlaps import (
-    ISSUED,
-    UNCERTAIN,
-    disjoint,
-    is_issued,
-    is_near,
-    windows_around,
-)
+from deploysim_assets.deidentify.overlaps import disjoint
 from deploysim_assets.deidentify.people import Forms
+from deploysim_assets.deidentify.replacing import Change, Output, Replacer
 from deploysim_assets.deidentify.rules import Clock, DetectionError, Span
 from deploysim_assets.deidentify.surrogates import (
     Placeholders,
-    Put,
     Treatment,
     keyed_draw,
     offset_days,
@@ -43,14 +33,13 @@ __all__ = [
     "MAX_ENTITIES",
     "MAX_MESSAGE_BYTES",
     "PATTERNS_ONLY",
+    "Asked",
     "Quarantined",
     "Scrubbed",
     "Scrubber",
 ]
 
 MAX_ENTITIES = 2_000
-_MEMO_BYTES = 64 * 1024 * 1024
-_BYTES_OF_SPAN = 150
 PATTERNS_ONLY = Deidentification(min_level=0)
 _AGAIN = frozenset(
     {
@@ -71,7 +60,6 @@ _AGAIN = frozenset(
 _SHORTEST_AGAIN = 4
 _MAX_PEOPLE = 500
 """Every form of each is looked for in every text."""
-_ROUNDS = 3
 
 
 class Quarantined(Exception):
@@ -88,36 +76,29 @@ class Scrubbed(NamedTuple):
     entities_of_tools: Counter[str]
 
 
-class Change(NamedTuple):
-    """A part of a text and what stands there afterwards; `new` is the old where it is kept."""
+class Asked(NamedTuple):
+    """A conversation to de-identify: its messages, the scope (its keyed id) that makes its
+    surrogates differ from every other conversation's, what the log says of its language, the user
+    (default: the scope) who gives the offset of dates, and the tools that it declares."""
 
-    start: int
-    end: int
-    type: str
-    new: str
+    messages: Sequence[Mapping[str, Any]]
+    scope: str
+    language: str | None = None
+    user: str | None = None
+    tools: Sequence[Mapping[str, Any]] = ()
 
 
-class _Memo:
-    """Spans of texts, up to a number of bytes; the oldest go first."""
+class _Talk:
+    """A conversation under way; `why` is the reason why it could not be cleared."""
 
-    def __init__(self, limit: int) -> None:
-        self._limit, self._size = limit, 0
-        self._found: OrderedDict[tuple[str, str, str | None], list[Span]] = OrderedDict()
-
-    def get(self, key: tuple[str, str, str | None]) -> list[Span] | None:
-        return self._found.get(key)
-
-    def put(self, key: tuple[str, str, str | None], spans: list[Span]) -> None:
-        if key in self._found:
-            return
-        self._found[key] = spans
-        self._size += self._bytes(key, spans)
-        while self._size > self._limit and self._found:
-            self._size -= self._bytes(*self._found.popitem(last=False))
-
-    @staticmethod
-    def _bytes(key: tuple[str, str, str | None], spans: list[Span]) -> int:
-        return 4 * len(key[1]) + _BYTES_OF_SPAN * (1 + len(spans))
+    def __init__(self, asked: Asked, treatment: Treatment) -> None:
+        self.asked, self.treatment = asked, treatment
+        self.leaves = list[Leaf]()
+        self.of_message = list[int]()
+        self.changes = list[list[Change]]()
+        self.outputs = list[Output]()
+        self.result: Scrubbed | None = None
+        self.why: str | None = None
 
 
 class Scrubber:
@@ -129,41 +110,21 @@ class Scrubber:
         self._policy = policy
         self.level = policy.min_level
         self._languages = {language.casefold() for language in policy.languages or ()}
-        self._detectors: list[Detector] = detectors(policy)
-        self._memo = _Memo(_MEMO_BYTES)
-        self._anonymizer = AnonymizerEngine()
-        self._anonymizer.add_anonymizer(Put)
+        self._finds = Finds(detectors(policy))
+        self._detectors = self._finds.detectors
+        self._replacer = Replacer(policy, self._finds)
 
-    def read_ahead(
-        self,
-        conversations: Iterable[
-            tuple[Sequence[Mapping[str, Any]], str | None, Sequence[Mapping[str, Any]]]
-        ],
-    ) -> None:
-        """Let the model read the texts of many conversations (messages, language, tools) in
-        batches, equal ones once: several times as fast as one by one, with the same finds."""
-        ner = next((d for d in self._detectors if isinstance(d, NerDetector)), None)
-        if ner is None:
-            return
-        texts: dict[str | None, dict[str, None]] = {}
-        for messages, language, tools in conversations:
+    def read_ahead(self, conversations: Iterable[Asked]) -> None:
+        """Scan the texts of many conversations in batches, equal ones once: several times as fast
+        as one by one where a model reads them, with the same finds."""
+        leaves = list[tuple[Leaf, str | None]]()
+        for asked in conversations:
             try:
-                for leaf in self._leaves(messages, tools)[0]:
-                    if (
-                        _is_for_model(leaf)
-                        and self._memo.get((ner.name, leaf.text, language)) is None
-                    ):
-                        texts.setdefault(language, {})[leaf.text] = None
+                found, _ = self._leaves(asked.messages, asked.tools)
             except DetectionError:
                 continue  # scrub says why
-        for language, found in texts.items():
-            some = sorted(found, key=len)
-            try:
-                for text, spans in zip(some, ner.batch(some, language), strict=True):
-                    if spans is not None:
-                        self._memo.put((ner.name, text, language), spans)
-            except DetectionError:
-                continue
+            leaves += ((leaf, asked.language) for leaf in found)
+        self._finds.read_ahead(leaves)
 
     def scrub(
         self,
@@ -173,22 +134,69 @@ class Scrubber:
         user: str | None = None,
         tools: Sequence[Mapping[str, Any]] = (),
     ) -> Scrubbed:
-        """De-identify all messages of a conversation and the tools that it declares; `scope` (its
-        keyed id) makes surrogates differ from every other conversation's, `user` (default: the
-        scope) gives the offset of dates.
+        """`scrub_all` of one conversation.
 
         Raises Quarantined: time_out, message_too_long, too_many_entities, too_deep, not_text,
         unsupported_language, model_failed, residual.
         """
-        if self._languages and (language or "").casefold() not in self._languages:
-            raise Quarantined("unsupported_language")
-        try:
-            leaves, of_message = self._leaves(messages, tools)
-            treatment = self._treatment(scope, user)
-            changes = self._changes(leaves, of_message, messages, language, treatment)
-            return self._replaced(messages, tools, leaves, changes, treatment)
-        except DetectionError as wrong:
-            raise Quarantined(str(wrong)) from wrong
+        (result,) = self._scrubbed([Asked(messages, scope, language, user, tools)])
+        if isinstance(result, Quarantined):
+            raise result
+        return result
+
+    def scrub_all(self, conversations: Sequence[Asked]) -> list[Scrubbed | Quarantined]:
+        """De-identify all messages of each conversation and the tools that it declares. Each comes
+        out as it would alone; many at a time take a quarter less."""
+        self.read_ahead(conversations)
+        return self._scrubbed(conversations)
+
+    def _scrubbed(self, conversations: Sequence[Asked]) -> list[Scrubbed | Quarantined]:
+        talks = [_Talk(c, self._treatment(c.scope, c.user)) for c in conversations]
+        _each(talks, self._replace)
+        self._replacer.read_ahead(
+            one for t in talks if not t.why for one in zip(t.leaves, t.outputs, strict=True)
+        )
+        _each(talks, self._finish)
+        return [t.result or Quarantined(t.why) for t in talks]
+
+    def _replace(self, talk: _Talk) -> None:
+        """What is found in a conversation, replaced."""
+        asked = talk.asked
+        if self._languages and (asked.language or "").casefold() not in self._languages:
+            raise DetectionError("unsupported_language")
+        talk.leaves, talk.of_message = self._leaves(asked.messages, asked.tools)
+        talk.changes = self._changes(
+            talk.leaves, talk.of_message, asked.messages, asked.language, talk.treatment
+        )
+        talk.outputs = [
+            self._replacer.applied(leaf.text, todo)
+            for leaf, todo in zip(talk.leaves, talk.changes, strict=True)
+        ]
+
+    def _finish(self, talk: _Talk) -> None:
+        """The conversation with its texts, once these were looked at again."""
+        at = iter(zip(talk.leaves, talk.changes, talk.outputs, strict=True))
+        entities: list[Counter[str]] = []
+        ids: dict[str, str] = {}
+        cleaned: list[dict[str, Any]] = []
+
+        def putting(counter: Counter[str]) -> Replace:
+            def put(_: Leaf) -> str:
+                leaf, todo, output = next(at)
+                counter.update(c.type for c in todo if c.new != leaf.text[c.start : c.end])
+                return self._replacer.rid(leaf, output, talk.treatment)
+
+            return put
+
+        for message in talk.asked.messages:
+            counter: Counter[str] = Counter()
+            done = rewritten(message, putting(counter))
+            cleaned.append(_call_ids(done, ids))
+            entities.append(counter)
+        of_tools: Counter[str] = Counter()
+        put = putting(of_tools)
+        tools = [rewritten_tool(tool, put) for tool in talk.asked.tools]
+        talk.result = Scrubbed(cleaned, entities, tools, of_tools)
 
     def moved(self, time: datetime | None) -> datetime | None:
         """A log's own time under the policy: kept, moved by weeks that are the same for the whole
@@ -248,28 +256,6 @@ class Scrubber:
             rewritten_tool(tool, kept)
         return leaves, of_message
 
-    def _found(self, detector: Detector, text: str, language: str | None) -> list[Span]:
-        by_name = language if detector.level >= 2 else None
-        found = self._memo.get((detector.name, text, by_name))
-        if found is None:
-            try:
-                found = detector.spans(text, language)
-            except TimeoutError:
-                raise DetectionError("time_out") from None
-            self._memo.put((detector.name, text, by_name), found)
-        return found
-
-    def _spans(self, leaf: Leaf, language: str | None, *, up_to: int) -> list[Span]:
-        if leaf.type:
-            return [Span(0, len(leaf.text), leaf.type)]
-        return [
-            span
-            for detector in self._detectors
-            if detector.level <= (0 if leaf.is_key else up_to)
-            and (detector.level < 2 or _is_for_model(leaf))
-            for span in self._found(detector, leaf.text, language)
-        ]
-
     def _treatment(self, scope: str, user: str | None) -> Treatment:
         return Treatment(
             self._policy,
@@ -287,7 +273,7 @@ class Scrubber:
         treatment: Treatment,
     ) -> list[list[Change]]:
         """For each text what is replaced in it."""
-        spans = [self._spans(leaf, language, up_to=self.level) for leaf in leaves]
+        spans = [self._finds.of_leaf(leaf, language, self.level) for leaf in leaves]
         clock = Clock()
         try:
             of_messages = leaves[: len(of_message)]
@@ -350,95 +336,14 @@ class Scrubber:
             if more:
                 spans[i] = spans[i] + more
 
-    def _replaced(
-        self,
-        messages: Sequence[Mapping[str, Any]],
-        tools: Sequence[Mapping[str, Any]],
-        leaves: list[Leaf],
-        changes: list[list[Change]],
-        treatment: Treatment,
-    ) -> Scrubbed:
-        at = iter(zip(leaves, changes, strict=True))
-        entities: list[Counter[str]] = []
-        ids: dict[str, str] = {}
-        cleaned: list[dict[str, Any]] = []
 
-        def putting(counter: Counter[str]) -> Replace:
-            def put(_: Leaf) -> str:
-                leaf, todo = next(at)
-                if not todo:
-                    return leaf.text
-                new, issued = self._applied(leaf.text, todo)
-                counter.update(c.type for c in todo if c.new != leaf.text[c.start : c.end])
-                return self._rid(new, leaf, issued, treatment) if new != leaf.text else new
-
-            return put
-
-        for message in messages:
-            counter: Counter[str] = Counter()
-            done = rewritten(message, putting(counter))
-            cleaned.append(_call_ids(done, ids))
-            entities.append(counter)
-        of_tools: Counter[str] = Counter()
-        put = putting(of_tools)
-        return Scrubbed(cleaned, entities, [rewritten_tool(t, put) for t in tools], of_tools)
-
-    def _applied(self, text: str, todo: Sequence[Change]) -> tuple[str, list[tuple[int, int]]]:
-        """The text with disjoint changes made, and where they stand in it."""
-        if not todo:
-            return text, []
-        put = {(c.type, text[c.start : c.end]): c.new for c in todo}
-        result = self._anonymizer.anonymize(
-            text,
-            [RecognizerResult(c.type, c.start, c.end, 1.0) for c in todo],
-            operators={"DEFAULT": OperatorConfig("deploysim", {"replacements": put})},
-            merge_entities_with_spaces=False,  # by default neighbors of one type become one entity
-        )
-        return result.text, sorted((item.start, item.end) for item in result.items)
-
-    def _rid(
-        self, new: str, leaf: Leaf, issued: list[tuple[int, int]], treatment: Treatment
-    ) -> str:
-        """The output rid of what lists and cues find in it that nothing issued: other words around
-        a name make another find. What a pattern finds there quarantines. The model is not asked
-        again: it has had its say, and a surrogate is a name to it."""
-        for _ in range(_ROUNDS):
-            rest = self._residual(new, leaf, issued)
-            if not rest:
-                return new
-            more = [
-                Change(s.start, s.end, s.type, treatment.of(s.type, new[s.start : s.end]))
-                for s in rest
-            ]
-            kept = [Change(a, b, ISSUED, new[a:b]) for a, b in issued if a < b]
-            new, issued = self._applied(new, sorted([*kept, *more]))
-        raise DetectionError("residual")
-
-    def _residual(self, new: str, leaf: Leaf, issued: list[tuple[int, int]]) -> list[Span]:
-        """What is found around the issued parts; elsewhere the text is as it was scanned."""
-        if leaf.type:
-            return []
-        rest: list[Span] = []
-        for start, end in windows_around(new, issued):
-            for detector in self._detectors:
-                if detector.level > (0 if leaf.is_key else 1):
-                    continue
-                try:
-                    found = detector.spans(new[start:end])
-                except TimeoutError:
-                    raise DetectionError("time_out") from None
-                for inside in found:
-                    hit = Span(start + inside.start, start + inside.end, inside.type)
-                    if self._policy.action(hit.type) == "keep" or not is_near(hit, issued):
-                        continue
-                    if is_issued(hit, issued, new):
-                        continue
-                    touches = any(a < hit.end and hit.start < b for a, b in issued)
-                    if hit.type not in UNCERTAIN and not touches:
-                        raise DetectionError("residual")
-                    rest.append(hit)
-        taken = [Span(a, b, ISSUED) for a, b in issued if a < b]
-        return [s for s in disjoint(new, [*taken, *rest]) if (s.start, s.end) not in issued]
+def _each(talks: Iterable[_Talk], step: Callable[[_Talk], None]) -> None:
+    for talk in talks:
+        if talk.why is None:
+            try:
+                step(talk)
+            except DetectionError as wrong:
+                talk.why = str(wrong)
 
 
 def _size(text: str) -> int:
@@ -449,10 +354,6 @@ def _size(text: str) -> int:
         return len(text.encode())
     except UnicodeEncodeError:
         raise DetectionError("not_text") from None
-
-
-def _is_for_model(leaf: Leaf) -> bool:
-    return not leaf.is_key and leaf.type is None and any(c.isalpha() for c in leaf.text)
 
 
 def _places(words: str, kind: str, text: str) -> Iterable[Span]:

@@ -16,20 +16,31 @@ BATCH_TRIES = 3
 """So often a request is put into a batch: once, and twice again where the batch gave no answer."""
 
 
+class Asked(NamedTuple):
+    """What an answer from a batch is charged by, and whom it is about."""
+
+    model: str = ""
+    prompt_tokens: int = 0
+    about: str | None = None
+
+
 class Batch(NamedTuple):
-    """A batch that was submitted: the provider's id and the keys of its requests."""
+    """A batch that was submitted: the provider's id, the keys of its requests, and the base URL it
+    went to (None where that was not written down yet)."""
 
     id: str
     requests: list[str]
+    url: str | None = None
 
 
 class Intent(NamedTuple):
     """A batch that was about to be created: the id that its metadata would carry, its requests,
-    and when."""
+    when, and where."""
 
     id: str
     requests: list[str]
     at: float
+    url: str | None = None
 
 
 def batches_file(journal_file: Path) -> Path:
@@ -39,17 +50,19 @@ def batches_file(journal_file: Path) -> Path:
 
 class Record(NamedTuple):
     """The batches of a journal: open ones, intents of which nothing more is known, how often each
-    request was in a batch, and why it failed last."""
+    request was in a batch, why it failed last, and what those that may still be answered are
+    charged by: whoever collects a batch need not be who asked."""
 
     open: dict[str, Batch]
     intents: dict[str, Intent]
     tries: Counter[str]
     reasons: dict[str, str]
+    asked: dict[str, Asked]
 
     @classmethod
     def load(cls, journal_file: Path) -> Self:
         """As the file says; empty where there is none."""
-        record, path = cls({}, {}, Counter(), {}), batches_file(journal_file)
+        record, path = cls({}, {}, Counter(), {}, {}), batches_file(journal_file)
         for line in lines(path) if path.exists() else ():
             record._take(orjson.loads(line))
         return record
@@ -57,20 +70,29 @@ class Record(NamedTuple):
     def _take(self, row: dict[str, Any]) -> None:
         match row["state"]:
             case "intent":
-                self.intents[row["intent"]] = Intent(row["intent"], row["requests"], row["at"])
+                name, requests = row["intent"], row["requests"]
+                self.intents[name] = Intent(name, requests, row["at"], row.get("url"))
+                asked = (Asked(*one) for one in row.get("asked", ()))
+                self.asked.update(zip(requests, asked, strict=False))
             case "submitted":
-                self.intents.pop(row.get("intent", ""), None)
-                self.open[row["batch"]] = Batch(row["batch"], row["requests"])
+                intent = self.intents.pop(row.get("intent", ""), None)
+                url = intent.url if intent else None
+                self.open[row["batch"]] = Batch(row["batch"], row["requests"], url)
                 self.tries.update(row["requests"])
             case "collected":
-                self.open.pop(row["batch"], None)
+                self._forget(self.open.pop(row["batch"], None))
                 self.reasons.update(row.get("failed", {}))
                 # what can never be answered is not asked for again
                 self.tries.update(dict.fromkeys(row.get("for_good", ()), BATCH_TRIES))
             case _:  # dropped: its requests count as never submitted
-                self.intents.pop(row["batch"], None)
+                self._forget(self.intents.pop(row["batch"], None))
                 if dropped := self.open.pop(row["batch"], None):
                     self.tries.subtract(dropped.requests)
+                    self._forget(dropped)
+
+    def _forget(self, done: Batch | Intent | None) -> None:
+        for key in done.requests if done else ():
+            self.asked.pop(key, None)
 
 
 def submitted(journal_file: Path) -> tuple[list[Batch], set[str]]:
@@ -90,9 +112,10 @@ class Writer:
         self._file.put({"key": request_key({state: name}), "state": state} | more)
         self._file.sync()
 
-    def intent(self, name: str, requests: list[str]) -> None:
-        """A batch is about to be created."""
-        self._put("intent", name, intent=name, requests=requests, at=time.time())
+    def intent(self, name: str, requests: dict[str, Asked], url: str) -> None:
+        """A batch is about to be created at a provider."""
+        keys, asked = list(requests), [list(one) for one in requests.values()]
+        self._put("intent", name, intent=name, requests=keys, asked=asked, url=url, at=time.time())
 
     def submitted(self, batch: str, intent: str, requests: list[str]) -> None:
         """The provider has it."""

@@ -15,7 +15,9 @@ from deploysim_assets.endpoint.answers import MalformedError, answer
 from deploysim_assets.endpoint.batch_provider import FINISHED, LostError, Provider
 from deploysim_assets.endpoint.batch_records import (
     BATCH_TRIES,
+    Asked,
     Batch,
+    Intent,
     Record,
     Writer,
     batches_file,
@@ -53,25 +55,27 @@ class BatchesPendingError(Exception):
         )
 
 
-def any_open(journal_file: Path, endpoint: Endpoint) -> bool:
-    """Whether the provider still works on a batch of this journal: one cheap request per batch.
+def any_open(journal_file: Path, *endpoints: Endpoint) -> bool:
+    """Whether a provider still works on a batch of this journal: one cheap request per batch, at
+    that of the `endpoints` which it went to.
     One that it has lost is not worked on: the next run says so."""
+    by_url = {endpoint.base_url: endpoint for endpoint in reversed(endpoints)}
 
     def works_on(batch: Batch) -> bool:
-        try:
-            return provider.retrieve(batch.id).status not in FINISHED
-        except LostError:
-            return False
+        with Provider(by_url.get(batch.url or "", endpoints[0])) as provider:
+            try:
+                return provider.retrieve(batch.id).status not in FINISHED
+            except LostError:
+                return False
 
-    with Provider(endpoint) as provider:
-        return any(works_on(batch) for batch in submitted(journal_file)[0])
+    return any(works_on(batch) for batch in submitted(journal_file)[0])
 
 
 def _chunks(
     requests: Iterable[dict[str, Any]], endpoint: Endpoint
-) -> Iterator[tuple[list[str], bytes]]:
+) -> Iterator[tuple[dict[str, Asked], bytes]]:
     """Files of requests within the provider's limits of count and size."""
-    keys: list[str] = []
+    keys: dict[str, Asked] = {}
     file = io.BytesIO()
     for body in requests:
         key = request_key(body)
@@ -91,16 +95,20 @@ def _chunks(
             or file.tell() + len(row) > endpoint.batches.max_megabytes * 1e6
         ):
             yield keys, file.getvalue()
-            keys, file = [], io.BytesIO()
-        keys.append(key)
+            keys, file = {}, io.BytesIO()
+        keys[key] = _asked(body)
         file.write(row)
     if keys:
         yield keys, file.getvalue()
 
 
-def _resolve(provider: Provider, record: Record, writer: Writer, say: Log) -> None:
+def _asked(body: dict[str, Any]) -> Asked:
+    return Asked(body["model"], estimated_tokens(body)[0], subject_of(body).get("about"))
+
+
+def _resolve(provider: Provider, intents: Iterable[Intent], writer: Writer, say: Log) -> None:
     """Find out of each intent whether its batch was created before the run that wrote it ended."""
-    for intent in record.intents.values():
+    for intent in intents:
         try:
             batch = provider.of_intent(intent)
         except LostError:
@@ -174,21 +182,13 @@ def _reason(found: Any) -> str:
     return f"its batch is {found.status}{f' ({said})' if said else ', without its answer'}"
 
 
-class _Asked(NamedTuple):
-    """What an answer from a batch is charged by."""
-
-    model: str
-    prompt_tokens: int
-    subject: dict[str, str] = {}  # noqa: RUF012 (never changed)
-
-
 def _collect(
     provider: Provider,
     endpoint: Endpoint,
     batch: Batch,
     journal: Journal,
     account: Account,
-    asked: dict[str, _Asked],
+    asked: dict[str, Asked],
     writer: Writer,
     say: Log,
 ) -> int | None:
@@ -209,8 +209,9 @@ def _collect(
     for key, read in collected.answers.items():
         if key in journal:
             continue
-        model, prompt, subject = asked.get(key, _Asked("", 0))
+        model, prompt, about = asked.get(key, Asked())
         whole = with_usage(prompt, read)
+        subject = {"about": about} if about else {}
         journal.put({"key": key, "model": model, **subject} | whole | at)
         account.settle_batched(model, whole)
         came += 1
@@ -283,8 +284,8 @@ def _submit(
     count = total = 0
     for keys, content in _chunks(requests, endpoint):
         intent = secrets.token_hex(12)
-        writer.intent(intent, keys)
-        writer.submitted(provider.create(intent, content), intent, keys)
+        writer.intent(intent, keys, endpoint.base_url)
+        writer.submitted(provider.create(intent, content), intent, list(keys))
         count, total = count + 1, total + len(keys)
     return count, total
 
@@ -313,17 +314,27 @@ def ask_batched(
     say = log or _unheard
     with Provider(endpoint) as provider, open_journal(batches_file(journal_file)) as file:
         writer = Writer(file)
-        _resolve(provider, Record.load(journal_file), writer, say)
-        came = waiting = 0
         record = Record.load(journal_file)
-        asked = _what_is_asked(requests, journal, follow_up) if record.open else {}
-        for batch in record.open.values():
-            answers = _collect(provider, endpoint, batch, journal, account, asked, writer, say)
+        known = record.open or record.intents
+        asked = _what_is_asked(requests, journal, follow_up) if known else {}
+
+        def is_here(one: Batch | Intent) -> bool:
+            # of one journal's requests some may go elsewhere: the judge's own endpoint
+            return one.url in (None, endpoint.base_url) or not asked.keys().isdisjoint(one.requests)
+
+        _resolve(provider, filter(is_here, record.intents.values()), writer, say)
+        came = waiting = open_batches = 0
+        record = Record.load(journal_file)
+        charged_by = asked | record.asked
+        for batch in filter(is_here, record.open.values()):
+            answers = _collect(provider, endpoint, batch, journal, account, charged_by, writer, say)
             came += answers or 0
             waiting += len(batch.requests) if answers is None else 0
+            open_batches += answers is None
+        account.renew()
         record = Record.load(journal_file)
         if waiting:
-            raise BatchesPendingError(len(record.open), waiting)
+            raise BatchesPendingError(open_batches, waiting)
         given_up = _look(requests, journal, follow_up)
 
         def new() -> Iterator[dict[str, Any]]:
@@ -363,9 +374,9 @@ def ask_batched(
 
 def _what_is_asked(
     requests: Callable[[], Iterable[dict[str, Any]]], journal: Journal, follow_up: FollowUp
-) -> dict[str, _Asked]:
+) -> dict[str, Asked]:
     return {
-        request_key(body): _Asked(body["model"], estimated_tokens(body)[0], subject_of(body))
+        request_key(body): _asked(body)
         for body in _unanswered(requests, journal, follow_up)
         if body is not None and not live_answer(body)
     }

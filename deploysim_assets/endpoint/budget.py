@@ -1,18 +1,25 @@
 """What asking costs: estimates before, a running total, and a cap at which a run stops so that a
 later one can go on."""
 
+import hashlib
+import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
 import orjson
 
-from deploysim_assets.project import Budget, Price, Project, ProjectError
+from deploysim_assets.endpoint.sharing import Sharing
+from deploysim_assets.endpoint.spending import Spending, Sum
+from deploysim_assets.project import Budget, Endpoint, Price, Project, ProjectError
 from deploysim_assets.storage.journal import lines
 from deploysim_assets.storage.journals import journal_files
+from deploysim_assets.storage.sharing import shared_budget, shared_pace
 
 _BYTES_PER_TOKEN = 4
 _GUESSED_COMPLETION = 500
+_AT_ONCE = 64
+"""Requests whose cost is set aside with one look at what others spend."""
 
 
 class BudgetError(ProjectError):
@@ -70,24 +77,40 @@ def counted(answered: dict[str, Any]) -> tuple[int, int]:
     return prompt, completion
 
 
+def _cap(budget: Budget) -> Sum:
+    return Sum(
+        math.inf if budget.tokens is None else budget.tokens,
+        math.inf if budget.money is None else budget.money,
+    )
+
+
 class Account:
-    """Tokens and money of one endpoint: what earlier runs spent, what this one does, and the cap
-    over both."""
+    """Tokens and money of one endpoint: what earlier runs and other processes spend, what this one
+    does, and the cap over all."""
 
     def __init__(
         self,
         prices: dict[str, Price],
         budget: Budget | None = None,
-        *,
-        spent_tokens: int = 0,
-        spent_money: float = 0.0,
+        spending: Spending | None = None,
+        home: Path | None = None,
     ) -> None:
-        self._prices, self._budget = prices, budget
-        self._before = spent_tokens, spent_money
+        """Without `spending`, nothing was spent before and nobody else spends; without `home` the
+        endpoint's pace is this process's alone."""
+        self._prices, self._home = prices, home
+        self._spending = (spending or Spending(Sum)) if budget else None
+        self._cap = _cap(budget) if budget else Sum()
         self.prompt_tokens = self.completion_tokens = 0
         self.money = 0.0
-        self._counted_tokens, self._counted_money = 0, 0.0
-        self._reserved_tokens, self._reserved_money = 0, 0.0
+        self._reserved = Sum()
+
+    def sharing(self, endpoint: Endpoint) -> Sharing | None:
+        """A part of the endpoint's pace, of which all processes that ask it from the same home have
+        one."""
+        if self._home is None:
+            return None
+        named = f"{endpoint.base_url.rstrip('/')} {endpoint.api_key_env or ''}"
+        return Sharing(shared_pace(self._home, hashlib.sha256(named.encode()).hexdigest()[:16]))
 
     def price(self, model: str, prompt: int, completion: int, *, batched: bool = False) -> float:
         """Money for so many tokens of a model; 0 for one without a price."""
@@ -100,36 +123,36 @@ class Account:
 
     def reserve(self, body: dict[str, Any]) -> None:
         """Set a request's estimate aside; BudgetError where it would pass the cap."""
-        prompt, completion = estimated_tokens(body)
-        money = self.price(body["model"], prompt, completion)
-        if self._budget:
-            tokens_then = (
-                self._before[0] + self._counted_tokens + self._reserved_tokens + prompt + completion
-            )
-            money_then = self._before[1] + self._counted_money + self._reserved_money + money
-            self._check("tokens", self._budget.tokens, tokens_then)
-            self._check("money", self._budget.money, money_then)
-        self._reserved_tokens += prompt + completion
-        self._reserved_money += money
+        request = self._estimate(body)
+        if (spending := self._spending) is not None:
+            then = self._reserved.plus(request)
+            if not spending.covers(then):
+                spending.ask(self._cap, self._reserved, request, request.times(_AT_ONCE))
+                if spending.lacks:
+                    raise self._reached(spending)
+        self._reserved = self._reserved.plus(request)
 
-    def _check(self, name: str, cap: float | None, then: float) -> None:
-        if cap is not None and then > cap:
-            spent = (
-                self._before[0] + self._counted_tokens
-                if name == "tokens"
-                else self._before[1] + self._counted_money
-            )
-            raise BudgetError(
-                f"deploysim.yaml: endpoint.budget.{name}: {cap:,.6g} is reached ({spent:,.6g} "
-                "spent, the rest is set aside for requests under way); "
-                "what was answered is kept: raise the cap and run again"
-            )
+    def _estimate(self, body: dict[str, Any]) -> Sum:
+        prompt, completion = estimated_tokens(body)
+        return Sum(prompt + completion, self.price(body["model"], prompt, completion))
+
+    def _reached(self, spending: Spending) -> BudgetError:
+        name = spending.lacks
+        cap, spent = getattr(self._cap, name), getattr(spending.spent, name)
+        return BudgetError(
+            f"deploysim.yaml: endpoint.budget.{name}: {cap:,.6g} is reached ({spent:,.6g} "
+            "spent, the rest is set aside for requests under way); "
+            "what was answered is kept: raise the cap and run again"
+        )
+
+    def renew(self) -> None:
+        """Tell other processes what was spent, and leave them what is not under way."""
+        if self._spending is not None:
+            self._spending.renew(self._cap, self._reserved)
 
     def settle(self, body: dict[str, Any], answered: dict[str, Any] | None) -> None:
         """Take the estimate back, and charge what the answer really took."""
-        prompt, completion = estimated_tokens(body)
-        self._reserved_tokens -= prompt + completion
-        self._reserved_money -= self.price(body["model"], prompt, completion)
+        self._reserved = self._reserved.minus(self._estimate(body))
         if answered:
             self._charge(body["model"], answered, batched=False)
 
@@ -143,17 +166,21 @@ class Account:
         self.completion_tokens += reported[1]
         self.money += self.price(model, *reported, batched=batched)
         tokens = counted(answered)
-        self._counted_tokens += sum(tokens)
-        self._counted_money += self.price(model, *tokens, batched=batched)
+        if self._spending is not None:
+            self._spending.spend(Sum(sum(tokens), self.price(model, *tokens, batched=batched)))
 
 
 def open_account(project: Project) -> Account:
-    """The account of a project's endpoints, with what all its journals hold already spent."""
-    budget = project.endpoint.budget
+    """The account of a project's endpoints, over what all its journals hold already spent and what
+    other processes of the home spend just now."""
+    budget, home = project.endpoint.budget, project.home
     if budget is None:
-        return Account(project.prices)
-    tokens, money = spent(journal_files(project.home), project.prices, counted)
-    return Account(project.prices, budget, spent_tokens=tokens, spent_money=money)
+        return Account(project.prices, home=home)
+
+    def before() -> Sum:
+        return Sum(*spent(journal_files(home), project.prices, counted))
+
+    return Account(project.prices, budget, Spending(before, shared_budget(home)), home)
 
 
 def _reported(row: dict[str, Any]) -> tuple[int, int]:

@@ -12,7 +12,9 @@ from urllib.parse import urlsplit
 
 from deploysim_assets.endpoint.budget import Account, BudgetError, estimated_tokens, with_usage
 from deploysim_assets.endpoint.errors import EndpointError, api_key
+from deploysim_assets.endpoint.pacing import Pace
 from deploysim_assets.endpoint.progress import Progress, Reporter
+from deploysim_assets.endpoint.sharing import EVERY
 from deploysim_assets.endpoint.tries import Tries, UnansweredError
 from deploysim_assets.endpoint.wire import (
     FollowUp,
@@ -129,6 +131,13 @@ class _Run:
             del self.in_flight[key]
             done.set_result(None)
 
+    async def renew(self) -> None:
+        """Hold on to a part of the pace and of the budget, also while nothing is answered."""
+        while True:
+            await asyncio.sleep(EVERY)
+            self.tries.pace.renew()
+            self.account.renew()
+
     def give_up(self) -> None:
         said, times = Counter(self.failures.values()).most_common(1)[0]
         raise EndpointError(
@@ -232,9 +241,10 @@ async def _ask_all(
         async with asyncio.TaskGroup() as group:
             count = min(run.endpoint.max_concurrency, max(total, 1))
             workers = [group.create_task(guarded()) for _ in range(count)]
-            watching = group.create_task(watch())
+            beside = [group.create_task(watch()), group.create_task(run.renew())]
             await asyncio.wait(workers)
-            watching.cancel()
+            for task in beside:
+                task.cancel()
     except BaseExceptionGroup as several:
         # several workers meet the same dead endpoint; one of their errors says it
         raise _one_of(several.subgroup(ProjectError) or several) from None
@@ -343,10 +353,13 @@ async def _with_client(
         proxy=_proxy(endpoint.base_url),
         cookie_jar=aiohttp.DummyCookieJar(),
     ) as session:
-        tries = Tries(endpoint, key, session, (aiohttp.ClientError, TimeoutError, OSError))
-        run = _Run(tries, journal, follow_up, account)
+        pace = Pace(endpoint.max_concurrency, sharing=account.sharing(endpoint))
+        errors = (aiohttp.ClientError, TimeoutError, OSError)
+        run = _Run(Tries(endpoint, key, session, errors, pace), journal, follow_up, account)
         try:
             await _ask_all(run, iter(requests()), total, reporter)
         finally:
             journal.sync()
+            pace.stop_sharing()
+            account.renew()
         return run

@@ -2,6 +2,7 @@
 rate-limit headers, under a hard ceiling."""
 
 import asyncio
+import math
 import random
 import re
 import time
@@ -10,19 +11,22 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+from deploysim_assets.endpoint.rate_refusals import RateRefusals
+from deploysim_assets.endpoint.sharing import Sharing
+
 _START = 16
 _CUT_THROTTLED, _CUT_OVERLOADED = 0.8, 0.7
 _RATE_KEPT = 0.95
 """Of the throughput that the server let through when it first throttled."""
-_RATE_CUT = 0.96
 _RATE_GROWTH, _RATE_SPEEDS_UP, _RATE_GROWTH_MOST = 0.02, 0.1, 0.5
 """Growth in a second: two percent, and ten more for each second since the last pushback."""
+_ANSWERS_A_SECOND = 50
+"""A slower endpoint is given longer to say that it has enough."""
+_RATE_CUTS_APART = 1.0
 _DEBOUNCE = 0.5
 _CATCH_UP = 0.01
+_RECONSIDER = 0.1
 _RATE_LEAST = 0.2
-_CUTS_HEEDED, _UNHEEDED_FOR, _QUIET, _REFUSED_STEP = 3, 10.0, 0.015, 1 / 32
-"""Refusals that go on after so many cuts do not come of our rate: without this, one request in
-ten refused at random starves the run."""
 _TROUBLE, _TROUBLE_STEP = 0.4, 0.1
 """Share of failures, over about the last ten requests, from which on they mean overload and not
 bad luck."""
@@ -70,39 +74,81 @@ class Pace:
 
     Two limits hold at once: requests in flight, and, once the server has throttled, requests
     started per second.  Both grow a little with every answer and are cut by a factor where the
-    server pushes back, once per pushback and not once per request.
+    server pushes back, once per pushback and not once per request.  Both are those of all processes
+    together that share the pace; `sharing` says what of them this one has.
     """
 
-    def __init__(self, ceiling: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        ceiling: int,
+        clock: Callable[[], float] = time.monotonic,
+        sharing: Sharing | None = None,
+    ) -> None:
         self._clock = clock
-        self._ceiling = ceiling
+        self.ceiling = ceiling
+        self._sharing = sharing
         self.limit = float(min(_START, ceiling))
-        self._slow_start_to = float(ceiling)
+        self.slow_start_to = float(ceiling)
         self.rate: float | None = None
         self.in_flight = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._next_start = 0.0
+        self._starting = asyncio.Lock()
+        self._started = 0.0
+        self.is_held_back = False
         self._paused_until = 0.0
         self._cut_at = float("-inf")
-        self._trouble = self._refused = 0.0
-        self._cuts = 0
+        self.cuts_made = self.pauses = 0
+        self._trouble = 0.0
+        self._refusals = RateRefusals()
         self._answered: deque[float] = deque()
         self._latencies: list[float] = []
         self._best_block = float("inf")
         self.heard = 0
         self.heard_at = clock()
         self.cause = ""
-        self._rounds, self._round_at = 0, float("-inf")
+        self.rounds, self._round_at = 0, float("-inf")
+        self.renew()
+
+    @property
+    def places(self) -> int:
+        """How many requests of this process may be in flight."""
+        held = self._sharing.places if self._sharing else None
+        return int(self.limit) if held is None else held
+
+    @property
+    def starts(self) -> float | None:
+        """How many requests this process may start per second."""
+        held = self._sharing.starts if self._sharing else None
+        return self.rate if held is None else held
+
+    @property
+    def wanted(self) -> int:
+        """How many requests of this process want to be in flight."""
+        waiting = sum(not turn.done() for turn in self._waiting)
+        return min(self.in_flight + waiting, self.ceiling)
+
+    def renew(self) -> None:
+        """Tell the other processes what was learned, and take one's part of both limits."""
+        if self._sharing:
+            self._sharing.renew(self, self._clock())
+            self._let_in()
+
+    def stop_sharing(self) -> None:
+        """Leave both limits to the other processes."""
+        if self._sharing:
+            self._sharing.stop()
 
     async def enter(self) -> None:
         """Wait for a place under both limits."""
-        while self.in_flight >= int(self.limit):
+        if self._sharing and self._sharing.lapsed:
+            self.renew()
+        while self.in_flight >= self.places:
             turn = asyncio.get_running_loop().create_future()
             self._waiting.append(turn)
             await turn
         self.in_flight += 1
         try:
-            await asyncio.sleep(self._until_slot())
+            await self._slot()
             while (pause := self._paused_until - self._clock()) > 0:  # noqa: ASYNC110 (a pause ends at a time, and may be drawn out)
                 # after a pause all that waited start one by one, not at once
                 await asyncio.sleep(pause + random.uniform(0, min(pause, 1.0)))  # noqa: S311 (jitter)
@@ -113,22 +159,33 @@ class Pace:
     def leave(self) -> None:
         """Give the place back."""
         self.in_flight -= 1
-        free = int(self.limit) - self.in_flight
+        self._let_in()
+
+    def _let_in(self) -> None:
+        free = self.places - self.in_flight
         while free > 0 and self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():
                 turn.set_result(None)
                 free -= 1
 
-    def _until_slot(self) -> float:
-        """Seconds until the request may start; the slot is taken. Slots missed by a late wake-up
-        are made up for, a few at a time."""
-        if self.rate is None:
-            return 0.0
-        now = self._clock()
-        slot = max(self._next_start, now - _CATCH_UP)
-        self._next_start = slot + 1 / self.rate
-        return max(0.0, slot - now)
+    async def _slot(self) -> None:
+        """Wait for one's turn to start. Starts missed by a late wake-up are made up for, a few at
+        a time."""
+        rate = self.starts
+        if rate is None:
+            return
+        async with self._starting:  # lets in by turns
+            while rate is not None:
+                now = self._clock()
+                slot = self._started + 1 / rate if rate else math.inf
+                if slot <= now:
+                    self._started = max(slot, now - _CATCH_UP)
+                    return
+                self.is_held_back = True
+                # not longer at once: the rate may rise meanwhile
+                await asyncio.sleep(min(slot - now, _RECONSIDER))
+                rate = self.starts
 
     def answered(self, latency: float, headers: Mapping[str, str]) -> None:
         """A request was answered: grow, unless answers have become much slower or the headers
@@ -136,21 +193,18 @@ class Pace:
         now = self._clock()
         self.hear()
         self._trouble -= _TROUBLE_STEP * self._trouble
-        self._refused -= _REFUSED_STEP * self._refused
-        if self._refused < _QUIET:
-            self._cuts = 0
+        self._refusals.note(refused=False)
         self._answered.append(now)
-        while self._answered and self._answered[0] < now - _WINDOW:
-            self._answered.popleft()
-        used = self.in_flight >= int(self.limit) - 1
-        if used and self.limit < self._ceiling:
+        used = self.in_flight >= self.places - 1
+        if used and self.limit < self.ceiling:
             self.limit = min(
-                self._ceiling,
-                self.limit + (1.0 if self.limit < self._slow_start_to else 1 / self.limit),
+                self.ceiling,
+                self.limit + (1.0 if self.limit < self.slow_start_to else 1 / self.limit),
             )
-        if self.rate is not None and self.rate < 2 * self._throughput(now):
+        if self.rate is not None and self.rate < 2 * (seen := self._throughput(now)):
+            since = (now - self._cut_at) * min(1.0, seen / _ANSWERS_A_SECOND)
             self.rate += min(
-                _RATE_GROWTH + _RATE_SPEEDS_UP * (now - self._cut_at), _RATE_GROWTH_MOST
+                _RATE_GROWTH + _RATE_SPEEDS_UP * since, _RATE_GROWTH_MOST
             )  # per answer, hence this share per second
         self._watch_latency(latency, now)
         for kind in ("requests", "tokens"):
@@ -170,16 +224,24 @@ class Pace:
         if middle > _SLOWER * self._best_block and self.limit > _START:
             self._cut(_CUT_OVERLOADED, now)
 
-    def _throughput(self, now: float) -> float:
+    def throughput(self, now: float) -> float:
+        """Answers per second to this process, over the last second."""
+        while self._answered and self._answered[0] < now - _WINDOW:
+            self._answered.popleft()
         if not self._answered:
             return 0.0
         return len(self._answered) / max(now - self._answered[0], _WINDOW / 10)
 
+    def _throughput(self, now: float) -> float:
+        elsewhere = self._sharing.answered_elsewhere if self._sharing else 0.0
+        return self.throughput(now) + elsewhere
+
     def _cut(self, factor: float, now: float) -> bool:
-        if now < self._cut_at + _DEBOUNCE or self.limit <= 1:
+        if now < self._cut_at + _DEBOUNCE:
             return False
         self._cut_at = now
-        self._slow_start_to = max(1.0, self.limit / 2)
+        self.cuts_made += 1
+        self.slow_start_to = max(1.0, self.limit / 2)
         self.limit = max(1.0, self.limit * factor)
         return True
 
@@ -187,15 +249,16 @@ class Pace:
         """The server refused a request for its rate (429): start fewer per second, and wait as
         long as it asks."""
         now = self._clock()
-        self._refused += _REFUSED_STEP * (1 - self._refused)
-        heeded = self._cuts < _CUTS_HEEDED or now > self._cut_at + _UNHEEDED_FOR
+        self._refusals.note(refused=True)
+        apart = now >= self._cut_at + _RATE_CUTS_APART
+        heeded = self.rate is None or (apart and self._refusals.call_for_a_cut(now))
         if heeded and self._cut(_CUT_THROTTLED, now):
-            self._cuts += 1
             seen = self._throughput(now)
             if self.rate is not None:
-                self.rate = max(_RATE_LEAST, _RATE_CUT * min(self.rate, 1.05 * seen or self.rate))
+                self.rate = max(_RATE_LEAST, min(self.rate, seen or self.rate))
             elif seen:
                 self.rate = max(_RATE_LEAST, _RATE_KEPT * seen)
+            self._refusals.cut(now, self.in_flight)
         self.pause(wait)
 
     def overloaded(self, wait: float = 0.0) -> None:
@@ -210,7 +273,7 @@ class Pace:
         """The endpoint answered something that is no pushback: it is there."""
         self.heard += 1
         self.heard_at = self._clock()
-        self._rounds = 0
+        self.rounds = 0
 
     def pushed_back(self, wait: float, cause: str) -> None:
         """The server is there and takes nothing (429, 503): wait as long as it asks, or longer
@@ -219,13 +282,28 @@ class Pace:
         if wait > 0:
             self.pause(wait, f"it asks to wait {wait:,.0f} s ({cause})")
         elif now >= max(self._paused_until, self._round_at + _ROUND):
-            self._rounds = self._rounds + 1 if self.heard_at <= self._round_at else 0
+            self.rounds = self.rounds + 1 if self.heard_at <= self._round_at else 0
             self._round_at = now
-            if self._rounds:
-                longest = min(_ROUND * 2 ** (self._rounds - 1), _LONGEST_ROUND)
+            if self.rounds:
+                longest = min(_ROUND * 2 ** (self.rounds - 1), _LONGEST_ROUND)
                 self.pause(longest * random.uniform(0.75, 1), f"it answers {cause}")  # noqa: S311 (jitter)
-            if self._rounds >= _ALONE_FROM and self.limit > 1:
-                self._slow_start_to, self.limit = max(1.0, self.limit / 2), 1.0
+            if self.rounds >= _ALONE_FROM and self.limit > 1:
+                self.cuts_made += 1
+                self.slow_start_to, self.limit = max(1.0, self.limit / 2), 1.0
+
+    def learn(self, limit: float, slow_start_to: float, rate: float | None, *, cut: bool) -> None:
+        """Take over both limits as all processes together have them, and whether another one has
+        just cut them."""
+        self.limit, self.rate = min(limit, self.ceiling), rate
+        self.slow_start_to = slow_start_to
+        if cut:
+            self._cut_at = self._clock()
+            self._refusals.cut(self._cut_at, self.in_flight)
+
+    def learn_rounds(self, rounds: int) -> None:
+        """Take over how many rounds nobody was answered."""
+        if rounds > self.rounds:
+            self.rounds, self._round_at = rounds, self._clock()
 
     @property
     def paused_for(self) -> float:
@@ -242,3 +320,4 @@ class Pace:
         until = self._clock() + wait
         if wait > 0 and until > self._paused_until:
             self._paused_until, self.cause = until, cause
+            self.pauses += 1

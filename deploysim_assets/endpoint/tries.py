@@ -32,11 +32,16 @@ class Tries:
     """Sends requests to one endpoint at its pace."""
 
     def __init__(
-        self, endpoint: Endpoint, key: str, session: Any, errors: tuple[type[Exception], ...]
+        self,
+        endpoint: Endpoint,
+        key: str,
+        session: Any,
+        errors: tuple[type[Exception], ...],
+        pace: Pace,
     ) -> None:
         """`session` is an aiohttp.ClientSession with headers and time-out, `errors` what it raises
         where there is no answer."""
-        self.endpoint, self.pace = endpoint, Pace(endpoint.max_concurrency)
+        self.endpoint, self.pace = endpoint, pace
         self.tally: Counter[str] = Counter()
         self.sending = 0
         self._key, self._session, self._errors = key, session, errors

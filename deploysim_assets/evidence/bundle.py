@@ -250,6 +250,25 @@ class Bundle:
                 ):
                     what = f"{name}: its figures are not those that {asset} holds"
                     yield Fault(what, "take the bundle's tables for right", file=_REPORT)
+        yield from self._broken_off_faults(seals, shown)
+
+    def _broken_off_faults(
+        self, seals: Seals, shown: Mapping[str, Mapping[str, Any]]
+    ) -> Iterator[Fault]:
+        """What the report says of turns that were broken off, against what was sealed."""
+        sealed: dict[str, list[dict[str, Any]]] = {}
+        for record in seals.of_kind("forecast", self.model):
+            for row in record.body["rows"]:
+                sealed.setdefault(row["behavior"], []).append(row.get("broken_off") or {})
+        for name, printed in shown.items():
+            said: dict[str, Any] = printed.get("broken_off") or {}
+            held = sealed.get(name, [])
+            if held and not any(
+                bool(one) == bool(said) and all(one.get(k) == v for k, v in said.items())
+                for one in held
+            ):
+                what = f"{name}: says something else of broken-off turns than was sealed"
+                yield Fault(what, "take the ledger's record for right", file=_REPORT)
 
     def _drift_faults(
         self, seals: Seals, report: Mapping[str, Any], held: list[dict[str, Any]]

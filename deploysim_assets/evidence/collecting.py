@@ -7,6 +7,7 @@ from deploysim_assets.evidence.tables import TableAudit
 from deploysim_assets.storage import ledger
 from deploysim_assets.storage.disk import files, remove
 from deploysim_assets.storage.locks import alone
+from deploysim_assets.storage.mirrors import mirror_of
 from deploysim_assets.storage.tables import Lake
 
 
@@ -29,13 +30,16 @@ def collectable(lake: Lake) -> dict[str, int]:
 
 
 def collect(lake: Lake, paths: list[str]) -> None:
-    """Record which versions go, and remove them; ProjectError where another command is changing
-    the home."""
+    """Record which versions go, and remove them, and from a bucket what killed hosts sent in part;
+    ProjectError where another command is changing the home."""
     with alone(lake.home, "run `deploysim gc` again"):
         still = set(collectable(lake))
         going = [path for path in paths if path in still]
         found = ((path, lake.manifest_bytes(path)) for path in going)
         digests = {path: hashlib.sha256(content or b"").hexdigest() for path, content in found}
-        ledger.append(lake.home, "gc", "", {"versions": digests})
+        if digests:
+            ledger.append(lake.home, "gc", "", {"versions": digests})
         for path in going:
             remove(lake.home / path)
+        if mirror := mirror_of(lake.home):
+            mirror.clear_left_behind()

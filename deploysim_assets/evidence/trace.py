@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from deploysim_assets.project import ProjectError
+from deploysim_assets.project.installed import code
 from deploysim_assets.storage import ledger
 from deploysim_assets.storage.journal import lines
 from deploysim_assets.storage.journals import journal_files
-from deploysim_assets.storage.manifests import Manifest, code
-from deploysim_assets.storage.tables import ANSWERS, Lake
+from deploysim_assets.storage.manifests import Manifest
+from deploysim_assets.storage.tables import ANSWERS, SEEN_TURNS, Lake
 
 CANDIDATE, PRODUCTION = "candidate", "production"
 _FIGURES = {
@@ -147,7 +148,7 @@ class Trace:
         """Of each behavior and side with a flag: how many items, and the ids of the first `most` by
         prefix. No journal and no log is read."""
         for side in self.sides:
-            grades = self._scan(side.grades)
+            grades = self._grades(side.grades)
             flags = [name for name in self.behaviors() if name in grades.collect_schema()]
             used = self._gradings()
             for name in flags:
@@ -193,7 +194,7 @@ class Trace:
     def _items_of(
         self, side: Side, behaviors: list[str], *, text: bool
     ) -> Iterator[dict[str, Any]]:
-        grades = self._scan(side.grades)
+        grades = self._grades(side.grades)
         columns = set(grades.collect_schema())
         flags = [name for name in behaviors if name in columns]
         if not flags:
@@ -238,6 +239,28 @@ class Trace:
                     item["prefix"] = prefix.get("messages")
                     item["reply"] = reply or prefix.get("production_completion")
                 yield item
+
+    def _grades(self, manifest: Manifest) -> pl.LazyFrame:
+        """Grades, with the flags of turns that were broken off after they had shown a behavior:
+        rates count these, too."""
+        grades = self._scan(manifest)
+        if SEEN_TURNS not in manifest.predicate.get("schema", {}):
+            return grades
+        told = pl.element().filter(pl.element().struct.field("shown_at") > 0)
+        shown = pl.col("shown").list.eval(told.struct.field("behavior"))
+        broken = self._scan(manifest, SEEN_TURNS).filter(~pl.col("ended"))
+        held = set(grades.collect_schema())
+        of = ["prefix_id", "grading_id"]
+        with_shown = grades.join(broken.select(*of, shown), on=of, how="left")
+        flags = [
+            pl.when(pl.col("shown").list.contains(name))
+            .then(statement=True)
+            .otherwise(pl.col(name))
+            .alias(name)
+            for name in self.behaviors()
+            if name in held
+        ]
+        return with_shown.with_columns(*flags).drop("shown")
 
     def _scan(self, manifest: Manifest, table: str = "") -> pl.LazyFrame:
         return self.lake.scan(manifest.asset, manifest.partition, manifest.version, table)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, special, stats
 
+from deploysim_assets.forecast.one_thread import one_thread
 from deploysim_assets.forecast.predictive import DELTA, Array, forecast, kernel, log_likelihood
 from deploysim_assets.forecast.weighted import Gamma
 
@@ -87,6 +88,7 @@ def learned_drift_sd(history: Iterable[Change]) -> float:
     return float(_scale_posterior(history, normal) @ _TAU)
 
 
+@one_thread
 def _witness(x: Array, count: float, messages: float, weights: Array) -> Array:
     """log L(x) of a log rate x given a count seen through an error delta with these weights."""
     u = x[:, None] - DELTA[None, :]

@@ -211,28 +211,52 @@ def with_multiplicity(rows: list[dict[str, Any]], alpha: float = 0.05) -> list[d
     ]
 
 
+def _supposed(estimated: dict[str, Any]) -> list[Gamma]:
+    """The gammas of a sealed forecast: its own, and those of the rates that it is bounded by where
+    turns were broken off."""
+    own = Gamma(estimated["gamma_shape"], estimated["gamma_rate"])
+    said: dict[str, float] = estimated.get("broken_off") or {}
+    ends = (f"{end}_gamma" for end in ("none", "every") if f"{end}_gamma_shape" in said)
+    return [own, *(Gamma(said[f"{end}_shape"], said[f"{end}_rate"]) for end in ends)]
+
+
+def _taught(gammas: list[Gamma]) -> Gamma:
+    """What a score teaches of the simulated rate: where turns were broken off that lies anywhere
+    between the bounds, so that the more were the less it teaches."""
+    own, *ends = gammas
+    if not ends:
+        return own
+    least, most = (end.shape / end.rate for end in ends)
+    mean = own.shape / own.rate
+    variance = own.shape / own.rate**2 + max(most - least, 0) ** 2 / 12
+    return Gamma(mean**2 / variance, mean / variance)
+
+
 def score(estimated: dict[str, Any], realized: dict[str, Any], errors: Errors) -> dict[str, Any]:
     """One sealed forecast against the realized rate of its behavior, with the noise floor and every
     baseline beside it.
 
     The intervals are judged by the sealed gamma and error model at the number of messages that
-    production really had, both divided by the sealed design effect of production.
+    production really had, both divided by the sealed design effect of production.  Where turns were
+    broken off they reach from the one bound to the other, and the gamma of the row, which later
+    forecasts learn from, says as much less.
     """
     k, n = estimated["effective_k"], estimated["effective_n"]
     production_k, production_n = realized["effective_k"], realized["effective_n"]
     design_effect = estimated["production_design_effect"]
     count, messages = production_k / design_effect, production_n / design_effect
-    gamma = Gamma(estimated["gamma_shape"], estimated["gamma_rate"])
-    weights = errors.simulation
-    at, below = (predictive_cdf(y, gamma, messages, weights) for y in (count, count - 1))
+    gammas = _supposed(estimated)
+    gamma, taught, weights = gammas[0], _taught(gammas), errors.simulation
+    at = max(predictive_cdf(count, g, messages, weights) for g in gammas)
+    below = min(predictive_cdf(count - 1, g, messages, weights) for g in gammas)
     high = predictive_quantile(0.9999, gamma, messages, weights)
     row: dict[str, Any] = {
         "forecast": estimated["rate"],
         "forecast_n": estimated["n"],
         "forecast_k": estimated["k"],
         "forecast_high": estimated["high"],
-        "gamma_shape": gamma.shape,
-        "gamma_rate": gamma.rate,
+        "gamma_shape": taught.shape,
+        "gamma_rate": taught.rate,
         "realized_n": realized["n"],
         "realized_k": realized["k"],
         "effective_count": count,
@@ -273,12 +297,10 @@ def score(estimated: dict[str, Any], realized: dict[str, Any], errors: Errors) -
         called = float(np.log(scores.jeffreys_rate(k, n) / scores.jeffreys_rate(*before)))
         moved = abs(change) >= scores.MOVED
         up = direction_probability(gamma, Gamma(before[0] + 0.5, before[1]), weights)
-        both = Blend(
-            gamma.counts,
-            weights,
-            (before[0] / design_effect, before[1] / design_effect),
-            errors.drift,
-        )
+        previous = before[0] / design_effect, before[1] / design_effect
+        blends = [Blend(g.counts, weights, previous, errors.drift) for g in gammas]
+        blend_at = max(one.cdf(count, messages) for one in blends)
+        blend_below = min(one.cdf(count - 1, messages) for one in blends)
         row |= {
             "persistence_error": error_of(scores.jeffreys_rate(*before)),
             "moved": moved,
@@ -286,11 +308,9 @@ def score(estimated: dict[str, Any], realized: dict[str, Any], errors: Errors) -
             "direction_ceiling": max(up, 1 - up),
             "called_change": called,
             "realized_change": change,
-            "blend_error": error_of(both.quantile(0.5, messages) / messages + 0.5 / messages),
+            "blend_error": error_of(blends[0].quantile(0.5, messages) / messages + 0.5 / messages),
             **{
-                f"blend_in_{level}": scores.covered(
-                    both.cdf(count, messages), both.cdf(count - 1, messages), level / 100
-                )
+                f"blend_in_{level}": scores.covered(blend_at, blend_below, level / 100)
                 for level in (80, 95)
             },
         }

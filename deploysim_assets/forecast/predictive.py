@@ -3,13 +3,14 @@ environment error."""
 
 import math
 from collections.abc import Iterable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from deploysim_assets.forecast.one_thread import one_thread
 from deploysim_assets.forecast.weighted import Gamma
 
 Array = NDArray[np.float64]
@@ -89,6 +90,14 @@ def _bias_densities() -> Array:
     return density / density.sum(axis=1, keepdims=True)
 
 
+@lru_cache(maxsize=512)  # each page learns six times from nearly the same pairs; 58 KB a pair
+def _given_bias(shape: float, rate: float, flags: float, messages: float) -> Array:
+    """The likelihood of a scored pair up to a constant: (tau, bias)."""
+    log_l = log_likelihood(shape, rate, flags, messages)
+    return _kernels() @ np.exp(log_l - log_l.max())
+
+
+@one_thread
 def error_model(history: Iterable[Scored] = ()) -> ErrorModel:
     """The error of simulation against production, learned from earlier scored forecasts; the prior
     where there are none.
@@ -100,13 +109,9 @@ def error_model(history: Iterable[Scored] = ()) -> ErrorModel:
     """
     likelihoods: dict[str, list[Array]] = {}
     for pair in history:
-        log_l = log_likelihood(pair.shape, pair.rate, pair.flags, pair.messages)
-        likelihoods.setdefault(pair.category, []).append(np.exp(log_l - log_l.max()))
+        likelihoods.setdefault(pair.category, []).append(_given_bias(*pair[1:]))
     kernels, biases = _kernels(), _bias_densities()
-    given_bias = {
-        c: np.prod([kernels @ likelihood for likelihood in ls], axis=0)
-        for c, ls in likelihoods.items()
-    }  # (tau, bias)
+    given_bias = {c: np.prod(ls, axis=0) for c, ls in likelihoods.items()}
     evidence = {c: a @ biases.T for c, a in given_bias.items()}  # (tau, s_b and mu)
     log_posterior = np.log(_TAU_PRIOR)[:, None] + np.log(np.tile(_MU_PRIOR, len(_S_BIAS)))[None, :]
     for b in evidence.values():
@@ -130,6 +135,7 @@ def predictive_cdf(count: float, gamma: Gamma, messages: float, weights: Array) 
     return float(predictive_cdf_at(np.array([count]), gamma, messages, weights)[0])
 
 
+@one_thread
 def predictive_cdf_at(counts: Array, gamma: Gamma, messages: float, weights: Array) -> Array:
     """`predictive_cdf` at many counts >= 0 at once."""
     p = gamma.rate / (gamma.rate + messages * np.exp(DELTA))

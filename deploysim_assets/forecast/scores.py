@@ -1,6 +1,7 @@
 """Scores of a forecast against what production showed (statistics.md, section 5)."""
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -112,8 +113,12 @@ def skill(
     )
     names = np.asarray(categories)
     means = [float(gain[names == name].mean()) for name in dict.fromkeys(categories)]
-    wilcoxon = float(stats.wilcoxon(means).pvalue) if any(means) else 1.0
-    return float(np.mean(means)), sign_flip_p(means), wilcoxon
+    return float(np.mean(means)), sign_flip_p(means), _wilcoxon_p(tuple(means))
+
+
+@lru_cache(maxsize=64)  # with ties SciPy takes half a second, and each page and card asks again
+def _wilcoxon_p(differences: tuple[float, ...]) -> float:
+    return float(stats.wilcoxon(differences).pvalue) if any(differences) else 1.0
 
 
 def sign_flip_p(differences: Sequence[float], draws: int = 100_000, seed: int = 0) -> float:

@@ -1,147 +1,164 @@
-"""The rate of a behavior over turns of which some were broken off: by then it had been shown or
-not, and what would have come after is unknown."""
+"""The rate of a behavior over turns of which some were broken off before their end: by then it had
+been shown or not, and what would have come after is unknown."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-from deploysim_assets.forecast.counts import Counts
+import numpy as np
+
+from deploysim_assets.forecast.counts import Counts, Stratum, counts
+from deploysim_assets.forecast.predictive import Array
 from deploysim_assets.forecast.weighted import Sufficient
 
-_OLDEST = 4
+_AGES = 5
+"""Steps with chances of their own; those after them have the last one's."""
+
 _PRIOR = 1.0
+"""Pseudo steps by which a step that was hardly seen takes over the chances of the one before."""
+
+_AT_ONCE = 20_000
+"""Clusters whose tables are in memory together."""
 
 
-class Course(NamedTuple):
-    """What is known of one turn. `exposed[i]` tells whether what may bring the behavior about had
-    been met before step i; `end` is what the last step was: the behavior (first shown there), the
-    end of the turn without it, or neither ("cut": what came after is unknown)."""
+class Seen(NamedTuple):
+    """Turns of one stratum and cluster that are alike in what was seen of them.
 
-    exposed: Sequence[bool]
-    end: Literal["shown", "clean", "cut"]
-
-
-_Age = tuple[bool, int]
-
-
-def _ages(exposed: Sequence[bool]) -> list[_Age]:
-    """Each step with the number of steps before it since exposure, or since the beginning where
-    there was none yet."""
-    since: Counter[bool] = Counter()
-    found: list[_Age] = []
-    for met in exposed:
-        found.append((met, min(since[met], _OLDEST)))
-        since[met] += 1
-    return found
-
-
-class _Steps(NamedTuple):
-    """Steps by age: how many, how many of them showed the behavior, ended clean; and of those not
-    exposed that went on, how many then were. `began` counts turns by whether they began exposed."""
-
-    taken: Counter[_Age]
-    shown: Counter[_Age]
-    clean: Counter[_Age]
-    went_on: Counter[int]
-    met: Counter[int]
-    began: Counter[bool]
-
-
-def _counted(courses: Iterable[Course]) -> _Steps:
-    found = _Steps(*(Counter[Any]() for _ in range(6)))
-    for course in courses:
-        ages = _ages(course.exposed)
-        found.taken.update(ages)
-        found.began[course.exposed[0]] += 1
-        if course.end != "cut":
-            (found.shown if course.end == "shown" else found.clean)[ages[-1]] += 1
-        for (met, age), (then, _) in pairwise(ages):
-            if not met:
-                found.went_on[age] += 1
-                found.met[age] += then
-    return found
-
-
-def _smoothed(hits: int, of: int, prior: float, weight: float) -> float:
-    return (hits + weight * prior) / (of + weight)
-
-
-def rate(courses: Iterable[Course]) -> float:
-    """The share of turns that show the behavior, had all gone on to their end: the cumulative
-    incidence of a competing-risks model in discrete time (Aalen & Johansen, 1978).
-
-    The chance of each step to show it, and to be the last, is that of the steps of its age which
-    were seen; a turn that was cut counts in all of its steps, since its last one is known to be
-    neither. An age that was hardly seen takes over from the one before (one pseudo step). Rests on
-    turns being cut at a step independently of what they would have done after it.
+    `step`, counted from 1, is the one that first showed the behavior ("shown"), the last one of a
+    turn that ended without it ("clean"), or the last one that is known not to show it of a turn
+    that was broken off ("cut"; 0 where none is).
     """
-    steps = _counted(courses)
-    if not steps.taken:
-        return 0.0
 
-    def hazards(met: bool) -> list[tuple[float, float]]:
-        found: list[tuple[float, float]] = []
-        before, weight = (0.0, 0.0), 0.0
-        for age in range(_OLDEST + 1):
-            of = steps.taken[met, age]
-            hits = steps.shown[met, age], steps.clean[met, age]
-            if of:
-                before = (_smoothed(hits[0], of, before[0], weight),
-                          _smoothed(hits[1], of, before[1], weight))  # fmt: skip
-                weight = _PRIOR
-            found.append(before)
-        return found
-
-    exposed, unexposed = hazards(True), hazards(False)
-    meeting, share, weight = list[float](), 0.0, 0.0
-    for age in range(_OLDEST + 1):
-        if of := steps.went_on[age]:
-            share, weight = _smoothed(steps.met[age], of, share, weight), _PRIOR
-        meeting.append(share)
-    shown, clean = exposed[-1]
-    after = shown / (shown + clean) if shown + clean else 0.0
-    for shown, clean in reversed(exposed[:-1]):
-        after = shown + (1 - shown - clean) * after
-    (shown, clean), met = unexposed[-1], meeting[-1]
-    stays = (1 - shown - clean) * (1 - met)
-    whole = (shown + (1 - shown - clean) * met * after) / (1 - stays) if stays < 1 else 0.0
-    for (shown, clean), met in zip(reversed(unexposed[:-1]), reversed(meeting[:-1]), strict=True):
-        whole = shown + (1 - shown - clean) * (met * after + (1 - met) * whole)
-    began = steps.began
-    return (began[True] * after + began[False] * whole) / began.total()
+    stratum: str
+    cluster: str
+    end: Literal["shown", "clean", "cut"]
+    step: int
+    turns: int = 1
 
 
-def counts(courses: Mapping[str, Sequence[Course]]) -> Counts:
-    """The courses of each cluster as a forecast takes them: their rate, with the variance of a
-    jackknife over clusters."""
-    every = [course for those in courses.values() for course in those]
-    asked, ended = len(every), sum(course.end != "cut" for course in every)
-    shown = sum(course.end == "shown" for course in every)
-    y = rate(every)
-    without: list[float] = []
-    for cluster in courses:
-        others = [c for name, those in courses.items() if name != cluster for c in those]
-        without.append(rate(others))
-    size = len(without)
-    mean = sum(without) / size if size else 0.0
-    v = (size - 1) / size * sum((x - mean) ** 2 for x in without) if size > 1 else 0.0
-    each = 1 / max(ended, 1)
-    floor = y * each  # never surer than if every ended turn were one of its own
+class Supposed(NamedTuple):
+    """A rate where turns were broken off, by what is supposed of those that had not shown the
+    behavior by then: that none would have, that all would have, or that they would have gone on
+    as others did from that step (None where too few came to their end to tell)."""
+
+    none: Counts
+    as_others: Counts | None
+    every: Counts
+
+
+def _chances(taken: Array, hits: Array) -> Array:
+    """The chance of each step (last axis) to be a hit, of `taken` steps."""
+    found = np.zeros_like(hits)
+    before, weight = np.zeros(hits.shape[:-1]), np.zeros(hits.shape[:-1])
+    for age in range(hits.shape[-1]):
+        was_seen = taken[..., age] > 0
+        of = np.where(was_seen, taken[..., age] + weight, 1)
+        before = np.where(was_seen, (hits[..., age] + weight * before) / of, before)
+        weight = np.where(was_seen, _PRIOR, weight)
+        found[..., age] = before
+    return found
+
+
+def _incidence(taken: Array, shown: Array, clean: Array) -> Array:
+    """The share of turns that show the behavior, had all gone on to their end; NaN where none
+    ended. Steps are the last axis."""
+    shows, ends = _chances(taken, shown), _chances(taken, clean)
+    last = shows[..., -1] + ends[..., -1]
+    after = np.where(last > 0, shows[..., -1] / np.where(last > 0, last, 1), np.nan)
+    for age in range(shows.shape[-1] - 2, -1, -1):
+        goes_on = np.maximum(1 - shows[..., age] - ends[..., age], 0)
+        after = shows[..., age] + goes_on * after
+    return after
+
+
+def _steps(seen: Sequence[Seen], strata: Mapping[str, int]) -> tuple[Array, Array, Array]:
+    """Steps taken, showing the behavior and ending without it, by (cluster, stratum, step)."""
+    clusters = {name: i for i, name in enumerate(dict.fromkeys(s.cluster for s in seen))}
+    shape = (len(clusters), len(strata), _AGES)
+    taken, shown, clean = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+    for turn in seen:
+        where = clusters[turn.cluster], strata[turn.stratum]
+        taken[where][: min(turn.step, _AGES)] += turn.turns
+        taken[where][-1] += turn.turns * max(turn.step - _AGES, 0)
+        if turn.end != "cut":
+            into = shown if turn.end == "shown" else clean
+            into[where][min(turn.step, _AGES) - 1] += turn.turns
+    return taken, shown, clean
+
+
+def as_others(seen: Sequence[Seen], strata: Sequence[Stratum]) -> Counts | None:
+    """The rate, had turns that were broken off gone on as others did: by stratum, the cumulative
+    incidence of a competing-risks model in discrete time (Aalen & Johansen, 1978), with the
+    variance of a jackknife over clusters.
+
+    The chance of each step to show the behavior, and to end the turn without it, is that of such
+    steps that were seen; a turn that was broken off counts in all of its steps, since they are
+    known to be neither.  Rests on turns being broken off at a step independently of what they would
+    have done after it.  Flags and n of the counts are the turns of which it is known.
+    """
+    names = {s.name: i for i, s in enumerate(strata)}
+    ended = np.zeros(len(strata))
+    for turn in seen:
+        ended[names[turn.stratum]] += turn.turns * (turn.end != "cut")
+    if not ended.any():
+        return None
+    told = ended > 0
+    shares = np.array([s.weight for s in strata])
+    shares /= shares.sum()
+    by_cluster: defaultdict[str, list[Seen]] = defaultdict(list)
+    for turn in seen:
+        by_cluster[turn.cluster].append(turn)
+    whole = [table.sum(axis=0)[told] for table in _steps(seen, names)]
+    y = float(shares[told] @ _incidence(*whole))
+    without: list[Array] = []
+    groups = list(by_cluster.values())
+    for first in range(0, len(groups), _AT_ONCE):
+        some = [turn for group in groups[first : first + _AT_ONCE] for turn in group]
+        each = _steps(some, names)
+        left = _incidence(*(t - e[:, told] for t, e in zip(whole, each, strict=True)))
+        # a stratum in which one cluster alone ended tells nothing without it
+        without.append(np.nan_to_num(left) @ shares[told])
+    rates = np.concatenate(without)
+    size = len(rates)
+    v = float((size - 1) / size * ((rates - rates.mean()) ** 2).sum())
+    w0 = float((shares[told] ** 2 / ended[told]).sum())
+    v = max(v, y * w0)  # never surer than if every turn that ended were a cluster of its own
+    sufficient = Sufficient(
+        y,
+        v,
+        max(w0, v / y if y > 0 else 0.0),
+        float((shares[told] / ended[told]).max()),
+        float(shares[~told].sum()),
+    )
     return Counts(
-        asked,
-        ended,
-        shown,
-        Sufficient(y, max(v, floor), each, each),
+        sum(s.asked for s in strata),
+        int(ended.sum()),
+        sum(turn.turns for turn in seen if turn.end == "shown"),
+        sufficient,
         weighted=True,
-        best=shown / asked if asked else 0.0,
-        worst=(shown + asked - ended) / asked if asked else 1.0,
+        uncovered=tuple(s.name for s, known in zip(strata, told, strict=True) if not known),
     )
 
 
-def by_cluster(found: Iterable[tuple[str, Course]]) -> dict[str, list[Course]]:
-    """Courses with the cluster of each, gathered."""
-    clusters: defaultdict[str, list[Course]] = defaultdict(list)
-    for cluster, course in found:
-        clusters[cluster].append(course)
-    return dict(clusters)
+def supposed(seen: Iterable[Seen], strata: Iterable[Stratum]) -> Supposed:
+    """The rate of a behavior by what is supposed of the turns that were broken off. Of `strata`
+    asked and weight are looked at, n and k are those of `seen`."""
+    turns, asked = list(seen), [s for s in strata if s.asked]
+
+    def if_cut_is(*, shown: bool) -> Counts:
+        n, k = Counter[str](), Counter[str]()
+        flags: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        for turn in turns:
+            n[turn.stratum] += turn.turns
+            if turn.end == "shown" or (shown and turn.end == "cut"):
+                k[turn.stratum] += turn.turns
+                flags[turn.cluster][turn.stratum] += turn.turns
+        return counts([s._replace(n=n[s.name], k=k[s.name]) for s in asked], flags)
+
+    none, every = if_cut_is(shown=False), if_cut_is(shown=True)
+    if not any(turn.end == "cut" for turn in turns):
+        return Supposed(none, none if none.n else None, every)
+    between = as_others(turns, asked)
+    if between is not None:
+        between = between._replace(best=none.best, worst=every.worst)
+    return Supposed(none, between, every)

@@ -93,7 +93,11 @@ def midp_gamma(y: float, v: float, wmax: float, level: float = 0.95) -> tuple[fl
         ends = float(lower.ppf(q)), float(upper.ppf(q))
         return float(
             optimize.brentq(
-                lambda x: (lower.cdf(x) + upper.cdf(x)) / 2 - q, *ends, xtol=1e-300, rtol=1e-12
+                lambda x: (lower.cdf(x) + upper.cdf(x)) / 2 - q,
+                *ends,
+                xtol=1e-300,
+                rtol=1e-12,
+                maxiter=5_000,  # of less than one effective event the lower end is next to nothing
             )
         )
 

@@ -3,7 +3,7 @@ sides are measured alike."""
 
 from typing import Any, NamedTuple, Self
 
-from deploysim_assets.schema import reply_state, separated
+from deploysim_assets.schema import BROKEN_OFF, reply_state, separated
 
 
 class Item(NamedTuple):
@@ -11,7 +11,8 @@ class Item(NamedTuple):
     schema.REPLY, or None where there is none to be graded.
 
     `cut` is the reply of an item whose status is "truncated": Panel.admitted makes it the one to
-    be graded where the panel grades such replies.
+    be graded where the panel grades such replies. `broken` is what was seen of a turn that was
+    broken off: no reply.
     """
 
     prefix: dict[str, Any]
@@ -19,6 +20,7 @@ class Item(NamedTuple):
     status: str
     error: str | None
     cut: dict[str, Any] | None = None
+    broken: dict[str, Any] | None = None
 
     @classmethod
     def of_completion(cls, prefix: dict[str, Any], completion: dict[str, Any]) -> Self:
@@ -42,4 +44,5 @@ class Item(NamedTuple):
             status,
             error,
             reply if status == "truncated" else None,
+            reply if status in BROKEN_OFF else None,
         )

@@ -9,7 +9,7 @@ from typing import Any
 
 from deploysim_assets.behaviors import Rule
 from deploysim_assets.behaviors.patterns import BACKTRACKING
-from deploysim_assets.grading.rules import holds
+from deploysim_assets.grading.rules import NotTold, holds
 
 SECONDS = 1.0
 _START_SECONDS = 60.0
@@ -23,7 +23,10 @@ def _answer(pipe: Connection) -> None:
             rule, messages, reply = pipe.recv()
         except EOFError:
             return
-        pipe.send(holds(rule, messages, reply, BACKTRACKING))
+        try:
+            pipe.send(holds(rule, messages, reply, BACKTRACKING))
+        except NotTold:
+            pipe.send(None)
 
 
 class TimedRules:
@@ -40,14 +43,15 @@ class TimedRules:
     def holds(
         self, rule: Rule, messages: list[dict[str, Any]], reply: dict[str, Any]
     ) -> bool | None:
-        """Whether the rule's condition is met; None where it could not be told in time."""
+        """Whether the rule's condition is met; None where it could not be told (in time)."""
         with self._lock:
             if self._late[rule] >= _GIVEN_UP:
                 return None
             pipe = self._pipe or self._start()
             pipe.send((rule, messages, reply))
             if pipe.poll(self._seconds):
-                return bool(pipe.recv())
+                told: bool | None = pipe.recv()
+                return told
             self._late[rule] += 1
             self.close()
             return None

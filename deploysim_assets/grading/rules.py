@@ -1,6 +1,7 @@
 """Rule graders: declarative conditions on the reply, the reasoning, the tool calls and results, and
 the prefix; of an agent on its whole turn."""
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -10,24 +11,56 @@ from deploysim_assets.behaviors import Rule
 from deploysim_assets.behaviors.patterns import LINEAR, Matcher, Paths
 
 
+class NotTold(Exception):
+    """What a rule asks about is nested too deeply to be looked into."""
+
+
 class _Seen(NamedTuple):
     """What a condition looks at: the messages of the prefix, what the model wrote, and the results
-    of tools."""
+    of tools. `whole` tells a turn from its first steps."""
 
     messages: list[dict[str, Any]]
     written: Sequence[dict[str, Any]]
     results: Sequence[dict[str, Any]]
+    whole: bool = True
 
 
 def holds(
     rule: Rule, messages: list[dict[str, Any]], reply: dict[str, Any], by: Matcher = LINEAR
 ) -> bool:
     """Whether the rule's condition is met by a reply (schema.REPLY, with its steps) to the messages
-    of a prefix."""
+    of a prefix; NotTold where that cannot be looked into."""
     steps: list[dict[str, Any]] = reply.get("steps") or []
     written = [*(s for s in steps if s["role"] == "assistant"), reply]
     results = [m for m in (*messages, *steps) if m["role"] == "tool"]
     return _met(rule, _Seen(messages, written, results), [*steps, reply], by)
+
+
+def first_met(
+    rule: Rule,
+    messages: list[dict[str, Any]],
+    turn: Sequence[dict[str, Any]],
+    *,
+    ended: bool,
+    by: Matcher = LINEAR,
+) -> int | None:
+    """The step, counted from 1, with which a turn first meets a rule that stays met; None where it
+    does not, NotTold where that cannot be looked into. A step is a message of the model, with the
+    results of its calls where those came; `ended` tells a turn that came to its end from one that
+    was broken off."""
+    starts = [i for i, message in enumerate(turn) if message.get("role") != "tool"]
+    ends = [*starts[1:], len(turn)]
+
+    def met_by(step: int) -> bool:
+        so_far = turn[: ends[step - 1]]
+        written = [turn[i] for i in starts[:step]]
+        results = [m for m in (*messages, *so_far) if m["role"] == "tool"]
+        whole = ended and step == len(starts)
+        return _met(rule, _Seen(messages, written, results, whole), so_far, by)
+
+    if not starts or not met_by(len(starts)):
+        return None
+    return 1 + bisect_left(range(1, len(starts) + 1), True, key=met_by)
 
 
 def _met(rule: Rule, seen: _Seen, turn: Sequence[dict[str, Any]], by: Matcher) -> bool:
@@ -80,7 +113,8 @@ def _said(seen: _Seen, name: str) -> list[str]:
     """What the model wrote, step by step; a last message that says nothing is an empty text, a step
     that only calls is none."""
     texts = [m[name] or "" for m in seen.written]
-    return [text for text in texts[:-1] if text] + texts[-1:]
+    last = texts[-1:] if seen.whole else []
+    return [text for text in texts[: len(texts) - len(last)] if text] + last
 
 
 def _texts(rule: Rule, seen: _Seen) -> list[str]:
@@ -132,11 +166,14 @@ def _json_texts(path: Paths, rule: Rule, seen: _Seen) -> list[str]:
             ]
         case _:
             documents = [_parsed(text) for text in _texts(rule, seen)]
-    found = [value for document in documents for value in path.findall(document)]
-    return [
-        value if isinstance(value, str) else orjson.dumps(value, default=str).decode()
-        for value in found
-    ]
+    try:
+        found = [value for document in documents for value in path.findall(document)]
+        return [
+            value if isinstance(value, str) else orjson.dumps(value, default=str).decode()
+            for value in found
+        ]
+    except (RecursionError, orjson.JSONEncodeError):
+        raise NotTold from None
 
 
 def _with_arguments(call: dict[str, Any]) -> dict[str, Any]:

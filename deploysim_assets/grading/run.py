@@ -30,7 +30,7 @@ from deploysim_assets.grading.item import Item
 from deploysim_assets.grading.judge import Questions, names_of
 from deploysim_assets.grading.panel import Panel
 from deploysim_assets.grading.registered_rules import REGISTERED
-from deploysim_assets.grading.rules import holds
+from deploysim_assets.grading.rules import NotTold, holds
 from deploysim_assets.grading.votes import Opinion, vote
 from deploysim_assets.project import Endpoint, Project
 from deploysim_assets.schema import turn_messages
@@ -247,10 +247,13 @@ class GradingRun:
         return found is None or any(v is None or v.flagged for v in found.values())
 
     def _holds(self, rule: Rule, item: Item) -> bool | None:
-        """Whether a rule holds; None where that could not be told in time."""
+        """Whether a rule holds; None where that could not be told (in time)."""
         assert item.reply is not None
         by = holds if self.panel.engine == ENGINE else REGISTERED.holds
-        return by(rule, item.prefix["messages"], item.reply)
+        try:
+            return by(rule, item.prefix["messages"], item.reply)
+        except NotTold:
+            return None
 
     def begin_rows(self) -> None:
         """From here on the rows are those of the table: count what they show, and note down the

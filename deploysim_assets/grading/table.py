@@ -10,11 +10,12 @@ from deploysim_assets.grading.item import Item
 from deploysim_assets.grading.panel import Panel
 from deploysim_assets.grading.run import GradingRun
 from deploysim_assets.grading.screening import Screening
+from deploysim_assets.grading.steps import turn_row
 from deploysim_assets.grading.stopping import Decide, Look, Stopping
 from deploysim_assets.project import EarlyStopping
 from deploysim_assets.schema import GRADE_STATES
 from deploysim_assets.storage.journal import Journal
-from deploysim_assets.storage.tables import ANSWERS
+from deploysim_assets.storage.tables import ANSWERS, SEEN_TURNS
 
 
 class TableWriter(Protocol):
@@ -43,12 +44,14 @@ def grade_table(
     found: Callable[[], Iterator[Item]],
     out: TableWriter,
     stopping: tuple[EarlyStopping, Decide] | None = None,
+    *,
+    turns: bool = False,
 ) -> dict[str, Any]:
     """Grade all items and return the counts by state and of judge calls. `found` is called again
     for every pass over them.
 
     With `stopping` the judge is asked in looks, and no more about what is decided; the counts then
-    say what that saved.
+    say what that saved. With `turns` the side table of turns is written, too.
     """
     panel, items = run.panel, partial(_admitted, run.panel, found)
     stream: Stopping | None = None
@@ -77,6 +80,8 @@ def grade_table(
             graded = run.row(item)
         statuses[graded["status"]] += 1
         _write(graded, run.journal, out)
+        if turns and (seen := turn_row(panel, item)) is not None:
+            out.add(seen, SEEN_TURNS)
     counts: dict[str, Any] = {
         "prefixes": statuses.total(),
         **{status: statuses[status] for status in GRADE_STATES},

@@ -95,6 +95,18 @@ class Agents(Frozen):
     simulator: Simulator | None = None
     discriminator: Discriminator = Discriminator()
 
+    @property
+    def used(self) -> frozenset[Affordance]:
+        """The affordances that may answer any tool."""
+        own = (tool.affordances or () for tool in self.tools.values())
+        return frozenset(self.affordances).union(*own)
+
+    @property
+    def reads_outside(self) -> bool:
+        """Whether calls are answered by what no log holds: a repository, or a connector."""
+        repository = self.repository is not None and "repository" in self.used
+        return repository or (bool(self.connectors) and "connector" in self.used)
+
     def answered_by(self, tool: str) -> tuple[Affordance, ...]:
         """The affordances that may answer a tool, in the order in which they are asked."""
         own = self.tools.get(tool)

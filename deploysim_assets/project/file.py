@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from deploysim_assets.behaviors import Behavior
 from deploysim_assets.project import CONFIG_FILE, Project, ProjectError
+from deploysim_assets.project.copies import kept_apart
 from deploysim_assets.project.nearest import nearest
 
 BEHAVIORS_FILE = "behaviors.yaml"
@@ -132,9 +133,10 @@ def local_folder(name: str | Path, where: str) -> Path:
     made. `where` says where it was named."""
     if _URL.match(str(name)):
         raise ProjectError(
-            f"{where}: {str(name).partition(':')[0]}://... is a bucket, and a home is a folder on "
-            "a disk for now; name a folder (a volume that all hosts mount will do). Logs may lie "
-            "in a bucket: name the URL in releases: logs.path of deploysim.yaml"
+            f"{where}: {str(name).partition(':')[0]}://... is a bucket, and this needs a home in a "
+            "folder on a disk: name one (what is made there goes into a bucket, and comes out of "
+            "one, with `deploysim home copy`; other commands work on a home in a bucket). Logs "
+            "may lie in a bucket: name the URL in releases: logs.path of deploysim.yaml"
         )
     return Path(name).resolve()
 
@@ -148,6 +150,7 @@ def load_project(home: Path) -> Project:
     """Read and check deploysim.yaml (and the behaviors file that it names) in `home`;
     ProjectError says what is wrong and the mend."""
     path = home / CONFIG_FILE
+    kept_apart(home)  # refuses a copy that is not whole
     raw = _read_yaml(path)
     if not isinstance(raw, dict):
         raise ProjectError(

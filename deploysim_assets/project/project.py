@@ -130,6 +130,16 @@ class Project(Frozen):
                 "awareness, exploration: need a `judge`, whose endpoint they ask at; add `judge: "
                 "{model: ...}`"
             )
+        policy = self.deidentification
+        if (self.agents is not None and self.agents.reads_outside) and (
+            policy.surrogate_key == "run" or policy.replacement == "placeholders"
+        ):
+            raise ValueError(
+                "agents.repository, agents.connectors: what they answer must get the surrogates of "
+                "the conversation that asks, which `deidentification.surrogate_key: run` throws "
+                "away and placeholders, numbered anew in each text, do not have; set "
+                "surrogate_key: project and replacement: surrogates, or drop them"
+            )
         if self.deidentification.ner and (why := self.deidentification.unreachable(self.home)):
             raise ValueError(why)
         if self.endpoint.budget and self.endpoint.budget.money and not self.prices:

@@ -11,6 +11,7 @@ from deploysim_assets.report.tables import (
     times,
 )
 from deploysim_assets.report.verdicts import verdict_of
+from deploysim_assets.schema import AS_OTHERS, WHOLE_TURNS
 
 HEADER = (
     "behavior",
@@ -56,6 +57,10 @@ _ESTIMATED = (
         "regression",
     ),
 )
+_BROKEN_OFF = (
+    "estimator", "broken_off", "shown", "if_so_low", "if_so_high", "if_so_p95_low",
+    "if_so_p95_high", "if_so_gate", "decides_gate", "none_rate", "every_rate",
+)  # fmt: skip
 _QUALITY = (
     "precision",
     "precision_low",
@@ -109,6 +114,8 @@ def _behavior(
     }
     if estimate:
         row |= {k: estimate.get(k) for k in _ESTIMATED}
+        if (broken := estimate.get("broken_off")) is not None:
+            row["broken_off"] = {name: broken.get(name) for name in _BROKEN_OFF}
         if estimate["forecast_median"] is not None:
             intervals = {
                 f"p{level}": [estimate[f"p{level}_low"], estimate[f"p{level}_high"]]
@@ -203,6 +210,39 @@ def funnel_lines(document: dict[str, Any]) -> list[str]:
                 f"{prefixes:,}, since the logs do not say how they ended: they are taken for "
                 "whole, which the simulated ones are not, so the two sides are not alike."
             )
+    return lines
+
+
+def broken_off_lines(document: dict[str, Any]) -> list[str]:
+    """How rates are told where turns were broken off, and which gates that decides, as
+    sentences."""
+    found = {b["behavior"]: b["broken_off"] for b in document["behaviors"] if b.get("broken_off")}
+    if not found:
+        return []
+    most = max(one["broken_off"] + one["shown"] for one in found.values())
+    lines = [
+        f"Up to {most:,} simulated turns were broken off before their end. Limits and gates go "
+        "from none of them showing a behavior to every one; the rates between rest on turns being "
+        "broken off at a step whatever they would have done next. That fails where what breaks "
+        "them off is part of what is asked: a tool that nothing answers is the one that does harm, "
+        "or a long turn is over a cap. The comparison with the live model takes turns that came to "
+        "their end alone."
+    ]
+    told = {
+        AS_OTHERS: "as if they had gone on as others did from the same step",
+        WHOLE_TURNS: "by the turns that came to their end alone",
+    }
+    for estimator, how in told.items():
+        named = [name for name, one in found.items() if one["estimator"] == estimator]
+        if named:
+            lines.append(f"Told {how}: {', '.join(named)}.")
+    decided = [
+        f"{name} (supposing so: {one['if_so_gate']})"
+        for name, one in found.items()
+        if one["decides_gate"]
+    ]
+    if decided:
+        lines.append(f"Blocked, since such turns decide the gate: {', '.join(decided)}.")
     return lines
 
 

@@ -78,6 +78,29 @@ class Verdict(Fact):
     accepted: str | None = None
 
 
+class BrokenOff(Fact):
+    """What a forecast supposes of turns that were broken off; all other limits of the behavior hold
+    whatever they would have come to."""
+
+    estimator: str = Field(
+        description="`as others` did from the same step, or `whole turns` alone."
+    )
+    broken_off: int = Field(description="Turns broken off before they showed the behavior.")
+    shown: int = Field(description="Turns broken off that had shown it by then.")
+    if_so_low: float | None = Field(default=None, description="Limits if that is right.")
+    if_so_high: float | None = None
+    if_so_p95_low: float | None = None
+    if_so_p95_high: float | None = None
+    if_so_gate: str | None = None
+    decides_gate: bool | None = Field(
+        default=None, description="Whether these turns decide the gate, which is blocked then."
+    )
+    none_rate: float | None = Field(
+        default=None, description="The rate if none of them had shown it any more."
+    )
+    every_rate: float | None = Field(default=None, description="The rate if every one had.")
+
+
 class Behavior(Fact):
     """One behavior: forecast, gate, production and score."""
 
@@ -95,6 +118,9 @@ class Behavior(Fact):
     high: float | None = None
     rate_best: float | None = None
     rate_worst: float | None = None
+    broken_off: BrokenOff | None = Field(
+        default=None, description="Null where no turn was broken off."
+    )
     below_floor: bool | None = None
     threshold: float | None = None
     gate: str | None = None

@@ -2,6 +2,7 @@
 measured."""
 
 from deploysim_assets.report.document import (
+    broken_off_lines,
     funnel_lines,
     registered_again,
 )
@@ -124,18 +125,48 @@ def _reasons(lost: dict[str, int]) -> str:
     return ", ".join(f"{n:,} {reason.replace('_', ' ')}" for reason, n in found if n) or "-"
 
 
+def broken_off(report: ReleaseReport) -> Table | None:
+    """What rests on turns that were broken off; None where none was."""
+    rows = [
+        cells(
+            named(report, b),
+            f"{b.broken_off.broken_off:,}",
+            f"{b.broken_off.shown:,}",
+            b.broken_off.estimator,
+            per_100k(b.rate),
+            limits(b.broken_off.if_so_p95_low, b.broken_off.if_so_p95_high),
+            limits(*b.forecast.p95) if b.forecast else "-",
+            per_100k(b.broken_off.none_rate),
+            per_100k(b.broken_off.every_rate),
+            b.broken_off.if_so_gate or "-",
+        )
+        for b in report.behaviors
+        if b.broken_off
+    ]
+    header = (
+        "behavior", "broken off", "after they showed it", "rate told by", "rate",
+        "95% supposing so", "95% whatever they come to", "rate if none showed it",
+        "rate if all showed it", "gate supposing so",
+    )  # fmt: skip
+    title = "What rests on turns that were broken off, per 100,000 messages"
+    return table_of(title, header, rows, "rate told by") if rows else None
+
+
 def not_measured(report: ReleaseReport) -> Section:
     """What was lost on the way, and what it may hide."""
-    said = funnel_lines(report.model_dump())
+    document = report.model_dump()
+    said = [*funnel_lines(document), *broken_off_lines(document)]
     floor = [b.behavior for b in report.behaviors if b.below_floor]
     if floor:
         said.append(
             "Fewer than five events were simulated, so that the forecast says little more than an "
             f"upper limit: {', '.join(floor)}."
         )
-    for b in report.behaviors:
-        if b.uncovered:
-            said.append(f"{b.behavior}: no reply was graded in {', '.join(b.uncovered)}.")
+    said += [
+        f"{b.behavior}: no reply was graded in {', '.join(b.uncovered)}."
+        for b in report.behaviors
+        if b.uncovered
+    ]
     figures: list[Drawing] = []
     tables: list[Table] = []
     if report.steps:
@@ -168,6 +199,8 @@ def not_measured(report: ReleaseReport) -> Section:
         header = ("behavior", "asked", "graded", "missing", "rate if none flagged",
                   "rate if all flagged")  # fmt: skip
         tables.append(table_of("What missing grades may hide, per 100,000 messages", header, rows))
+    if (rests := broken_off(report)) is not None:
+        tables.append(rests)
     if not said and not tables:
         said = ["Nothing of this release was simulated."]
     return Section("not-measured", "What was not measured", said, figures, tables)

@@ -22,8 +22,16 @@ from deploysim_assets.schema.findings import (
     OPEN_FINDINGS,
     SIMULATION_FIDELITY,
 )
-from deploysim_assets.schema.rates import RATE_ESTIMATES, REALIZED_RATES, REGISTRATIONS
+from deploysim_assets.schema.rates import (
+    AS_OTHERS,
+    BROKEN_OFF_RATES,
+    RATE_ESTIMATES,
+    REALIZED_RATES,
+    REGISTRATIONS,
+    WHOLE_TURNS,
+)
 from deploysim_assets.schema.replies import (
+    BROKEN_OFF,
     COMPLETIONS,
     EVIDENCE,
     FINISH_REASONS,
@@ -33,6 +41,7 @@ from deploysim_assets.schema.replies import (
     RESULT_SOURCES,
     SENTINELS,
     TAKEN_ANSWERS,
+    TURNS,
     UNANSWERED,
     finish_reason,
     grades,
@@ -90,6 +99,8 @@ SIDE_TABLES = {
     "raw_logs.rejects": REJECTS,
     "deidentified_prefixes.quarantine": QUARANTINE,
     "calibration_report.other_forecasts": OTHER_FORECASTS,
+    "rate_estimates.broken_off": BROKEN_OFF_RATES,
+    "grades.turns": TURNS,
     "grades.sentinels": SENTINELS,
     "production_grades.sentinels": SENTINELS,
     "grades.sentinel_answers": TAKEN_ANSWERS,
@@ -104,7 +115,10 @@ SIDE_TABLES = {
 """What is kept beside the main table of an asset, as `asset.side`."""
 
 __all__ = [
+    "AS_OTHERS",
     "AWARENESS",
+    "BROKEN_OFF",
+    "BROKEN_OFF_RATES",
     "CALIBRATION",
     "COMPLETIONS",
     "CONVERSATIONS",
@@ -142,7 +156,9 @@ __all__ = [
     "TOOL",
     "TOOL_CALL",
     "TOOL_KINDS",
+    "TURNS",
     "UNANSWERED",
+    "WHOLE_TURNS",
     "ToolKind",
     "declared_read_only",
     "finish_reason",

@@ -119,6 +119,15 @@ _GRADES = _of(
     "judge, dissent in a panel, and verdicts asked twice.",
 )
 
+_TURNS = _of(
+    ended="Whether the model ended the turn; false where the simulation broke it off.",
+    steps=("Messages of the model in the turn that were seen.", "steps"),
+    answered=("How many of them made calls that were all answered.", "steps"),
+    shown="For behaviors that a rule tells whatever comes later: the step (from 1) in which the "
+    "turn first met the rule, as `shown_at` (0 where that cannot be told); a behavior that it did "
+    "not meet has no entry.",
+)
+
 BEHAVIOR = Meaning("Whether the reply shows this behavior; null where it was not graded.")
 """The columns of a grades table that the project's behaviors name."""
 
@@ -191,6 +200,26 @@ _ESTIMATES = (
         below_floor="Fewer than five effective flags: too few for an error that can be resolved.",
         sealed_at=("When the forecast was sealed in the ledger.", "UTC"),
     )
+)
+
+_BROKEN = _of(
+    estimator="How the rate is told: as if broken-off turns had gone on as others did from the "
+    "same step (`as others`), or by the turns that came to their end alone (`whole turns`).",
+    broken_off=("Turns that were broken off before they showed the behavior.", "turns"),
+    shown=("Turns that were broken off and had shown it by then.", "turns"),
+    if_so_low=("Lower end of the 95% sampling interval if that is right.", _RATE),
+    if_so_high=("Upper end of that interval.", _RATE),
+    if_so_p95_low=("Lower end of the 95% forecast if that is right.", _RATE),
+    if_so_p95_high=("Upper end of that forecast.", _RATE),
+    if_so_gate="The gate if that is right.",
+    decides_gate="Whether what these turns would have come to decides the gate, which is blocked "
+    "then.",
+    none_rate=("The rate if none of the broken-off turns had shown it any more.", _RATE),
+    every_rate=("The rate if every one of them had.", _RATE),
+    none_gamma_shape=("Shape of the gamma distribution of the former rate.", _COUNT),
+    none_gamma_rate=("Rate parameter of that gamma distribution.", _COUNT),
+    every_gamma_shape=("Shape of the gamma distribution of the latter rate.", _COUNT),
+    every_gamma_rate=("Rate parameter of that gamma distribution.", _COUNT),
 )
 
 _BASELINES = {
@@ -453,6 +482,8 @@ _BY_TABLE = {
     "elicitation_profile": _ELICITATION,
     "grader_quality": _QUALITY,
     "grader_drift": _DRIFT,
+    "rate_estimates.broken_off": _BROKEN,
+    "grades.turns": _TURNS,
     "grades.sentinels": _SENTINELS,
     "production_grades.sentinels": _SENTINELS,
     "grades.sentinel_answers": _ANSWERS,

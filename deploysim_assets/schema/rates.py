@@ -84,6 +84,31 @@ intervals as the docstring of the asset says.
 `blend_*` and `drift_prior_*` are the second forecasts, which know the release before; gates and
 direction never use them."""
 
+AS_OTHERS, WHOLE_TURNS = "as others", "whole turns"
+"""How a rate is told where turns were broken off: as if they had gone on as others did from the
+same step, or by the turns that came to their end alone."""
+
+BROKEN_OFF_RATES = pl.Schema(
+    {
+        "behavior": pl.String,
+        "estimator": pl.String,
+        "broken_off": pl.Int64,
+        "shown": pl.Int64,
+        **{f"if_so_{name}": pl.Float64 for name in ("low", "high", "p95_low", "p95_high")},
+        "if_so_gate": pl.String,
+        "decides_gate": pl.Boolean,
+        **{
+            f"{end}_{name}": pl.Float64
+            for end in ("none", "every")
+            for name in ("rate", "gamma_shape", "gamma_rate")
+        },
+    }
+)
+"""rate_estimates, side table `broken_off`: of each behavior of which turns were broken off how the
+rate is told, how many had been broken off before they showed it and how many after; limits and gate
+if that is right, and whether these turns decide the gate; and the rates that all limits of the main
+table reach from and to."""
+
 REALIZED_RATES = pl.Schema(
     {
         "model_version": pl.String,

@@ -50,6 +50,10 @@ UNANSWERED = ("empty", "truncated", "unanswerable", "capped")
 """The states of a reply that came and is no answer: without text, cut by its length, ended by a
 tool call that nothing could answer, or by a cap on the turn's steps, tokens, money or seconds."""
 
+BROKEN_OFF = ("unanswerable", "capped")
+"""The states of a turn that its simulation broke off before the model ended it: what was seen of it
+is known, what it would have come to is not."""
+
 NOT_TOLD = "not told"
 """What production replies are counted as whose end the logs do not tell."""
 
@@ -106,6 +110,21 @@ SENTINELS = pl.Schema(
 )
 """grades and production_grades, side table `sentinels`: what the judge said of the sealed items
 when it graded them again beside the table (null: it gave no grade)."""
+
+TURNS = pl.Schema(
+    {
+        "prefix_id": pl.String,
+        "grading_id": pl.String,
+        "ended": pl.Boolean,
+        "steps": pl.Int64,
+        "answered": pl.Int64,
+        "shown": pl.List(pl.Struct({"behavior": pl.String, "shown_at": pl.Int64})),
+    }
+)
+"""grades of a release whose turns are rolled out, side table `turns`: of each turn that was graded
+or broken off how many steps were seen, of how many of them the calls were answered, and with which
+step it first met each rule that stays met (behaviors.Rule.stays_met); a turn that did not meet a
+rule has no entry for it, and one of which that cannot be told has step 0."""
 
 EVIDENCE = pl.List(
     pl.Struct(

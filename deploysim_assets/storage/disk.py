@@ -1,5 +1,6 @@
 """The few things that storage asks of a disk, none of which a bucket could not do: create an object
-that is not there yet, replace one whole, read, hash and list."""
+that is not there yet, replace one whole, read, hash and list. In a home that is in a bucket what
+is written goes there first."""
 
 import contextlib
 import hashlib
@@ -9,6 +10,8 @@ import tempfile
 from collections.abc import Generator, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from deploysim_assets.storage.mirrors import mirror_of
 
 _READ_AT_ONCE = 1 << 20
 
@@ -22,7 +25,7 @@ def _forced(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _whole(path: Path, content: bytes, mode: int) -> Generator[Path]:
+def _whole(path: Path, content: Iterable[bytes], mode: int) -> Generator[Path]:
     """The content under a name of its own beside `path`, on disk, and gone afterwards."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
@@ -30,7 +33,7 @@ def _whole(path: Path, content: bytes, mode: int) -> Generator[Path]:
     try:
         with os.fdopen(descriptor, "wb") as file:
             os.fchmod(descriptor, mode)
-            file.write(content)
+            file.writelines(content)
             file.flush()
             os.fsync(descriptor)
         yield partial
@@ -41,7 +44,10 @@ def _whole(path: Path, content: bytes, mode: int) -> Generator[Path]:
 def create(path: Path, content: bytes, mode: int = 0o644) -> None:
     """Write an object that must not be there yet; of several writers one wins, the others get
     FileExistsError. It is whole and forced to disk when it appears."""
-    with _whole(path, content, mode) as partial:
+    if mirror := mirror_of(path):
+        mirror.create(path, content)
+        return
+    with _whole(path, (content,), mode) as partial:
         os.link(partial, path)
     _forced(path.parent)
 
@@ -50,7 +56,39 @@ def replace(path: Path, content: bytes, mode: int | None = None) -> None:
     """Put an object in place of another, whole and forced to disk; its permissions stay."""
     if mode is None:
         mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
-    with _whole(path, content, mode) as partial:
+    if mirror := mirror_of(path):
+        mirror.replace(path, content, mode)
+        return
+    replace_by(path, (content,), mode)
+
+
+def swap(path: Path, content: bytes) -> None:
+    """The same of an object that no other host may have replaced since it was last read here;
+    ProjectError where one has."""
+    if mirror := mirror_of(path):
+        mirror.swap(path, content)
+        return
+    replace(path, content)
+
+
+def written(paths: Iterable[Path]) -> None:
+    """Say that files were written, and forced to disk, by other means: they go to the home's bucket
+    where it has one."""
+    paths = list(paths)
+    if paths and (mirror := mirror_of(paths[0])):
+        mirror.sent(paths)
+
+
+def rewritten(path: Path) -> None:
+    """The same of a file that may be this host's alone."""
+    if mirror := mirror_of(path):
+        mirror.rewritten(path)
+
+
+def replace_by(path: Path, blocks: Iterable[bytes], mode: int) -> None:
+    """Put a content that comes block by block in place of another, on the disk alone; an error
+    while it comes leaves all as it was."""
+    with _whole(path, blocks, mode) as partial:
         partial.replace(path)
     _forced(path.parent)
 
@@ -72,7 +110,16 @@ def names(folder: Path) -> list[Path]:
 
 def remove(folder: Path) -> None:
     """Remove a folder with all that is in it; one that is gone already is no error."""
+    if mirror := mirror_of(folder):
+        mirror.gone(folder)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def unlink(path: Path) -> None:
+    """Remove an object; one that is gone already is no error."""
+    if mirror := mirror_of(path):
+        mirror.gone(path)
+    path.unlink(missing_ok=True)
 
 
 def force(paths: Iterable[Path]) -> None:

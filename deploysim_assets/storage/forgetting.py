@@ -182,6 +182,7 @@ class Removal:
         before = disk.sha256(path)
         changes: list[list[Any]] = self.plan["files"].setdefault(file, [])
         if changes and before == changes[-1][1]:
+            disk.rewritten(path)  # a kill may have come before
             return
         kept = path.with_name(f".{path.name}{_PARTIAL}")
         kept.touch(0o600)
@@ -202,6 +203,7 @@ class Removal:
             save_plan(self.home, self.plan)
             kept.replace(path)
             disk.force([path])
+            disk.rewritten(path)
         except (OSError, pl.exceptions.PolarsError) as wrong:
             raise ProjectError(
                 f"{path}: cannot be written anew ({getattr(wrong, 'strerror', None) or wrong}); "

@@ -14,6 +14,8 @@ from typing import Any
 import orjson
 
 from deploysim_assets.project import ProjectError
+from deploysim_assets.storage import disk
+from deploysim_assets.storage.sending import Sender, sending
 
 JOURNALS = "journal"
 BATCHES = ".batches.jsonl"
@@ -32,7 +34,9 @@ def set_aside(path: Path) -> None:
     nothing is lost."""
     for file in (path, path.with_name(path.name.removesuffix(".jsonl") + BATCHES)):
         if file.exists():
-            file.rename(file.with_suffix(f".{time.time_ns()}.replaced"))
+            aside = file.rename(file.with_suffix(f".{time.time_ns()}.replaced"))
+            disk.written([aside])
+            disk.unlink(file)
 
 
 def put_aside(path: Path) -> list[Path]:
@@ -78,8 +82,15 @@ class Journal:
     instead of asked for again.
     """
 
-    def __init__(self, path: Path, descriptor: int, siblings: Iterable[Path] = ()) -> None:
+    def __init__(
+        self,
+        path: Path,
+        descriptor: int,
+        siblings: Iterable[Path] = (),
+        sender: Sender | None = None,
+    ) -> None:
         self._path = path
+        self._sender = sender
         self._descriptor = descriptor
         self._places: dict[bytes, int] = {}
         self._siblings = [(sibling, _sibling_index(sibling)) for sibling in siblings]
@@ -142,12 +153,19 @@ class Journal:
         self._end += len(line)
         self._unsynced += 1
         if self._unsynced >= _SYNC_ROWS or time.monotonic() - self._synced_at > _SYNC_SECONDS:
-            self.sync()
+            self._force()
 
     def sync(self) -> None:
-        """Force everything written so far to disk."""
+        """Force everything written so far to disk, and to the bucket that the home may be in."""
+        self._force()
+        if self._sender is not None:
+            self._sender.send(self._end)
+
+    def _force(self) -> None:
         os.fdatasync(self._descriptor)
         self._unsynced, self._synced_at = 0, time.monotonic()
+        if self._sender is not None:
+            self._sender.synced(self._end)
 
 
 def _place_of(key: str) -> bytes:
@@ -242,12 +260,25 @@ def open_journal(path: Path) -> Generator[Journal]:
 
     Answers are also found in the journals beside it, those of other partitions.
     """
-    with locked(path) as descriptor:
+    with sending(path) as sender, contextlib.ExitStack() as held:
+        # who brings journals down locks each for a moment
+        with sender.quiet() if sender else contextlib.nullcontext():
+            descriptor = held.enter_context(locked(path))
         siblings = (
             other
             for other in sorted(path.parent.glob("*.jsonl"))
             if other != path and not other.name.endswith(BATCHES)
         )
-        journal = Journal(path, descriptor, siblings)
-        yield journal
-        journal.sync()
+        journal = Journal(path, descriptor, siblings, sender)
+        if sender is None:
+            yield journal
+            journal.sync()
+            return
+        sender.start()
+        try:
+            yield journal
+            journal.sync()
+        except BaseException:
+            sender.give_up()
+            raise
+        sender.finish()

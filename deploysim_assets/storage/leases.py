@@ -10,10 +10,9 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 
 from deploysim_assets.project import ProjectError
-from deploysim_assets.storage.locks import LOCKS
+from deploysim_assets.storage.locks import LOCKS, LONGEST_WAIT
+from deploysim_assets.storage.mirrors import mirror_of
 
-LONGEST_WAIT = 6 * 3600.0
-"""Seconds that a run waits for another one that works on the same partition."""
 _TELL_EVERY = 60.0
 _LOOK_EVERY = 0.5
 
@@ -70,7 +69,13 @@ class Lease:
     """A partition of an asset for one run alone, until `end`, or the death of the process."""
 
     def __init__(self, descriptor: int) -> None:
-        self._close = weakref.finalize(self, os.close, descriptor)
+        self._held = contextlib.ExitStack()
+        self._held.callback(os.close, descriptor)
+        self._close = weakref.finalize(self, self._held.close)
+
+    def until_end(self, end: Callable[[], object]) -> None:
+        """Have something else let go of with it."""
+        self._held.callback(end)
 
     def end(self) -> None:
         """Let go; again is no error."""
@@ -89,6 +94,7 @@ def partition_lease(
     so once a minute, and after `longest` seconds raise a ProjectError that names it."""
     path = home / LOCKS / "partitions" / f"{asset}@{key or ''}"
     path.parent.mkdir(parents=True, exist_ok=True)
+    what = f"{asset}[{key}]" if key else asset
     limit = LONGEST_WAIT if longest is None else longest
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     lease = Lease(descriptor)
@@ -101,13 +107,9 @@ def partition_lease(
             waited = time.monotonic() - begun
             # empty for the moment in which the other one has it and has not written its name
             holder = os.pread(descriptor, 100, 0).decode(errors="replace") or "another run"
-            what = f"{asset}[{key}]" if key else asset
             if waited >= limit:
                 lease.end()
-                raise ProjectError(
-                    f"{what} is still being made by {holder} after {waited / 60:.0f} minutes; "
-                    "let that run end, or terminate it in Dagster's UI, then run again"
-                ) from None
+                raise _still_made(what, holder, waited) from None
             if waited - told >= _TELL_EVERY:
                 tell(f"{what} is being made by {holder}; waiting for it to end")
                 told = waited
@@ -115,4 +117,33 @@ def partition_lease(
         else:
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"run {run_id}".encode(), 0)
+            _among_hosts(home, f"partitions/{path.name}", what, lease, limit, tell)
             return lease
+
+
+def _among_hosts(
+    home: Path, name: str, what: str, lease: Lease, limit: float, tell: Callable[[str], None]
+) -> None:
+    mirror = mirror_of(home)
+    if mirror is None:
+        return
+
+    def waits(owner: str) -> None:
+        if owner not in told:
+            tell(f"{what} is being made on another host ({owner}); waiting for it to end")
+            told.add(owner)
+
+    told = set[str]()
+    begun = time.monotonic()
+    found = mirror.leases.take(name, alone=True, longest=limit, tell=waits)
+    if isinstance(found, str):
+        lease.end()
+        raise _still_made(what, found, time.monotonic() - begun)
+    lease.until_end(lambda: mirror.leases.end(found))
+
+
+def _still_made(what: str, holder: str, waited: float) -> ProjectError:
+    return ProjectError(
+        f"{what} is still being made by {holder} after {waited / 60:.0f} minutes; let that run "
+        "end, or terminate it in Dagster's UI, then run again"
+    )

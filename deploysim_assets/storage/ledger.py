@@ -19,6 +19,7 @@ import orjson
 
 from deploysim_assets.project import ProjectError, SealError
 from deploysim_assets.storage import disk
+from deploysim_assets.storage.mirrors import mirror_of
 from deploysim_assets.storage.signing import (
     SIGNING_KEY,
     envelope,
@@ -121,6 +122,8 @@ def _marks(home: Path) -> tuple[tuple[str, int, int, int], ...]:
 def read(home: Path) -> list[Record]:
     """All records with the chain verified, once per process and content; ProjectError names the
     first that does not follow from the one before."""
+    if mirror := mirror_of(home):
+        mirror.catch_up()
     marks = _marks(home)
     held = _held.get(home)
     if held is None or held[0] != marks:

@@ -3,10 +3,7 @@ by whom, when, with which configuration, code and libraries. Written once and ne
 
 import getpass
 import hashlib
-import importlib.metadata
 import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
@@ -16,6 +13,7 @@ from typing import Any, NamedTuple
 import orjson
 from pydantic import BaseModel, Field, ValidationError
 
+from deploysim_assets.project.installed import code, version_of
 from deploysim_assets.storage.statements import parsed, statement
 
 MANIFEST = "_MANIFEST.json"
@@ -133,56 +131,9 @@ def user() -> str:
 
 
 @cache
-def code() -> dict[str, Any]:
-    """What code runs: the version, a digest over its files and Python's version and, in a checkout,
-    the commit and whether the tree was changed; of an installed wheel the digest of its RECORD."""
-    package = Path(__file__).parent.parent
-    known: dict[str, Any] = {"version": _version("deploysim"), "files": _files(package)}
-    if (package.parent / ".git").exists():
-        try:
-            commit = _git(package.parent, "rev-parse", "HEAD").strip()
-            changed = bool(_git(package.parent, "status", "--porcelain", "--", package.name))
-            return known | {"commit": commit, "changed": changed}
-        except (OSError, subprocess.SubprocessError):
-            return known | {"commit": None, "changed": None}
-    try:
-        record = importlib.metadata.distribution("deploysim").read_text("RECORD") or ""
-    except importlib.metadata.PackageNotFoundError:
-        record = ""
-    return known | {"record": hashlib.sha256(record.encode()).hexdigest()}
-
-
-def _files(package: Path) -> str:
-    total = hashlib.sha256(sys.version.encode())
-    for path in sorted(package.rglob("*")):
-        if path.is_file() and path.suffix != ".pyc":
-            total.update(f"{path.relative_to(package).as_posix()}\0".encode())
-            total.update(hashlib.sha256(path.read_bytes()).digest())
-    return total.hexdigest()
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(  # noqa: S603
-        ["git", "-C", str(folder), *arguments],  # noqa: S607
-        capture_output=True,
-        text=True,
-        timeout=10,
-        check=True,
-    )
-    return done.stdout
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-@cache
 def libraries() -> dict[str, str]:
     """The versions of the libraries that shape results, as installed here."""
-    found = {name: _version(name) for name in _LIBRARIES}
+    found = {name: version_of(name) for name in _LIBRARIES}
     return {name: version for name, version in found.items() if version is not None}
 
 

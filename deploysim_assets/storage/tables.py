@@ -31,6 +31,8 @@ from deploysim_assets.storage.manifests import (
     Manifest,
     Run,
 )
+from deploysim_assets.storage.mirrors import mirror_of
+from deploysim_assets.storage.objects import StoreError
 from deploysim_assets.storage.older_schemas import as_today
 from deploysim_assets.storage.statements import digest, parsed
 from deploysim_assets.storage.withdrawals import Mark, open_mark
@@ -44,6 +46,8 @@ ANSWERS = "answers"
 """The side table of the answers that a table of completions or grades was made from."""
 SENTINEL_ANSWERS = "sentinel_answers"
 """The same of the sentinels that were graded beside a table of grades."""
+SEEN_TURNS = "turns"
+"""The side table of grades that says what was seen of each turn step by step."""
 ANSWER_TABLES = frozenset((ANSWERS, SENTINEL_ANSWERS))
 _BATCH = 2_000
 ROW_GROUP = 20_000  # with the default the writer held twice the memory
@@ -203,6 +207,8 @@ class Lake:
         manifest. ProjectError while a withdrawal is not carried out to its end."""
         view = type(self)(self.base, run)
         with adding(self.home):  # waits for a withdrawal that is being carried out
+            if mirror := mirror_of(self.home):
+                mirror.pull()
             view._mark = open_mark(self.home)
         return view
 
@@ -431,6 +437,7 @@ class Lake:
                     _take_back(folder)
                     version.name, version.folder = same, place / same
                     return
+                disk.written([*version.rows, folder / STATS])
                 disk.create(folder / MANIFEST, content)
                 (folder / WRITING).unlink()
                 path = folder.relative_to(self.home).as_posix()
@@ -481,7 +488,7 @@ class Lake:
         """Make a version with a whole manifest the current one."""
         now = datetime.now(UTC).isoformat()
         pointer = {"version": version, "manifest": manifest, "written_at": now}
-        disk.replace(self.folder(asset, key) / POINTER, json.dumps(pointer).encode())
+        disk.swap(self.folder(asset, key) / POINTER, json.dumps(pointer).encode())
 
     def _manifest_of(self, asset: str, key: str | None, run: Run, version: Version) -> bytes:
         paths = [*version.rows, version.folder / STATS]
@@ -521,10 +528,15 @@ class Lake:
         label: str = "",
         stats: Mapping[str, Any] | None = None,
         seal: Callable[[Made], object] | None = None,
+        beside: Mapping[str, pl.DataFrame] | None = None,
     ) -> str:
-        """Write a small table whole; returns the version's name."""
+        """Write a small table whole, with the side tables `beside` it; returns the version's
+        name."""
         with self.new_version(asset, key, frame.schema, label, seal) as version:
             version.extend(frame)
+            for table, rows in (beside or {}).items():
+                version.side_table(table, rows.schema)
+                version.extend(rows, table)
             version.stats |= dict(stats or {})
         return version.name
 
@@ -563,12 +575,14 @@ def being_written(folder: Path) -> bool:
 def _take_back(folder: Path) -> None:
     """Remove a version that never became current. The mark goes last: without it the rest would
     be a version that lost its manifest."""
-    with contextlib.suppress(OSError):  # what cannot be removed keeps its mark
+    with contextlib.suppress(OSError, StoreError):  # what cannot be removed keeps its mark
         for path in disk.names(folder):
             if path.is_dir():
                 shutil.rmtree(path)
             elif path.name != WRITING:
                 path.unlink()
+        if mirror := mirror_of(folder):
+            mirror.gone(folder)
         shutil.rmtree(folder)
 
 

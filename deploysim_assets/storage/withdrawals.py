@@ -95,4 +95,4 @@ def drop_plan(home: Path) -> None:
     """Take the plan away, with what a kill left of it: everything in it is done and recorded."""
     for left in home.glob(f".{PLAN_FILE}.*.partial"):
         left.unlink()
-    (home / PLAN_FILE).unlink(missing_ok=True)
+    disk.unlink(home / PLAN_FILE)

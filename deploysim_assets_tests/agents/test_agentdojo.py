@@ -8,7 +8,7 @@ import pytest
 
 from deploysim_assets.agents.agreement import answered
 from deploysim_assets.benchmarks.agentdojo_fidelity import fidelity
-from deploysim_assets.benchmarks.agentdojo_forecast import chosen, course_of, followed, replay
+from deploysim_assets.benchmarks.agentdojo_forecast import chosen, followed, replay, seen_of
 from deploysim_assets.benchmarks.agentdojo_recordings import (
     LEFT,
     RecordedAgents,
@@ -19,8 +19,9 @@ from deploysim_assets.benchmarks.agentdojo_recordings import (
     recorded_runs,
     tools_of,
 )
-from deploysim_assets.benchmarks.agentdojo_rules import RULES, follows, precision_and_recall
+from deploysim_assets.benchmarks.agentdojo_rules import RULES, precision_and_recall
 from deploysim_assets.benchmarks.served import served
+from deploysim_assets.grading.rules import holds
 from deploysim_assets.storage.journal import open_journal
 from deploysim_assets_tests.agents.whole_turns import result, said, turn
 from deploysim_assets_tests.support import SHARED, needs_shared
@@ -56,8 +57,7 @@ def _replayed(tmp_path: Path, live: Run, new: Run) -> Any:
 def test_a_candidate_that_makes_the_recorded_calls_comes_to_its_end(tmp_path: Path) -> None:
     pair = _replayed(tmp_path, _run("old", *_read("Smith", "A")), _run("new", *_read("Jones", "B")))
     (found,) = pair.rollouts
-    assert (found.state, found.course.end) == ("completed", "clean")
-    assert list(found.course.exposed) == [False, True]
+    assert (found.state, found.seen.end, found.seen.step) == ("completed", "clean", 2)
     assert pair.after == {SCENARIO: False}
 
 
@@ -67,7 +67,9 @@ def test_a_call_that_the_recording_lacks_ends_the_turn_and_is_known(tmp_path: Pa
     pair = _replayed(tmp_path, live, _run("new", *_read("Smith", "A"), *pays))
     (found,) = pair.rollouts
     assert (found.state, found.why) == ("unanswerable", "send_money")
-    assert found.course.end == "shown", "what it asked for is known, whatever would have come of it"
+    assert found.seen[2:4] == ("shown", 2), (
+        "what it asked for is known, whatever would have come of it"
+    )
     assert pair.after == {SCENARIO: True}
 
 
@@ -75,8 +77,8 @@ def test_a_candidate_leaves_its_recording_where_a_result_is_another(tmp_path: Pa
     other = [said(("1", "read_file", '{"file_path": "bill.txt"}')), result("1", "nothing")]
     pair = _replayed(tmp_path, _run("old", *_read("Smith", "A")), _run("new", *other))
     (found,) = pair.rollouts
-    assert (found.state, found.why, found.course.end) == ("unanswerable", LEFT, "cut")
-    assert list(found.course.exposed) == [False], "the step that was never taken is not counted"
+    assert (found.state, found.why, found.seen.end) == ("unanswerable", LEFT, "cut")
+    assert found.seen.step == 1, "the step that was never taken is not counted"
 
 
 def test_results_are_alike_but_for_what_differs_between_recordings() -> None:
@@ -98,19 +100,23 @@ def test_a_model_without_a_recording_is_refused() -> None:
 def test_rules_need_a_whole_call() -> None:
     pay = {"name": "send_money", "arguments": PAY}
     no_date = {"name": "send_money", "arguments": '{"amount": 1, "recipient": "US13"}'}
-    where = ("banking", "injection_task_0")
-    assert follows(where, [pay], "")
-    assert not follows(where, [no_date], "I sent money to US133000000121212121212")
+
+    def follows(suite: str, task: int, calls: list[dict[str, Any]], content: str = "") -> bool:
+        last = {"content": content, "reasoning": None, "tool_calls": calls}
+        return holds(RULES[suite, f"injection_task_{task}"], [], last)
+
+    assert follows("banking", 0, [pay])
+    assert not follows("banking", 0, [no_date], "I sent money to US133000000121212121212")
     three = [pay | {"arguments": PAY.replace("1,", f"{n},")} for n in (9_000, 9_001, 9_002)]
-    assert follows(("banking", "injection_task_6"), three, "")
-    assert not follows(("banking", "injection_task_6"), three[:2], "")
-    assert follows(("travel", "injection_task_6"), [], "Visit Riverside View Hotel!")
+    assert follows("banking", 6, three)
+    assert not follows("banking", 6, three[:2])
+    assert follows("travel", 6, [], "Visit Riverside View Hotel!")
     assert len(RULES) == 35
 
 
 def test_the_end_of_a_turn_that_answers_is_not_read_as_a_call() -> None:
     row = {"status": "capped", "message": turn(content=None)}
-    assert course_of(SCENARIO, row).end == "cut"
+    assert seen_of(SCENARIO, row)[2:4] == ("cut", 0)
 
 
 @needs_shared
@@ -129,12 +135,13 @@ def test_recorded_agents_are_rolled_out_over_http_and_scored(tmp_path: Path) -> 
     ended = [r for r in pair.rollouts if r.state == "completed"]
     assert len(ended) > len(scenarios) / 4
     for one in ended:  # it took the way of its recording, to the end
-        assert (one.course.end == "shown") == pair.after[one.scenario]
+        assert (one.seen.end == "shown") == pair.after[one.scenario]
     candidates = [runs[new, s] for s in scenarios]
     alone, both = (fidelity(runs, live, candidates, name) for name in ("recorded", "library"))
     assert alone.calls == both.calls == sum(len(answered(r.turn)) for r in candidates)
     assert 0 < alone.agreed.calls <= alone.calls
     assert alone.agreed.fields / alone.agreed.calls > 0.8
+    assert both.agreed.calls, "the library answers some"
     tools = tools_of(candidates)
     prefix = prefix_of(runs[live, scenarios[0]], tools)
     assert LEFT in {tool["name"] for tool in prefix["tools"]}

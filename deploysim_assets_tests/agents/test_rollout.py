@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deploysim_assets.agents.calls import canonical
 from deploysim_assets.agents.functions import Functions, load_functions
-from deploysim_assets.agents.moment import Moment
+from deploysim_assets.agents.moment import Call, Moment
 from deploysim_assets.agents.recorded import Recorded
 from deploysim_assets.agents.rollout import follow_up
 from deploysim_assets.endpoint.wire import request_key, sent_body
@@ -34,6 +35,10 @@ MODEL = Agents.model_validate({"simulator": {"model": "s"}})
 def recorded(*names: str, **settings: Any) -> tuple[Agents, list[Any]]:
     agents = Agents.model_validate(settings)
     return agents, [Recorded(agents)]
+
+
+NESTED = "[" * 500 + "]" * 500
+"""What the JSON library reads and does not write."""
 
 
 def test_a_turn_goes_on_until_the_model_answers() -> None:
@@ -91,6 +96,7 @@ def test_the_responses_interface_gets_calls_results_and_tools_in_its_own_shape()
         ({"id": "a", "name": "read_mail", "arguments": "{"}, "invalid arguments"),
         ({"id": "a", "name": "read_mail", "arguments": "[1]"}, "no JSON object"),
         ({"id": "a", "name": "read_mail", "arguments": '{"a":' * 5_000}, "invalid arguments"),
+        ({"id": "a", "name": "read_mail", "arguments": f'{{"a": {NESTED}}}'}, "nested too deeply"),
         (call("read_mail", "a", id="one"), "is not of type"),
         (call("read_mail", "a"), "required property"),
         (call("read_mail", "a", id=1, more=2), "Additional properties"),
@@ -103,6 +109,12 @@ def test_a_malformed_call_gets_the_error_of_a_runtime(made: dict[str, Any], said
     assert one.state == "completed"
     assert error["source"] == "runtime"
     assert said in error["content"]
+
+
+def test_numbers_of_many_digits_are_told_apart() -> None:
+    keys = {canonical(Call(None, "pay", f'{{"to": {10**24 + i}, "by": 1}}')) for i in range(3)}
+    assert len(keys) == 3
+    assert canonical(Call(None, "pay", f'{{"by":1,"to":{10**24}}}')) in keys
 
 
 def test_a_schema_fetches_nothing_and_its_patterns_take_linear_time() -> None:
@@ -237,6 +249,7 @@ def test_the_simulators_model_sees_the_writes_of_the_rollout_and_examples_as_dat
         answer('{"result": null}'),
         answer('{"result": ""}'),
         answer("[1]"),
+        answer(f'{{"result": {NESTED}}}'),
         answer('{"result": "x"}', finish_reason="length"),
         answer(None, status="refused"),
     ],

@@ -36,7 +36,7 @@ def _call(name: str, key: str, **arguments: Any) -> dict[str, Any]:
     return {"id": key, "type": "function", "function": function}
 
 
-def _logged(i: int) -> dict[str, Any]:
+def logged(i: int) -> dict[str, Any]:
     """Every third conversation is chat; the others read a mail in their only turn."""
     said: list[dict[str, Any]] = [{"role": "user", "content": f"What does mail {i} say?"}]
     chat = i % 3 == 0
@@ -63,7 +63,9 @@ class Server:
         self.bodies: list[dict[str, Any]] = []
 
     async def chat(self, request: web.Request) -> web.Response:
-        body = orjson.loads(await request.read())
+        return web.json_response(self.answer(orjson.loads(await request.read())))
+
+    def answer(self, body: dict[str, Any]) -> dict[str, Any]:
         self.bodies.append(body)
         if body["model"] == "tools":
             return self._said(content=json.dumps({"result": "Deleted."}))
@@ -75,11 +77,9 @@ class Server:
         return self._said(content=None, tool_calls=[_call(name, f"x{done}", id=number)])
 
     @staticmethod
-    def _said(**message: Any) -> web.Response:
+    def _said(**message: Any) -> dict[str, Any]:
         choice = {"message": {"role": "assistant"} | message, "finish_reason": "stop"}
-        return web.json_response(
-            {"choices": [choice], "usage": {"prompt_tokens": 9, "completion_tokens": 3}}
-        )
+        return {"choices": [choice], "usage": {"prompt_tokens": 9, "completion_tokens": 3}}
 
     def app(self) -> web.Application:
         app = web.Application(client_max_size=64 << 20)
@@ -91,7 +91,7 @@ def _logs(model: str) -> dict[str, str]:
     return {"format": "openai_chat", "path": f"logs/{model}.jsonl"}
 
 
-def _project(base_url: str, **more: Any) -> dict[str, Any]:
+def project(base_url: str, **more: Any) -> dict[str, Any]:
     return {
         "releases": [
             {"model_version": "m1", "logs": _logs("m1")},
@@ -127,12 +127,12 @@ make("m2", "candidate_completions")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Server]:
     home = tmp_path_factory.mktemp("agents")
     (home / "logs").mkdir()
-    said = [json.dumps(_logged(i)) for i in range(COUNT)]
+    said = [json.dumps(logged(i)) for i in range(COUNT)]
     (home / "logs" / "m1.jsonl").write_text("\n".join(said) + "\n")
     server = Server()
     with serve(server.app()) as base_url:
         agents = {"simulator": {"model": "tools"}}
-        settings = _project(base_url, agents=agents)
+        settings = project(base_url, agents=agents)
         (home / "deploysim.yaml").write_text(yaml.safe_dump(settings))
         done = subprocess.run(
             [sys.executable, "-c", _SCRIPT], env=environment(home), cwd=home,

@@ -20,7 +20,7 @@ from deploysim_assets_tests.support import (
 UNFINISHED = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
 BATCH = {
     "mode": "batch",
-    "batches": {"max_requests": 300, "poll_seconds": 1},
+    "batches": {"max_requests": 300, "poll_seconds": 3},
     "max_concurrency": 16,
 }
 
@@ -35,14 +35,14 @@ def test_the_daemon_submits_lets_go_and_collects_when_the_batches_are_done(tmp_p
         with daemon(drift.home):
             wait_for(
                 lambda: lake(drift.home).current("rate_estimates", drift.new) is not None,
-                300,
+                600,
                 "the forecast",
                 0.5,
             )
             with dg.DagsterInstance.from_config(str(drift.home / ".dagster")) as instance:
                 wait_for(
                     lambda: not instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)),
-                    300,
+                    600,
                     "the last run to end",
                     0.5,
                 )

@@ -8,8 +8,6 @@ import shutil
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +20,9 @@ from deploysim_assets_tests.support import (
     daemon,
     deploysim,
     environment,
-    free_port,
     keep_picture,
     lake,
     report,
-    script,
-    stop,
-    wait_for,
     webserver,
 )
 
@@ -141,48 +135,6 @@ def _graphql(port: int, query: str) -> Any:
         return json.loads(response.read())["data"]
 
 
-@contextmanager
-def dg_dev(home: Path, **extra: str) -> Generator[tuple[int, Path]]:
-    """`dg dev -w workspace.yaml` as the demo tells it; gives its port and log."""
-    port, log = free_port(), home / "dg-dev.log"
-    with log.open("w") as out:
-        command = [script("dg"), "dev", "-w", "workspace.yaml", "--port", str(port)]
-        process = subprocess.Popen(
-            command,
-            env=environment(home) | extra,
-            cwd=home,
-            stdout=out,
-            stderr=out,
-            start_new_session=True,
-        )
-
-        def loaded() -> bool:
-            try:
-                found = _graphql(
-                    port,
-                    "{ workspaceOrError { ... on Workspace { locationEntries { name loadStatus } "
-                    "} } }",
-                )
-            except OSError:
-                return False
-            return found["workspaceOrError"]["locationEntries"] == [
-                {"name": "deploysim", "loadStatus": "LOADED"}
-            ]
-
-        try:
-            wait_for(loaded, 300, f"dg dev; see {log}")
-            yield port, log
-        finally:
-            stop(process)
-
-
-def _clean(log: Path) -> None:
-    # what it says once it was told to end is of the end
-    said = log.read_text().partition("KeyboardInterrupt received")[0]
-    assert "Warning" not in said, said
-    assert "does not match" not in said
-
-
 def _settled(page: Page, url: str, text: str) -> None:
     page.goto(url)
     page.get_by_text(text).first.wait_for()
@@ -274,35 +226,22 @@ def test_the_installed_wheel_serves_the_same_location(
     )
     assert installed.returncode == 0, installed.stderr
     assert (target / "deploysim_assets" / "dbt_like_sql" / "models.yml").exists()
-    code = "import deploysim_assets, sys; print(deploysim_assets.__file__)"
-    where = subprocess.run(
-        [sys.executable, "-c", code],
+    code = (
+        "import deploysim_assets, json; from deploysim_assets.definitions import defs; "
+        "graph = defs.resolve_asset_graph(); "
+        "node = graph.get(next(k for k in graph.get_all_asset_keys() "
+        "if k.path == ['rate_estimates'])); "
+        "print(json.dumps([deploysim_assets.__file__, "
+        "node.partitions_def.get_partition_keys()]))"
+    )
+    served = subprocess.run(
+        [sys.executable, "-W", "error::DeprecationWarning:deploysim_assets", "-c", code],
         env=environment(home, PYTHONPATH=str(target)),
         cwd=home,
         capture_output=True,
         text=True,
         check=True,
     )
-    assert where.stdout.startswith(str(target))
-    with dg_dev(home, PYTHONPATH=str(target)) as (port, log):
-        found = _graphql(port, "{ assetNodes { assetKey { path } } }")
-        assert ["calibration_report"] in [node["assetKey"]["path"] for node in found["assetNodes"]]
-
-        registry = home / "deploysim.yaml"
-        entry = (
-            "- model_version: aurora-5\n  predecessor: aurora-4\n  logs: {format: openai_chat, "
-            "path: 'logs/aurora-5/*.jsonl'}\n"
-        )
-        registry.write_text(registry.read_text().replace("endpoint:", f"{entry}endpoint:", 1))
-        _graphql(
-            port,
-            'mutation { reloadRepositoryLocation(repositoryLocationName: "deploysim") { '
-            "__typename } }",
-        )
-        keys = '{ assetNodes(assetKeys: [{path: ["rate_estimates"]}]) { partitionKeys } }'
-        wait_for(
-            lambda: "aurora-5" in _graphql(port, keys)["assetNodes"][0]["partitionKeys"],
-            300,
-            "the new release as a partition",
-        )
-    _clean(log)
+    where, releases = json.loads(served.stdout)
+    assert where.startswith(str(target))
+    assert releases == ["aurora-2", "aurora-3", "aurora-4"]

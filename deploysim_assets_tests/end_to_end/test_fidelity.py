@@ -1,17 +1,18 @@
 """Simulated turns of the live model beside its real ones, from logs to the page of the report."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 import yaml
-from aiohttp import web
 
 from deploysim_assets.assets.release_report import PAGE_FILE
 from deploysim_assets.storage.journal import journal_file, lines
 from deploysim_assets_tests.end_to_end.test_agents import TOOLS, Server
+from deploysim_assets_tests.endpoint.test_batch_faults import Provider
 from deploysim_assets_tests.support import deploysim, lake, rows, serve
 
 COUNT = 12
@@ -43,10 +44,9 @@ class Judging(Server):
         super().__init__()
         self.pairs = 0
 
-    async def chat(self, request: web.Request) -> web.Response:
-        body = orjson.loads(await request.read())
+    def answer(self, body: dict[str, Any]) -> dict[str, Any]:
         if body["model"] != "picker":
-            return await super().chat(request)
+            return super().answer(body)
         self.pairs += 1
         if self.pairs == 1:
             return self._said(content="I cannot tell.")
@@ -90,6 +90,22 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Judging]:
         (home / "deploysim.yaml").write_text(yaml.safe_dump(settings))
         deploysim(home, "forecast", "m2")
     return home, server
+
+
+class Batches(Provider):
+    """A server's answers through batches alone."""
+
+    def __init__(self, server: Server) -> None:
+        super().__init__()
+        self.server = server
+
+    def answer(self, body: dict[str, Any]) -> dict[str, Any]:
+        self.asked[json.dumps(body, sort_keys=True)] += 1
+        return self.server.answer(body)
+
+    def row(self, line: dict[str, Any], fault: str) -> str:
+        response = {"status_code": 200, "body": self.answer(line["body"])}
+        return json.dumps({"custom_id": line["custom_id"], "response": response, "error": None})
 
 
 def _found(home: Path, measure: str, **more: Any) -> list[dict[str, Any]]:
@@ -154,6 +170,44 @@ def test_what_was_asked_is_named_by_prefix_for_those_who_withdraw(
     assert {r["key"] for r in named} == set(kept)
     for row in named:
         assert kept[row["key"]]["about"] == row["prefix_id"]
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_batches_come_to_what_was_asked_online(
+    made: tuple[Path, Judging], tmp_path: Path, apart: bool
+) -> None:
+    """The discriminator's batches are with the provider of the agents, or with one of its own."""
+    online, _ = made
+    home = tmp_path / "home"
+    shutil.copytree(online, home)
+    shutil.rmtree(home / "lake" / "simulation_fidelity")
+    _journal(home).unlink()
+    agents, judge = Batches(Server()), Batches(Judging())
+    judge.name = "judge"
+    if not apart:
+        agents.server = judge.server
+    judge.server.pairs = 1  # nothing malformed this time
+    settings = yaml.safe_load((home / "deploysim.yaml").read_text())
+    with serve(agents.app()) as url, serve(judge.app()) as other:
+        settings["endpoint"] |= {"base_url": url, "mode": "batch", "batches": {"poll_seconds": 1}}
+        if apart:
+            settings["judge"] = {"model": "picker", "base_url": other}
+        (home / "deploysim.yaml").write_text(yaml.safe_dump(settings))
+        deploysim(home, "forecast", "m2")
+    assert agents.online == judge.online == 0
+    assert bool(judge.batches) == apart and len(agents.batches) >= 3
+    assert {*agents.asked.values(), *judge.asked.values()} == {1}, "nothing was asked twice"
+
+    def of(here: Path) -> list[dict[str, Any]]:
+        found = rows(here, "simulation_fidelity", "m2")
+        return [r for r in found if r["measure"] not in ("taken_for_real", "picked_first")]
+
+    assert of(home) == of(online)
+    stats = lake(home).stats("simulation_fidelity", "m2")
+    assert (stats["asked_about"], stats["no_pick"]) == (COUNT + 4, 0)
+    kept = [*map(orjson.loads, lines(_journal(home)))]
+    assert {row["model"] for row in kept} == {"m1", "tools", "picker"}
+    assert all(row["about"] and row["batched"] for row in kept)
 
 
 def _journal(home: Path) -> Path:

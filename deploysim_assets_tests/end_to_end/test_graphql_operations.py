@@ -4,6 +4,9 @@ killed, run twice at once, and releases come while everything runs."""
 import os
 import re
 import signal
+import subprocess
+from collections.abc import Generator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,14 +18,17 @@ from deploysim_assets.cli.demo import ship, write_project
 from deploysim_assets.cli.instance import dagster_home
 from deploysim_assets.storage.journal import lines
 from deploysim_assets.storage.journals import journal_files
-from deploysim_assets_tests.end_to_end.test_demo_and_ui import dg_dev
 from deploysim_assets_tests.support import (
     REPO,
     daemon,
     deploysim,
+    environment,
+    free_port,
     lake,
     post_json,
     rows,
+    script,
+    stop,
     wait_for,
     webserver,
 )
@@ -47,7 +53,7 @@ def _project(home: Path, base_url: str, executor: str) -> None:
         max_prefixes=40,
         releases=[_release("aurora-1"), _release("aurora-2", "aurora-1")],
         endpoint={"base_url": base_url, "max_concurrency": CONCURRENCY},
-        automation={"poll_seconds": 2},
+        automation={"poll_seconds": 5},
         dagster={"executor": executor},
     )
     (home / "workspace.yaml").write_text((REPO / "workspace.yaml").read_text())
@@ -197,6 +203,48 @@ def test_what_died_with_the_machine_is_closed_and_frees_its_pool(tmp_path: Path)
         assert all("the process that led this run was killed" in said for said in dead.values())
 
 
+@contextmanager
+def dg_dev(home: Path, **extra: str) -> Generator[tuple[int, Path]]:
+    """`dg dev -w workspace.yaml` as the demo tells it; gives its port and log."""
+    port, log = free_port(), home / "dg-dev.log"
+    with log.open("w") as out:
+        command = [script("dg"), "dev", "-w", "workspace.yaml", "--port", str(port)]
+        process = subprocess.Popen(
+            command,
+            env=environment(home) | extra,
+            cwd=home,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
+
+        def loaded() -> bool:
+            try:
+                found = _graphql(
+                    port,
+                    "{ workspaceOrError { ... on Workspace { locationEntries { name loadStatus } "
+                    "} } }",
+                )
+            except OSError:
+                return False
+            return found["workspaceOrError"]["locationEntries"] == [
+                {"name": "deploysim", "loadStatus": "LOADED"}
+            ]
+
+        try:
+            wait_for(loaded, 300, f"dg dev; see {log}")
+            yield port, log
+        finally:
+            stop(process)
+
+
+def _clean(log: Path) -> None:
+    # what it says once it was told to end is of the end
+    said = log.read_text().partition("KeyboardInterrupt received")[0]
+    assert "Warning" not in said, said
+    assert "does not match" not in said
+
+
 def test_releases_come_and_wrong_files_change_nothing_without_a_restart(tmp_path: Path) -> None:
     home = tmp_path
     file = home / "deploysim.yaml"
@@ -204,11 +252,12 @@ def test_releases_come_and_wrong_files_change_nothing_without_a_restart(tmp_path
         _project(home, endpoint.base_url, "in_process")
         deploysim(home, "forecast", "aurora-2")
         good = yaml.safe_load(file.read_text())
-        with dg_dev(home, PYTHONPATH=f"{FORKED}{os.pathsep}{REPO}") as (port, _):
+        with dg_dev(home, PYTHONPATH=f"{FORKED}{os.pathsep}{REPO}") as (port, log):
             wait_for(
                 lambda: _registry_says(port) == "the definitions are those of deploysim.yaml",
                 300,
                 "the first look",
+                2,
             )
             # wrong: what is loaded stays, also when somebody reloads, and the reason is shown
             file.write_text(
@@ -218,6 +267,7 @@ def test_releases_come_and_wrong_files_change_nothing_without_a_restart(tmp_path
                 lambda: "the last good definitions stay loaded" in _registry_says(port),
                 300,
                 "the reason",
+                2,
             )
             assert "'aurora' is no release of this file" in _registry_says(port)
             _graphql(
@@ -230,10 +280,12 @@ def test_releases_come_and_wrong_files_change_nothing_without_a_restart(tmp_path
             # a registered release asked otherwise, or gone: refused, with the way out
             changed = [_release("aurora-1"), _release("aurora-2", "aurora-1", asks="aurora-3")]
             file.write_text(yaml.safe_dump(good | {"releases": changed}))
-            wait_for(lambda: "deploysim register aurora-2" in _registry_says(port), 300, "refusal")
+            wait_for(
+                lambda: "deploysim register aurora-2" in _registry_says(port), 300, "refusal", 2
+            )
             assert "deploysim register aurora-2" in deploysim(home, "status").stdout
             file.write_text(yaml.safe_dump(good | {"releases": changed[:1]}))
-            wait_for(lambda: "aurora-2 is gone" in _registry_says(port), 300, "refusal")
+            wait_for(lambda: "aurora-2 is gone" in _registry_says(port), 300, "refusal", 2)
 
             # a release more: picked up, registered and forecast, with nothing pressed
             more = [*good["releases"], _release("aurora-2b", "aurora-1", asks="aurora-2")]
@@ -242,6 +294,7 @@ def test_releases_come_and_wrong_files_change_nothing_without_a_restart(tmp_path
                 lambda: _partitions(port, "rate_estimates") == ["aurora-2", "aurora-2b"],
                 300,
                 "the new partition",
+                2,
             )
             wait_for(
                 lambda: lake(home).current("rate_estimates", "aurora-2b") is not None,
@@ -250,3 +303,4 @@ def test_releases_come_and_wrong_files_change_nothing_without_a_restart(tmp_path
             )
             assert not _runs(port, statuses=["FAILURE"])
             assert "last loaded another" not in deploysim(home, "status").stdout
+    _clean(log)

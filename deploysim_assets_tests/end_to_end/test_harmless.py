@@ -1,14 +1,11 @@
 """Materializing again is harmless, and no corpus passes unchecked however its run came about."""
 
 import json
-import sys
 from pathlib import Path
-from typing import Any
 
 from deploysim_assets.benchmarks.tampering import audited, copy_of
 from deploysim_assets.storage import ledger
-from deploysim_assets_tests import warm
-from deploysim_assets_tests.support import environment, lake
+from deploysim_assets_tests.support import defined, lake
 
 SIDES = {
     "production": ("aurora-1", "aurora-2"),
@@ -18,26 +15,6 @@ SIDES = {
     "drift": ("aurora-1", "aurora-2"),
     "summary": (None,),
 }
-
-
-def _script(home: Path, *lines: str) -> dict[str, Any]:
-    """Run some lines against the home's own definitions and instance, in a process of its own."""
-    whole = "\n".join(
-        (
-            "import json, os",
-            "import dagster as dg",
-            "from deploysim_assets.cli.instance import dagster_home",
-            "from pathlib import Path",
-            "home = Path(os.environ['DEPLOYSIM_HOME'])",
-            "dagster_home(home)",
-            "from deploysim_assets.definitions import defs",
-            "instance = dg.DagsterInstance.get()",
-            *lines,
-        )
-    )
-    done = warm.run([sys.executable, "-c", whole], env=environment(home), cwd=home, timeout=800)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def _run(job: str, key: str | None) -> str:
@@ -70,7 +47,7 @@ def test_everything_again_asks_nothing_seals_nothing_and_changes_no_version(
     before, head = _state(home), ledger.head(home)
     runs = [_run(job, key) for job, keys in SIDES.items() for key in keys]
     # the endpoint of this home is long gone: an answer asked for anew would fail the run
-    told = _script(
+    told = defined(
         home,
         "done = []",
         *runs,
@@ -102,7 +79,7 @@ def test_a_changed_registration_waits_for_a_reason_and_nothing_behind_it_fails(
     behaviors[0]["rubric"] = "Another rubric altogether."
     (home / "behaviors.yaml").write_text(yaml.safe_dump(behaviors))
     head = ledger.head(home)
-    told = _script(
+    told = defined(
         home,
         "done = []",
         _run("forecast", "aurora-2"),
@@ -114,7 +91,7 @@ def test_a_changed_registration_waits_for_a_reason_and_nothing_behind_it_fails(
     assert told["ok"]
     assert "panel" in told["waits"][0]
     assert ledger.head(home) == head
-    told = _script(
+    told = defined(
         home,
         "job = defs.get_job_def('forecast')",
         "done = job.execute_in_process(instance=instance, partition_key='aurora-2', "
@@ -141,7 +118,7 @@ def test_a_forecast_sealed_again_after_the_release_is_listed_and_never_the_score
     rows = lake(home).scan("rate_estimates", "aurora-2").drop("sealed_at").collect()
     score = list(lake(home).rows("calibration_report", "aurora-2"))
     again = "partition_key='aurora-2', tags={'deploysim/reason': 'a limit was too low'}"
-    told = _script(
+    told = defined(
         home,
         *(
             f"{job} = defs.get_job_def('{job}').execute_in_process(instance=instance, {again})"
@@ -181,7 +158,7 @@ def test_a_corpus_that_was_not_checked_is_checked_by_who_uses_it(
     late.write_text("".join(json.dumps(r | {"conversation_id": f"x{i}"}) + "\n"
                             for i, r in enumerate(rows)))  # fmt: skip
     before = _state(home)
-    told = _script(
+    told = defined(
         home,
         "done = []",
         _unchecked("aurora-1", "raw_logs"),

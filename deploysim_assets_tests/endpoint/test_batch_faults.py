@@ -1,6 +1,7 @@
 """What can go wrong with batches, over HTTP: nothing is paid for twice, asked online unasked, stuck
 or told in a stack trace."""
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -13,10 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from aiohttp import web
 
-from deploysim_assets.endpoint.batch_records import Record, Writer, batches_file
+from deploysim_assets.endpoint.batch_records import Asked, Record, Writer, batches_file
 from deploysim_assets.endpoint.batches import (
     BatchesPendingError,
     any_open,
@@ -27,9 +29,9 @@ from deploysim_assets.endpoint.batches import (
 from deploysim_assets.endpoint.budget import Account
 from deploysim_assets.endpoint.client import Outcome
 from deploysim_assets.endpoint.errors import EndpointError
-from deploysim_assets.endpoint.wire import request_key
+from deploysim_assets.endpoint.wire import Request, about, request_key
 from deploysim_assets.project import Batches, Endpoint
-from deploysim_assets.storage.journal import journal_file, open_journal
+from deploysim_assets.storage.journal import journal_file, lines, open_journal
 from deploysim_assets_tests.end_to_end.test_empty_replies import write_project
 from deploysim_assets_tests.endpoint.test_client import request
 from deploysim_assets_tests.support import serve, wait_for
@@ -39,6 +41,8 @@ COUNT = 6
 
 class Provider:
     """Batches that are done at once; `fault` says what becomes of the next one."""
+
+    name = "batch"
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
@@ -84,8 +88,8 @@ class Provider:
         body = await req.json()
         fault = self.fault.get(len(self.batches), "")
         batch: dict[str, Any] = {
-            "id": f"batch_{len(self.batches)}", "object": "batch", "created_at": int(time.time()),
-            "status": "completed", "metadata": body["metadata"], "errors": None,
+            "id": f"{self.name}_{len(self.batches)}", "object": "batch", "errors": None,
+            "created_at": int(time.time()), "status": "completed", "metadata": body["metadata"],
         }  # fmt: skip
         lines = self.files[body["input_file_id"]].decode().splitlines()
         if fault in ("failed", "expired", "cancelled"):
@@ -248,7 +252,7 @@ def test_the_command_line_lists_and_drops_batches(
     journal.parent.mkdir(parents=True)
     with open_journal(batches_file(journal)) as file:
         Writer(file).submitted("batch_7", "feed", [request_key(request(0))])
-        Writer(file).intent("beef", [request_key(request(1))])
+        Writer(file).intent("beef", {request_key(request(1)): Asked("m", 1)}, "http://x/v1")
     listed = CliRunner().invoke(main, ["batches", "list"]).output.splitlines()
     assert listed[0] == "batch_7  candidate_completions[new]  1 requests"
     assert listed[1].startswith("beef  candidate_completions[new]  1 requests; a run ended")
@@ -306,10 +310,46 @@ def test_a_kill_while_a_batch_is_created_does_not_pay_for_it_again(
 def test_an_intent_that_was_never_carried_out_is_submitted_anew(tmp_path: Path) -> None:
     keys = [request_key(request(i)) for i in range(COUNT)]
     with open_journal(batches_file(tmp_path / "j.jsonl")) as file:
-        Writer(file).intent("feed", keys)
+        # as an earlier deploysim wrote it: without where, and what of
+        Writer(file)._put("intent", "feed", intent="feed", requests=keys, at=time.time())
     with provider() as (url, held):
         outcome = ask(url, tmp_path)
     assert (len(held.batches), outcome.asked) == (1, COUNT)
+
+
+def test_who_collects_need_not_be_who_asked(tmp_path: Path) -> None:
+    """Two panels, or a replay and its discriminator, share a journal, and the one that is asked
+    first finds the other's batch."""
+    file = tmp_path / "j.jsonl"
+    mine, other = (
+        [about(f"{name}{i}" * 8, {"model": name, "seed": 1, "messages": [{"content": f"{i}"}]})
+         for i in range(2)]
+        for name in ("a", "b")
+    )  # fmt: skip
+
+    def run(requests: list[Request], url: str, account: Account) -> None:
+        with open_journal(file) as journal, contextlib.suppress(BatchesPendingError):
+            ask_batched(
+                lambda: requests, Endpoint(base_url=url, mode="batch"), journal, file,
+                account=account,
+            )  # fmt: skip
+
+    prices = Account({})
+    with provider() as (url, held), provider() as (elsewhere, apart):
+        apart.name = "apart"
+        run(other, url, prices)
+        run([about("c" * 16, other[0] | {"model": "c"})], elsewhere, prices)
+        run(mine, url, prices)
+        assert {batch.id for batch in submitted(file)[0]} == {"apart_0", "batch_1"}
+        assert not any_open(file, Endpoint(base_url=url), Endpoint(base_url=elsewhere))
+        run(mine, url, prices)
+        assert [batch.id for batch in submitted(file)[0]] == ["apart_0"], "not this provider's"
+    kept = [orjson.loads(line) for line in lines(file)]
+    assert {(row["model"], row["about"]) for row in kept} == {
+        (name, f"{name}{i}" * 8) for name in "ab" for i in range(2)
+    }
+    assert (prices.prompt_tokens, prices.completion_tokens) == (4 * 3, 4 * 2)
+    assert (len(held.batches), len(apart.batches)) == (2, 1)
 
 
 @pytest.mark.parametrize(

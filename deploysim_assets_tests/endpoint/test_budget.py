@@ -17,6 +17,7 @@ from deploysim_assets.endpoint.budget import (
     with_usage,
 )
 from deploysim_assets.endpoint.client import Outcome, ask_all
+from deploysim_assets.endpoint.spending import Spending, Sum
 from deploysim_assets.project import Budget, Endpoint, Price, Project
 from deploysim_assets.storage.journal import journal_file, open_journal, set_aside
 from deploysim_assets_tests.endpoint.test_client import Seen, echo, request, serving
@@ -24,6 +25,10 @@ from deploysim_assets_tests.endpoint.test_client import Seen, echo, request, ser
 PRICES = {"m": Price(prompt=1_000, completion=2_000)}
 PER_ANSWER = 3 + 2  # tokens, as the test server counts them
 CONCURRENCY = 8
+
+
+def after(tokens: float) -> Spending:
+    return Spending(lambda: Sum(tokens))
 
 
 def small(i: int) -> dict[str, Any]:
@@ -58,11 +63,11 @@ def test_a_run_stops_at_its_cap_and_goes_on_when_it_is_raised(tmp_path: Path) ->
         )
         answered = len(seen.bodies)
         with pytest.raises(BudgetError):
-            ask(path, url, Account({}, Budget(tokens=500), spent_tokens=tokens))
+            ask(path, url, Account({}, Budget(tokens=500), after(tokens)))
         assert len(seen.bodies) <= answered + 1, (
             "a run that starts at the cap asks for nothing more"
         )
-        outcome = ask(path, url, Account({}, Budget(tokens=5_000), spent_tokens=tokens))
+        outcome = ask(path, url, Account({}, Budget(tokens=5_000), after(tokens)))
         assert outcome.asked + outcome.reused == 400
         assert len(seen.bodies) == 400, "nothing was asked for twice"
 
@@ -142,7 +147,7 @@ def test_a_server_that_reports_no_usage_is_not_free(tmp_path: Path, usage: Any) 
         assert 15 <= len(seen.bodies) <= 20 + CONCURRENCY, "a reply of 400 bytes counts 100 tokens"
         counted_before, _ = spent([path], {}, counted)
         with pytest.raises(BudgetError):
-            ask(path, url, Account({}, Budget(tokens=2_000), spent_tokens=counted_before))
+            ask(path, url, Account({}, Budget(tokens=2_000), after(counted_before)))
     with open_journal(path) as journal:
         kept = journal.get(next(iter_key(0)))
     estimated = usage in (None, {})

@@ -3,6 +3,7 @@ never stampedes."""
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -219,3 +220,57 @@ def test_a_server_with_a_hidden_limit_is_driven_close_to_it_with_few_refusals() 
             break
     assert best_share > 0.7
     assert least_refused < 0.05
+
+
+class Limited:
+    """A server that lets `allowed` requests in per second, after a burst, and refuses more; it
+    answers after 50 ms, by a clock that is moved."""
+
+    def __init__(self, allowed: float, burst: float) -> None:
+        self.now, self.answered, self.refused = 0.0, 0, 0
+        self.pace = Pace(32, lambda: self.now)
+        self._allowed, self._most, self._tokens = allowed, allowed * burst, 0.0
+        self._under_way: deque[tuple[float, bool]] = deque()
+        self._next = 0.0
+
+    def run(self, seconds: float) -> None:
+        """Send as much as the pace lets."""
+        end = self.now + seconds
+        while self.now < end:
+            self.now += 0.01
+            self._tokens = min(self._most, self._tokens + 0.01 * self._allowed)
+            while self._under_way and self._under_way[0][0] <= self.now:
+                if self._under_way.popleft()[1]:
+                    self.answered += 1
+                    self.pace.answered(0.05, {})
+                else:
+                    self.refused += 1
+                    self.pace.throttled()
+                self.pace.leave()
+            while self.pace.in_flight < self.pace.places and self._may_start():
+                self.pace.in_flight += 1
+                good = self._tokens >= 1
+                self._tokens -= good
+                self._under_way.append((self.now + 0.05, good))
+
+    def _may_start(self) -> bool:
+        if (rate := self.pace.starts) is None:
+            return True
+        if self._next > self.now:
+            return False
+        self._next = max(self._next, self.now - 0.01) + 1 / rate
+        return True
+
+
+@pytest.mark.parametrize("burst", [0.2, 10.0])
+@pytest.mark.parametrize("allowed", [30, 60, 120])
+def test_an_endpoint_of_a_few_requests_a_second_refuses_few_of_them(
+    allowed: float, burst: float
+) -> None:
+    server = Limited(allowed, burst)
+    server.run(15 if burst < 1 else 30)
+    before = server.answered, server.refused
+    server.run(20)
+    answered, refused = server.answered - before[0], server.refused - before[1]
+    assert answered > 0.9 * 20 * allowed
+    assert refused < 0.15 * (answered + refused)

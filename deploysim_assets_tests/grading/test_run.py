@@ -17,6 +17,7 @@ from deploysim_assets.grading.item import Item
 from deploysim_assets.grading.panel import Panel
 from deploysim_assets.grading.registered_rules import TimedRules
 from deploysim_assets.grading.run import GradingRun, drawn
+from deploysim_assets.grading.steps import turn_row
 from deploysim_assets.grading.votes import vote
 from deploysim_assets.project import Judge, ProjectError, Vote
 from deploysim_assets.storage.journal import Journal, open_journal
@@ -218,6 +219,20 @@ def test_a_pattern_cannot_hang_a_run() -> None:
 def test_what_linear_time_cannot_match_is_refused_with_the_reason(rule: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"linear time|must stand in the path"):
         Rule.model_validate(rule)
+
+
+def test_what_is_nested_too_deeply_for_a_rule_is_missing_and_never_clean() -> None:
+    """Such a call ended the run, and would have ended every run after it."""
+    deep = {"id": "a", "name": "t", "arguments": '{"a": ' + "[" * 500 + "]" * 500 + "}"}
+    for path in ("$..path", "$[*].arguments.a"):
+        rule = {"part": "tool_calls", "json_path": path}
+        told = Behavior(name="r", definition="d", grader="rule", rule=Rule.model_validate(rule))
+        run = GradingRun(Panel((told,), None), None, b"k")  # type: ignore[arg-type]
+        row = run.row(item("", tool_calls=[deep]))
+        assert (row["r"], row["status"], row["missing"]) == (None, "failed", ["r"])
+        broken = item("")._replace(reply=None, broken={"content": None, "tool_calls": [deep]})
+        seen = turn_row(run.panel, broken)
+        assert seen is not None and seen["shown"] == [{"behavior": "r", "shown_at": 0}]
 
 
 def test_registered_rules_keep_their_engine_and_end_in_time() -> None:

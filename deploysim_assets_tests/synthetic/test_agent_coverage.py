@@ -22,6 +22,7 @@ def test_every_release_is_forecast_from_the_one_before_and_scored_beside_the_tru
         (release, b.name) for release in RELEASES[1:] for b in BEHAVIORS
     }
     assert all(row["forecast_n"] == row["realized_n"] == 40 for row in rows)
+    assert all(0.95 <= row["nominal"] <= 1 for row in rows), "counts are whole"
     held = coverage(rows, "truth_in_95")
     assert held.intervals == 24
     assert held.held >= 18

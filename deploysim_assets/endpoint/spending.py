@@ -1,0 +1,105 @@
+"""What all processes of a home spend under one budget: what was spent, and what each has set aside
+for its requests under way, together never more than the cap."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from deploysim_assets.storage.sharing import Shared, State
+
+_MORE_OF_ROOM = 20
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class Sum:
+    """Tokens and money."""
+
+    tokens: float = 0.0
+    money: float = 0.0
+
+    def plus(self, other: "Sum") -> "Sum":
+        """Both together."""
+        return Sum(self.tokens + other.tokens, self.money + other.money)
+
+    def times(self, factor: float) -> "Sum":
+        """So often."""
+        return Sum(self.tokens * factor, self.money * factor)
+
+    def minus(self, other: "Sum") -> "Sum":
+        """What is left without the other."""
+        return self.plus(other.times(-1))
+
+    def within(self, other: "Sum") -> bool:
+        """Whether neither is more than the other's."""
+        return (
+            self.tokens <= other.tokens + _ROUNDING and self.money <= other.money + _ROUNDING
+        )  # sums of floats
+
+    def lesser(self, other: "Sum") -> "Sum":
+        """The lesser tokens and the lesser money."""
+        return Sum(min(self.tokens, other.tokens), min(self.money, other.money))
+
+
+class Spending:
+    """One process's hold on the budget: what was granted covers what it spent since it last told
+    and what it has under way."""
+
+    def __init__(self, before: Callable[[], Sum], shared: Shared | None = None) -> None:
+        """`before` reads what the journals say was spent, where no other process is spending."""
+        self._before, self._shared = before, shared
+        self._alone: State = {"members": {}}
+        self._untold = Sum()
+        self.granted = self.spent = Sum()
+        self.lacks: Literal["", "tokens", "money"] = ""
+        """What the cap has no room of for the request last asked for."""
+
+    def spend(self, what: Sum) -> None:
+        """Count what an answer took."""
+        self._untold = self._untold.plus(what)
+
+    def covers(self, under_way: Sum) -> bool:
+        """Whether what was granted is enough for what is under way, and still is granted."""
+        if self._shared is not None and self._shared.lapsed:
+            return False
+        return self._untold.plus(under_way).within(self.granted)
+
+    def renew(self, cap: Sum, under_way: Sum) -> None:
+        """Tell what was spent, and set aside what is under way alone. Nothing changes where others
+        are just at it."""
+        self._change(cap, under_way, Sum(), Sum(), 0.0)
+
+    def ask(self, cap: Sum, under_way: Sum, request: Sum, more: Sum) -> None:
+        """Set a request aside, and as much more as does not keep it from others, where the cap
+        allows the request."""
+        self._change(cap, under_way, request, more, math.inf)
+
+    def _change(self, cap: Sum, under_way: Sum, request: Sum, more: Sum, wait: float) -> None:
+        def change(state: State, gone: list[State]) -> None:
+            members: dict[str, State] = state["members"]
+            me = self._shared.me if self._shared else ""
+            if not members:
+                spent = self._before()  # holds what was not yet told, too
+            else:
+                spent = Sum(*state["spent"]).plus(self._untold)
+                for member in gone:  # what became of it only its journal says
+                    spent = spent.plus(Sum(*member["aside"]))
+            room = cap.minus(spent)
+            for member, theirs in members.items():
+                if member != me:
+                    room = room.minus(Sum(*theirs["aside"]))
+            wanted = under_way.plus(request)
+            aside, self.lacks = under_way, ""
+            if not wanted.within(room):
+                self.lacks = "tokens" if wanted.tokens > room.tokens + _ROUNDING else "money"
+            else:
+                aside = wanted.plus(more.lesser(room.minus(wanted).times(1 / _MORE_OF_ROOM)))
+            members.setdefault(me, {})["aside"] = [aside.tokens, aside.money]
+            state["spent"] = [spent.tokens, spent.money]
+            self._untold, self.granted, self.spent = Sum(), aside, spent
+
+        if self._shared is None:
+            change(self._alone, [])
+        else:
+            self._shared.change(change, wait)

@@ -1,0 +1,60 @@
+"""Whether what is to be copied holds: the ledger against the manifests, and the digests that files
+must have for the manifests to hold."""
+
+import hashlib
+from collections.abc import Callable, Collection, Iterator, Mapping
+
+import orjson
+
+from deploysim_assets.evidence.seals import RESTORE, Seals
+from deploysim_assets.project import SealError
+from deploysim_assets.storage.ledger import Record
+from deploysim_assets.storage.manifests import MANIFEST, MANIFEST_TYPE
+from deploysim_assets.storage.statements import parsed
+from deploysim_assets.storage.tables import POINTER
+
+
+def vouched(
+    records: list[Record], names: Collection[str], read: Callable[[str], bytes]
+) -> Mapping[str, str]:
+    """The digest that each file of a table must have today, withdrawals counted in. SealError where
+    a file or a sealed version is missing, or a manifest is not the one that is sealed or current.
+    """
+    seals = Seals(records)
+    here = set(names)
+    digests: dict[str, str] = {}
+    found: dict[str, str] = {}
+    for name in sorted(n for n in here if n.startswith("lake/") and n.endswith(f"/{MANIFEST}")):
+        content = read(name)
+        version = name.removesuffix(f"/{MANIFEST}")
+        found[version] = hashlib.sha256(content).hexdigest()
+        try:
+            files, _ = parsed(content, MANIFEST_TYPE)
+        except (ValueError, orjson.JSONDecodeError):
+            raise SealError(f"{name}: not a whole manifest; {RESTORE}") from None
+        for file, digest in files.items():
+            if file not in here:
+                raise SealError(f"{file}: is missing; {RESTORE}")
+            digests[file] = seals.expected(file, digest)
+    for version, (digest, record) in seals.sealed.items():
+        if found.get(version, seals.collected.get(version)) != digest:
+            raise SealError(
+                f"{version}: is sealed by record {record.seq}, and is gone or has another "
+                f"manifest; {RESTORE}"
+            )
+    for pointer, digest in _pointers(here, read):
+        if digest and found.get(pointer) != digest:
+            raise SealError(f"{pointer}: is current, and is gone or another; {RESTORE}")
+    return digests
+
+
+def _pointers(
+    names: Collection[str], read: Callable[[str], bytes]
+) -> Iterator[tuple[str, str | None]]:
+    """The version that each pointer names, and the digest of its manifest (none in old homes)."""
+    for name in sorted(n for n in names if n.startswith("lake/") and n.endswith(f"/{POINTER}")):
+        try:
+            said = orjson.loads(read(name))
+            yield f"{name.rpartition('/')[0]}/{said['version']}", said.get("manifest")
+        except (ValueError, KeyError, TypeError):
+            raise SealError(f"{name}: not a pointer to a table version; {RESTORE}") from None
