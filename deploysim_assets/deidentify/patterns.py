@@ -37,7 +37,7 @@ from deploysim_assets.deidentify.rules import (
     DetectionError,
     Span,
 )
-from deploysim_assets.deidentify.scan_copy import ScanCopy, joined_lines, scan_copy
+from deploysim_assets.deidentify.scan_copy import JoinedLines, joined_lines, scan_copy
 from deploysim_assets.deidentify.secret_rules import SECRET_RULES
 
 FLAGS = (
@@ -237,22 +237,32 @@ def _near_digits(data: bytes) -> bytes:
     return b"".join(parts)
 
 
-def rule_spans(
-    encoded: EncodedText,
-    bare: EncodedText | None = None,
-    clock: Clock | None = None,
-    rules: frozenset[int] = _ALL_RULES,
-) -> Iterator[Span]:
-    """What `rules` find in a text; only those whose core or keywords it holds are tried, and
-    rules of numbers look at `bare`."""
-    bare = bare or encoded
+def live_rules(encoded: EncodedText, bare: EncodedText, rules: frozenset[int]) -> list[int]:
+    """Those of `rules` whose core or keywords a text holds; rules of numbers look at `bare`."""
     live = _OF_WORDS.passing(encoded.data)
     live.update(i for i in _OF_RUNS & rules if RULES[i].core.search(encoded.data))
     if rules & _DIGITS and (near := _near_digits(bare.data)):
         live |= _OF_DIGITS.passing(near)
     else:
         live -= _DIGITS
-    for i in sorted(live & rules):
+    return sorted(live & rules)
+
+
+def rule_spans(
+    encoded: EncodedText,
+    bare: EncodedText | None = None,
+    clock: Clock | None = None,
+    rules: frozenset[int] = _ALL_RULES,
+) -> Iterator[Span]:
+    """What `rules` find in a text."""
+    bare = bare or encoded
+    yield from _of_live(live_rules(encoded, bare, rules), encoded, bare, clock)
+
+
+def _of_live(
+    live: Iterable[int], encoded: EncodedText, bare: EncodedText, clock: Clock | None
+) -> Iterator[Span]:
+    for i in live:
         if clock:
             clock.check()
         yield from RULES[i].spans(bare if RULES[i].digits else encoded)
@@ -293,32 +303,38 @@ class _TimeOuts(logging.Handler):
         self.count += "timed out" in said or "timeout" in said
 
 
-def _across_lines(copy: ScanCopy, found: set[Span], clock: Clock) -> set[Span]:
-    """Identifiers that a line break cuts in two: found in the joined text, over a seam, where
-    none of its type was found whole.
+class _Joined:
+    """The text without its line breaks, and the rules that may find something there."""
 
-    A key or a phone number is taken to run on where the next line's start looks like its rest.
-    """
-    joined = joined_lines(copy)
-    if joined is None:
-        return set()
-    encoded, spans = EncodedText(joined.text), set[Span]()
-    if _DIGITS_AT_BREAK.search(copy.encoded.data):
-        bare, rules = without_numbers(encoded), SPLIT_RULES
-    else:
-        bare, rules = encoded, SPLIT_RULES - _DIGITS - _CARDS
-    for s in rule_spans(encoded, bare, clock, rules):
-        seam = joined.seam_within(s.start, s.end)
-        if seam is None or _is_none(s, joined.text):
-            continue
-        if joined.text[s.start - 1 : s.start] in _CELLS or joined.text[s.end : s.end + 1] in _CELLS:
-            continue  # a table: its numbers do not run on
-        start, end = joined.original(s.start, s.end)
-        whole = any(f.type == s.type and start < f.end and f.start < end for f in found)
-        tail = joined.text[seam : s.end]
-        if not whole or (len(tail) >= _RUNS_ON.get(s.type, len(tail) + 1) and not tail.islower()):
-            spans.add(Span(start, end, s.type))
-    return spans
+    def __init__(self, lines: JoinedLines, copy: EncodedText) -> None:
+        self.lines = lines
+        self.encoded = self.bare = EncodedText(lines.text)
+        rules = SPLIT_RULES - _DIGITS - _CARDS
+        if _DIGITS_AT_BREAK.search(copy.data):
+            self.bare, rules = without_numbers(self.encoded), SPLIT_RULES
+        self.live = live_rules(self.encoded, self.bare, rules)
+
+    def spans(self, found: set[Span], clock: Clock) -> set[Span]:
+        """Identifiers that a line break cuts in two: found over a seam, where none of its type was
+        found whole.
+
+        A key or a phone number is taken to run on where the next line's start looks like its rest.
+        """
+        text, spans = self.lines.text, set[Span]()
+        for s in _of_live(self.live, self.encoded, self.bare, clock):
+            seam = self.lines.seam_within(s.start, s.end)
+            if seam is None or _is_none(s, text):
+                continue
+            if text[s.start - 1 : s.start] in _CELLS or text[s.end : s.end + 1] in _CELLS:
+                continue  # a table: its numbers do not run on
+            start, end = self.lines.original(s.start, s.end)
+            whole = any(f.type == s.type and start < f.end and f.start < end for f in found)
+            tail = text[seam : s.end]
+            if not whole or (
+                len(tail) >= _RUNS_ON.get(s.type, len(tail) + 1) and not tail.islower()
+            ):
+                spans.add(Span(start, end, s.type))
+        return spans
 
 
 class _Scan:
@@ -346,17 +362,27 @@ class _Scan:
             if not _is_none(span, self.encoded.text):
                 self.places.add(Span(*self.copy.original(span.start, span.end), span.type))
 
+    def pass_gates(self) -> None:
+        """See which of our own rules may find something."""
+        self.live = live_rules(self.encoded, self.bare, _ALL_RULES)
+
     def add_rules(self) -> None:
         """What our own rules find."""
-        self.add(rule_spans(self.encoded, self.bare, self.clock))
+        self.add(_of_live(self.live, self.encoded, self.bare, self.clock))
 
     def add_keyed(self) -> None:
         """Values whose key tells what they are."""
         self.add(keyed_spans(self.encoded))
 
+    def join_lines(self) -> None:
+        """The text without its line breaks."""
+        lines = joined_lines(self.copy)
+        self.joined = _Joined(lines, self.encoded) if lines else None
+
     def add_over_breaks(self) -> None:
         """Identifiers that a line break cuts in two."""
-        self.places |= _across_lines(self.copy, self.places, self.clock)
+        if self.joined:
+            self.places |= self.joined.spans(self.places, self.clock)
 
 
 class PatternDetector:
@@ -395,9 +421,11 @@ class PatternDetector:
         for step in (
             _Scan.begin,
             self._add_presidios,
+            _Scan.pass_gates,
             _Scan.add_rules,
             _Scan.add_keyed,
             self._add_hidden,
+            _Scan.join_lines,
             _Scan.add_over_breaks,
         ):
             now = time.thread_time()
