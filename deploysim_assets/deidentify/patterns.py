@@ -9,7 +9,6 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
-import re2
 import regex
 from presidio_analyzer import EntityRecognizer
 from presidio_analyzer.predefined_recognizers import (
@@ -26,19 +25,22 @@ from presidio_analyzer.predefined_recognizers.generic.iban_patterns import regex
 from deploysim_assets.deidentify.encoded import EncodedText
 from deploysim_assets.deidentify.gate import Gate
 from deploysim_assets.deidentify.hidden_text import hidden_texts
-from deploysim_assets.deidentify.id_rules import ID_RULES
 from deploysim_assets.deidentify.keyed_text import keyed_spans
 from deploysim_assets.deidentify.linear import Linear
-from deploysim_assets.deidentify.phones import REGIONS, FastPhoneRecognizer
-from deploysim_assets.deidentify.rules import (
-    CONTACT_RULES,
-    SPLIT_TYPES,
-    Clock,
-    DetectionError,
-    Span,
+from deploysim_assets.deidentify.live_rules import (
+    ALL_RULES,
+    CARD_RULES,
+    DIGIT_RULES,
+    OF_WORDS,
+    SPLIT_RULES,
+    live_rules,
+    rule_spans,
+    spans_of,
+    without_numbers,
 )
+from deploysim_assets.deidentify.phones import REGIONS, FastPhoneRecognizer
+from deploysim_assets.deidentify.rules import Clock, DetectionError, Span
 from deploysim_assets.deidentify.scan_copy import JoinedLines, joined_lines, scan_copy
-from deploysim_assets.deidentify.secret_rules import SECRET_RULES
 
 FLAGS = (
     regex.IGNORECASE | regex.MULTILINE | regex.DOTALL | regex.ASCII
@@ -111,8 +113,6 @@ def recognizers() -> list[EntityRecognizer]:
     return found
 
 
-RULES = (*CONTACT_RULES, *SECRET_RULES, *ID_RULES)
-"""In the order in which they are tried."""
 _NO_ONES = re.compile(
     r"(?:127\.|0\.0\.0\.0|255\.255\.|192\.0\.[02]\.|198\.51\.100\.|203\.0\.113\.|2001:db8:|::1?$)",
     re.IGNORECASE,
@@ -125,26 +125,6 @@ _SHORTEST_CARD = 13
 _NUMBERS = frozenset({"CREDIT_CARD", "PHONE_NUMBER", "US_SSN", "NATIONAL_ID"})
 
 
-_CLOSE_DIGITS = Linear(r"[0-9](?:[^0-9\n]{0,4}[0-9]){4}")
-
-
-_OF_DIGITS = Gate(
-    {i: rule.core.pattern for i, rule in enumerate(RULES) if rule.digits and not rule.part}, sets=2
-)
-_OF_WORDS = Gate(
-    {
-        i: rule.gate
-        or "|".join(f"(?i:{re2.escape(w.decode())})" for w in rule.keywords)
-        or rule.core.pattern
-        for i, rule in enumerate(RULES)
-        if not rule.long_runs and (rule.part or not rule.digits)
-    }
-)
-_OF_RUNS = frozenset(i for i, rule in enumerate(RULES) if rule.long_runs)
-_ALL_RULES = frozenset(range(len(RULES)))
-_DIGITS = frozenset(i for i, rule in enumerate(RULES) if rule.digits)
-SPLIT_RULES = frozenset(i for i, rule in enumerate(RULES) if rule.type in SPLIT_TYPES)
-_CARDS = frozenset(i for i, rule in enumerate(RULES) if rule.type == "CREDIT_CARD")
 _SIGNS = Linear(
     r"[@:=<\n]|\p{Nd}[^\p{Nd}\n]{1,4}\p{Nd}|\p{Nd}{5}|[0-9A-Za-z+/_-]{12}"
     r"|[0-9a-fA-F]{2}(?:[ :][0-9a-fA-F]{2}){7}"
@@ -156,7 +136,7 @@ def _is_plain(encoded: EncodedText) -> bool:
     encoding starts from."""
     return not (
         _SIGNS.search(encoded.data)
-        or _OF_WORDS.passing(encoded.data)
+        or OF_WORDS.passing(encoded.data)
         or _OF_PRESIDIO.passing(encoded.data)
     )
 
@@ -187,85 +167,6 @@ _DIGITS_AT_BREAK = Linear(
 )
 """Five digits close together over a line break, or at one with the letters of an id beyond it; the
 groups of an IPv6 address, capitals and digits, or an account number on both sides of one."""
-_NO_IDENTIFIER = re.compile(
-    r"(?<![\w.])[+-]?[0-9]{1,20}\.[0-9]{5,}(?:[eE][+-]?[0-9]+)?(?![\w.°])"
-    r"|(?<![0-9A-Za-z])(?:[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
-    r"|[0-9a-f]{32,128})(?![0-9A-Za-z])"
-    r"|(?<!\d)(?:19|20)[0-9]{2}-[01][0-9]-[0-3][0-9][T ][0-2][0-9]:[0-5][0-9](?::[0-5][0-9]"
-    r"(?:[.,][0-9]+)?)?(?:Z|[+-][0-9]{2}:?[0-9]{2})?"
-)
-"""Floats, hashes, UUIDs and timestamps, in ASCII."""
-_MAY_BE_NONE = Linear(
-    r"[+-]?[0-9]{1,20}\.[0-9]{5}|[0-9a-f]{8}-[0-9a-f]{4}-|[0-9a-f]{32}"
-    r"|(?:19|20)[0-9]{2}-[01][0-9]-[0-3][0-9][T ][0-2]"
-)
-_ALPHANUMERIC = Linear(r"[+-]?[0-9A-Za-z]*")
-
-
-def without_numbers(encoded: EncodedText) -> EncodedText:
-    """The text with blanks for the numbers that are nobody's, which every recognizer of numbers
-    would look at otherwise."""
-    if not _CLOSE_DIGITS.search(encoded.data):
-        return encoded
-    text, parts, kept, at = encoded.text, list[str](), 0, 0
-    while hit := _MAY_BE_NONE.search(encoded.data, at):
-        begin = hit[0]
-        start = encoded.index(begin)
-        none = _NO_IDENTIFIER.match(text, start)
-        if none is None:
-            at = max(_ALPHANUMERIC.match_end(encoded.data, begin), begin + 1)
-            continue
-        parts += (text[kept:start], " " * (none.end() - start))
-        kept, at = none.end(), begin + none.end() - start
-    return EncodedText("".join([*parts, text[kept:]])) if parts else encoded
-
-
-_RUN_OF_DIGITS = Linear(r"[0-9](?:[^0-9\n]{0,4}[0-9]){4,}")
-_LONGEST_CORE = 48
-
-
-def _near_digits(data: bytes) -> bytes:
-    """Where five digits stand close together, with what a core of a rule of digits may hold
-    around them."""
-    parts, at = list[bytes](), 0
-    for start, end in _RUN_OF_DIGITS.finditer(data):
-        if start - _LONGEST_CORE > at:
-            parts.append(b"\n")
-            at = start - _LONGEST_CORE
-        parts.append(data[at : end + _LONGEST_CORE])
-        at = end + _LONGEST_CORE
-    return b"".join(parts)
-
-
-def live_rules(encoded: EncodedText, bare: EncodedText, rules: frozenset[int]) -> list[int]:
-    """Those of `rules` whose core or keywords a text holds; rules of numbers look at `bare`."""
-    live = _OF_WORDS.passing(encoded.data)
-    live.update(i for i in _OF_RUNS & rules if RULES[i].core.search(encoded.data))
-    if rules & _DIGITS and (near := _near_digits(bare.data)):
-        live |= _OF_DIGITS.passing(near)
-    else:
-        live -= _DIGITS
-    return sorted(live & rules)
-
-
-def rule_spans(
-    encoded: EncodedText,
-    bare: EncodedText | None = None,
-    clock: Clock | None = None,
-    rules: frozenset[int] = _ALL_RULES,
-) -> Iterator[Span]:
-    """What `rules` find in a text."""
-    bare = bare or encoded
-    yield from _of_live(live_rules(encoded, bare, rules), encoded, bare, clock)
-
-
-def _of_live(
-    live: Iterable[int], encoded: EncodedText, bare: EncodedText, clock: Clock | None
-) -> Iterator[Span]:
-    for i in live:
-        if clock:
-            clock.check()
-        yield from RULES[i].spans(bare if RULES[i].digits else encoded)
 
 
 def _is_none(span: Span, text: str) -> bool:
@@ -309,7 +210,7 @@ class _Joined:
     def __init__(self, lines: JoinedLines, copy: EncodedText) -> None:
         self.lines = lines
         self.encoded = self.bare = EncodedText(lines.text)
-        rules = SPLIT_RULES - _DIGITS - _CARDS
+        rules = SPLIT_RULES - DIGIT_RULES - CARD_RULES
         if _DIGITS_AT_BREAK.search(copy.data):
             self.bare, rules = without_numbers(self.encoded), SPLIT_RULES
         self.live = live_rules(self.encoded, self.bare, rules)
@@ -321,7 +222,7 @@ class _Joined:
         A key or a phone number is taken to run on where the next line's start looks like its rest.
         """
         text, spans = self.lines.text, set[Span]()
-        for s in _of_live(self.live, self.encoded, self.bare, clock):
+        for s in spans_of(self.live, self.encoded, self.bare, clock):
             seam = self.lines.seam_within(s.start, s.end)
             if seam is None or _is_none(s, text):
                 continue
@@ -364,11 +265,11 @@ class _Scan:
 
     def pass_gates(self) -> None:
         """See which of our own rules may find something."""
-        self.live = live_rules(self.encoded, self.bare, _ALL_RULES)
+        self.live = live_rules(self.encoded, self.bare, ALL_RULES)
 
     def add_rules(self) -> None:
         """What our own rules find."""
-        self.add(_of_live(self.live, self.encoded, self.bare, self.clock))
+        self.add(spans_of(self.live, self.encoded, self.bare, self.clock))
 
     def add_keyed(self) -> None:
         """Values whose key tells what they are."""
