@@ -7,6 +7,7 @@ from typing import Any
 
 from deploysim_assets.deidentify.encoded import EncodedText
 from deploysim_assets.deidentify.leaves import Leaf
+from deploysim_assets.deidentify.live_rules import SPLIT_RULES, rule_spans
 from deploysim_assets.deidentify.rules import Clock, Span, luhn
 
 _REACH = 80
@@ -114,8 +115,6 @@ def _may_be_part(word: str) -> bool:
 
 def _type(whole: str, cut: int, resumed: int) -> str | None:
     """The type of an identifier that is made of both parts and of nothing else."""
-    from deploysim_assets.deidentify.patterns import SPLIT_RULES, rule_spans
-
     for span in rule_spans(EncodedText(whole), rules=SPLIT_RULES):
         if not (span.start < cut and span.end > resumed):
             continue

@@ -9,7 +9,6 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
-import re2
 import regex
 from presidio_analyzer import EntityRecognizer
 from presidio_analyzer.predefined_recognizers import (
@@ -26,19 +25,22 @@ from presidio_analyzer.predefined_recognizers.generic.iban_patterns import regex
 from deploysim_assets.deidentify.encoded import EncodedText
 from deploysim_assets.deidentify.gate import Gate
 from deploysim_assets.deidentify.hidden_text import hidden_texts
-from deploysim_assets.deidentify.id_rules import ID_RULES
 from deploysim_assets.deidentify.keyed_text import keyed_spans
 from deploysim_assets.deidentify.linear import Linear
-from deploysim_assets.deidentify.phones import REGIONS, FastPhoneRecognizer
-from deploysim_assets.deidentify.rules import (
-    CONTACT_RULES,
-    SPLIT_TYPES,
-    Clock,
-    DetectionError,
-    Span,
+from deploysim_assets.deidentify.live_rules import (
+    ALL_RULES,
+    CARD_RULES,
+    DIGIT_RULES,
+    OF_WORDS,
+    SPLIT_RULES,
+    live_rules,
+    rule_spans,
+    spans_of,
+    without_numbers,
 )
-from deploysim_assets.deidentify.scan_copy import ScanCopy, joined_lines, scan_copy
-from deploysim_assets.deidentify.secret_rules import SECRET_RULES
+from deploysim_assets.deidentify.phones import REGIONS, FastPhoneRecognizer
+from deploysim_assets.deidentify.rules import Clock, DetectionError, Span
+from deploysim_assets.deidentify.scan_copy import JoinedLines, joined_lines, scan_copy
 
 FLAGS = (
     regex.IGNORECASE | regex.MULTILINE | regex.DOTALL | regex.ASCII
@@ -111,8 +113,6 @@ def recognizers() -> list[EntityRecognizer]:
     return found
 
 
-RULES = (*CONTACT_RULES, *SECRET_RULES, *ID_RULES)
-"""In the order in which they are tried."""
 _NO_ONES = re.compile(
     r"(?:127\.|0\.0\.0\.0|255\.255\.|192\.0\.[02]\.|198\.51\.100\.|203\.0\.113\.|2001:db8:|::1?$)",
     re.IGNORECASE,
@@ -125,26 +125,6 @@ _SHORTEST_CARD = 13
 _NUMBERS = frozenset({"CREDIT_CARD", "PHONE_NUMBER", "US_SSN", "NATIONAL_ID"})
 
 
-_CLOSE_DIGITS = Linear(r"[0-9](?:[^0-9\n]{0,4}[0-9]){4}")
-
-
-_OF_DIGITS = Gate(
-    {i: rule.core.pattern for i, rule in enumerate(RULES) if rule.digits and not rule.part}, sets=2
-)
-_OF_WORDS = Gate(
-    {
-        i: rule.gate
-        or "|".join(f"(?i:{re2.escape(w.decode())})" for w in rule.keywords)
-        or rule.core.pattern
-        for i, rule in enumerate(RULES)
-        if not rule.long_runs and (rule.part or not rule.digits)
-    }
-)
-_OF_RUNS = frozenset(i for i, rule in enumerate(RULES) if rule.long_runs)
-_ALL_RULES = frozenset(range(len(RULES)))
-_DIGITS = frozenset(i for i, rule in enumerate(RULES) if rule.digits)
-SPLIT_RULES = frozenset(i for i, rule in enumerate(RULES) if rule.type in SPLIT_TYPES)
-_CARDS = frozenset(i for i, rule in enumerate(RULES) if rule.type == "CREDIT_CARD")
 _SIGNS = Linear(
     r"[@:=<\n]|\p{Nd}[^\p{Nd}\n]{1,4}\p{Nd}|\p{Nd}{5}|[0-9A-Za-z+/_-]{12}"
     r"|[0-9a-fA-F]{2}(?:[ :][0-9a-fA-F]{2}){7}|(?i:insert\s{1,4}into)"
@@ -156,7 +136,7 @@ def _is_plain(encoded: EncodedText) -> bool:
     encoding starts from."""
     return not (
         _SIGNS.search(encoded.data)
-        or _OF_WORDS.passing(encoded.data)
+        or OF_WORDS.passing(encoded.data)
         or _OF_PRESIDIO.passing(encoded.data)
     )
 
@@ -187,75 +167,6 @@ _DIGITS_AT_BREAK = Linear(
 )
 """Five digits close together over a line break, or at one with the letters of an id beyond it; the
 groups of an IPv6 address, capitals and digits, or an account number on both sides of one."""
-_NO_IDENTIFIER = re.compile(
-    r"(?<![\w.])[+-]?[0-9]{1,20}\.[0-9]{5,}(?:[eE][+-]?[0-9]+)?(?![\w.°])"
-    r"|(?<![0-9A-Za-z])(?:[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
-    r"|[0-9a-f]{32,128})(?![0-9A-Za-z])"
-    r"|(?<!\d)(?:19|20)[0-9]{2}-[01][0-9]-[0-3][0-9][T ][0-2][0-9]:[0-5][0-9](?::[0-5][0-9]"
-    r"(?:[.,][0-9]+)?)?(?:Z|[+-][0-9]{2}:?[0-9]{2})?"
-)
-"""Floats, hashes, UUIDs and timestamps, in ASCII."""
-_MAY_BE_NONE = Linear(
-    r"[+-]?[0-9]{1,20}\.[0-9]{5}|[0-9a-f]{8}-[0-9a-f]{4}-|[0-9a-f]{32}"
-    r"|(?:19|20)[0-9]{2}-[01][0-9]-[0-3][0-9][T ][0-2]"
-)
-_ALPHANUMERIC = Linear(r"[+-]?[0-9A-Za-z]*")
-
-
-def without_numbers(encoded: EncodedText) -> EncodedText:
-    """The text with blanks for the numbers that are nobody's, which every recognizer of numbers
-    would look at otherwise."""
-    if not _CLOSE_DIGITS.search(encoded.data):
-        return encoded
-    text, parts, kept, at = encoded.text, list[str](), 0, 0
-    while hit := _MAY_BE_NONE.search(encoded.data, at):
-        begin = hit[0]
-        start = encoded.index(begin)
-        none = _NO_IDENTIFIER.match(text, start)
-        if none is None:
-            at = max(_ALPHANUMERIC.match_end(encoded.data, begin), begin + 1)
-            continue
-        parts += (text[kept:start], " " * (none.end() - start))
-        kept, at = none.end(), begin + none.end() - start
-    return EncodedText("".join([*parts, text[kept:]])) if parts else encoded
-
-
-_RUN_OF_DIGITS = Linear(r"[0-9](?:[^0-9\n]{0,4}[0-9]){4,}")
-_LONGEST_CORE = 48
-
-
-def _near_digits(data: bytes) -> bytes:
-    """Where five digits stand close together, with what a core of a rule of digits may hold
-    around them."""
-    parts, at = list[bytes](), 0
-    for start, end in _RUN_OF_DIGITS.finditer(data):
-        if start - _LONGEST_CORE > at:
-            parts.append(b"\n")
-            at = start - _LONGEST_CORE
-        parts.append(data[at : end + _LONGEST_CORE])
-        at = end + _LONGEST_CORE
-    return b"".join(parts)
-
-
-def rule_spans(
-    encoded: EncodedText,
-    bare: EncodedText | None = None,
-    clock: Clock | None = None,
-    rules: frozenset[int] = _ALL_RULES,
-) -> Iterator[Span]:
-    """What `rules` find in a text; only those whose core or keywords it holds are tried, and
-    rules of numbers look at `bare`."""
-    bare = bare or encoded
-    live = _OF_WORDS.passing(encoded.data)
-    live.update(i for i in _OF_RUNS & rules if RULES[i].core.search(encoded.data))
-    if rules & _DIGITS and (near := _near_digits(bare.data)):
-        live |= _OF_DIGITS.passing(near)
-    else:
-        live -= _DIGITS
-    for i in sorted(live & rules):
-        if clock:
-            clock.check()
-        yield from RULES[i].spans(bare if RULES[i].digits else encoded)
 
 
 def _is_none(span: Span, text: str) -> bool:
@@ -293,32 +204,38 @@ class _TimeOuts(logging.Handler):
         self.count += "timed out" in said or "timeout" in said
 
 
-def _across_lines(copy: ScanCopy, found: set[Span], clock: Clock) -> set[Span]:
-    """Identifiers that a line break cuts in two: found in the joined text, over a seam, where
-    none of its type was found whole.
+class _Joined:
+    """The text without its line breaks, and the rules that may find something there."""
 
-    A key or a phone number is taken to run on where the next line's start looks like its rest.
-    """
-    joined = joined_lines(copy)
-    if joined is None:
-        return set()
-    encoded, spans = EncodedText(joined.text), set[Span]()
-    if _DIGITS_AT_BREAK.search(copy.encoded.data):
-        bare, rules = without_numbers(encoded), SPLIT_RULES
-    else:
-        bare, rules = encoded, SPLIT_RULES - _DIGITS - _CARDS
-    for s in rule_spans(encoded, bare, clock, rules):
-        seam = joined.seam_within(s.start, s.end)
-        if seam is None or _is_none(s, joined.text):
-            continue
-        if joined.text[s.start - 1 : s.start] in _CELLS or joined.text[s.end : s.end + 1] in _CELLS:
-            continue  # a table: its numbers do not run on
-        start, end = joined.original(s.start, s.end)
-        whole = any(f.type == s.type and start < f.end and f.start < end for f in found)
-        tail = joined.text[seam : s.end]
-        if not whole or (len(tail) >= _RUNS_ON.get(s.type, len(tail) + 1) and not tail.islower()):
-            spans.add(Span(start, end, s.type))
-    return spans
+    def __init__(self, lines: JoinedLines, copy: EncodedText) -> None:
+        self.lines = lines
+        self.encoded = self.bare = EncodedText(lines.text)
+        rules = SPLIT_RULES - DIGIT_RULES - CARD_RULES
+        if _DIGITS_AT_BREAK.search(copy.data):
+            self.bare, rules = without_numbers(self.encoded), SPLIT_RULES
+        self.live = live_rules(self.encoded, self.bare, rules)
+
+    def spans(self, found: set[Span], clock: Clock) -> set[Span]:
+        """Identifiers that a line break cuts in two: found over a seam, where none of its type was
+        found whole.
+
+        A key or a phone number is taken to run on where the next line's start looks like its rest.
+        """
+        text, spans = self.lines.text, set[Span]()
+        for s in spans_of(self.live, self.encoded, self.bare, clock):
+            seam = self.lines.seam_within(s.start, s.end)
+            if seam is None or _is_none(s, text):
+                continue
+            if text[s.start - 1 : s.start] in _CELLS or text[s.end : s.end + 1] in _CELLS:
+                continue  # a table: its numbers do not run on
+            start, end = self.lines.original(s.start, s.end)
+            whole = any(f.type == s.type and start < f.end and f.start < end for f in found)
+            tail = text[seam : s.end]
+            if not whole or (
+                len(tail) >= _RUNS_ON.get(s.type, len(tail) + 1) and not tail.islower()
+            ):
+                spans.add(Span(start, end, s.type))
+        return spans
 
 
 class _Scan:
@@ -346,17 +263,27 @@ class _Scan:
             if not _is_none(span, self.encoded.text):
                 self.places.add(Span(*self.copy.original(span.start, span.end), span.type))
 
+    def pass_gates(self) -> None:
+        """See which of our own rules may find something."""
+        self.live = live_rules(self.encoded, self.bare, ALL_RULES)
+
     def add_rules(self) -> None:
         """What our own rules find."""
-        self.add(rule_spans(self.encoded, self.bare, self.clock))
+        self.add(spans_of(self.live, self.encoded, self.bare, self.clock))
 
     def add_keyed(self) -> None:
         """Values whose key tells what they are."""
         self.add(keyed_spans(self.encoded))
 
+    def join_lines(self) -> None:
+        """The text without its line breaks."""
+        lines = joined_lines(self.copy)
+        self.joined = _Joined(lines, self.encoded) if lines else None
+
     def add_over_breaks(self) -> None:
         """Identifiers that a line break cuts in two."""
-        self.places |= _across_lines(self.copy, self.places, self.clock)
+        if self.joined:
+            self.places |= self.joined.spans(self.places, self.clock)
 
 
 class PatternDetector:
@@ -395,9 +322,11 @@ class PatternDetector:
         for step in (
             _Scan.begin,
             self._add_presidios,
+            _Scan.pass_gates,
             _Scan.add_rules,
             _Scan.add_keyed,
             self._add_hidden,
+            _Scan.join_lines,
             _Scan.add_over_breaks,
         ):
             now = time.thread_time()

@@ -14,13 +14,8 @@ from deploysim_assets.deidentify.audit import canary_recall, false_hits, leaked
 from deploysim_assets.deidentify.canaries import CANARIES, CONTAINERS, PROSE
 from deploysim_assets.deidentify.encoded import EncodedText
 from deploysim_assets.deidentify.gate import Gate
-from deploysim_assets.deidentify.patterns import (
-    RULES,
-    THRESHOLD,
-    PatternDetector,
-    rule_spans,
-    without_numbers,
-)
+from deploysim_assets.deidentify.live_rules import RULES, rule_spans, without_numbers
+from deploysim_assets.deidentify.patterns import THRESHOLD, PatternDetector
 from deploysim_assets.deidentify.rules import luhn
 from deploysim_assets.deidentify.scan_copy import joined_lines, scan_copy
 from deploysim_assets.deidentify.scrub import Scrubber
