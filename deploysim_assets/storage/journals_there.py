@@ -6,14 +6,17 @@ import fcntl
 import os
 import re
 from collections.abc import Callable, Generator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from deploysim_assets.project import ProjectError
+from deploysim_assets.storage import disk
 from deploysim_assets.storage.journal import JOURNALS
 from deploysim_assets.storage.known import Known, Reach
 from deploysim_assets.storage.objects import Bucket, State
 from deploysim_assets.storage.withdrawals import open_mark
 
+_AT_ONCE = 16
 SEGMENT = re.compile(rf"({JOURNALS}/.+\.jsonl)/(\d{{8}})")
 
 
@@ -63,15 +66,23 @@ class Journals:
         new += [segments[number] for number in sorted(segments) if number > reach.segment]
         if not new:
             return
-        found = b"".join(self.bucket.get(one).content for one in new)
-        with path.open("r+b") as file:
-            file.seek(reach.there)
-            file.write(found + tail)
-            file.truncate()
+        target = path
+        if tail:  # not written over before it stands elsewhere: it is nowhere else
+            target = path.with_name(f".{path.name}.coming")
+            with path.open("rb") as old, target.open("wb") as file:
+                disk.copy_start(old, file, reach.there)
+        there = reach.there
+        with target.open("r+b") as file, ThreadPoolExecutor(_AT_ONCE) as pool:
+            file.truncate(there)
+            file.seek(there)
+            for held in pool.map(self.bucket.get, new):
+                there += file.write(held.content)
+            file.write(tail)
             file.flush()
             os.fsync(file.fileno())
+        target.replace(path)
         last = max(segments, default=reach.segment)
-        self._known.note_reach(name, Reach(reach.there + len(found), base, last))
+        self._known.note_reach(name, Reach(there, base, last))
 
     def open(self, path: Path) -> int:
         """Bring a journal, and those beside it, to what the bucket holds. What an earlier process
