@@ -1,9 +1,8 @@
 """A text beside its UTF-8 form, so that many RE2 patterns search it without encoding it each
 time."""
 
-from functools import cached_property
-
-import numpy as np
+_CONTINUING = bytes(range(0x80, 0xC0))
+"""Bytes of UTF-8 that begin no character."""
 
 
 class EncodedText:
@@ -14,14 +13,17 @@ class EncodedText:
         self.text = text
         self.data = text.encode(errors="replace")
         self._plain = len(self.data) == len(text)
-
-    @cached_property
-    def _characters(self) -> np.ndarray:
-        continues = (np.frombuffer(self.data, np.uint8) & 0xC0) == 0x80
-        return np.cumsum(~continues)
+        self._known = 0, 0
 
     def index(self, offset: int) -> int:
         """The character that begins at a byte offset."""
         if self._plain or offset == 0:
             return offset
-        return int(self._characters[offset - 1])
+        at, count = self._known if self._known[0] <= offset else (0, 0)
+        count += len(self.data[at:offset].translate(None, _CONTINUING))
+        self._known = offset, count  # places are asked for from left to right, mostly
+        return count
+
+    def size(self, start: int, end: int) -> int:
+        """Bytes of the characters from one on to another."""
+        return end - start if self._plain else len(self.text[start:end].encode(errors="replace"))

@@ -88,6 +88,12 @@ _NO_PERSON = frozenset(
     """.split()
 )
 """Accounts of machines, in homes and at prompts."""
+
+
+def _is_a_page(found: str) -> bool:
+    return found.lower() not in _NOT_A_PROFILE | _NO_PERSON
+
+
 _SECONDS = (
     r"[0-9]{1,3}°\s?[0-9]{1,2}['′’]\s?"
     r"(?:[0-9]{1,2}(?:\.[0-9]+)?(?:[\"″”]|['′’]{2})?\s?)?[NSEWnsew]"
@@ -265,7 +271,7 @@ ID_RULES: tuple[Rule, ...] = (
         regex.compile(
             rf"(?i:(?<![a-z0-9._-])([a-z0-9][a-z0-9_-]{{2,40}})\.(?:{_SITES})(?![a-z0-9-]))"
         ),
-        lambda found: found.lower() not in _NOT_A_PROFILE | _NO_PERSON,
+        _is_a_page,
         part=1,
         gate=rf"(?i:\.(?:{_SITES}))",
     ),

@@ -7,7 +7,7 @@ from typing import Any
 
 from deploysim_assets.deidentify.encoded import EncodedText
 from deploysim_assets.deidentify.leaves import Leaf
-from deploysim_assets.deidentify.rules import SPLIT_TYPES, Clock, Span, luhn
+from deploysim_assets.deidentify.rules import Clock, Span, luhn
 
 _REACH = 80
 _CUT_DOMAIN = re.compile(r"@[\w-]*$|@[\w.-]*[.-]$")
@@ -114,10 +114,10 @@ def _may_be_part(word: str) -> bool:
 
 def _type(whole: str, cut: int, resumed: int) -> str | None:
     """The type of an identifier that is made of both parts and of nothing else."""
-    from deploysim_assets.deidentify.patterns import rule_spans
+    from deploysim_assets.deidentify.patterns import SPLIT_RULES, rule_spans
 
-    for span in rule_spans(EncodedText(whole)):
-        if span.type not in SPLIT_TYPES or not (span.start < cut and span.end > resumed):
+    for span in rule_spans(EncodedText(whole), rules=SPLIT_RULES):
+        if not (span.start < cut and span.end > resumed):
             continue
         length = span.end - span.start
         if length < 0.8 * len(whole.strip()):

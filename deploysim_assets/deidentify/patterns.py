@@ -129,7 +129,7 @@ _CLOSE_DIGITS = Linear(r"[0-9](?:[^0-9\n]{0,4}[0-9]){4}")
 
 
 _OF_DIGITS = Gate(
-    {i: rule.core.pattern for i, rule in enumerate(RULES) if rule.digits and not rule.part}, sets=5
+    {i: rule.core.pattern for i, rule in enumerate(RULES) if rule.digits and not rule.part}, sets=2
 )
 _OF_WORDS = Gate(
     {
@@ -143,7 +143,7 @@ _OF_WORDS = Gate(
 _OF_RUNS = frozenset(i for i, rule in enumerate(RULES) if rule.long_runs)
 _ALL_RULES = frozenset(range(len(RULES)))
 _DIGITS = frozenset(i for i, rule in enumerate(RULES) if rule.digits)
-_SPLIT = frozenset(i for i, rule in enumerate(RULES) if rule.type in SPLIT_TYPES)
+SPLIT_RULES = frozenset(i for i, rule in enumerate(RULES) if rule.type in SPLIT_TYPES)
 _CARDS = frozenset(i for i, rule in enumerate(RULES) if rule.type == "CREDIT_CARD")
 _SIGNS = Linear(
     r"[@:=<\n]|\p{Nd}[^\p{Nd}\n]{1,4}\p{Nd}|\p{Nd}{5}|[0-9A-Za-z+/_-]{12}"
@@ -304,9 +304,9 @@ def _across_lines(copy: ScanCopy, found: set[Span], clock: Clock) -> set[Span]:
         return set()
     encoded, spans = EncodedText(joined.text), set[Span]()
     if _DIGITS_AT_BREAK.search(copy.encoded.data):
-        bare, rules = without_numbers(encoded), _SPLIT
+        bare, rules = without_numbers(encoded), SPLIT_RULES
     else:
-        bare, rules = encoded, _SPLIT - _DIGITS - _CARDS
+        bare, rules = encoded, SPLIT_RULES - _DIGITS - _CARDS
     for s in rule_spans(encoded, bare, clock, rules):
         seam = joined.seam_within(s.start, s.end)
         if seam is None or _is_none(s, joined.text):

@@ -12,7 +12,6 @@ up without a sign. Rests on private names of phonenumbers, which is therefore pi
 
 import re
 import sys
-from bisect import bisect_left
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -159,31 +158,27 @@ class FastPhoneRecognizer(PhoneRecognizer):
 
     def _likely(self, encoded: EncodedText) -> list[RecognizerResult]:
         text, data, results = encoded.text, encoded.data, []
-        cues: list[int] | None = None
         for begin, stop in _RUN.finditer(data):
             if not _SHORTEST_CUED <= stop - begin <= _LONGEST_RUN:
                 continue
-            if cues is None:
-                cues = [start for start, _ in _ANY_CUE.finditer(data)]
             start, end = encoded.index(begin), encoded.index(stop)
-            near = bisect_left(cues, begin - _LONGEST_CHARACTER * _CUE_REACH)
-            cued = near < len(cues) and cues[near] < begin
-            if self._is_likely(text, start, end, cued):
+            before = data[max(0, begin - _LONGEST_CHARACTER * _CUE_REACH) : begin]
+            if self._is_likely(text, start, end, before):
                 whole = _Hit(*_trimmed(text, start, end), None)
                 found = self._in_run(text, start, end, whole)
-                if not found and self._says_so(text, whole.start, whole.end, bool(cues)):
+                if not found and self._says_so(encoded, whole.start, whole.end):
                     found = [self._get_recognizer_result(whole, text, None, None)]
                 results += found
         return EntityRecognizer.remove_duplicates(results)
 
     @staticmethod
-    def _is_likely(text: str, start: int, end: int, cued: bool) -> bool:
+    def _is_likely(text: str, start: int, end: int, preceding: bytes) -> bool:
         before = text[start - 1 : start]
         if before and (before in "._=#$€£%" or before.isdigit()) and text[start] not in "+(":
             return False
         if before == "-" and text[start - 2 : start - 1].isalnum():
             return False
-        if cued and _CUE.search(text, max(0, start - _CUE_REACH), start):
+        if _ANY_CUE.search(preceding) and _CUE.search(text, max(0, start - _CUE_REACH), start):
             return _NO_PHONE.fullmatch(text, start, end) is None
         if _CUE_AFTER.match(text, end):
             return True
@@ -200,15 +195,16 @@ class FastPhoneRecognizer(PhoneRecognizer):
         return spoken and sum(c.isdigit() for c in text[start:end]) >= 7
 
     @staticmethod
-    def _says_so(text: str, start: int, end: int, cues: bool) -> bool:
+    def _says_so(encoded: EncodedText, start: int, end: int) -> bool:
         """Whether a number that no region's plan holds is still given as one."""
+        text = encoded.text
         digits = sum(c.isdigit() for c in text[start:end])
         if not 6 <= digits <= 18:
             return False
         return bool(
             _OUTRIGHT.match(text, start, end)
             or _CUE_AFTER.match(text, end)
-            or (cues and _CALLED.search(text, max(0, start - 30), start))
+            or (_ANY_CUE.search(encoded.data) and _CALLED.search(text, max(0, start - 30), start))
         )
 
     def _in_run(

@@ -95,7 +95,7 @@ class Rule(NamedTuple):
             if self.holds(match.group(self.part)):
                 start = match.start(1) if self.back else match.start(self.part)
                 yield Span(start, match.end(self.part), self.type)
-            at = begin + len((self.lead + match.group()).encode(errors="replace"))
+            at = begin + len(self.lead) + encoded.size(*match.span())
 
 
 _TIMEOUT = 2.0

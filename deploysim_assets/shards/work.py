@@ -1,5 +1,6 @@
 """What both engines share: the shapes, the limits, and what happens inside a worker."""
 
+import gc
 import pickle
 import traceback
 from collections.abc import Callable, Iterable, Iterator
@@ -38,4 +39,5 @@ def in_worker(made_by: bytes, shard: Any) -> Any:
     global _work  # noqa: PLW0603 (one per worker process: building it takes a second)
     if _work is None or _work[0] != made_by:
         _work = made_by, pickle.loads(made_by)()  # noqa: S301 (our own, from the driver)
+        gc.freeze()  # what it is made of stays: no collection has to walk over it
     return _work[1](shard)
