@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Generator, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import BinaryIO
 
 from deploysim_assets.storage.mirrors import mirror_of
 
@@ -135,6 +136,13 @@ def sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, in hex; FileNotFoundError where it is gone."""
     with path.open("rb", buffering=0) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def copy_start(source: BinaryIO, target: BinaryIO, size: int) -> None:
+    """Copy the first `size` bytes of a file to where another one stands."""
+    while size and (block := source.read(min(size, _READ_AT_ONCE))):
+        target.write(block)
+        size -= len(block)
 
 
 def sha256_of_start(path: Path, size: int) -> str:

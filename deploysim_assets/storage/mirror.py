@@ -6,7 +6,6 @@ there, and a table version is whole there before its manifest is.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -23,6 +22,7 @@ from deploysim_assets.project.copies import COPY_FILE, KEY_FILE
 from deploysim_assets.storage.bucket_leases import Leases
 from deploysim_assets.storage.inventories import counts
 from deploysim_assets.storage.journal import JOURNALS
+from deploysim_assets.storage.journals_there import SEGMENT, Journals, is_journal
 from deploysim_assets.storage.known import Known, Reach
 from deploysim_assets.storage.ledger import LEDGER, examine, record_path
 from deploysim_assets.storage.locks import held_here
@@ -37,7 +37,6 @@ from deploysim_assets.storage.objects import (
     folders_of,
 )
 from deploysim_assets.storage.statements import parsed
-from deploysim_assets.storage.withdrawals import open_mark
 
 HOME = "home.json"
 """In a bucket: that hosts work in it, so that it is no mere copy."""
@@ -47,7 +46,6 @@ _AT_ONCE = 8
 _TRIES = 20
 _POINTER = "_CURRENT"
 _VERSION = re.compile(r"(lake/.*?/run=[^/]*)/")
-_SEGMENT = re.compile(rf"({JOURNALS}/.+\.jsonl)/(\d{{8}})")
 
 
 class Mirror:
@@ -58,6 +56,7 @@ class Mirror:
         self.leases = Leases(bucket)
         self._known = Known(home)
         self._here = Folder(home)
+        self.journals = Journals(home, bucket, self._known, self.quiet)
         self._lock = threading.RLock()
         self._large: set[str] = set()
 
@@ -200,11 +199,6 @@ class Mirror:
                     return
         raise ProjectError(f"{self.where}: changes faster than it can be read; run again")
 
-    def pull_journals(self, folder: Path) -> None:
-        """Bring the journals of a folder to what the bucket holds."""
-        with self.quiet():
-            self._pull_journals(self.name(folder), self.bucket.states(self.name(folder)))
-
     def _pulled(self) -> bool:
         """Whether all is here that a pointer which came down names."""
         seen = self.bucket.seen()
@@ -217,7 +211,7 @@ class Mirror:
         self._large = {name for name, one in seen.items() if one.bytes > BLOCK}
         known = self._known.states()
         mine = {n: s for n, s in states.items() if counts(n, (HOME, KEY_FILE)) or n == COPY_FILE}
-        mine = {n: s for n, s in mine.items() if not _SEGMENT.fullmatch(n) and not is_journal(n)}
+        mine = {n: s for n, s in mine.items() if not SEGMENT.fullmatch(n) and not is_journal(n)}
         gone = [n for n in known if n not in states and not is_journal(n)]
         new = [n for n, s in mine.items() if known.get(n) != s or not (self.home / n).exists()]
         new = [n for n in new if _is_of_whole(n, states)]
@@ -227,7 +221,7 @@ class Mirror:
         rest = {n for n in new if not _VERSION.match(n) and not n.startswith(f"{LEDGER}/")}
         self._refuse_edited(known)
         self._fetch(sorted(rest - set(pointers)), states)
-        self._pull_journals(JOURNALS, states)
+        self.journals.bring(JOURNALS, states)
         whole = self._fetch_pointers(pointers)
         self._take_away(gone)
         return whole
@@ -332,105 +326,8 @@ class Mirror:
                 folder.rmdir()
         self._known.drop(names)
 
-    # journals
-
-    def _pull_journals(self, below: str, states: Mapping[str, State]) -> None:
-        bases = {name: state for name, state in states.items() if is_journal(name)}
-        segments: dict[str, dict[int, str]] = {}
-        for name in states:
-            if found := _SEGMENT.fullmatch(name):
-                segments.setdefault(found[1], {})[int(found[2])] = name
-        known = {name for name in self._known.journals() if name.startswith(f"{below}/")}
-        for name in {*bases, *segments, *known}:
-            with journal_held(self.home / name) as free:
-                if free and (name in bases or name in segments):
-                    self._pull_journal(name, bases.get(name, {}), segments.get(name, {}))
-                elif free:
-                    self._here.delete(name)
-                    self._known.drop_journal(name)
-
-    def _pull_journal(self, name: str, base: State, segments: Mapping[int, str]) -> None:
-        path, reach = self.home / name, self._known.reach(name)
-        tail = path.read_bytes()[reach.there :]
-        put_away = not base and reach.segment > 0 and reach.segment not in segments
-        if reach.base != base or put_away:
-            if reach.base or reach.segment:
-                tail = b""  # written anew elsewhere: what was not sent may be of who withdrew
-            reach = Reach(0, base, 0)
-        new = [name] if base and not reach.there else []
-        new += [segments[number] for number in sorted(segments) if number > reach.segment]
-        if not new:
-            return
-        found = b"".join(self.bucket.get(one).content for one in new)
-        with path.open("r+b") as file:
-            file.seek(reach.there)
-            file.write(found + tail)
-            file.truncate()
-            file.flush()
-            os.fsync(file.fileno())
-        last = max(segments, default=reach.segment)
-        self._known.note_reach(name, Reach(reach.there + len(found), base, last))
-
-    def open_journal(self, path: Path) -> int:
-        """Bring a journal, and those beside it, to what the bucket holds. What an earlier process
-        here could not send goes where somebody withdrew since: it may be theirs. Returns how many
-        bytes went."""
-        self.pull_journals(path.parent)
-        withdrawals = open_mark(self.home).sha256
-        name, gone = self.name(path), 0
-        with self.quiet(), journal_held(path) as free:
-            there = self._known.reach(name).there
-            if free and self._known.opened_under(name) not in (None, withdrawals):
-                gone = max(0, path.stat().st_size - there)
-                os.truncate(path, min(there, path.stat().st_size))
-            if free:
-                self._known.note_opened(name, withdrawals)
-        return gone
-
-    def send_journal(self, path: Path, limit: int) -> int:
-        """Bring what a journal holds beyond what is there to the bucket, whole lines up to a byte;
-        the number of bytes. Its lease must be held."""
-        name = self.name(path)
-        reach = self._known.reach(name)
-        with path.open("rb") as file:
-            file.seek(reach.there)
-            new = file.read(max(0, limit - reach.there))
-        new = new[: new.rfind(b"\n") + 1]
-        if not new:
-            return 0
-        try:
-            self.bucket.create(f"{name}/{reach.segment + 1:08}", new)
-        except FileExistsError:
-            raise ProjectError(
-                f"{self.where}/{name}: another host wrote to it; run again, when it has ended"
-            ) from None
-        here = Reach(reach.there + len(new), reach.base, reach.segment + 1)
-        self._known.note_reach(name, here)
-        return len(new)
-
-
-def is_journal(name: str) -> bool:
-    """Whether an object is a journal, whose later part may lie in segments."""
-    return name.startswith(f"{JOURNALS}/") and name.endswith(".jsonl")
-
 
 def _is_of_whole(name: str, states: Mapping[str, State]) -> bool:
     """Not of a table version without a manifest."""
     found = _VERSION.match(name)
     return found is None or f"{found[1]}/{MANIFEST}" in states
-
-
-@contextlib.contextmanager
-def journal_held(path: Path) -> Generator[bool]:
-    """Whether no process of this host writes a journal; none begins to meanwhile."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            free = True
-        except BlockingIOError:
-            free = False
-        yield free
-    finally:
-        os.close(descriptor)

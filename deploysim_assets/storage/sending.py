@@ -75,7 +75,7 @@ class Sender:
         """Send what is written up to a byte; ProjectError where it cannot be."""
         with self._lock:
             self._mirror.leases.check(self._lease)
-            if self._mirror.send_journal(self._path, limit):
+            if self._mirror.journals.send(self._path, limit):
                 self._lease.said["sent_at"] = datetime.now(UTC).isoformat(timespec="seconds")
                 self._mirror.leases.tell(self._lease)
 
@@ -104,7 +104,7 @@ def sending(path: Path) -> Generator[Sender | None]:
 
     name = f"journals/{mirror.name(path)}"
     with mirror.leases.held(name, alone=True, longest=LONGEST, busy=busy) as lease:
-        if gone := mirror.open_journal(path):
+        if gone := mirror.journals.open(path):
             _log.warning(
                 "%s: %d bytes of answers that were never sent went, for somebody withdrew since: "
                 "what is still wanted of them is asked for again",
