@@ -272,8 +272,8 @@ def with_latency(count: int, ceiling: int) -> None:
     )
 
 
-def pacing(seconds: float, plot: Path | None) -> tuple[float, float]:
-    """Drive a server that allows 50 requests in 100 ms; returns the share of its limit reached
+def pacing(seconds: float, plot: Path | None, allowed: int = 50) -> tuple[float, float]:
+    """Drive a server that allows so many requests in 100 ms; returns the share of its limit reached
     and of requests refused after two seconds."""
     events: list[tuple[float, bool]] = []
     started = time.monotonic()
@@ -289,19 +289,22 @@ def pacing(seconds: float, plot: Path | None) -> tuple[float, float]:
 
     real, client_module.Pace = client_module.Pace, Watched
     try:
-        with lean_server(latency=0.02, allowed=50) as url, tempfile.TemporaryDirectory() as folder:
+        with (
+            lean_server(latency=0.02, allowed=allowed) as url,
+            tempfile.TemporaryDirectory() as folder,
+        ):
             started = time.monotonic()
-            ours(url, Path(folder), int(seconds * 480), 64)
+            ours(url, Path(folder), int(seconds * 9.6 * allowed), 64)
     finally:
         client_module.Pace = real
     end = max(t for t, good in events if good)
     steady = [(t, good) for t, good in events if 2 <= t <= end]
-    share = sum(good for _, good in steady) / ((end - 2) * 500)
+    share = sum(good for _, good in steady) / ((end - 2) * 10 * allowed)
     refused = sum(not good for _, good in steady) / len(steady)
     rows = [[f"{share:.1%}", f"{refused:.1%}"]]
     console().print(
         rich_table(
-            "A server that allows 50 requests in 100 ms, after 2 s",
+            f"A server that allows {allowed} requests in 100 ms, after 2 s",
             ("of its limit used", "refused"),
             rows,
         )

@@ -214,9 +214,9 @@ def test_a_server_with_a_hidden_limit_is_driven_close_to_it_with_few_refusals() 
     # benchmark says how good it is alone
     best_share, least_refused = 0.0, 1.0
     for _ in range(5):
-        share, refused = drive_a_limited_server(6, None)
+        share, refused = drive_a_limited_server(6, None, allowed=20)
         best_share, least_refused = max(share, best_share), min(refused, least_refused)
-        if share > 0.85 and refused < 0.05:
+        if share > 0.75 and refused < 0.05:
             break
     assert best_share > 0.7
     assert least_refused < 0.05
