@@ -7,7 +7,7 @@ import json
 import os
 import random
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from deploysim_assets.benchmarks.forget_kills import withdraw
 from deploysim_assets.checks.corpus import prefixes_results
 from deploysim_assets.deidentify import prefixes
 from deploysim_assets.deidentify.keys import Keys, load_keys
-from deploysim_assets.deidentify.scrub import Scrubber
+from deploysim_assets.deidentify.scrub import Asked, Scrubber
 from deploysim_assets.logs import conversations, files, reader
 from deploysim_assets.project import ProjectError
 from deploysim_assets.project.file import load_project
@@ -239,18 +239,18 @@ def _cleaned(said: dict[str, dict[str, Any]]) -> int:
 
 def test_only_what_is_new_is_read_and_cleaned(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read, scrubbed = list[str](), list[str]()
-    of_files, scrub = conversations.items, Scrubber.scrub
+    of_files, scrub_all = conversations.items, Scrubber.scrub_all
 
     def noted(files: Any, *rest: Any, **named: Any) -> Any:
         read.extend(file.name for file in files)
         return of_files(files, *rest, **named)
 
-    def counted(self: Scrubber, *rest: Any) -> Any:
-        scrubbed.append(rest[1])
-        return scrub(self, *rest)
+    def counted(self: Scrubber, asked: Sequence[Asked]) -> Any:
+        scrubbed.extend(one.scope for one in asked)
+        return scrub_all(self, asked)
 
     monkeypatch.setattr(conversations, "items", noted)
-    monkeypatch.setattr(Scrubber, "scrub", counted)
+    monkeypatch.setattr(Scrubber, "scrub_all", counted)
     _write(made, "b2.jsonl", [106, 107])
     said = _make(made)
     assert read == ["logs/b2.jsonl"] and len(scrubbed) == 2
