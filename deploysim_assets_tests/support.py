@@ -360,7 +360,7 @@ class Drift:
             "behaviors": "behaviors.yaml",
             "sampling": {"max_prefixes": 20000, "seed": 7},
             "deidentification": {"min_level": 0},
-            "automation": {"poll_seconds": 5},
+            "automation": {"poll_seconds": 2},
         }
         tasks = set(self.frame["task"])
         listed = [b for b in BEHAVIORS if b["applies_to"]["surface"] in tasks]

@@ -411,7 +411,7 @@ def site(
         config |= {
             "releases": [*config["releases"][:2], *more],
             "endpoint": {"base_url": endpoint.base_url, "max_concurrency": CONCURRENCY},
-            "automation": {"poll_seconds": 5},
+            "automation": {"poll_seconds": 2},
             "dagster": {"executor": executor},
             "freshness": {"logs_days": 1, "forecast_days": 1},
         }

@@ -35,7 +35,7 @@ def _is_mixed(found: str) -> bool:
     return bool(re.search(r"[0-9]", found)) and bool(re.search(r"[A-Za-z]", found))
 
 
-_WORDS = re.compile(r"[a-z]{4,}")
+_WORDS = re.compile(r"[A-Z]?[a-z]{3,}")
 
 
 def _is_random(found: str) -> bool:
@@ -46,7 +46,7 @@ def _is_random(found: str) -> bool:
     return (
         all(kinds.count(k) >= 2 for k in (1, 2, 3))
         and turns >= 0.45 * (len(kinds) - 1)
-        and sum(map(len, _WORDS.findall(found))) < 0.4 * len(kinds)
+        and sum(map(len, _WORDS.findall(found))) < 0.55 * len(kinds)
     )
 
 

@@ -91,6 +91,15 @@ def test_code_and_numbers_are_no_identifiers(text: str) -> None:
     assert DETECTOR.spans(text) == []
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["MyVeryLongClassName2WithNumbers3AndMore", "testHTTP2ServerPushV1Beta1Api",
+     "useQuery2ForUser3ByIdV2Impl", "convertInt64ToUint8ArrayV2"],
+)  # fmt: skip
+def test_names_that_are_made_of_words_are_not_drawn_by_lot(name: str) -> None:
+    assert DETECTOR.spans(f"call {name} here") == []
+
+
 def test_clean_code_heavy_text_has_few_false_hits() -> None:
     """The bound of the audit: 30 per MB, where presidio's defaults give over two thousand."""
     texts = [chat_text(i, 4000) for i in range(120)]

@@ -20,7 +20,7 @@ from deploysim_assets_tests.support import (
 UNFINISHED = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
 BATCH = {
     "mode": "batch",
-    "batches": {"max_requests": 300, "poll_seconds": 3},
+    "batches": {"max_requests": 300, "poll_seconds": 1},
     "max_concurrency": 16,
 }
 

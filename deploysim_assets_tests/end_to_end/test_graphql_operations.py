@@ -53,7 +53,7 @@ def _project(home: Path, base_url: str, executor: str) -> None:
         max_prefixes=40,
         releases=[_release("aurora-1"), _release("aurora-2", "aurora-1")],
         endpoint={"base_url": base_url, "max_concurrency": CONCURRENCY},
-        automation={"poll_seconds": 5},
+        automation={"poll_seconds": 2},
         dagster={"executor": executor},
     )
     (home / "workspace.yaml").write_text((REPO / "workspace.yaml").read_text())

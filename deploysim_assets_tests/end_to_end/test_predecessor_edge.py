@@ -61,7 +61,7 @@ def test_each_candidate_is_forecast_from_its_predecessor_and_from_nothing_else(
             max_prefixes=40,
             releases=_registry(),
             judge={"model": "judge", "sentinels": 0},  # runs that have nothing to do with the edge
-            automation={"poll_seconds": 5},
+            automation={"poll_seconds": 2},
         )
         dagster_home(home)
         _land(home, "aurora-1")
