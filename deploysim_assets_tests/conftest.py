@@ -13,15 +13,18 @@ from deploysim_assets_tests import warm
 MEMORY = Path("/dev/shm")
 ENOUGH = 6 * 1024**3
 FIRST = (
-    "end_to_end/test_graphql_operations.py", "end_to_end/test_predecessor_edge.py",
-    "end_to_end/test_demo_and_ui.py", "end_to_end/test_batches.py",
-    "end_to_end/test_dagster_operations.py", "end_to_end/test_llmdrift.py", "test_style.py",
-    "end_to_end/",
+    "end_to_end/test_graphql_operations.py", "end_to_end/test_self_replay.py",
+    "end_to_end/test_predecessor_edge.py", "end_to_end/test_demo_and_ui.py",
+    "end_to_end/test_kill_and_faults.py", "test_style.py", "end_to_end/test_llmdrift.py",
+    "end_to_end/test_audit_ledger.py", "end_to_end/test_dagster_operations.py",
+    "end_to_end/test_adopt.py", "end_to_end/test_batches.py", "end_to_end/test_evidence.py",
+    "end_to_end/test_dagster_multiprocess.py", "end_to_end/",
 )  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that take a minute come first: the last one would be alone at the end."""
+    """Files that take a minute come first: the last one would be alone at the end. Those that wait
+    for a daemon stand between those that compute: four that wait leave the cores idle."""
 
     def place(item: pytest.Item) -> int:
         return next((i for i, name in enumerate(FIRST) if f"_tests/{name}" in str(item.path)), 99)
