@@ -147,11 +147,15 @@ class Scrubber:
     def scrub_all(self, conversations: Sequence[Asked]) -> list[Scrubbed | Quarantined]:
         """De-identify all messages of each conversation and the tools that it declares. Each comes
         out as it would alone; many at a time take a quarter less."""
-        self.read_ahead(conversations)
-        return self._scrubbed(conversations)
+        return self._scrubbed(conversations, ahead=True)
 
-    def _scrubbed(self, conversations: Sequence[Asked]) -> list[Scrubbed | Quarantined]:
+    def _scrubbed(
+        self, conversations: Sequence[Asked], *, ahead: bool = False
+    ) -> list[Scrubbed | Quarantined]:
         talks = [_Talk(c, self._treatment(c.scope, c.user)) for c in conversations]
+        _each(talks, self._look)
+        if ahead:
+            self._finds.read_ahead((leaf, t.asked.language) for t in talks for leaf in t.leaves)
         _each(talks, self._replace)
         self._replacer.read_ahead(
             one for t in talks if not t.why for one in zip(t.leaves, t.outputs, strict=True)
@@ -159,12 +163,16 @@ class Scrubber:
         _each(talks, self._finish)
         return [t.result or Quarantined(t.why) for t in talks]
 
-    def _replace(self, talk: _Talk) -> None:
-        """What is found in a conversation, replaced."""
+    def _look(self, talk: _Talk) -> None:
+        """The texts of a conversation."""
         asked = talk.asked
         if self._languages and (asked.language or "").casefold() not in self._languages:
             raise DetectionError("unsupported_language")
         talk.leaves, talk.of_message = self._leaves(asked.messages, asked.tools)
+
+    def _replace(self, talk: _Talk) -> None:
+        """What is found in a conversation, replaced."""
+        asked = talk.asked
         talk.changes = self._changes(
             talk.leaves, talk.of_message, asked.messages, asked.language, talk.treatment
         )
