@@ -11,6 +11,8 @@ from typing import NamedTuple
 from deploysim_assets.project import CONFIG_FILE, ProjectError, SealError
 from deploysim_assets.project.copies import COPY_FILE
 from deploysim_assets.storage import disk
+from deploysim_assets.storage.buckets import Bucket, objects_at
+from deploysim_assets.storage.folders import Folder
 from deploysim_assets.storage.homes import is_worked_in, opened
 from deploysim_assets.storage.inventories import (
     Contents,
@@ -27,12 +29,9 @@ from deploysim_assets.storage.locks import LOCKS, alone, nobody_asks
 from deploysim_assets.storage.manifests import MANIFEST
 from deploysim_assets.storage.objects import (
     BLOCK,
-    Bucket,
-    Folder,
     Objects,
     StoreError,
     blocks_of,
-    objects_at,
 )
 from deploysim_assets.storage.tables import WRITING
 from deploysim_assets.storage.withdrawals import open_mark

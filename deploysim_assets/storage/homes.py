@@ -9,11 +9,13 @@ from deploysim_assets.project import CONFIG_FILE, ProjectError
 from deploysim_assets.project.copies import KEY_FILE, WORKED_IN
 from deploysim_assets.project.file import local_folder
 from deploysim_assets.storage import mirrors
+from deploysim_assets.storage.buckets import Bucket
+from deploysim_assets.storage.folders import Folder
 from deploysim_assets.storage.inventories import counts, note_at
 from deploysim_assets.storage.journal import JOURNALS
 from deploysim_assets.storage.ledger import LEDGER, LEDGER_FILE
 from deploysim_assets.storage.mirror import HOME, Mirror
-from deploysim_assets.storage.objects import Bucket, Folder, blocks_of, is_url
+from deploysim_assets.storage.objects import blocks_of, is_url
 from deploysim_assets.storage.verdicts import VERDICTS
 from deploysim_assets.storage.withdrawals import PLAN_FILE, WITHDRAWALS_FILE
 

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from deploysim_assets.project import ProjectError
 from deploysim_assets.storage import disk
+from deploysim_assets.storage.buckets import Bucket
 from deploysim_assets.storage.journal import JOURNALS
 from deploysim_assets.storage.known import Known, Reach
-from deploysim_assets.storage.objects import Bucket, State
+from deploysim_assets.storage.objects import State
 from deploysim_assets.storage.withdrawals import open_mark
 
 _AT_ONCE = 16

@@ -20,6 +20,8 @@ from pathlib import Path
 from deploysim_assets.project import ProjectError, SealError
 from deploysim_assets.project.copies import COPY_FILE, KEY_FILE
 from deploysim_assets.storage.bucket_leases import Leases
+from deploysim_assets.storage.buckets import Bucket
+from deploysim_assets.storage.folders import Folder
 from deploysim_assets.storage.inventories import counts
 from deploysim_assets.storage.journal import JOURNALS
 from deploysim_assets.storage.journals_there import SEGMENT, Journals, is_journal
@@ -29,9 +31,7 @@ from deploysim_assets.storage.locks import held_here
 from deploysim_assets.storage.manifests import MANIFEST, MANIFEST_TYPE
 from deploysim_assets.storage.objects import (
     BLOCK,
-    Bucket,
     Changed,
-    Folder,
     State,
     blocks_of,
     folders_of,

@@ -7,15 +7,10 @@ import threading
 from collections.abc import Generator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from deploysim_assets.project import ProjectError
-from deploysim_assets.storage.bucket_leases import SECONDS, SKEW
-from deploysim_assets.storage.mirrors import mirror_of
-
-if TYPE_CHECKING:
-    from deploysim_assets.storage.bucket_leases import Lease
-    from deploysim_assets.storage.mirror import Mirror
+from deploysim_assets.storage.bucket_leases import SECONDS, SKEW, Lease
+from deploysim_assets.storage.mirrors import Mirrored, mirror_of
 
 EVERY = 3.0
 """Seconds between two segments: what a lost host may have been answered, and paid, in vain."""
@@ -27,7 +22,7 @@ _log = logging.getLogger(__name__)
 class Sender:
     """Sends a journal's segments while it is written."""
 
-    def __init__(self, mirror: "Mirror", path: Path, lease: "Lease") -> None:
+    def __init__(self, mirror: Mirrored, path: Path, lease: Lease) -> None:
         self._mirror, self._path, self._lease = mirror, path, lease
         self._limit = 0
         self._lock = threading.Lock()

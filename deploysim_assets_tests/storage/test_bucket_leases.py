@@ -9,7 +9,9 @@ import pytest
 
 from deploysim_assets.project import ProjectError
 from deploysim_assets.storage.bucket_leases import Lease, Leases
-from deploysim_assets.storage.objects import Folder, Objects, objects_at
+from deploysim_assets.storage.buckets import objects_at
+from deploysim_assets.storage.folders import Folder
+from deploysim_assets.storage.objects import Objects
 from deploysim_assets_tests.s3 import S3, served
 
 
@@ -86,7 +88,7 @@ def test_the_dead_do_not_hinder_and_the_living_keep_theirs_whatever_the_clocks_s
 def test_a_bucket_that_cannot_be_reached_for_a_while_costs_no_lease(s3: S3) -> None:
     from datetime import timedelta
 
-    from deploysim_assets.storage.objects import Bucket
+    from deploysim_assets.storage.buckets import Bucket
 
     soon = {"init_backoff": timedelta(milliseconds=1), "max_backoff": timedelta(milliseconds=2)}
     with pytest.MonkeyPatch.context() as patch:

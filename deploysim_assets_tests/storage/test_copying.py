@@ -18,9 +18,11 @@ from deploysim_assets.evidence.copies import vouched
 from deploysim_assets.project import ProjectError, SealError
 from deploysim_assets.project.file import load_project
 from deploysim_assets.storage import ledger
+from deploysim_assets.storage.buckets import Bucket, objects_at
 from deploysim_assets.storage.copying import Copied, copy_home
+from deploysim_assets.storage.folders import Folder
 from deploysim_assets.storage.locks import adding, asking
-from deploysim_assets.storage.objects import Bucket, Folder, StoreError, objects_at
+from deploysim_assets.storage.objects import StoreError
 from deploysim_assets.storage.tables import Lake
 from deploysim_assets_tests.s3 import S3, served
 

@@ -22,6 +22,7 @@ from deploysim_assets.evidence.collecting import collect, collectable
 from deploysim_assets.evidence.copies import vouched
 from deploysim_assets.project import ProjectError
 from deploysim_assets.storage import homes, ledger, mirrors, sending
+from deploysim_assets.storage.buckets import Bucket
 from deploysim_assets.storage.copying import copy_home
 from deploysim_assets.storage.forgetting import Removal
 from deploysim_assets.storage.journal import framed, journal_file, open_journal, set_aside
@@ -29,7 +30,7 @@ from deploysim_assets.storage.leases import partition_lease
 from deploysim_assets.storage.locks import adding, alone, asking, nobody_asks
 from deploysim_assets.storage.manifests import Run
 from deploysim_assets.storage.mirror import Mirror
-from deploysim_assets.storage.objects import Bucket, StoreError
+from deploysim_assets.storage.objects import StoreError
 from deploysim_assets.storage.tables import Lake
 from deploysim_assets.storage.withdrawals import Withdrawals, drop_plan, load_plan, save_plan
 from deploysim_assets_tests.s3 import S3, served

@@ -13,16 +13,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from deploysim_assets.project import ProjectError
+from deploysim_assets.storage.buckets import Bucket, objects_at
+from deploysim_assets.storage.folders import Folder
 from deploysim_assets.storage.objects import (
     BLOCK,
-    Bucket,
     Changed,
-    Folder,
     Found,
     Objects,
     StoreError,
     blocks_of,
-    objects_at,
     sha256_of,
 )
 from deploysim_assets_tests.s3 import S3, served
