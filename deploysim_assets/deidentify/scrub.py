@@ -1,12 +1,12 @@
 """One conversation -> the same conversation without identifiers, or the reason why it could not
 be cleared."""
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
+from deploysim_assets.deidentify import call_ids
 from deploysim_assets.deidentify.detectors import detectors
 from deploysim_assets.deidentify.finds import Finds
 from deploysim_assets.deidentify.leaves import (
@@ -117,14 +117,14 @@ class Scrubber:
     def read_ahead(self, conversations: Iterable[Asked]) -> None:
         """Scan the texts of many conversations in batches, equal ones once: several times as fast
         as one by one where a model reads them, with the same finds."""
-        leaves = list[tuple[Leaf, str | None]]()
-        for asked in conversations:
-            try:
-                found, _ = self._leaves(asked.messages, asked.tools)
-            except DetectionError:
-                continue  # scrub says why
-            leaves += ((leaf, asked.language) for leaf in found)
-        self._finds.read_ahead(leaves)
+        self._read(conversations, ahead=True)
+
+    def _read(self, conversations: Iterable[Asked], *, ahead: bool) -> list[_Talk]:
+        talks = [_Talk(c, self._treatment(c.scope, c.user)) for c in conversations]
+        _each(talks, self._look)
+        if ahead:
+            self._finds.read_ahead((leaf, t.asked.language) for t in talks for leaf in t.leaves)
+        return talks
 
     def scrub(
         self,
@@ -152,10 +152,7 @@ class Scrubber:
     def _scrubbed(
         self, conversations: Sequence[Asked], *, ahead: bool = False
     ) -> list[Scrubbed | Quarantined]:
-        talks = [_Talk(c, self._treatment(c.scope, c.user)) for c in conversations]
-        _each(talks, self._look)
-        if ahead:
-            self._finds.read_ahead((leaf, t.asked.language) for t in talks for leaf in t.leaves)
+        talks = self._read(conversations, ahead=ahead)
         _each(talks, self._replace)
         self._replacer.read_ahead(
             one for t in talks if not t.why for one in zip(t.leaves, t.outputs, strict=True)
@@ -199,7 +196,7 @@ class Scrubber:
         for message in talk.asked.messages:
             counter: Counter[str] = Counter()
             done = rewritten(message, putting(counter))
-            cleaned.append(_call_ids(done, ids))
+            cleaned.append(call_ids.numbered(done, ids))
             entities.append(counter)
         of_tools: Counter[str] = Counter()
         put = putting(of_tools)
@@ -288,7 +285,7 @@ class Scrubber:
             for i, found in split_spans(messages, of_messages, of_message, clock).items():
                 spans[i] = spans[i] + found
             self._add_mentions(leaves, spans, clock)
-            _add_calls(messages, leaves, spans)
+            call_ids.add_named(messages, leaves, spans)
         except TimeoutError:
             raise DetectionError("time_out") from None
         out: list[list[Change]] = []
@@ -371,36 +368,3 @@ def _places(words: str, kind: str, text: str) -> Iterable[Span]:
         if not (text[at - 1 : at].isalnum() and at) and not text[end : end + 1].isalnum():
             yield Span(at, end, kind)
         at = text.find(words, end)
-
-
-_CALL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{7,63}")
-_COUNTED = re.compile(r"[a-z]{0,8}[_-]?[0-9]{1,5}")
-
-
-def _add_calls(
-    messages: Sequence[Mapping[str, Any]], leaves: list[Leaf], spans: list[list[Span]]
-) -> None:
-    """Ids of calls, where a text names them; those that are counted lead nowhere."""
-    calls = [c.get("id") for m in messages for c in m["tool_calls"] or ()]
-    given = {i for i in (*calls, *(m.get("tool_call_id") for m in messages)) if i}
-    ids = {i for i in given if _CALL_ID.fullmatch(i) and not _COUNTED.fullmatch(i)}
-    if not ids:
-        return
-    for i, leaf in enumerate(leaves):
-        if not leaf.type:
-            named = [m for m in _CALL_ID.finditer(leaf.text) if m.group() in ids]
-            spans[i] = spans[i] + [Span(m.start(), m.end(), "ACCOUNT") for m in named]
-
-
-def _call_ids(message: dict[str, Any], ids: dict[str, str]) -> dict[str, Any]:
-    """Ids of tool calls, which lead back to the provider's logs, numbered through the
-    conversation."""
-
-    def other(value: str | None) -> str | None:
-        return ids.setdefault(value, f"call_{len(ids) + 1}") if value else value
-
-    calls: list[dict[str, Any]] | None = message["tool_calls"]
-    if not calls and not message.get("tool_call_id"):
-        return message
-    renamed = calls and [c | ({"id": other(c["id"])} if c.get("id") else {}) for c in calls]
-    return message | {"tool_calls": renamed, "tool_call_id": other(message.get("tool_call_id"))}
