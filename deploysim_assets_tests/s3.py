@@ -6,11 +6,15 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from deploysim_assets.storage.buckets import Bucket
+
 BUCKET = "bucket-of-tests"
+_SOON = {"init_backoff": timedelta(milliseconds=5), "max_backoff": timedelta(milliseconds=9)}
 Fault = Callable[[str, str], str | None]
 """Method and path (with query) of a request -> how it goes wrong, or None."""
 
@@ -86,8 +90,9 @@ class S3:
 
 
 @contextmanager
-def served() -> Generator[S3]:
-    """The server with its bucket, and its address and keys in the environment."""
+def served(retries: int | None = None) -> Generator[S3]:
+    """The server with its bucket, and its address and keys in the environment. A request that fails
+    is tried so often again, at once; by default as in production."""
     pytest.importorskip("obstore", reason="a bucket needs pip install 'deploysim[dev]'")
     pytest.importorskip("moto", reason="the S3 server needs pip install 'deploysim[dev]'")
     import logging
@@ -107,6 +112,8 @@ def served() -> Generator[S3]:
                 patched.delenv(name)
         for name, value in s3.environment.items():
             patched.setenv(name, value)
+        if retries is not None:
+            patched.setattr(Bucket, "retry", {"max_retries": retries, "backoff": _SOON})
         scope = "key/20260101/us-east-1/s3/aws4_request"
         environ = {
             "REQUEST_METHOD": "PUT", "PATH_INFO": f"/{BUCKET}", "QUERY_STRING": "",

@@ -81,6 +81,19 @@ def environment(home: Path, **extra: str) -> dict[str, str]:
     )
 
 
+def least_project(home: Path) -> None:
+    """The deploysim.yaml of one release and one behavior, which asks nobody."""
+    config = {
+        "releases": [{"model_version": "m", "logs": {"format": "openai_chat", "path": "l/*"}}],
+        "endpoint": {"base_url": "http://127.0.0.1:1/v1"},
+        "behaviors": [
+            {"name": "b", "definition": "d", "grader": "rule",
+             "rule": {"part": "reply", "regex": "x"}}
+        ],
+    }  # fmt: skip
+    (home / "deploysim.yaml").write_text(json.dumps(config))
+
+
 def script(name: str) -> str:
     return str(Path(sys.executable).parent / name)
 

@@ -5,7 +5,6 @@ import json
 import shutil
 import uuid
 from collections.abc import Callable, Generator
-from datetime import timedelta
 from pathlib import Path
 
 import polars as pl
@@ -25,6 +24,7 @@ from deploysim_assets.storage.locks import adding, asking
 from deploysim_assets.storage.objects import StoreError
 from deploysim_assets.storage.tables import Lake
 from deploysim_assets_tests.s3 import S3, served
+from deploysim_assets_tests.support import least_project
 
 KEYS = "deploysim.keys.json"
 Place = Callable[[], str]
@@ -32,17 +32,8 @@ Place = Callable[[], str]
 
 @pytest.fixture(scope="module")
 def s3() -> Generator[S3]:
-    with served() as server, pytest.MonkeyPatch.context() as patched:
-        soon = {"init_backoff": timedelta(milliseconds=5), "max_backoff": timedelta(milliseconds=9)}
-        patched.setattr(Bucket, "retry", {"max_retries": 2, "backoff": soon})
+    with served(retries=2) as server:
         yield server
-
-
-@pytest.fixture(autouse=True)
-def _well(request: pytest.FixtureRequest) -> Generator[None]:
-    yield
-    if "s3" in request.fixturenames:
-        request.getfixturevalue("s3").fault = lambda _method, _path: None
 
 
 @pytest.fixture(params=["folder", "s3"])
@@ -58,15 +49,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
 def home(tmp_path: Path) -> Path:
     home = tmp_path / "home"
     home.mkdir()
-    config = {
-        "releases": [{"model_version": "m", "logs": {"format": "openai_chat", "path": "l/*"}}],
-        "endpoint": {"base_url": "http://127.0.0.1:1/v1"},
-        "behaviors": [
-            {"name": "b", "definition": "d", "grader": "rule",
-             "rule": {"part": "reply", "regex": "x"}}
-        ],
-    }  # fmt: skip
-    (home / "deploysim.yaml").write_text(json.dumps(config))
+    least_project(home)
     (home / "l").mkdir()
     (home / "l" / "été 100%.jsonl").write_text("{}\n")
     (home / "l" / "\udcff.jsonl").write_text("")

@@ -1,13 +1,11 @@
 """A home in a bucket, worked on from two hosts without a shared disk: nothing is lost but what a
 lost host had not sent, of two writers one is first, and half of anything is seen by nobody."""
 
-import json
 import shutil
 import time
 import uuid
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,6 @@ from deploysim_assets.evidence.collecting import collect, collectable
 from deploysim_assets.evidence.copies import vouched
 from deploysim_assets.project import ProjectError
 from deploysim_assets.storage import homes, ledger, mirrors, sending
-from deploysim_assets.storage.buckets import Bucket
 from deploysim_assets.storage.copying import copy_home
 from deploysim_assets.storage.forgetting import Removal
 from deploysim_assets.storage.journal import framed, journal_file, open_journal, set_aside
@@ -34,6 +31,7 @@ from deploysim_assets.storage.objects import StoreError
 from deploysim_assets.storage.tables import Lake
 from deploysim_assets.storage.withdrawals import Withdrawals, drop_plan, load_plan, save_plan
 from deploysim_assets_tests.s3 import S3, served
+from deploysim_assets_tests.support import least_project
 
 KEYS = "deploysim.keys.json"
 Host = Callable[[], Mirror]
@@ -41,9 +39,7 @@ Host = Callable[[], Mirror]
 
 @pytest.fixture(scope="module")
 def s3() -> Generator[S3]:
-    with served() as server, pytest.MonkeyPatch.context() as patched:
-        soon = {"init_backoff": timedelta(milliseconds=5), "max_backoff": timedelta(milliseconds=9)}
-        patched.setattr(Bucket, "retry", {"max_retries": 2, "backoff": soon})
+    with served(retries=2) as server, pytest.MonkeyPatch.context() as patched:
         patched.setattr(sending, "LONGEST", 0.0)
         yield server
 
@@ -51,15 +47,7 @@ def s3() -> Generator[S3]:
 def made(folder: Path) -> Path:
     """A home in a folder, with a table, a record and an answer."""
     folder.mkdir()
-    config = {
-        "releases": [{"model_version": "m", "logs": {"format": "openai_chat", "path": "l/*"}}],
-        "endpoint": {"base_url": "http://127.0.0.1:1/v1"},
-        "behaviors": [
-            {"name": "b", "definition": "d", "grader": "rule",
-             "rule": {"part": "reply", "regex": "x"}}
-        ],
-    }  # fmt: skip
-    (folder / "deploysim.yaml").write_text(json.dumps(config))
+    least_project(folder)
     (folder / KEYS).write_text("secret")
     write(folder, 1)
     with open_journal(journal_file(folder, "grades", "m")) as journal:

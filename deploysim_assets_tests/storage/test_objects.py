@@ -5,7 +5,6 @@ import hashlib
 import uuid
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -32,17 +31,8 @@ Make = Callable[[], Objects]
 
 @pytest.fixture(scope="module")
 def s3() -> Generator[S3]:
-    with served() as server, pytest.MonkeyPatch.context() as patched:
-        soon = {"init_backoff": timedelta(milliseconds=5), "max_backoff": timedelta(milliseconds=9)}
-        patched.setattr(Bucket, "retry", {"max_retries": 4, "backoff": soon})
+    with served(retries=4) as server:
         yield server
-
-
-@pytest.fixture(autouse=True)
-def _well(request: pytest.FixtureRequest) -> Generator[None]:
-    yield
-    if "s3" in request.fixturenames:
-        request.getfixturevalue("s3").fault = lambda _method, _path: None
 
 
 @pytest.fixture(params=["folder", "memory", "s3"])
