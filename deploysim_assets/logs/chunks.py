@@ -36,12 +36,18 @@ def assembled(value: Any, where: str) -> Any:
         ]
         if not ended:
             raise _broken(where)
-        return ended[-1]["response"]
+        if len(ended) > 1:
+            raise _goes_on(where)
+        return ended[0]["response"]
     return _of_openai(chunks, where)
 
 
 def _broken(where: str) -> DialogError:
     return DialogError(f"{where}: the stream breaks off before the answer ends")
+
+
+def _goes_on(where: str) -> DialogError:
+    return DialogError(f"{where}: the stream goes on behind the end of its answer: which is it?")
 
 
 def _chunks(value: Any) -> list[dict[str, Any]] | None:
@@ -94,10 +100,12 @@ def _of_openai(chunks: list[dict[str, Any]], where: str) -> dict[str, Any]:
         for choice in choices if isinstance(choices, list) else []:
             if not isinstance(choice, dict) or choice.get("index") not in (0, None):
                 continue
+            delta = held(choice, "delta", "message")
+            if ended is not None and (choice.get("text") or _says(delta)):
+                raise _goes_on(where)
             ended = choice.get("finish_reason") or ended
             if isinstance(choice.get("text"), str):
                 texts.append(choice["text"])
-            delta = held(choice, "delta", "message")
             if isinstance(delta, dict):
                 _grow(said, calls, delta)
     if ended is None:
@@ -107,6 +115,10 @@ def _of_openai(chunks: list[dict[str, Any]], where: str) -> dict[str, Any]:
     if calls:
         said["tool_calls"] = list(calls.values())
     return {"choices": [{"message": said, "finish_reason": ended}]}
+
+
+def _says(delta: Any) -> bool:
+    return any(held(delta, name) for name in (*_GROWN, "tool_calls", "function_call"))
 
 
 def _grow(said: dict[str, Any], calls: dict[Any, dict[str, Any]], delta: dict[str, Any]) -> None:
@@ -132,6 +144,8 @@ def _of_anthropic(chunks: list[dict[str, Any]], where: str) -> dict[str, Any]:
     ended = None
     for chunk in chunks:
         delta = chunk.get("delta")
+        if ended is not None and str(chunk.get("type")).startswith("content_block_"):
+            raise _goes_on(where)
         if chunk.get("type") == "content_block_start":
             began = held(chunk, "content_block")
             blocks[chunk.get("index")] = dict(began) if isinstance(began, dict) else {}

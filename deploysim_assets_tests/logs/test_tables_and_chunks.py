@@ -241,9 +241,14 @@ def test_an_answer_that_was_logged_in_chunks_is_the_reply_that_it_was(answer: An
         (RESPONSES[:1], "breaks off"),
         ([*CHUNKS[:3], {"error": {"message": "hidden"}}], "an error"),
         (EVENTS[:400], "no JSON"),
+        (CHUNKS * 2, "goes on"),
+        ({"streamed_data": ANTHROPIC * 2}, "goes on"),
+        (RESPONSES * 2, "goes on"),
     ],
 )
-def test_a_stream_that_broke_off_is_rejected_and_not_quoted(answer: Any, why: str) -> None:
+def test_a_stream_that_broke_off_or_tells_two_answers_is_rejected_and_not_quoted(
+    answer: Any, why: str
+) -> None:
     record = {"request_id": "r", "response_status": 200, "request_body": ASKED}
     items, (reject,) = read("helicone", json.dumps(record | {"response_body": answer}).encode())
     assert items == []
