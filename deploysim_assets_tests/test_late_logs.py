@@ -29,7 +29,7 @@ from deploysim_assets.deidentify.scrub import Asked, Scrubber
 from deploysim_assets.logs import conversations, files, reader
 from deploysim_assets.project import ProjectError
 from deploysim_assets.project.file import load_project
-from deploysim_assets.storage import earlier, manifests, tables
+from deploysim_assets.storage import earlier, manifests, tables, versions
 from deploysim_assets.storage.manifests import Run
 from deploysim_assets.storage.tables import Lake
 from deploysim_assets.storage.withdrawals import Withdrawals
@@ -41,9 +41,10 @@ FILES = ("a.jsonl", "b.jsonl", "c.jsonl", "d.jsonl", "e.jsonl")
 @pytest.fixture(autouse=True)
 def small_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tables of many files, and one scrubber for all of them."""
-    monkeypatch.setattr(tables, "ROWS_PER_FILE", 6)
+    monkeypatch.setattr(versions, "ROWS_PER_FILE", 6)
     monkeypatch.setattr(earlier, "ROWS_PER_FILE", 6)
-    monkeypatch.setattr(tables, "_BATCH", 2)
+    monkeypatch.setattr(versions, "BATCH", 2)
+    monkeypatch.setattr(tables, "BATCH", 2)
     monkeypatch.setattr(cleaned_before, "BATCH", 3)
     monkeypatch.setattr(prefixes, "CHUNK", 10_000)
     known: dict[str, Scrubber] = {}
@@ -287,7 +288,7 @@ def test_an_old_cleaning_is_not_taken_where_another_would_be_made(
         part = lake.folder("deidentified_prefixes", "m") / f"{lake.current(MADE[1], 'm')}"
         [first, *_] = sorted(part.glob("part-*.parquet"))
         other = pl.read_parquet(first).with_columns(surface=pl.lit("planted"))
-        tables.write_part(other, first)
+        versions.write_part(other, first)
     said = _make(made, keys)
     assert _cleaned(said) == 0
     assert "planted" not in set(Lake.of(made).scan(MADE[1], "m").collect()["surface"])
@@ -297,7 +298,7 @@ def test_an_edited_raw_table_is_not_carried_into_the_next(made: Path) -> None:
     lake = Lake.of(made)
     folder = lake.folder("raw_logs", "m") / f"{lake.current('raw_logs', 'm')}"
     part = min(folder.glob("part-*.parquet"))
-    tables.write_part(pl.read_parquet(part).with_columns(user_id=pl.lit("planted")), part)
+    versions.write_part(pl.read_parquet(part).with_columns(user_id=pl.lit("planted")), part)
     _write(made, "d.jsonl", [106])
     said = _make(made)
     assert said["raw_logs"]["reused"] is None
@@ -446,7 +447,7 @@ def test_the_canaries_of_a_table_are_believed_only_as_its_manifest_has_them(made
         return found["canary_recall"]
 
     assert verdict() is True
-    stats = lake.folder(MADE[1], "m") / f"{lake.current(MADE[1], 'm')}" / tables.STATS
+    stats = lake.folder(MADE[1], "m") / f"{lake.current(MADE[1], 'm')}" / versions.STATS
     said = json.loads(stats.read_text())
     assert said["canaries"]["planted"] >= 300 and said["canaries"]["caught"] > 0
     better = said | {"canaries": {"planted": 900, "caught": 900}}

@@ -15,8 +15,9 @@ from deploysim_assets.logs.sampling import TEXTS, Sampler, Survey
 from deploysim_assets.storage import ledger
 from deploysim_assets.storage.earlier import Earlier, stays
 from deploysim_assets.storage.manifests import FORMAT, Manifest
-from deploysim_assets.storage.tables import Lake, Version
+from deploysim_assets.storage.tables import Lake
 from deploysim_assets.storage.verified import verified_batches
+from deploysim_assets.storage.versions import Version
 
 BATCH = 2_000
 _ASSET = "deidentified_prefixes"

@@ -26,7 +26,8 @@ from deploysim_assets.project import EarlyStopping, Project
 from deploysim_assets.schema import COMPLETIONS, REPLY_STATES, TAKEN_ANSWERS, TURNS
 from deploysim_assets.schema import grades as grades_schema
 from deploysim_assets.storage.journal import journal_file, open_journal
-from deploysim_assets.storage.tables import ANSWERS, SEEN_TURNS, Lake, Version
+from deploysim_assets.storage.tables import ANSWERS, SEEN_TURNS, Lake
+from deploysim_assets.storage.versions import Version
 
 
 def lowest_prefixes(lake: Lake, model: str, version: str | None, limit: int) -> frozenset[str]:

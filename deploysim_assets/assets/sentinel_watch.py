@@ -26,7 +26,8 @@ from deploysim_assets.project import Project, ProjectError
 from deploysim_assets.schema import SENTINELS, TAKEN_ANSWERS
 from deploysim_assets.storage import ledger, occasions
 from deploysim_assets.storage.journal import journal_file
-from deploysim_assets.storage.tables import SENTINEL_ANSWERS, Lake, Version
+from deploysim_assets.storage.tables import SENTINEL_ANSWERS, Lake
+from deploysim_assets.storage.versions import Version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping

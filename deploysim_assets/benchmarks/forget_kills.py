@@ -39,7 +39,8 @@ from deploysim_assets.schema import OPEN_FINDINGS
 from deploysim_assets.storage import ledger
 from deploysim_assets.storage.journal import framed, journal_file, lines
 from deploysim_assets.storage.manifests import Run
-from deploysim_assets.storage.tables import Lake, scan_folder
+from deploysim_assets.storage.tables import Lake
+from deploysim_assets.storage.versions import scan_folder
 from deploysim_assets.storage.withdrawals import WITHDRAWALS_FILE, under_way
 
 SECRET = "the seventh lantern of Ostrava is mine alone"  # noqa: S105 (a sentence)

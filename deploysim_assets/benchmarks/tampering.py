@@ -31,7 +31,8 @@ from deploysim_assets.storage.journal import framed, lines
 from deploysim_assets.storage.journals import answer_digests, journal_files
 from deploysim_assets.storage.manifests import MANIFEST
 from deploysim_assets.storage.statements import canonical
-from deploysim_assets.storage.tables import ANSWERS, POINTER, STATS, Lake, scan_folder
+from deploysim_assets.storage.tables import ANSWERS, POINTER, Lake
+from deploysim_assets.storage.versions import STATS, scan_folder
 from deploysim_assets.storage.withdrawals import WITHDRAWALS_FILE
 
 

@@ -39,8 +39,9 @@ from deploysim_assets.storage.searching import (
     decompressed,
     files_with_ids,
 )
-from deploysim_assets.storage.tables import ANSWERS, SEEN_TURNS, Lake, scan_folder
+from deploysim_assets.storage.tables import ANSWERS, SEEN_TURNS, Lake
 from deploysim_assets.storage.turns import contents, said_in
+from deploysim_assets.storage.versions import scan_folder
 from deploysim_assets.storage.withdrawals import Withdrawals, drop_plan, load_plan, save_plan
 
 _NEEDLES = 2_000

@@ -9,7 +9,8 @@ from deploysim_assets.evidence.seals import RESTORE, Seals
 from deploysim_assets.project import ProjectError
 from deploysim_assets.storage import disk
 from deploysim_assets.storage.manifests import MANIFEST, UPGRADED_FORMAT, Manifest
-from deploysim_assets.storage.tables import POINTER, WRITING, Lake, being_written
+from deploysim_assets.storage.tables import POINTER, Lake
+from deploysim_assets.storage.versions import WRITING, being_written
 
 PUBLISHED = frozenset(
     (

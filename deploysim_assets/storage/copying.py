@@ -33,7 +33,7 @@ from deploysim_assets.storage.objects import (
     StoreError,
     blocks_of,
 )
-from deploysim_assets.storage.tables import WRITING
+from deploysim_assets.storage.versions import WRITING
 from deploysim_assets.storage.withdrawals import open_mark
 
 _AT_ONCE = 16

@@ -16,7 +16,8 @@ import polars as pl
 from deploysim_assets.project import ProjectError
 from deploysim_assets.storage import disk, manifests
 from deploysim_assets.storage.manifests import FORMAT, Manifest
-from deploysim_assets.storage.tables import ROWS_PER_FILE, Lake, Version, scan_folder
+from deploysim_assets.storage.tables import Lake
+from deploysim_assets.storage.versions import ROWS_PER_FILE, Version, scan_folder
 
 Expected = Callable[[str, str], str]
 """File (relative to the home) and its digest when it was written -> its digest today, after what

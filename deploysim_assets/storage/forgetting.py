@@ -17,14 +17,9 @@ from deploysim_assets.storage.journal import framed, lines, torn
 from deploysim_assets.storage.journals import batch_files, journal_files
 from deploysim_assets.storage.occasions import occasion_files, without_prefixes
 from deploysim_assets.storage.pages import pages, without
-from deploysim_assets.storage.tables import (
-    ANSWER_TABLES,
-    Lake,
-    clear_left_behind,
-    scan_folder,
-    write_part,
-)
+from deploysim_assets.storage.tables import ANSWER_TABLES, Lake
 from deploysim_assets.storage.turns import borrowers
+from deploysim_assets.storage.versions import clear_left_behind, scan_folder, write_part
 from deploysim_assets.storage.withdrawals import save_plan
 
 _PARTIAL = ".withdrawing"

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
-from deploysim_assets.storage.tables import Lake, being_written
+from deploysim_assets.storage.tables import Lake
+from deploysim_assets.storage.versions import being_written
 
 _ID = re.compile(r'<td class="id">([^<]+)</td>')
 

@@ -5,7 +5,8 @@ from collections.abc import Collection, Iterator
 
 import polars as pl
 
-from deploysim_assets.storage.tables import Lake, scan_folder
+from deploysim_assets.storage.tables import Lake
+from deploysim_assets.storage.versions import scan_folder
 
 _PREFIXES = "deidentified_prefixes"
 _OF_OTHERS = ("library", "model")

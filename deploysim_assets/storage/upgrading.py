@@ -18,7 +18,8 @@ from deploysim_assets.storage.journals import journal_files
 from deploysim_assets.storage.locks import alone
 from deploysim_assets.storage.manifests import MANIFEST, UPGRADED_FORMAT, Run
 from deploysim_assets.storage.statements import digest
-from deploysim_assets.storage.tables import POINTER, STATS, Lake
+from deploysim_assets.storage.tables import POINTER, Lake
+from deploysim_assets.storage.versions import STATS
 
 
 class Upgraded(NamedTuple):

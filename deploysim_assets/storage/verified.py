@@ -14,7 +14,8 @@ from deploysim_assets.project import ProjectError
 from deploysim_assets.storage import disk
 from deploysim_assets.storage.manifests import FORMAT, Manifest
 from deploysim_assets.storage.older_schemas import as_today
-from deploysim_assets.storage.tables import STATS, Lake
+from deploysim_assets.storage.tables import Lake
+from deploysim_assets.storage.versions import STATS
 
 
 def verified_parts(

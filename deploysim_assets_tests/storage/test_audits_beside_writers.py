@@ -13,7 +13,8 @@ from deploysim_assets.evidence.audit import HomeAudit, undisturbed
 from deploysim_assets.evidence.findings import Audit
 from deploysim_assets.storage import ledger
 from deploysim_assets.storage.manifests import MANIFEST
-from deploysim_assets.storage.tables import POINTER, WRITING, Lake, Made, being_written
+from deploysim_assets.storage.tables import POINTER, Lake, Made
+from deploysim_assets.storage.versions import WRITING, being_written
 
 ASSET, MODEL = "scorecard", "m-1"
 AUDITS = 60

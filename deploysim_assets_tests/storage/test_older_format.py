@@ -13,8 +13,9 @@ from deploysim_assets.project import ProjectError
 from deploysim_assets.schema import COMPLETIONS, MESSAGE, PREFIXES, TOOL_CALL, grades
 from deploysim_assets.storage import disk, ledger, manifests
 from deploysim_assets.storage.forgetting import doomed_by
-from deploysim_assets.storage.tables import Lake, Made, Version
+from deploysim_assets.storage.tables import Lake, Made
 from deploysim_assets.storage.turns import contents, said_in
+from deploysim_assets.storage.versions import Version
 
 OLD_REPLY = pl.Struct(
     {
