@@ -27,7 +27,7 @@ from deploysim_assets.storage.objects import (
 )
 
 if TYPE_CHECKING:
-    from obstore import ObjectMeta, PutResult
+    from obstore import ObjectMeta, PutMode, PutResult, UpdateVersion
     from obstore.store import ObjectStore, RetryConfig
 
 SCHEMES = ("s3", "gs", "az")
@@ -78,41 +78,43 @@ class Bucket:
 
     def create(self, name: str, content: bytes) -> State:
         """See Objects."""
-        import obstore
-        from obstore.exceptions import AlreadyExistsError, BaseError
+        from obstore.exceptions import AlreadyExistsError
 
-        mark = {_WRITER: uuid.uuid4().hex}
-        try:
-            done = obstore.put(self._store, _key(name), content, mode="create", attributes=mark)
-            return _state(done)
-        except AlreadyExistsError:
-            # ours, where a request was tried again after its first try had done it
-            if (mine := self._written_by(name, mark)) is None:
-                raise FileExistsError(name) from None
-        except (BaseError, OSError) as wrong:
-            if (mine := self._written_by(name, mark)) is None:
-                raise _failed(self.where, name, wrong) from None
-        return mine
+        return self._put(name, content, "create", AlreadyExistsError, FileExistsError(name))
 
     def swap(self, name: str, content: bytes, state: State) -> State:
         """See Objects."""
+        from obstore.exceptions import PreconditionError
+
+        mode: UpdateVersion = {"e_tag": state["e_tag"]}
+        if "version" in state:
+            mode["version"] = state["version"]
+        refused = PreconditionError, FileNotFoundError
+        return self._put(name, content, mode, refused, Changed(name))
+
+    def _put(
+        self,
+        name: str,
+        content: bytes,
+        mode: "PutMode",
+        refused: type[Exception] | tuple[type[Exception], ...],
+        lost: Exception,
+    ) -> State:
+        """Write under a condition; `lost` where it is `refused`."""
         import obstore
-        from obstore.exceptions import BaseError, PreconditionError
+        from obstore.exceptions import BaseError
 
         mark = {_WRITER: uuid.uuid4().hex}
-        mode = {"e_tag": state["e_tag"]} | (
-            {"version": state["version"]} if "version" in state else {}
-        )
         try:
-            done = obstore.put(self._store, _key(name), content, mode=mode, attributes=mark)  # pyright: ignore[reportArgumentType]
+            done = obstore.put(self._store, _key(name), content, mode=mode, attributes=mark)
             return _state(done)
-        except (PreconditionError, FileNotFoundError):
-            if (mine := self._written_by(name, mark)) is None:
-                raise Changed(name) from None
         except (BaseError, OSError) as wrong:
+            # ours, where a request was tried again after its first try had done it
             if (mine := self._written_by(name, mark)) is None:
-                raise _failed(self.where, name, wrong) from None
-        return mine
+                raise (
+                    lost if isinstance(wrong, refused) else _failed(self.where, name, wrong)
+                ) from None
+            return mine
 
     def _written_by(self, name: str, mark: Mapping[str, str]) -> State | None:
         import obstore
