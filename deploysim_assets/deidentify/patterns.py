@@ -24,23 +24,26 @@ from presidio_analyzer.predefined_recognizers.generic.iban_patterns import regex
 
 from deploysim_assets.deidentify.encoded import EncodedText
 from deploysim_assets.deidentify.gate import Gate
-from deploysim_assets.deidentify.hidden_text import hidden_texts
-from deploysim_assets.deidentify.keyed_text import keyed_spans
+from deploysim_assets.deidentify.hidden_text import BASE64, HEX, hidden_texts
+from deploysim_assets.deidentify.keyed_text import STEM, keyed_spans
 from deploysim_assets.deidentify.linear import Linear
 from deploysim_assets.deidentify.live_rules import (
     ALL_RULES,
     CARD_RULES,
     DIGIT_RULES,
-    OF_WORDS,
+    RULES,
     SPLIT_RULES,
+    all_without_numbers,
+    live_on,
     live_rules,
     rule_spans,
     spans_of,
     without_numbers,
 )
-from deploysim_assets.deidentify.phones import REGIONS, FastPhoneRecognizer
+from deploysim_assets.deidentify.phones import REGIONS, RUN, FastPhoneRecognizer
 from deploysim_assets.deidentify.rules import Clock, DetectionError, Span
-from deploysim_assets.deidentify.scan_copy import JoinedLines, joined_lines, scan_copy
+from deploysim_assets.deidentify.scan_copy import JoinedLines, ScanCopy, joined_lines, scan_copies, scan_copy
+from deploysim_assets.deidentify.sheets import Sheet
 
 FLAGS = (
     regex.IGNORECASE | regex.MULTILINE | regex.DOTALL | regex.ASCII
@@ -123,22 +126,6 @@ _POINT = re.compile(r"[0-9]\.$")
 _CELLS = (",", ";", "\t", "|")
 _SHORTEST_CARD = 13
 _NUMBERS = frozenset({"CREDIT_CARD", "PHONE_NUMBER", "US_SSN", "NATIONAL_ID"})
-
-
-_SIGNS = Linear(
-    r"[@:=<\n]|\p{Nd}[^\p{Nd}\n]{1,4}\p{Nd}|\p{Nd}{5}|[0-9A-Za-z+/_-]{12}"
-    r"|[0-9a-fA-F]{2}(?:[ :][0-9a-fA-F]{2}){7}|(?i:insert\s{1,4}into)"
-)
-
-
-def _is_plain(encoded: EncodedText) -> bool:
-    """Whether a text, such as a word of JSON, holds nothing that any recognizer, rule, key or
-    encoding starts from."""
-    return not (
-        _SIGNS.search(encoded.data)
-        or OF_WORDS.passing(encoded.data)
-        or _OF_PRESIDIO.passing(encoded.data)
-    )
 
 
 _GAP = r"[^0-9\n]{0,4}"
@@ -239,51 +226,85 @@ class _Joined:
 
 
 class _Scan:
-    """A text that is being scanned: its copy, what was found in it so far, in the places of the
-    text itself, and how much time it may take yet."""
+    """A text that is being scanned: its copy and that without numbers, and what was found in it
+    so far, in the places of the text itself."""
 
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.clock = Clock()
+    def __init__(self, copy: ScanCopy, bare: EncodedText) -> None:
+        self.copy, self.encoded, self.bare = copy, copy.encoded, bare
         self.places = set[Span]()
-        self.ended = self.failed = False
+        self.joined: _Joined | None = None
+
+
+class _Scans:
+    """Texts that are scanned together, on one sheet, and how much time they may take yet."""
+
+    def __init__(self, texts: list[str]) -> None:
+        self.texts = texts
+        self.clock = Clock()
+        self.failed = False
 
     def begin(self) -> None:
-        """Make the copy and see whether there is anything to look for."""
-        self.copy = scan_copy(self.text)
-        self.encoded = self.copy.encoded
-        self.ended = _is_plain(self.encoded)
-        if not self.ended:
-            self.bare = without_numbers(self.encoded)
+        """Make the copies."""
+        copies = scan_copies(self.texts)
+        encoded = [copy.encoded for copy in copies]
+        self.sheet = Sheet([e.data for e in encoded])
+        bare = all_without_numbers(encoded, self.sheet)
+        self.bare = Sheet([e.data for e in bare])
+        self.scans = list(map(_Scan, copies, bare))
 
-    def add(self, spans: Iterable[Span]) -> None:
-        """Note down what is an identifier among finds in the copy."""
+    def add(self, scan: _Scan, spans: Iterable[Span]) -> None:
+        """Note down what is an identifier among finds in a copy."""
         for span in spans:
             self.clock.check()
-            if not _is_none(span, self.encoded.text):
-                self.places.add(Span(*self.copy.original(span.start, span.end), span.type))
+            if not _is_none(span, scan.encoded.text):
+                scan.places.add(Span(*scan.copy.original(span.start, span.end), span.type))
 
     def pass_gates(self) -> None:
-        """See which of our own rules may find something."""
-        self.live = live_rules(self.encoded, self.bare, ALL_RULES)
+        """See which of our own rules may find something where."""
+        self.live = list(live_on(self.sheet, self.bare, ALL_RULES))
 
     def add_rules(self) -> None:
         """What our own rules find."""
-        self.add(spans_of(self.live, self.encoded, self.bare, self.clock))
+        for rule, touched in self.live:
+            self.clock.check()
+            for i in touched:
+                scan = self.scans[i]
+                of_numbers = rule in DIGIT_RULES
+                self.add(scan, RULES[rule].spans(scan.bare if of_numbers else scan.encoded))
 
     def add_keyed(self) -> None:
         """Values whose key tells what they are."""
-        self.add(keyed_spans(self.encoded))
+        for i in self.sheet.touched(STEM):
+            self.add(self.scans[i], keyed_spans(self.scans[i].encoded))
 
     def join_lines(self) -> None:
-        """The text without its line breaks."""
-        lines = joined_lines(self.copy)
-        self.joined = _Joined(lines, self.encoded) if lines else None
+        """The texts without their line breaks."""
+        for scan in self.scans:
+            if lines := joined_lines(scan.copy):
+                scan.joined = _Joined(lines, scan.encoded)
 
     def add_over_breaks(self) -> None:
         """Identifiers that a line break cuts in two."""
-        if self.joined:
-            self.places |= self.joined.spans(self.places, self.clock)
+        for scan in self.scans:
+            if scan.joined:
+                scan.places |= scan.joined.spans(scan.places, self.clock)
+
+
+_SHORT, _SHEET = 400, 8_000
+"""Longest text that shares a sheet, and length of a sheet, in characters."""
+
+
+def _sheets(texts: Sequence[str]) -> Iterator[list[str]]:
+    """The texts, in order, those of each sheet together."""
+    some, length = list[str](), 0
+    for text in texts:
+        if some and length + len(text) > (_SHEET if len(text) <= _SHORT else 0):
+            yield some
+            some, length = [], 0
+        some.append(text)
+        length += len(text) if len(text) <= _SHORT else _SHEET
+    if some:
+        yield some
 
 
 class PatternDetector:
@@ -316,42 +337,61 @@ class PatternDetector:
         """`spans` of many texts, in order; None for one that takes too long.
 
         One step after the other goes over all of them, so that each finds its automata in the
-        processor's caches: that takes a fifth less time than text after text.
+        processor's caches: that takes a fifth less time than text after text. Short ones share a
+        sheet; where that takes too long, each is scanned alone.
         """
-        scans = [_Scan(text) for text in texts]
+        sheets = [_Scans(some) for some in _sheets(texts)]
         for step in (
-            _Scan.begin,
+            _Scans.begin,
             self._add_presidios,
-            _Scan.pass_gates,
-            _Scan.add_rules,
-            _Scan.add_keyed,
+            _Scans.pass_gates,
+            _Scans.add_rules,
+            _Scans.add_keyed,
             self._add_hidden,
-            _Scan.join_lines,
-            _Scan.add_over_breaks,
+            _Scans.join_lines,
+            _Scans.add_over_breaks,
         ):
             now = time.thread_time()
-            for scan in scans:
-                if scan.ended:
+            for scans in sheets:
+                if scans.failed:
                     continue
-                scan.clock.start(now)
+                scans.clock.start(now)
                 try:
-                    step(scan)
-                    scan.clock.check()
+                    step(scans)
+                    scans.clock.check()
                 except (TimeoutError, DetectionError):
-                    scan.ended = scan.failed = True
-                now = scan.clock.stop()
-        return [None if scan.failed else sorted(scan.places) for scan in scans]
+                    scans.failed = True
+                now = scans.clock.stop()
+        found = list[list[Span] | None]()
+        for scans in sheets:
+            if not scans.failed:
+                found += (sorted(scan.places) for scan in scans.scans)
+            elif len(scans.texts) == 1:
+                found.append(None)
+            else:
+                found += (self.batch([text])[0] for text in scans.texts)
+        return found
 
-    def _add_presidios(self, scan: "_Scan") -> None:
-        scan.add(self.presidio_spans(scan.bare, bare_numbers=False))
+    def _add_presidios(self, scans: "_Scans") -> None:
+        before = self._timeouts.count
+        for i in scans.bare.touched(RUN):
+            scan = scans.scans[i]
+            scans.add(scan, self._phone_spans(scan.bare, bare_numbers=False))
+        for kind in sorted(_OF_PRESIDIO.passing(scans.bare.data)):
+            for i in scans.bare.touched(self._recognizers[kind][0]):
+                scan = scans.scans[i]
+                scans.add(scan, self._kind_spans(kind, scan.bare))
+        self._check_timeouts(before)
 
-    def _add_hidden(self, scan: "_Scan") -> None:
+    def _add_hidden(self, scans: "_Scans") -> None:
         """What runs of base64 or hex hold, whole."""
-        for hidden in hidden_texts(scan.encoded, scan.bare):
-            inside = scan_copy(hidden.text).encoded
-            known = next(self._scan(inside, without_numbers(inside), scan.clock), None)
-            if known:
-                scan.add([Span(hidden.start, hidden.end, "ENCODED")])
+        for i in sorted({*scans.bare.touched(BASE64), *scans.sheet.touched(HEX)}):
+            scan = scans.scans[i]
+            for hidden in hidden_texts(scan.encoded, scan.bare):
+                inside = scan_copy(hidden.text).encoded
+                known = next(self._scan(inside, without_numbers(inside), scans.clock), None)
+                if known:
+                    scans.add(scan, [Span(hidden.start, hidden.end, "ENCODED")])
 
     def _scan(self, encoded: EncodedText, bare: EncodedText, clock: Clock) -> Iterator[Span]:
         for part in (
@@ -368,23 +408,25 @@ class PatternDetector:
         """What presidio's recognizers find in a text, each run only where its gate lets it match
         at all."""
         before = self._timeouts.count
-        found = [
-            (0, result)
-            for result in self._phones.analyze_encoded(encoded, bare_numbers=bare_numbers)
-        ]
-        for i in sorted(_OF_PRESIDIO.passing(encoded.data)):
-            window, recognizer = self._recognizers[i]
-            for begin, stop in window.finditer(encoded.data):
-                start, end = encoded.index(begin), encoded.index(stop)
-                found += [
-                    (start, r)
-                    for r in recognizer.analyze(
-                        encoded.text[start:end], recognizer.supported_entities, None
-                    )
-                    or ()
-                ]
+        found = list(self._phone_spans(encoded, bare_numbers=bare_numbers))
+        for kind in sorted(_OF_PRESIDIO.passing(encoded.data)):
+            found += self._kind_spans(kind, encoded)
+        self._check_timeouts(before)
+        return found
+
+    def _check_timeouts(self, before: int) -> None:
         if self._timeouts.count != before:
             raise DetectionError("time_out")
-        return [
-            Span(at + r.start, at + r.end, r.entity_type) for at, r in found if r.score >= THRESHOLD
-        ]
+
+    def _phone_spans(self, encoded: EncodedText, *, bare_numbers: bool) -> Iterator[Span]:
+        found = self._phones.analyze_encoded(encoded, bare_numbers=bare_numbers)
+        return (Span(r.start, r.end, r.entity_type) for r in found if r.score >= THRESHOLD)
+
+    def _kind_spans(self, kind: int, encoded: EncodedText) -> Iterator[Span]:
+        window, recognizer = self._recognizers[kind]
+        for begin, stop in window.finditer(encoded.data):
+            start, end = encoded.index(begin), encoded.index(stop)
+            text = encoded.text[start:end]
+            for r in recognizer.analyze(text, recognizer.supported_entities, None) or ():
+                if r.score >= THRESHOLD:
+                    yield Span(start + r.start, start + r.end, r.entity_type)
