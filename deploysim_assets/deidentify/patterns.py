@@ -42,7 +42,13 @@ from deploysim_assets.deidentify.live_rules import (
 )
 from deploysim_assets.deidentify.phones import REGIONS, RUN, FastPhoneRecognizer
 from deploysim_assets.deidentify.rules import Clock, DetectionError, Span
-from deploysim_assets.deidentify.scan_copy import JoinedLines, ScanCopy, joined_lines, scan_copies, scan_copy
+from deploysim_assets.deidentify.scan_copy import (
+    JoinedLines,
+    ScanCopy,
+    joined_lines,
+    scan_copies,
+    scan_copy,
+)
 from deploysim_assets.deidentify.sheets import Sheet
 
 FLAGS = (
