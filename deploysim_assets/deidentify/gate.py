@@ -13,7 +13,8 @@ _ALWAYS = ""
 """A pattern that every text matches: where the set does not report it, RE2 gave up."""
 _TO_ZERO = bytes.maketrans(b"123456789", b"0" * 9)
 _TOKEN = re.compile(
-    r"\\(?:[pP]|x)\{[^}]*\}|\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\{[0-9,]+\}|(?P<digit>[0-9])|.",
+    r"(?P<digit>[0-9]|\\x\{0*3[0-9]\})|\\(?:[pP]|x)\{[^}]*\}|\\."
+    r"|\[\^?\]?(?:\\.|[^\]\\])*\]|\{[0-9,]+\}|.",
     re.DOTALL,
 )
 
@@ -30,7 +31,8 @@ def _token_of_shape(token: re.Match[str]) -> str:
     if found[0] != "[" or not any(c.isdigit() for c in found):
         return found
     if found[1] != "^":
-        return f"[0{found[1:]}"
+        at = 2 if found[1] == "]" else 1
+        return f"{found[:at]}0{found[at:]}"
     return found if "0-9" in found else "(?s:.)"
 
 

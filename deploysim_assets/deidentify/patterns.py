@@ -1,29 +1,10 @@
-"""Level 0 detection: presidio's recognizers without a model and without the network, and our own
-rules, behind one gate pass."""
+"""Level 0 detection: presidio's recognizers and our own rules, for many texts at a time."""
 
-# pyright: reportArgumentType=false, reportMissingTypeStubs=false, reportUnknownMemberType=false, reportIncompatibleMethodOverride=false
-# pyright: reportUnknownParameterType=false, reportMissingParameterType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
-
-import logging
 import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
-import regex
-from presidio_analyzer import EntityRecognizer
-from presidio_analyzer.predefined_recognizers import (
-    CreditCardRecognizer,
-    CryptoRecognizer,
-    EmailRecognizer,
-    IbanRecognizer,
-    IpRecognizer,
-    MacAddressRecognizer,
-    UsSsnRecognizer,
-)
-from presidio_analyzer.predefined_recognizers.generic.iban_patterns import regex_per_country
-
 from deploysim_assets.deidentify.encoded import EncodedText
-from deploysim_assets.deidentify.gate import Gate
 from deploysim_assets.deidentify.hidden_text import BASE64, HEX, hidden_texts
 from deploysim_assets.deidentify.keyed_text import STEM, keyed_spans
 from deploysim_assets.deidentify.linear import Linear
@@ -40,7 +21,7 @@ from deploysim_assets.deidentify.live_rules import (
     spans_of,
     without_numbers,
 )
-from deploysim_assets.deidentify.phones import REGIONS, RUN, FastPhoneRecognizer
+from deploysim_assets.deidentify.presidio import Recognizers
 from deploysim_assets.deidentify.rules import Clock, DetectionError, Span
 from deploysim_assets.deidentify.scan_copy import (
     JoinedLines,
@@ -50,77 +31,6 @@ from deploysim_assets.deidentify.scan_copy import (
     scan_copy,
 )
 from deploysim_assets.deidentify.sheets import Sheet
-
-FLAGS = (
-    regex.IGNORECASE | regex.MULTILINE | regex.DOTALL | regex.ASCII
-)  # ASCII: else CJK text has no boundary next to an identifier
-THRESHOLD = 0.35
-
-
-class AnyDomainEmail(EmailRecognizer):
-    """Keeps addresses in domains that the public-suffix list does not know (corp.internal), and
-    asks no list, hence no network."""
-
-    def validate_result(self, pattern_text):
-        return None
-
-
-class AddressNotSlice(IpRecognizer):
-    """Passes over `x[1::2]`: an IPv6 address has three groups, or one of three digits."""
-
-    def invalidate_result(self, pattern_text):
-        groups = [g for g in pattern_text.split(":") if g]
-        slice_like = ":" in pattern_text and len(groups) < 3 and all(len(g) < 3 for g in groups)
-        return slice_like or super().invalidate_result(pattern_text)
-
-
-_HEX2, _HEX4 = "[0-9A-Fa-f]{2}", "[0-9A-Fa-f]{4}"
-_GATES = {
-    AnyDomainEmail: (
-        r"[!#$%&'*+/=?^_`{|}~A-Za-z0-9-]@[A-Za-z0-9_]+(?:-+[A-Za-z0-9_]+)*\.[A-Za-z0-9_]"
-    ),
-    CreditCardRecognizer: r"[13456][0-9]{3}[- ]?[0-9]{3,4}[- ]?[0-9]{3,4}[- ]?[0-9]{3}",
-    AddressNotSlice: (
-        r"(?:[0-9]{1,3}\.){3}[0-9]|::[0-9A-Fa-f]|[0-9A-Fa-f]::|(?:[0-9A-Fa-f]{1,4}:){7}"
-    ),
-    UsSsnRecognizer: r"[0-9]{3}[- .][0-9]{2}[- .][0-9]{4}",
-    IbanRecognizer: (
-        rf"(?i)(?:{'|'.join(sorted(regex_per_country))})[0-9]{{2}}(?:[ -]?[A-Z0-9]{{4}}){{2}}"
-    ),
-    CryptoRecognizer: r"(?i)(?:bc1|[13])[a-zA-HJ-NP-Z0-9]{25}",
-    MacAddressRecognizer: rf"{_HEX2}[:-](?:{_HEX2}[:-]){{4}}{_HEX2}|{_HEX4}\.{_HEX4}\.{_HEX4}",
-}
-"""What a find of at least THRESHOLD must hold (RE2, linear in the text)."""
-_KINDS = tuple(_GATES)
-_OF_PRESIDIO = Gate(dict(enumerate(_GATES.values())))
-_MAY_HOLD_SPACES = (CreditCardRecognizer, UsSsnRecognizer, IbanRecognizer)
-
-
-def _window(recognizer: type[EntityRecognizer]) -> Linear:
-    """The word, or the line for what is written with spaces, that holds all a find can:
-    presidio's own pattern is tried on these only."""
-    around = r"[^\n]*" if recognizer in _MAY_HOLD_SPACES else r"\S*"
-    return Linear(f"{around}(?:{_GATES[recognizer]}){around}")
-
-
-def recognizers() -> list[EntityRecognizer]:
-    """Presidio's recognizers as level 0 uses them; the phone recognizer is presidio's, result
-    for result."""
-    found: list[EntityRecognizer] = [FastPhoneRecognizer(supported_regions=REGIONS)]
-    for kind in (
-        AnyDomainEmail,
-        CreditCardRecognizer,
-        AddressNotSlice,
-        UsSsnRecognizer,
-        IbanRecognizer,
-        CryptoRecognizer,
-        MacAddressRecognizer,
-    ):
-        recognizer = kind()
-        recognizer.global_regex_flags = FLAGS
-        found.append(recognizer)
-    return found
-
 
 _NO_ONES = re.compile(
     r"(?:127\.|0\.0\.0\.0|255\.255\.|192\.0\.[02]\.|198\.51\.100\.|203\.0\.113\.|2001:db8:|::1?$)",
@@ -182,19 +92,6 @@ def _is_none(span: Span, text: str) -> bool:
 _RUNS_ON = {"API_KEY": 6, "JWT": 6, "PHONE_NUMBER": 3, "NATIONAL_ID": 2}
 """Types whose first line often passes for a whole one, and the length that its rest on the next
 line has at least."""
-
-
-class _TimeOuts(logging.Handler):
-    """Counts presidio's skipped patterns: on a time-out it logs a line and goes on, which would
-    pass an unscanned text as clean."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.count = 0
-
-    def emit(self, record: logging.LogRecord) -> None:
-        said = str(record.msg).lower()
-        self.count += "timed out" in said or "timeout" in said
 
 
 class _Joined:
@@ -319,17 +216,7 @@ class PatternDetector:
     name, level = "patterns", 0
 
     def __init__(self) -> None:
-        found = recognizers()
-        self._phones = next(r for r in found if isinstance(r, FastPhoneRecognizer))
-        self._recognizers = {
-            _KINDS.index(type(r)): (_window(type(r)), r) for r in found if r is not self._phones
-        }
-        log = logging.getLogger("presidio-analyzer")
-        log.handlers[:] = [
-            timeouts := _TimeOuts()
-        ]  # the IBAN recognizer logs text that it could not validate
-        log.propagate = False
-        self._timeouts = timeouts
+        self._recognizers = Recognizers()
 
     def spans(self, text: str, language: str | None = None) -> list[Span]:
         """All entities of a text, overlapping ones included; DetectionError where a pattern
@@ -379,15 +266,9 @@ class PatternDetector:
         return found
 
     def _add_presidios(self, scans: "_Scans") -> None:
-        before = self._timeouts.count
-        for i in scans.bare.touched(RUN):
-            scan = scans.scans[i]
-            scans.add(scan, self._phone_spans(scan.bare, bare_numbers=False))
-        for kind in sorted(_OF_PRESIDIO.passing(scans.bare.data)):
-            for i in scans.bare.touched(self._recognizers[kind][0]):
-                scan = scans.scans[i]
-                scans.add(scan, self._kind_spans(kind, scan.bare))
-        self._check_timeouts(before)
+        bare = [scan.bare for scan in scans.scans]
+        for i, spans in self._recognizers.on(scans.bare, bare, bare_numbers=False):
+            scans.add(scans.scans[i], spans)
 
     def _add_hidden(self, scans: "_Scans") -> None:
         """What runs of base64 or hex hold, whole."""
@@ -401,7 +282,7 @@ class PatternDetector:
 
     def _scan(self, encoded: EncodedText, bare: EncodedText, clock: Clock) -> Iterator[Span]:
         for part in (
-            self.presidio_spans(bare, bare_numbers=False),
+            self._recognizers.spans(bare, bare_numbers=False),
             rule_spans(encoded, bare, clock),
             keyed_spans(encoded),
         ):
@@ -409,30 +290,3 @@ class PatternDetector:
                 clock.check()
                 if not _is_none(span, encoded.text):
                     yield span
-
-    def presidio_spans(self, encoded: EncodedText, *, bare_numbers: bool = True) -> list[Span]:
-        """What presidio's recognizers find in a text, each run only where its gate lets it match
-        at all."""
-        before = self._timeouts.count
-        found = list(self._phone_spans(encoded, bare_numbers=bare_numbers))
-        for kind in sorted(_OF_PRESIDIO.passing(encoded.data)):
-            found += self._kind_spans(kind, encoded)
-        self._check_timeouts(before)
-        return found
-
-    def _check_timeouts(self, before: int) -> None:
-        if self._timeouts.count != before:
-            raise DetectionError("time_out")
-
-    def _phone_spans(self, encoded: EncodedText, *, bare_numbers: bool) -> Iterator[Span]:
-        found = self._phones.analyze_encoded(encoded, bare_numbers=bare_numbers)
-        return (Span(r.start, r.end, r.entity_type) for r in found if r.score >= THRESHOLD)
-
-    def _kind_spans(self, kind: int, encoded: EncodedText) -> Iterator[Span]:
-        window, recognizer = self._recognizers[kind]
-        for begin, stop in window.finditer(encoded.data):
-            start, end = encoded.index(begin), encoded.index(stop)
-            text = encoded.text[start:end]
-            for r in recognizer.analyze(text, recognizer.supported_entities, None) or ():
-                if r.score >= THRESHOLD:
-                    yield Span(start + r.start, start + r.end, r.entity_type)

@@ -15,13 +15,14 @@ from deploysim_assets.deidentify.canaries import CANARIES, CONTAINERS, PROSE
 from deploysim_assets.deidentify.encoded import EncodedText
 from deploysim_assets.deidentify.gate import Gate
 from deploysim_assets.deidentify.live_rules import RULES, rule_spans, without_numbers
-from deploysim_assets.deidentify.patterns import THRESHOLD, PatternDetector
+from deploysim_assets.deidentify.patterns import PatternDetector
+from deploysim_assets.deidentify.presidio import THRESHOLD, Recognizers
 from deploysim_assets.deidentify.rules import luhn
 from deploysim_assets.deidentify.scan_copy import joined_lines, scan_copy
 from deploysim_assets.deidentify.scrub import Scrubber
 from deploysim_assets.deidentify.secret_rules import entropy
 
-DETECTOR = PatternDetector()
+DETECTOR, RECOGNIZERS = PatternDetector(), Recognizers()
 ENGINE = presidio_engine()
 PIECES = st.sampled_from(
     [
@@ -43,7 +44,7 @@ def test_the_gate_lets_through_whatever_presidio_finds(text: str) -> None:
         (r.start, r.end, r.entity_type)
         for r in ENGINE.analyze(text, "en", score_threshold=THRESHOLD)
     }
-    found = {(s.start, s.end, s.type) for s in DETECTOR.presidio_spans(EncodedText(text))}
+    found = {(s.start, s.end, s.type) for s in RECOGNIZERS.spans(EncodedText(text))}
     # presidio's engine drops a find that lies inside an equal one; the scrubber merges such
     assert expected <= found
 
