@@ -43,14 +43,19 @@ def first_message_at(lake: Lake, model: str) -> datetime | None:
 def scored_forecast(lake: Lake, candidate: str) -> tuple[ledger.Record, bool]:
     """The forecast that is scored, and whether it was sealed before production began: the last one
     that was, else the last one, which is a backtest. ProjectError where the ledger has none."""
-    found, first = forecasts_of(lake, candidate), first_message_at(lake, candidate)
+    found, records = forecasts_of(lake, candidate), ledger.read(lake.home)
     if not found:
         raise ProjectError(
             f"{lake.home / ledger.LEDGER}: no sealed forecast of {candidate}; restore the ledger "
             f"from a copy, or run `deploysim forecast {candidate}`"
         )
-    before = [record for record in found if first is not None and record.at < first]
+    before = [record for record in found if _before_production(lake, records, record)]
     return (before or found)[-1], bool(before)
+
+
+def _before_production(lake: Lake, records: list[ledger.Record], record: ledger.Record) -> bool:
+    first = first_message_at(lake, record.model_version)
+    return first is not None and ledger.there_since(records, record) < first
 
 
 def forecast_version(lake: Lake, record: ledger.Record) -> str | None:
@@ -128,19 +133,15 @@ def other_forecasts(
 ) -> Iterator[tuple[ledger.Record, str, list[dict[str, Any]]]]:
     """Every other sealed forecast of the release with the reason of its registration and its score;
     no rows where production was not graded by its graders."""
-    first = first_message_at(lake, candidate)
+    records = ledger.read(lake.home)
     for record in forecasts_of(lake, candidate):
         if record.hash == scored.hash:
             continue
         reason = next(
-            (
-                r.body.get("reason", "")
-                for r in ledger.read(lake.home)
-                if r.hash == record.body["registration"]
-            ),
+            (r.body.get("reason", "") for r in records if r.hash == record.body["registration"]),
             "",
         )
-        before = first is not None and record.at < first
+        before = _before_production(lake, records, record)
         try:
             yield record, reason, score_forecast(lake, candidate, record, prospective=before)
         except ProjectError:

@@ -83,6 +83,7 @@ class EndpointRun:
                 return
             statuses: Counter[str] = Counter()
             finishes: Counter[str] = Counter()
+            served: Counter[str] = Counter()
             journal.taken()
             with self.lake.new_version(self.asset, self.key, COMPLETIONS) as version:
                 version.side_table(ANSWERS, TAKEN_ANSWERS)
@@ -93,10 +94,15 @@ class EndpointRun:
                     version.add(row)
                     for taken in journal.taken():
                         version.add({"prefix_id": row["prefix_id"], **taken}, ANSWERS)
+                        answer = journal.get(taken["key"])
+                        if answer.get("model") == turns.asked_of:
+                            served[answer.get("reported_model") or turns.asked_of] += 1
+                    journal.taken()  # looked at again, and of no row
                 version.stats |= facts | {
                     "prefixes": statuses.total(),
                     **{status: statuses[status] for status in REPLY_STATES},
                     "finish_reasons": dict(sorted(finishes.items())),
+                    "served_by": dict(sorted(served.items())),
                     "asked": outcome.asked,
                     "from_journal": outcome.reused,
                     "retries": outcome.retries,

@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from deploysim_assets.grading.labels import Label, agreed, labels
+from deploysim_assets.grading.labels import Label, agreed, labels, labels_digest
 from deploysim_assets.io_manager import finding, making, written
 from deploysim_assets.project import Project
 from deploysim_assets.schema import GRADER_QUALITY
@@ -110,10 +110,11 @@ def grader_quality(
     that. A gate whose grader is mostly wrong is blocked, whatever its rate.
     """
     lake = making(context, lake, {})
+    rests_on = {"labels": labels_digest(project.home)}
     rows = quality_rows(lake, list(labels(project.home)))
     metadata = {
         "behaviors": sum(not r["stale"] for r in rows),
         "stale": [f"{r['model_version']} {r['behavior']}" for r in rows if r["stale"]],
     }
     frame = pl.DataFrame(rows, schema=GRADER_QUALITY)
-    return written(context, lake, frame, metadata, finding(context, lake))
+    return written(context, lake, frame, metadata, finding(context, lake), rests_on)

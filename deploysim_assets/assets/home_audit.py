@@ -60,12 +60,17 @@ def refuse_broken_seals(project: Project, lake: Lake, model: str) -> None:
     live = project.release(model).predecessor
 
     def printed(place: Place) -> bool:
-        watched = place.asset == "grader_drift" and place.partition in (model, live)
+        watched = place.asset in ("grader_drift", "realized_rates")
         mine = place.asset in OF_A_REPORT and place.partition == model
-        return mine or watched or place.asset == "grader_quality"
+        both = watched and place.partition in (model, live)
+        return mine or both or place.asset == "grader_quality"
+
+    def beside(place: Place) -> bool:
+        graded = place.asset in ("grades", "production_grades")
+        return graded and place.partition in (model, live)
 
     def look() -> Audit:
-        return _home_audit(project, lake, only=printed).of_a_report(model)
+        return _home_audit(project, lake, only=printed).of_a_report(model, beside)
 
     found = undisturbed(project.home, look)
     if not found.holds:

@@ -77,8 +77,11 @@ class GradedSide(NamedTuple):
     facts: dict[str, Any]
 
 
-def graded_sides(lake: Lake, registered: Registration) -> Iterator[GradedSide]:
-    """The sides of a release that are graded under its registered grading."""
+def graded_sides(
+    lake: Lake, registered: Registration, sealed: dict[str, Any] | None = None
+) -> Iterator[GradedSide]:
+    """The sides of a release that are graded under its registered grading; with the facts that were
+    `sealed` with a forecast in place of those beside the newest simulated grades."""
     model, live = registered.model_version, registered.predecessor
     sides = {
         "simulated": ("grades", model),
@@ -86,7 +89,10 @@ def graded_sides(lake: Lake, registered: Registration) -> Iterator[GradedSide]:
         "realized": ("production_grades", model),
     }
     for side, (asset, key) in sides.items():
-        stats = lake.stats(asset, key) if lake.current(asset, key) else {}
+        if side == "simulated" and sealed is not None:
+            stats = sealed
+        else:
+            stats = lake.stats(asset, key) if lake.current(asset, key) else {}
         facts = stats.get("gradings", {}).get(registered.panel.grading_id)
         if facts is not None:
             yield GradedSide(side, asset, key, stats, facts)

@@ -1,7 +1,6 @@
 """The facts of a release's report, gathered from its tables and the ledger without loading Dagster:
 for the command line, and for the page that `release_report` keeps."""
 
-import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from deploysim_assets.assets.scored_summary import scored_summary
 from deploysim_assets.assets.shown_forecast import ShownForecast
 from deploysim_assets.evidence.trace import Trace
 from deploysim_assets.grading.panel import Panel
-from deploysim_assets.project import Project, ProjectError
+from deploysim_assets.project import Project, ProjectError, SealError
 from deploysim_assets.report.document import release_report
 from deploysim_assets.report.facts import ReleaseReport
 from deploysim_assets.storage import last_audit, ledger
@@ -32,7 +31,8 @@ class _Release:
 
     def __init__(self, project: Project, lake: Lake, model: str) -> None:
         self.project, self.lake, self.model = project, lake, model
-        self.beside = Lake(lake.base)  # what is looked up here is cited, and is no input
+        # what is looked up here is cited, and is no input
+        self.beside = lake.held() if lake.run else Lake(lake.base)
         self.predecessor = project.release(model).predecessor
         self.records = ledger.examine(project.home)[0]
         self.mine = [record for record in self.records if record.model_version == model]
@@ -45,7 +45,7 @@ class _Release:
                 f"{model}: nothing to report yet; run `deploysim forecast {model}`, or `deploysim "
                 f"backfill {model}` once its logs are there"
             )
-        self.funnel = reply_funnel(lake, model)
+        self.funnel = reply_funnel(lake, self.promised, self.forecast)
         self.judge = judged_sides(lake, model)
         self.quality = shown.judge(lake, model, project.min_precision, self.funnel)
 
@@ -153,6 +153,8 @@ class _Release:
     def _stats(self, asset: str, key: str | None, version: str | None) -> dict[str, Any]:
         try:
             return self.beside.stats(asset, key, version) if version else {}
+        except SealError:
+            raise
         except (ProjectError, OSError, ValueError):
             return {}
 
@@ -177,9 +179,9 @@ class _Release:
 
     def graders(self) -> dict[str, Any]:
         """Who graded the simulated replies."""
-        if self.promised is None or not self.lake.current("grades", self.model):
+        if self.promised is None or self.forecast is None:
             return {}
-        stats = self._stats("grades", self.model, self.lake.current("grades", self.model))
+        stats = self.forecast.body.get("funnel", {})
         facts = stats.get("gradings", {}).get(self.promised.panel.grading_id, {})
         return {name: facts[name] for name in ("served_by", "cut_documents") if name in facts}
 
@@ -288,8 +290,14 @@ class _Release:
                 for asset in ("rate_estimates", "realized_rates", "calibration_report")
                 if (manifest := self.lake.manifest(asset, self.model)) is not None
             },
-            "last_full_audit": None if lasting else last_audit.load(self.project.home),
+            "last_full_audit": None if lasting else self._last_audit(),
         }
+
+    def _last_audit(self) -> dict[str, Any] | None:
+        """What the last full audit noted down; None where it was of another ledger."""
+        said = last_audit.load(self.project.home)
+        known = {(record.seq, record.hash) for record in self.records}
+        return said if said and (said.get("records"), said.get("head")) in known else None
 
 
 _NOT_SHOWN = frozenset(("model_version", "live_version", "replacement"))
@@ -326,7 +334,7 @@ def _summaries(lake: Lake, reports: Iterable[tuple[str, str]]) -> dict[str, dict
     found: dict[str, dict[str, Any]] = {}
     for model, version in reports:
         # one that gc removed is left out, though the forecast's seal still names it
-        with contextlib.suppress(ProjectError):
+        if lake.manifest("calibration_report", model, version) is not None:
             found[model] = scored_summary(lake, model, version)
     return found
 
@@ -356,6 +364,7 @@ def release_facts(
     project.release(model)
     if not unverified:
         refuse_broken_seals(project, Lake(lake.base), model)
+        lake = lake if lake.run else lake.held()
     release = _Release(project, lake, model)
     own = lake.current("calibration_report", model)
     summary = scored_summary(lake, model, own) if own else {}

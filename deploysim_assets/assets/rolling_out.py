@@ -72,6 +72,7 @@ class Turns:
         self._simulator = (
             None if agents is None else simulator_of(project, lake, agents, library_of)
         )
+        self.asked_of = asked_as.model
         self.counts: dict[str, Counter[str]] = {}
 
     def _rollout(self, prefix: Mapping[str, Any]) -> Rollout | None:

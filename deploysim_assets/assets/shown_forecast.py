@@ -41,15 +41,17 @@ class ShownForecast(NamedTuple):
         self, lake: Lake, model: str, min_precision: float, funnel: Mapping[str, Any]
     ) -> dict[str, dict[str, Any]]:
         """Block the gates of graders that people found imprecise, and say in `blocked_by` why one
-        is blocked (None where nothing tells). Gives the graders' quality per behavior."""
+        is blocked (None where nothing tells). Gives the graders' quality per behavior. A
+        `min_precision` below the one that the forecast was made under unblocks nothing."""
         quality: dict[str, dict[str, Any]] = {}
         if self.registration is not None:
             ids = self.registration.panel.grader_ids()
             quality = current_quality(lake, ids, model, self.registration.predecessor)
+        least = max(min_precision, self.min_precision(lake, model) or 0)
         unanswered = bool(funnel.get("simulated", {}).get("blocks"))
         for row in self.rows:
             known, before = quality.get(row["behavior"]), row["gate"]
-            row["gate"] = blocked(before, known, min_precision)
+            row["gate"] = blocked(before, known, least)
             if row["gate"] == "blocked":
                 row["blocked_by"] = (
                     "too many replies are no answers"
@@ -63,6 +65,11 @@ class ShownForecast(NamedTuple):
                     else None
                 )
         return quality
+
+    def min_precision(self, lake: Lake, model: str) -> float | None:
+        """The setting that the forecast was made under; None where its manifest does not say."""
+        manifest = lake.manifest("rate_estimates", model, self.version) if self.version else None
+        return manifest.predicate["settings"].get("min_precision") if manifest else None
 
     def accepted(self, records: Iterable[Record]) -> dict[str, Record]:
         """Who took the verdict on which behavior on the record: of this forecast, and of the

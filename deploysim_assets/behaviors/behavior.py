@@ -27,6 +27,10 @@ RESERVED_COLUMNS = frozenset(
 )
 """Columns of the grades table, beside which each behavior has one of its own."""
 
+COUNTED_BESIDE = RESERVED_COLUMNS | {"live_without", "live_flags", "steps", "answered", "shown"}
+"""The names of columns beside which behaviors are counted. DuckDB takes upper and lower case for
+one: a behavior Status was counted as Status_1, so that it stood as not graded."""
+
 
 def _listed(value: object) -> object:
     return [value] if isinstance(value, str) else value

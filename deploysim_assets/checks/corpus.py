@@ -302,10 +302,13 @@ _SUITES = {"raw_logs": raw_logs_results, "deidentified_prefixes": prefixes_resul
 
 
 def checked(project: Project, lake: Lake, asset: str, model: str) -> list[dg.AssetCheckResult]:
-    """Run the suite of a corpus on its current version, and keep what the blocking ones said."""
-    results = list(_SUITES[asset](project, lake, model))
+    """Run the suite of a corpus on its current version, and keep what the blocking ones said: not
+    where another version became current meanwhile, on which they run anew."""
+    version = lake.current(asset, model)
+    results = list(_SUITES[asset](project, lake.held(), model))
     blocking = {r.check_name or "": r.passed for r in results if r.check_name not in _WARNINGS}
-    lake.keep_verdict(asset, model, blocking)
+    if lake.current(asset, model) == version:
+        lake.keep_verdict(asset, model, blocking)
     return results
 
 

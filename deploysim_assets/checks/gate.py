@@ -41,5 +41,9 @@ def require_checked(
                 )
             )
         found = verdicts.load(lake.home, manifest)
-    if found is not None and found.failed:
+    if found is None:
+        raise ProjectError(
+            f"{asset}[{model}]: became another version while it was checked; run again"
+        )
+    if found.failed:
         raise ProjectError(refusal(asset, model, found.failed))

@@ -6,8 +6,6 @@ from deploysim_assets.project import Project
 from deploysim_assets.storage import verdicts
 from deploysim_assets.storage.tables import Lake
 
-CORPORA = ("raw_logs", "deidentified_prefixes")
-
 
 def refusal(asset: str, model: str, failed: list[str]) -> str:
     """Why a corpus is used by nothing."""
@@ -21,7 +19,7 @@ def refusal(asset: str, model: str, failed: list[str]) -> str:
 def waiting(project: Project, lake: Lake) -> Iterator[str]:
     """What waits behind a corpus whose blocking checks did not pass, and why."""
     for release in project.releases:
-        for asset in CORPORA:
+        for asset in verdicts.CORPORA:
             manifest = lake.manifest(asset, release.model_version)
             found = manifest and verdicts.load(lake.home, manifest)
             if found and found.failed:

@@ -66,7 +66,7 @@ def _of_forecast(home: "Home", model: str) -> tuple[list[Reason], list[str]]:
     from deploysim_assets.assets.shown_forecast import ShownForecast
     from deploysim_assets.storage import ledger
 
-    project, lake = home
+    project, lake = home.project, home.lake.held()
     records = ledger.read(project.home)
     shown = ShownForecast.of(lake, model, records)
     if shown.record is None or shown.registration is None:
@@ -75,7 +75,8 @@ def _of_forecast(home: "Home", model: str) -> tuple[list[Reason], list[str]]:
     if not shown.scored and shown.registration.record_hash != newest.record_hash:
         why = f"it was registered anew since its forecast; run `deploysim forecast {model}`"
         return [Reason("", "not measured", why)], []
-    shown.judge(lake, model, project.min_precision, reply_funnel(lake, model))
+    funnel = reply_funnel(lake, shown.registration, shown.record)
+    shown.judge(lake, model, project.min_precision, funnel)
     accepted = shown.accepted(records)
     reasons = [
         _of_row(row, accepted.get(row["behavior"]))
@@ -85,7 +86,16 @@ def _of_forecast(home: "Home", model: str) -> tuple[list[Reason], list[str]]:
     reasons += _unmeasured(home, shown.registration)
     if not reasons:
         reasons = [Reason("", "not measured", "no behavior has a threshold_per_100k to pass")]
-    return reasons, list(_moved(home, shown.registration))
+    notes = list(_moved(home, shown.registration))
+    made_under = shown.min_precision(lake, model)
+    if made_under is not None and made_under > project.min_precision:
+        notes.append(
+            f"min_precision: the forecast was made under {made_under:g}, now "
+            f"{project.min_precision:g}; the gate goes by the higher one"
+        )
+    others = funnel.get("simulated", {}).get("served_by_others", {})
+    notes += [f"the server says that {name} answered {n:,} requests" for name, n in others.items()]
+    return reasons, notes
 
 
 def _of_row(row: dict[str, Any], accepted: "Record | None") -> Reason:

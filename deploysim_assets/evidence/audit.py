@@ -13,9 +13,11 @@ from deploysim_assets.evidence.findings import Audit, Fault
 from deploysim_assets.evidence.seals import (
     RESTORE,
     Seals,
+    clock_notes,
     order_faults,
     registry_faults,
     signature_faults,
+    unchecked_faults,
 )
 from deploysim_assets.evidence.tables import PUBLISHED, Place, TableAudit
 from deploysim_assets.project import ProjectError
@@ -28,8 +30,13 @@ from deploysim_assets.storage.statements import canonical, digest
 from deploysim_assets.storage.tables import ANSWER_TABLES, Lake
 from deploysim_assets.storage.withdrawals import PLAN_FILE, WITHDRAWALS_FILE, Withdrawals, under_way
 
-OF_A_REPORT = ("preregistration", "rate_estimates", "realized_rates", "calibration_report")
+OF_A_REPORT = (
+    "preregistration", "rate_estimates", "realized_rates", "calibration_report",
+    "evaluation_awareness", "novel_behaviors", "open_findings", "simulation_fidelity",
+)  # fmt: skip
 """The tables that a report of a release prints."""
+
+_LABELS = "labels.csv"
 
 GraderIds = Callable[[Mapping[str, Any]], Mapping[str, str]]
 """The grader identities that a registered panel has, by the code as it is."""
@@ -69,15 +76,17 @@ class HomeAudit:
     def whole(self) -> Audit:
         """The audit of the whole home."""
         faults = [*self.of_the_ledger(), *self.tables.faults(), *self.of_what_is_beside()]
-        return self._audit(faults, [*self._withdrawal_notes(), *self._unreached_notes()])
+        notes = [*clock_notes(self.seals.records), *self._withdrawal_notes()]
+        return self._audit(faults, [*notes, *self._unreached_notes()])
 
-    def of_a_report(self, model: str) -> Audit:
+    def of_a_report(self, model: str, beside: Callable[[Place], bool]) -> Audit:
         """What a report of a release prints and the seals above it; the tables were limited to
-        them."""
+        them. Of those `beside`, whose counts are held when they are read, the pointers."""
         ledger_faults = [
             fault for fault in self.of_the_ledger() if fault.partition in (None, model)
         ]
-        return self._audit([*ledger_faults, *self.tables.faults()], [])
+        pointers = TableAudit(self.lake, self.seals, beside).pointer_faults()
+        return self._audit([*ledger_faults, *self.tables.faults(), *pointers], [])
 
     def _audit(self, faults: list[Fault], notes: list[str]) -> Audit:
         records = self.seals.records
@@ -93,6 +102,8 @@ class HomeAudit:
         yield from registry_faults(self.seals, self._lines)
         for record in self.seals.of_kind("registration"):
             yield from self._registration_faults(record)
+            for path, manifest in record.seals.items():
+                yield from unchecked_faults(self.seals, path, manifest, record.seq)
         for record in self.seals.of_kind("forecast"):
             yield from order_faults(self.seals, record)
             yield from self._forecast_faults(record)
@@ -103,6 +114,7 @@ class HomeAudit:
         """Answers in the journals, withdrawals, and log files."""
         yield from self._answer_faults()
         yield from self._withdrawal_faults()
+        yield from self._label_faults()
         yield from self._log_faults()
 
     def _versions(self, asset: str, model: str) -> Iterator[Manifest]:
@@ -276,6 +288,26 @@ class HomeAudit:
             if here - recorded and not under_way(self.home):
                 more = f"holds {len(here - recorded)} {what} that no record names"
                 yield Fault(more, f"{RESTORE}, the ledger too", file=WITHDRAWALS_FILE)
+
+    def _label_faults(self) -> Iterator[Fault]:
+        """People's labels that no longer begin with those that a quality was counted from. What a
+        withdrawal took out is no fault."""
+        path = self.home / _LABELS
+        for manifest in self.tables.manifests():
+            known = (manifest.predicate["ledger"] or {"records": 0})["records"]
+            later = self.seals.records[known:]
+            if manifest.asset != "grader_quality" or any(r.kind == "forget" for r in later):
+                continue
+            with contextlib.suppress(OSError, ValueError):
+                stats = self.lake.stats("grader_quality", None, manifest.version)
+                was = stats.get("labels", {"bytes": 0})
+                size = path.stat().st_size if path.exists() else 0
+                same = size >= was["bytes"] and (
+                    not was["bytes"] or disk.sha256_of_start(path, was["bytes"]) == was["sha256"]
+                )
+                if not same:
+                    what = "labels that it was counted from are gone or others now"
+                    yield Fault(what, RESTORE, "grader_quality", None, manifest.version, _LABELS)
 
     def _log_faults(self) -> Iterator[Fault]:
         """Log files that are still there and no longer hold what was read from them."""

@@ -2,30 +2,27 @@
 since, and who may sign."""
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from datetime import datetime, timedelta
 
 from deploysim_assets.evidence.findings import Fault
 from deploysim_assets.storage import ledger
 from deploysim_assets.storage.ledger import Record
+from deploysim_assets.storage.manifests import Manifest
+from deploysim_assets.storage.verdicts import CHECKS, Verdict
+from deploysim_assets.storage.withdrawals import WithdrawnFiles
 
 _OF_INPUTS = ("registration", "sentinels", ledger.UPGRADE)
 """Kinds that seal what something rests on, which need not be the newest of its table."""
 RESTORE = "restore it from a copy"
+_CLOCKS_DIFFER = timedelta(minutes=2)
+"""By how much clocks of hosts that all keep time may differ."""
 
 
-class Withdrawn(NamedTuple):
-    """What a withdrawal made of a file: the digest that it had before, has since, and its bytes
-    since."""
-
-    before: str
-    after: str
-    bytes: int
-
-
-class Seals:
+class Seals(WithdrawnFiles):
     """The records of a ledger, indexed."""
 
     def __init__(self, records: list[Record]) -> None:
+        super().__init__(records)
         self.records = records
         self.by_hash = {record.hash: record for record in records}
         self.newest: dict[str, Record] = {}
@@ -36,15 +33,12 @@ class Seals:
         """Path of a version that gc removed -> the digest of its manifest."""
         self.upgraded: dict[str, str] = {}
         """Folder of a table -> the version that was current when the home was upgraded."""
-        self._withdrawn: dict[str, list[Withdrawn]] = {}
         for record in records:
             for path, digest in record.seals.items():
                 if "/" in path and path.startswith("lake/"):
                     self.sealed[path] = digest, record
                     if record.kind not in _OF_INPUTS:
                         self.newest[path.rpartition("/")[0]] = record
-            for file, changes in record.body.get("files", {}).items():
-                self._withdrawn.setdefault(file, []).extend(Withdrawn(*one) for one in changes)
             if record.kind == ledger.UPGRADE:
                 self.upgraded |= record.body["current"]
             if record.kind == "gc":
@@ -57,22 +51,6 @@ class Seals:
             {one for body in mine for one in body[kind]} for kind in ("users", "conversations")
         )
         return users, conversations
-
-    def expected(self, file: str, digest: str) -> str:
-        """The digest that a file has today, if it had `digest` when it was written and only
-        withdrawals that the ledger records have changed it since."""
-        return self.expected_state(file, digest, 0)[0]
-
-    def expected_state(self, file: str, digest: str, size: int) -> tuple[str, int]:
-        """The same of a digest with the number of bytes that it is over."""
-        for change in self._withdrawn.get(file, []):
-            if change.before == digest:
-                digest, size = change.after, change.bytes
-        return digest, size
-
-    def was_withdrawn_from(self, file: str) -> bool:
-        """Whether a withdrawal took rows or lines out of a file."""
-        return file in self._withdrawn
 
     def of_kind(self, kind: str, model_version: str | None = None) -> list[Record]:
         """Records of a kind (of a model version), oldest first."""
@@ -102,6 +80,39 @@ def signature_faults(records: list[Record], public_key: str | None) -> Iterator[
             yield Fault(why, f"{RESTORE}", file=record.path.name, record=record.seq)
         if record.kind == ledger.KEY:
             in_force = record.body["public_key"]
+
+
+def clock_notes(records: list[Record]) -> Iterator[str]:
+    """Records that say that they are older than the one that they follow: some clock was wrong, or
+    was set back."""
+    latest = records[0].at if records else None
+    sealed: set[datetime] = set()
+    for record in records:
+        # a forecast whose table was lost is sealed again as of its own time
+        again = record.kind == "forecast" and record.at in sealed
+        if latest and latest - record.at > _CLOCKS_DIFFER and not again:
+            yield (
+                f"record {record.seq} says {record.at:%Y-%m-%d %H:%M}, and follows on one of "
+                f"{latest:%Y-%m-%d %H:%M}: a clock was wrong; it counts as of the later time"
+            )
+        sealed |= {record.at} if record.kind == "forecast" else set()
+        latest = max(latest or record.at, record.at)
+
+
+def unchecked_faults(
+    seals: Seals, path: str, manifest: str, until: int, user: Manifest | None = None
+) -> Iterator[Fault]:
+    """A version (by its path and the digest of its manifest) that was used, by a table or the
+    record of that number, though the blocking checks had last said no."""
+    said = [r for r in seals.records[:until] if r.kind == CHECKS and r.body["manifest"] == manifest]
+    failed = Verdict(said[-1].body["checks"]).failed if said else []
+    if failed:
+        used = (user.asset, user.partition, user.version) if user else (None,) * 3
+        yield Fault(
+            f"rests on {path}, of which {', '.join(failed)} had failed (record {said[-1].seq})",
+            "mend the corpus, and register and forecast again",
+            *used, record=None if user else until,
+        )  # fmt: skip
 
 
 def order_faults(seals: Seals, forecast: Record) -> Iterator[Fault]:

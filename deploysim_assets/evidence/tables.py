@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from deploysim_assets.evidence.findings import Fault
-from deploysim_assets.evidence.seals import RESTORE, Seals
+from deploysim_assets.evidence.seals import RESTORE, Seals, unchecked_faults
 from deploysim_assets.project import ProjectError
 from deploysim_assets.storage import disk
 from deploysim_assets.storage.manifests import MANIFEST, UPGRADED_FORMAT, Manifest
@@ -22,6 +22,8 @@ PUBLISHED = frozenset(
 """What people read: each version of it that is current has a record of its own (a registration is
 named by the record's hash in its row)."""
 _RECORDED_BY_ROW = "preregistration"
+_USE_WHAT_PASSED = frozenset(("deidentified_prefixes", "production_grades", "self_completions"))
+"""What is made of a current corpus, and so only of one whose blocking checks passed."""
 
 
 class Place(NamedTuple):
@@ -58,13 +60,18 @@ class TableAudit:
     def faults(self) -> Iterator[Fault]:
         """What does not hold of files, manifests, pointers and inputs."""
         yield from self._file_faults()
+        yield from self.pointer_faults()
         for place in self.places:
-            yield from self._pointer_faults(place)
             yield from self._stray_faults(place)
         for manifest in self.manifests():
             yield from self._input_faults(manifest)
             yield from self._ledger_faults(manifest)
         yield from self._sealed_faults()
+
+    def pointer_faults(self) -> Iterator[Fault]:
+        """Pointers that do not name the version that should be current."""
+        for place in self.places:
+            yield from self._pointer_faults(place)
 
     def _relative(self, path: Path) -> str:
         return path.relative_to(self.lake.home).as_posix()
@@ -157,11 +164,14 @@ class TableAudit:
                 yield _at(place, None, "does not belong here", "take it away", path.name)
 
     def _input_faults(self, manifest: Manifest) -> Iterator[Fault]:
+        until = (manifest.predicate["ledger"] or {"records": 0})["records"]
         for given in manifest.inputs:
+            path = self._relative(self.lake.folder(given.asset, given.partition) / given.version)
+            if manifest.asset in _USE_WHAT_PASSED:
+                yield from unchecked_faults(self.seals, path, given.manifest, until, manifest)
             held = self.lake.manifest(given.asset, given.partition, given.version)
             if held is not None and held.digest == given.manifest:
                 continue
-            path = self._relative(self.lake.folder(given.asset, given.partition) / given.version)
             if held is None and self.seals.collected.get(path) == given.manifest:
                 continue
             what = f"its input {given.asset}[{given.partition}], {given.version} " + (

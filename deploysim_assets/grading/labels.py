@@ -1,6 +1,7 @@
 """People's labels of graded replies: the CSV that goes out to them blind, and what comes back."""
 
 import csv
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
@@ -120,6 +121,14 @@ def labels(home: Path) -> Iterator[Label]:
             label = Label(*(row[name] for name in Label._fields))
             newest[label[:-1]] = label
     yield from newest.values()
+
+
+def labels_digest(home: Path) -> dict[str, Any]:
+    """The labels as they are now: SHA-256 and number of bytes. They are only ever appended to, but
+    for withdrawals."""
+    path = home / LABELS_FILE
+    content = path.read_bytes() if path.exists() else b""
+    return {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
 
 
 def agreed(answers: Iterable[str]) -> bool | None:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from deploysim_assets.behaviors import Behavior, Frozen
+from deploysim_assets.behaviors import COUNTED_BESIDE, Behavior, Frozen
 from deploysim_assets.project.agents import Agents
 from deploysim_assets.project.deidentification import Deidentification
 from deploysim_assets.project.endpoint import Endpoint, Price
@@ -104,6 +104,11 @@ class Project(Frozen):
                     "are one); rename or drop one"
                 )
             seen.add(behavior.name.casefold())
+            if behavior.name.casefold() in COUNTED_BESIDE:
+                raise ValueError(
+                    f"behaviors[{i}].name: {behavior.name!r} is the name of a column that "
+                    "behaviors are counted beside (upper and lower case are one); choose another"
+                )
             if behavior.grader == "judge" and self.judge is None:
                 raise ValueError(
                     f"judge: missing, but behavior {behavior.name!r} has grader: judge; add "

@@ -199,6 +199,13 @@ def funnel_lines(document: dict[str, Any]) -> list[str]:
         if missing:
             said = ", ".join(f"{c:,} {s} ({c / prefixes:.1%})" for s, c in missing.items())
             lines.append(f"Replies {SIDES[side]}: {graded:,} of {prefixes:,} graded, {said}.")
+        if others := counts.get("served_by_others"):
+            named = ", ".join(f"{model} ({n:,} answers)" for model, n in others.items())
+            lines.append(
+                f"Replies {SIDES[side]} were asked of {counts['asked_of']}; the server names "
+                f"another model: {named}. If that is not the same one under another name, the "
+                "forecast is of that one."
+            )
         if counts.get("blocks"):
             lines.append(
                 f"All gates are blocked: more than {counts['blocks']:.0%} of the replies "
@@ -283,7 +290,7 @@ def evidence_lines(document: dict[str, Any]) -> list[str]:
             return said
         said.append(f"Ledger: {ledger['records']} records, head {head}.")
         said.append(
-            f"Last full audit: {audit['at'][:16].replace('T', ' ')} UTC, "
+            f"Last full audit (noted down, not sealed): {audit['at'][:16].replace('T', ' ')} UTC, "
             f"{'everything held' if audit['holds'] else '{} faults'.format(audit['faults'])}, "
             f"head {audit['head'][:16]}."
             if audit

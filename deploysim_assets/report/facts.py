@@ -206,6 +206,12 @@ class Replies(Fact):
     blocks: float | None = Field(
         default=None, description="The share of no answers that blocks all gates."
     )
+    asked_of: str | None = Field(
+        default=None, description="The model that was asked, where others answered."
+    )
+    served_by_others: dict[str, int] = Field(
+        default={}, description="Models that the server named, other than the one asked -> answers."
+    )
 
 
 class Step(Fact):

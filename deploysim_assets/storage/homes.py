@@ -16,11 +16,10 @@ from deploysim_assets.storage.journal import JOURNALS
 from deploysim_assets.storage.ledger import LEDGER, LEDGER_FILE
 from deploysim_assets.storage.mirror import HOME, Mirror
 from deploysim_assets.storage.objects import blocks_of, is_url
-from deploysim_assets.storage.verdicts import VERDICTS
 from deploysim_assets.storage.withdrawals import PLAN_FILE, WITHDRAWALS_FILE
 
 CACHE = "DEPLOYSIM_CACHE"
-_OURS = (LEDGER, LEDGER_FILE, JOURNALS, VERDICTS, "lake")
+_OURS = (LEDGER, LEDGER_FILE, JOURNALS, "verdicts", "lake")
 _NOT_OF_PEOPLE = (HOME, WITHDRAWALS_FILE, PLAN_FILE, KEY_FILE)
 
 

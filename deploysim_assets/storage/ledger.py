@@ -223,6 +223,12 @@ def head(home: Path) -> Head:
     return Head(len(records), records[-1].hash if records else _GENESIS)
 
 
+def there_since(records: list[Record], record: Record) -> datetime:
+    """The earliest time at which a record can have been appended: no earlier than those that it
+    follows, whatever the clock of its host said."""
+    return max(one.at for one in records[: record.seq])
+
+
 def signing_keys(records: list[Record]) -> list[tuple[int, str]]:
     """Who may sign, as the ledger itself says: the number of the record from which on a key holds,
     and the key (PEM)."""

@@ -20,6 +20,7 @@ import polars as pl
 
 from deploysim_assets.project import ProjectError, SealError
 from deploysim_assets.storage import disk, ledger, manifests, verdicts
+from deploysim_assets.storage.as_written import AsWritten
 from deploysim_assets.storage.locks import adding, asking, held_while_writing
 from deploysim_assets.storage.manifests import (
     FORMAT,
@@ -71,11 +72,13 @@ class Made(NamedTuple):
 
 class Lake:
     """Reads and writes table versions below one folder. A view made by `during` notes what is read
-    through it: that becomes the inputs of the versions written through it."""
+    through it: that becomes the inputs of the versions written through it. What is read through it,
+    or through one made by `held`, is as it was written."""
 
     def __init__(self, base: Path, run: Run | None = None) -> None:
         self.base, self.home = base, base.parent
         self.run = run
+        self._as_written = AsWritten(self.home) if run is not None else None
         self._read: dict[tuple[str, str | None, str], Manifest] = {}
         self._mark: Mark | None = None
 
@@ -93,6 +96,11 @@ class Lake:
                 mirror.pull()
             view._mark = open_mark(self.home)
         return view
+
+    def held(self) -> Self:
+        """The same tables for who prints what they say: SealError where what is read is not as it
+        was written."""
+        return type(self)(self.base, Run())
 
     @contextlib.contextmanager
     def asking(self) -> Generator[None]:
@@ -168,7 +176,10 @@ class Lake:
         except (FileNotFoundError, NotADirectoryError):
             return None
 
-    def _resolve(self, asset: str, key: str | None, version: str | None) -> Path:
+    def _resolve(
+        self, asset: str, key: str | None, version: str | None, table: str = "", *names: str
+    ) -> Path:
+        """The folder of a version, of which a table (or the files named) is to be read."""
         name = version or self.current(asset, key)
         folder = self.folder(asset, key) / (name or "")
         if name is None or not folder.is_dir():
@@ -182,6 +193,8 @@ class Lake:
             if found is None:
                 raise ProjectError(f"{folder}: has no whole manifest; materialize {asset} again")
             self._read[asset, key, name] = found
+        if self._as_written is not None:
+            self._as_written.hold(self._read[asset, key, name], folder / table, names)
         return folder
 
     def scan(
@@ -189,7 +202,7 @@ class Lake:
     ) -> pl.LazyFrame:
         """The current version of a table (or the one named) as a LazyFrame; ProjectError where it
         was never written."""
-        folder = self._resolve(asset, key, version)
+        folder = self._resolve(asset, key, version, table)
         frame = scan_folder(folder / table)
         held = self.manifest(asset, key, folder.name)
         old = held is not None and held.predicate["format"] < FORMAT and not table
@@ -225,7 +238,7 @@ class Lake:
 
     def stats(self, asset: str, key: str | None, version: str | None = None) -> dict[str, Any]:
         """The facts that were written beside a table version: counts of its funnel, never text."""
-        return json.loads((self._resolve(asset, key, version) / STATS).read_text())
+        return json.loads((self._resolve(asset, key, version, "", STATS) / STATS).read_text())
 
     def keep_verdict(self, asset: str, key: str, checks: Mapping[str, bool]) -> None:
         """Keep what the blocking checks said of the current version."""

@@ -3,11 +3,13 @@ later import, and the plan of a withdrawal that is under way."""
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from deploysim_assets.project import ProjectError
 from deploysim_assets.storage import disk
+from deploysim_assets.storage.ledger import Record
 
 WITHDRAWALS_FILE = "withdrawn.json"
 PLAN_FILE = "withdrawal.plan.json"
@@ -37,6 +39,41 @@ class Withdrawals(NamedTuple):
         """Write the hashes, and nothing else, whole or not at all."""
         held = {name: sorted(getattr(self, name)) for name in self._fields}
         disk.replace(home / WITHDRAWALS_FILE, json.dumps(held).encode())
+
+
+class Withdrawn(NamedTuple):
+    """What a withdrawal made of a file: the digest that it had before, has since, and its bytes
+    since."""
+
+    before: str
+    after: str
+    bytes: int
+
+
+class WithdrawnFiles:
+    """What withdrawals made of files, by the records of the ledger."""
+
+    def __init__(self, records: Iterable[Record]) -> None:
+        self._withdrawn: dict[str, list[Withdrawn]] = {}
+        for record in records:
+            for file, changes in record.body.get("files", {}).items():
+                self._withdrawn.setdefault(file, []).extend(Withdrawn(*one) for one in changes)
+
+    def expected(self, file: str, digest: str) -> str:
+        """The digest that a file has today, if it had `digest` when it was written and only
+        withdrawals that the ledger records have changed it since."""
+        return self.expected_state(file, digest, 0)[0]
+
+    def expected_state(self, file: str, digest: str, size: int) -> tuple[str, int]:
+        """The same of a digest with the number of bytes that it is over."""
+        for change in self._withdrawn.get(file, []):
+            if change.before == digest:
+                digest, size = change.after, change.bytes
+        return digest, size
+
+    def was_withdrawn_from(self, file: str) -> bool:
+        """Whether a withdrawal took rows or lines out of a file."""
+        return file in self._withdrawn
 
 
 class Mark(NamedTuple):
