@@ -20,10 +20,10 @@ from deploysim_assets.assets.realized_rates import realized_rates
 from deploysim_assets.assets.release_report import release_report
 from deploysim_assets.assets.scorecard import scorecard
 from deploysim_assets.catalog import explained
-from deploysim_assets.checks.every import checks, schedules
 from deploysim_assets.io_manager import LakeIOManager
 from deploysim_assets.jobs import jobs
 from deploysim_assets.project import CONFIG_FILE, Project
+from deploysim_assets.release_checks.every import checks, schedules
 from deploysim_assets.releases import PROJECT, WRONG
 from deploysim_assets.reloading import registry_sensor
 from deploysim_assets.runs import executor

@@ -4,8 +4,8 @@ of two partition definitions cannot share a run."""
 import dagster as dg
 
 from deploysim_assets.assets.optional import optional_groups
-from deploysim_assets.checks.evidence import EVIDENCE_JOB
 from deploysim_assets.project import Project
+from deploysim_assets.release_checks.evidence import EVIDENCE_JOB
 
 _SAID = {
     "production": "Logs to realized rates of a deployed release: read, de-identify, grade, count.",

@@ -57,6 +57,20 @@ def test_a_room_imports_no_dagster_no_assets_and_no_other_room(room: str) -> Non
                 assert parts[1] in allowed, f"{path} imports {name}"
 
 
+@pytest.mark.parametrize(
+    ("below", "above"), [("checks", {"assets", "release_checks"}), ("assets", {"release_checks"})]
+)
+def test_checks_of_corpora_lie_below_the_assets_and_those_of_releases_above(
+    below: str, above: set[str]
+) -> None:
+    assert _files(below)
+    for path in _files(below):
+        for name in _imports(path):
+            assert name.removeprefix("deploysim_assets.").split(".")[0] not in above, (
+                f"{path} imports {name}"
+            )
+
+
 def test_the_statistics_import_nothing_of_ours_and_no_frames() -> None:
     for path in _files("forecast"):
         for name in _imports(path):

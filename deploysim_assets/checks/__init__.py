@@ -1,2 +1,2 @@
-"""Data-quality suites per corpus (Great Expectations) and the checks on a forecast's order, as
-Dagster asset checks."""
+"""Checks on the corpora (Great Expectations), what waits behind them, and how any check is
+declared."""

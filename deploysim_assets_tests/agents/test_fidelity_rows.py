@@ -14,8 +14,8 @@ from deploysim_assets.assets.fidelity_rows import (
     result_rows,
     statistics_row,
 )
-from deploysim_assets.checks.fidelity import looks_real
 from deploysim_assets.project import Agents
+from deploysim_assets.release_checks.fidelity import looks_real
 from deploysim_assets.report.facts import Evidence, Fidelity, LedgerHead, ReleaseReport
 from deploysim_assets.report.sections import sections
 from deploysim_assets_tests.agents.whole_turns import result, said, turn

@@ -10,9 +10,9 @@ import yaml
 
 from deploysim_assets.assets.broken_off_turns import with_broken_off
 from deploysim_assets.assets.release_report import PAGE_FILE
-from deploysim_assets.checks.broken_off import rests_on_whole_turns
 from deploysim_assets.evidence.bundle import Bundle, write_bundle
 from deploysim_assets.evidence.trace import Trace
+from deploysim_assets.release_checks.broken_off import rests_on_whole_turns
 from deploysim_assets.report.document import broken_off_lines
 from deploysim_assets.schema import AS_OTHERS, WHOLE_TURNS
 from deploysim_assets.storage import ledger

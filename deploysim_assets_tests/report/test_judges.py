@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from deploysim_assets.checks.judges import judgements
+from deploysim_assets.release_checks.judges import judgements
 from deploysim_assets.report.document import cells, release_report, table
 from deploysim_assets.report.facts import ReleaseReport
 from deploysim_assets.report.judges import judge_lines, kappa_words

@@ -3,8 +3,8 @@
 import dagster as dg
 import pytest
 
-from deploysim_assets.checks.replies import whole_replies
 from deploysim_assets.project import Grading
+from deploysim_assets.release_checks.replies import whole_replies
 from deploysim_assets.schema import UNANSWERED
 
 ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN

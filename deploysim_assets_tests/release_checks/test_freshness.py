@@ -10,10 +10,10 @@ import polars as pl
 import pytest
 import yaml
 
-from deploysim_assets.checks.freshness import forecast_result, logs_result
 from deploysim_assets.cli.demo import write_project
 from deploysim_assets.project import Project
 from deploysim_assets.project.file import load_project
+from deploysim_assets.release_checks.freshness import forecast_result, logs_result
 from deploysim_assets.storage import ledger
 from deploysim_assets.storage.tables import Lake
 from deploysim_assets_tests.support import environment
@@ -68,7 +68,7 @@ RUN = """
 import json, dagster as dg
 from datetime import datetime, UTC
 from deploysim_assets.definitions import defs
-from deploysim_assets.checks.freshness import freshness_schedules
+from deploysim_assets.release_checks.freshness import freshness_schedules
 from deploysim_assets.releases import PROJECT
 asked = {}
 for schedule in freshness_schedules(PROJECT):

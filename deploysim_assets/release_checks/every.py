@@ -2,15 +2,15 @@
 
 import dagster as dg
 
-from deploysim_assets.checks.broken_off import BROKEN_OFF_CHECKS
 from deploysim_assets.checks.corpus import CORPUS_CHECKS
-from deploysim_assets.checks.evidence import EVIDENCE_SCHEDULE, evidence_holds
-from deploysim_assets.checks.fidelity import FIDELITY_CHECKS
-from deploysim_assets.checks.forecast import FORECAST_CHECKS
-from deploysim_assets.checks.freshness import freshness_checks, freshness_schedules
-from deploysim_assets.checks.judges import judge_checks
-from deploysim_assets.checks.replies import REPLY_CHECKS
 from deploysim_assets.project import Project
+from deploysim_assets.release_checks.broken_off import BROKEN_OFF_CHECKS
+from deploysim_assets.release_checks.evidence import EVIDENCE_SCHEDULE, evidence_holds
+from deploysim_assets.release_checks.fidelity import FIDELITY_CHECKS
+from deploysim_assets.release_checks.forecast import FORECAST_CHECKS
+from deploysim_assets.release_checks.freshness import freshness_checks, freshness_schedules
+from deploysim_assets.release_checks.judges import judge_checks
+from deploysim_assets.release_checks.replies import REPLY_CHECKS
 
 
 def checks(project: Project) -> list[dg.AssetChecksDefinition]:

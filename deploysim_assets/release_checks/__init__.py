@@ -1,0 +1,1 @@
+"""Checks on what is made of a corpus: replies, judges, forecasts, their freshness and evidence."""
