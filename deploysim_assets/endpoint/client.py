@@ -124,8 +124,8 @@ class _Run:
     async def _ask(self, key: str, body: dict[str, Any]) -> None:
         self.in_flight[key] = done = asyncio.get_running_loop().create_future()
         try:
-            while not self.account.reserved(body):
-                await asyncio.sleep(LOOK)  # noqa: ASYNC110 (another process may have asked)
+            while not self.account.reserved(body):  # noqa: ASYNC110 (others here may have asked)
+                await asyncio.sleep(LOOK)
             await self._answer(key, body)
         finally:
             del self.in_flight[key]
