@@ -21,14 +21,19 @@ from typing import NamedTuple
 import orjson
 
 from deploysim_assets.benchmarks.served import served
-from deploysim_assets.endpoint.budget import Account, BudgetError, counted, spent
+from deploysim_assets.endpoint.budget import (
+    Account,
+    BudgetError,
+    counted,
+    spending_of,
+    spent,
+)
 from deploysim_assets.endpoint.client import ask_all
-from deploysim_assets.endpoint.spending import Spending, Sum
+from deploysim_assets.endpoint.spending import Sum
 from deploysim_assets.project import Budget, Endpoint
 from deploysim_assets.report.tables import console, rich_table
 from deploysim_assets.storage.journal import open_journal
 from deploysim_assets.storage.journals import journal_files
-from deploysim_assets.storage.sharing import shared_budget
 
 CONCURRENCY = 32
 LATENCY = 0.05
@@ -99,9 +104,7 @@ def ask(url: str, home: Path, name: str, count: int, tokens: int | None) -> int:
     account = Account(
         {},
         Budget(tokens=tokens) if tokens else None,
-        Spending(
-            lambda: Sum(*spent(journal_files(home), {}, counted)), shared_budget(home)
-        ),
+        spending_of(home, lambda: Sum(*spent(journal_files(home), {}, counted))),
         home,
     )  # fmt: skip
     path = home / "journal" / "asked" / f"{name}.jsonl"
