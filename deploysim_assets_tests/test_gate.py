@@ -15,14 +15,22 @@ import yaml
 from click.testing import CliRunner
 
 from deploysim_assets.assets.registration import Registration
+from deploysim_assets.assets.reply_funnel import served_by_others
 from deploysim_assets.cli import gate, reporting
 from deploysim_assets.cli.commands import main
 from deploysim_assets.cli.demo import write_project
 from deploysim_assets.cli.home import Home
 from deploysim_assets.grading.panel import Panel
 from deploysim_assets.project.file import load_project
-from deploysim_assets.schema import CALIBRATION, RATE_ESTIMATES, REGISTRATIONS, RELEASE_REPORT
+from deploysim_assets.schema import (
+    CALIBRATION,
+    GRADER_QUALITY,
+    RATE_ESTIMATES,
+    REGISTRATIONS,
+    RELEASE_REPORT,
+)
 from deploysim_assets.storage import ledger
+from deploysim_assets.storage.manifests import Run
 from deploysim_assets.storage.tables import Lake, Made
 
 MODEL = "aurora-2"
@@ -171,6 +179,39 @@ def test_a_forecast_sealed_after_the_score_changes_neither_gate_nor_acceptance(
     newest = ledger.latest(home.project.home, "acceptance", MODEL)
     assert newest is not None
     assert newest.body["forecast"] == scored
+
+
+def test_a_min_precision_that_is_lowered_after_the_forecast_unblocks_nothing(home: Home) -> None:
+    grader = Panel.of(home.project).grader_ids()["harassment"]
+    quality = dict.fromkeys(GRADER_QUALITY) | {
+        "source": "grades", "model_version": MODEL, "behavior": "harassment", "stale": False,
+        "grader_id": grader, "precision": 0.1, "precision_low": 0.05, "precision_high": 0.2,
+    }  # fmt: skip
+    home.lake.write("grader_quality", None, pl.DataFrame([quality], schema=GRADER_QUALITY))
+    run = Run("r", "", home.project.part("min_precision"))
+    _seal(Home(home.project, home.lake.during(run)), **dict.fromkeys(NAMES, "pass"))
+    assert gate.verdict(home, MODEL).word == "blocked"
+    lowered = home.project.model_copy(update={"min_precision": 0.0})
+    found = gate.verdict(Home(lowered, home.lake), MODEL)
+    assert found.word == "blocked"
+    assert any(
+        note.startswith("min_precision: the forecast was made under") for note in found.notes
+    )
+
+
+@pytest.mark.parametrize(
+    ("named", "others"),
+    [("aurora-2", {}), ("aurora-2-2026-03-01", {}), ("lab/Aurora-2", {}), ("old", {"old": 5})],
+)
+def test_another_model_that_answered_is_a_note(
+    home: Home, named: str, others: dict[str, int]
+) -> None:
+    _seal(home, **dict.fromkeys(NAMES, "pass"))
+    registered = Registration.load(home.lake, MODEL)
+    assert registered.candidate.model == "aurora-2"
+    rows = pl.DataFrame({"prefix_id": ["p"]})
+    home.lake.write("candidate_completions", MODEL, rows, stats={"served_by": {named: 5}})
+    assert served_by_others(home.lake, registered) == others
 
 
 def test_what_was_never_forecast_is_not_measured(home: Home) -> None:

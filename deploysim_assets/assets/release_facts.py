@@ -53,8 +53,16 @@ class _Release:
         current = self.lake.current(asset, self.model)
         return list(self.lake.rows(asset, self.model)) if current else []
 
+    def _realized_version(self) -> str | None:
+        """The rates that the score is over; the newest where there is none, or that one is gone."""
+        scored = self.scored[0].get("realized_version") if self.scored else None
+        if scored and self.lake.manifest("realized_rates", self.model, scored) is not None:
+            return scored
+        return self.lake.current("realized_rates", self.model)
+
     def _realized(self) -> list[dict[str, Any]]:
-        rows = self._rows("realized_rates")
+        version = self._realized_version()
+        rows = list(self.lake.rows("realized_rates", self.model, version)) if version else []
         if self.promised is None:
             return rows
         gradings = {row["grading_id"] for row in self.estimates}
@@ -287,8 +295,13 @@ class _Release:
             },
             "manifests": {
                 asset: manifest.digest
-                for asset in ("rate_estimates", "realized_rates", "calibration_report")
-                if (manifest := self.lake.manifest(asset, self.model)) is not None
+                for asset, version in {
+                    "rate_estimates": self.shown.version,
+                    "realized_rates": self._realized_version(),
+                    "calibration_report": self.lake.current("calibration_report", self.model),
+                }.items()
+                if version
+                and (manifest := self.lake.manifest(asset, self.model, version)) is not None
             },
             "last_full_audit": None if lasting else self._last_audit(),
         }

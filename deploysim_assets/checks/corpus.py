@@ -47,6 +47,11 @@ RAW_LOGS = [
         {"column": "characters", "min_value": 1, "mostly": 0.99},
     ),
     Expectation(
+        "conversations_shipped_once",
+        "ExpectColumnValuesToBeBetween",
+        {"column": "repeats", "max_value": 0, "mostly": 0.99},
+    ),
+    Expectation(
         "consent_known", "ExpectColumnValuesToNotBeNull", {"column": "consent", "mostly": 0.5}
     ),
 ]
@@ -82,6 +87,8 @@ _WARNINGS = frozenset(
         "not_from_the_future",
         "roles_alternate",
         "lengths_plausible",
+        "conversations_shipped_once",
+        "answered_by_one_release",
         "consent_known",
         "like_the_release_before",
         "tools_are_replayed",
@@ -89,6 +96,7 @@ _WARNINGS = frozenset(
 )
 DRIFT = "like_the_release_before"
 TOOLS = "tools_are_replayed"
+ONE_RELEASE = "answered_by_one_release"
 _MOST_DRIFT = 0.2
 FUNNEL = "funnel_sums"
 CANARIES = "canary_recall"
@@ -127,6 +135,20 @@ def _repeated_roles() -> pl.Expr:
         .list.sum()
         .cast(pl.Int64)
     )
+
+
+_LEAST_SAID = 40
+
+
+def _repeats() -> pl.Expr:
+    """Whether one before it says the same at the same time, 1 or 0: where a log is shipped twice
+    under other ids, each conversation counts twice. Very short ones come again by chance."""
+    role = pl.element().struct.field("role")
+    said = pl.when(role.is_in(["user", "assistant"])).then(_TEXT)
+    texts = pl.col("messages").list.eval(said).list.join("\x1e", ignore_nulls=True).hash()
+    again = pl.struct(texts, pl.col("started_at")).is_first_distinct().not_()
+    told = pl.col("started_at").is_not_null() & (CHARACTERS >= _LEAST_SAID)
+    return (again & told).cast(pl.Int8)
 
 
 def total_variation(now: pl.LazyFrame, before: pl.LazyFrame, column: str) -> float:
@@ -203,6 +225,7 @@ def raw_log_numbers(raw: pl.LazyFrame, source: LogSource | None = None) -> pl.Da
         ),
         pl.col("training_allowed").cast(pl.Float64).alias("consent"),
         _repeated_roles().alias("repeated_roles"),
+        _repeats().alias("repeats"),
         CHARACTERS,
         "log_file",
         "log_line",
@@ -278,10 +301,31 @@ def _canary_result(counts: Mapping[str, int] | None) -> dg.AssetCheckResult:
     )
 
 
+def _one_release(project: Project, lake: Lake, model: str) -> dg.AssetCheckResult:
+    """Turns that stand among those of another release, too: a reply is of one model."""
+    mine = lake.scan("deidentified_prefixes", model).select("prefix_id")
+    shared = {
+        other: int(
+            lake.scan("deidentified_prefixes", other)
+            .join(mine, on="prefix_id", how="semi")
+            .select(pl.len())
+            .collect()
+            .item()
+        )
+        for other in (release.model_version for release in project.releases)
+        if other != model and lake.current("deidentified_prefixes", other)
+    }
+    return dg.AssetCheckResult(
+        check_name=ONE_RELEASE,
+        passed=not any(shared.values()),
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"shared_with": {other: n for other, n in shared.items() if n}},
+    )
+
+
 def prefixes_results(project: Project, lake: Lake, model: str) -> Iterator[dg.AssetCheckResult]:
     """Keys and shapes of the prefixes; conversations = eligible + ineligible, drawn = released +
     quarantined."""
-    del project
     stats = verified_stats(lake, "deidentified_prefixes", model)
     rows = lake.written_rows("deidentified_prefixes", model)
     names = ("conversations", "eligible", "ineligible", "drawn", "released", "quarantined")
@@ -295,6 +339,7 @@ def prefixes_results(project: Project, lake: Lake, model: str) -> Iterator[dg.As
     )
     yield dg.AssetCheckResult(check_name=FUNNEL, passed=sums, metadata=counts)
     yield _canary_result(stats.get("canaries"))
+    yield _one_release(project, lake, model)
     yield from _results(prefix_numbers(lake.scan("deidentified_prefixes", model)), PREFIXES)
 
 
@@ -327,7 +372,9 @@ def raw_logs_quality(
 
 @dg.multi_asset_check(
     name="prefixes_quality",
-    specs=_specs("deidentified_prefixes", [FUNNEL, CANARIES, *(e.check for e in PREFIXES)]),
+    specs=_specs(
+        "deidentified_prefixes", [FUNNEL, CANARIES, ONE_RELEASE, *(e.check for e in PREFIXES)]
+    ),
 )
 def prefixes_quality(
     context: dg.AssetCheckExecutionContext,

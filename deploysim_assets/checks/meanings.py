@@ -64,6 +64,14 @@ _RAW_LOGS = {
         "that the source logs empty messages, or that their content was misread.",
         "check `logs.format` of the release against a line of the file.",
     ),
+    "conversations_shipped_once": Said(
+        "99 of 100 conversations that carry a time say what none before them said at that time. "
+        "A warning.",
+        "that a log was shipped twice, under other ids or in another format: each conversation "
+        "counts twice, and every interval is too narrow.",
+        "take one of the two out of `logs.path` (the check names lines of the second), and "
+        "materialize raw_logs again.",
+    ),
     "consent_known": Said(
         "Half of the conversations say whether they may be used. A warning.",
         "that most traffic is left out, since unknown is not consent: what remains may not be "
@@ -99,6 +107,13 @@ _PREFIXES = {
         "missing.",
         "do not use the table. Run `deploysim audit deid`, which says which kinds were "
         "missed; install the pinned libraries, and materialize again.",
+    ),
+    "answered_by_one_release": Said(
+        "No turn stands among the drawn turns of another release, too. A warning.",
+        "that one reply is counted as that of two releases: a score would hold the traffic of a "
+        "release against itself.",
+        "give each release its own logs (`logs.path`, `logs.since`, `logs.until`), or have them "
+        "say which model answered; materialize raw_logs of both again.",
     ),
     "prefix_ids_unique": Said("No prefix stands twice.", "that a turn would count twice.", _REDRAW),
     "last_turn_is_the_users": Said(

@@ -48,7 +48,9 @@ def audit_ledger(home: "Home", public_key: Path | None, as_json: bool) -> None:
         for fault in found.faults:
             click.echo(f"fault: {fault}", err=True)
         seen = f"{found.files:,} files ({found.bytes / 1e6:,.1f} MB)"
-        if found.holds:
+        if not found.records and found.holds:
+            click.echo("The ledger is empty: nothing was audited.")
+        elif found.holds:
             signed = "the signatures, " if public_key else ""
             click.echo(
                 f"{found.records} records hold: the chain, {signed}every seal down to the log "
@@ -83,15 +85,23 @@ def audit_bundle(home: "Home", model: str, output: Path, public_key: Path | None
     Example: deploysim audit bundle gpt-4-0613 -o gpt-4-0613.zip
     """
     from deploysim_assets.cli.reporting import report_document
-    from deploysim_assets.evidence.bundle import write_bundle
+    from deploysim_assets.evidence.bundle import Bundle, write_bundle
+    from deploysim_assets.project import SealError
+    from deploysim_assets.storage import ledger
 
-    document = report_document(home, model)
+    document = report_document(home, model, lasting=True)
     pem = public_key.read_text() if public_key else None
     held = write_bundle(home.lake, model, document, output, pem)
+    if faults := Bundle(output).verify(pem).faults:
+        output.unlink()
+        listed = "\n  ".join(map(str, faults))
+        raise SealError(f"{model}: no bundle was written, since it would not hold:\n  {listed}")
     click.echo(
         f"{output}: {held['records']} records, {held['manifests']} manifests, "
         f"{held['table_files']} table files and the report"
     )
+    end = ledger.head(home.project.home)
+    click.echo(f"head: {end.records} {end.hash}")
 
 
 @audit.command("verify", epilog="Example: deploysim audit verify gpt-4-0613.zip --head 5c1f0a")

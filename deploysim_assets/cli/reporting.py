@@ -16,19 +16,20 @@ if TYPE_CHECKING:
 
 
 def report_document(
-    home: "Home | Operations", model: str, *, unverified: bool = False
+    home: "Home | Operations", model: str, *, unverified: bool = False, lasting: bool = False
 ) -> dict[str, Any]:
     """The report of a release as the terminal shows it; ProjectError where a seal of what it says
-    does not hold, unless it is asked for `unverified`."""
-    return _release_facts(home, model, unverified=unverified).model_dump()
+    does not hold, unless it is asked for `unverified`. `lasting` leaves out what moves on by
+    itself."""
+    return _release_facts(home, model, unverified=unverified, lasting=lasting).model_dump()
 
 
 def _release_facts(
-    home: "Home | Operations", model: str, *, unverified: bool = False
+    home: "Home | Operations", model: str, *, unverified: bool = False, lasting: bool = False
 ) -> "ReleaseReport":
     from deploysim_assets.assets.release_facts import release_facts
 
-    return release_facts(home.project, home.lake, model, unverified=unverified)
+    return release_facts(home.project, home.lake, model, unverified=unverified, lasting=lasting)
 
 
 def show_report(home: "Home | Operations", model: str, *, unverified: bool = False) -> None:

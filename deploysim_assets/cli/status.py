@@ -1,6 +1,6 @@
 """`deploysim status`: what there is of each release, and what can be done next."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -29,11 +29,34 @@ def next_step(home: "Home", release: "Release", with_logs: Collection[str]) -> s
         )
     if model not in with_logs:
         return f"waits for logs of {model}"
-    if not lake.current("realized_rates", model) or (
-        release.predecessor and not lake.current("calibration_report", model)
-    ):
+    realized = lake.current("realized_rates", model)
+    scored = lake.manifest("calibration_report", model) if release.predecessor else None
+    over = {i.version for i in scored.inputs if i.asset == "realized_rates"} if scored else set()
+    # a run that was killed between the two leaves a score over the rates of before
+    if not realized or (release.predecessor and not scored) or (over and realized not in over):
         return f"deploysim backfill {model}"
     return "-"
+
+
+def _unsealed(home: "Home") -> Iterator[str]:
+    """Tables that are current and that no record seals, and sealed ones of which none is
+    current."""
+    from deploysim_assets.storage import ledger
+
+    sealed = {path for record in ledger.read(home.project.home) for path in record.seals}
+    for release in home.project.releases:
+        for asset in _HELD.values():
+            version = home.lake.current(asset, release.model_version)
+            folder = home.lake.folder(asset, release.model_version)
+            here = folder.relative_to(home.lake.home).as_posix() + "/"
+            if version and here + version not in sealed:
+                what = "is not in the ledger"
+            elif not version and any(path.startswith(here) for path in sealed):
+                what = "is sealed and gone"
+            else:
+                continue
+            where = f"{asset}[{release.model_version}]"
+            yield f"{where} {what}: `deploysim audit ledger` says what does not hold"
 
 
 def status_document(home: "Home") -> dict[str, Any]:
@@ -58,6 +81,7 @@ def status_document(home: "Home") -> dict[str, Any]:
         for release in project.releases
     ]
     notes = [
+        *_unsealed(home),
         *waiting(project, lake),
         *refused_lines(project, project.home),
         *filter(None, [not_loaded_yet(project)]),

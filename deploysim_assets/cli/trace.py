@@ -20,13 +20,14 @@ _PIPED_WIDTH = 400
 
 
 def traced(operations: "Home", model: str) -> "tuple[Trace, dict[str, Any]]":
-    """The trace of a release, and what its graders are now where they are not as registered."""
+    """The trace of a release, and what its graders are now where they are not as registered;
+    SealError where a table that it walks through is not as it was written."""
     from deploysim_assets.deidentify.keys import load_keys
     from deploysim_assets.evidence.trace import Trace
     from deploysim_assets.grading.panel import Panel
     from deploysim_assets.storage import ledger
 
-    project, lake = operations.project, operations.lake
+    project, lake = operations.project, operations.lake.held()
     project.release(model)
     registered = [
         Panel.from_record(r.body["panel"])

@@ -33,18 +33,27 @@ _PRINTED, _DRIFT = ("rate_estimates", "realized_rates", "calibration_report"), "
 _CONTENTS = "bundle.json"
 _REPORT = "report.json"
 _KEY = "public-key.pem"
+_BUNDLE = "bundle"
+"""The kind of the records that seal the report of a bundle."""
 
 
 def write_bundle(
     lake: Lake, model: str, report: Mapping[str, Any], out: Path, public_key: str | None
 ) -> dict[str, int]:
-    """Write the bundle of a release; returns how many records, manifests and files are in it.
+    """Write the bundle of a release, with the report's digest on the record; returns how many
+    records, manifests and files are in it.
 
     ProjectError where the ledger holds nothing of the release.
     """
     records = ledger.read(lake.home)
     if not any(r.model_version == model and r.kind in ("forecast", "realized") for r in records):
         raise ProjectError(f"{model}: nothing of it is sealed yet; forecast or backfill it first")
+    reported = orjson.dumps(report, option=orjson.OPT_INDENT_2)
+    sealed = {"report": hashlib.sha256(reported).hexdigest()}
+    newest = ledger.latest(lake.home, _BUNDLE, model)
+    if newest is None or newest.body != sealed:
+        ledger.append(lake.home, _BUNDLE, model, sealed)
+        records = ledger.read(lake.home)
     manifests = dict(_reached(lake, model, Seals(records)))
     files: dict[str, bytes] = {}
     for path in (r.path for r in records):
@@ -58,7 +67,7 @@ def write_bundle(
             for file in parts:
                 files[file.relative_to(lake.home).as_posix()] = disk.read(file)
                 tables += 1
-    files[_REPORT] = orjson.dumps(report, option=orjson.OPT_INDENT_2)
+    files[_REPORT] = reported
     keys = ledger.signing_keys(records)
     if pem := public_key or (keys[0][1] if keys else None):
         files[_KEY] = pem.encode()
@@ -68,11 +77,8 @@ def write_bundle(
         "model_version": model,
         "ledger": {"records": len(records), "head": head.hash, "at": head.at.isoformat()},
         "may_sign": [{"from_record": seq, "public_key": pem} for seq, pem in keys],
-        "report_rests_on": {
-            asset: manifest.digest
-            for asset in (*_PRINTED, _DRIFT)
-            if (manifest := lake.manifest(asset, model)) is not None
-        },
+        "report_rests_on": report["evidence"]["manifests"]
+        | ({_DRIFT: drift.digest} if (drift := lake.manifest(_DRIFT, model)) else {}),
     }
     files[_CONTENTS] = orjson.dumps(contents, option=orjson.OPT_INDENT_2)
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -228,6 +234,7 @@ class Bundle:
         except (KeyError, ValueError):
             yield Fault("is missing or damaged", "ask for the whole bundle", file=_REPORT)
             return
+        yield from self._other_report(seals, report)
         shown = {row["behavior"]: row for row in report.get("behaviors", [])}
         by_digest = {self._digest(path): path for path in manifests}
         for asset, digest in self.contents["report_rests_on"].items():
@@ -241,6 +248,9 @@ class Bundle:
             held: dict[str, list[dict[str, Any]]] = {}
             for row in self._rows(path):
                 held.setdefault(row["behavior"], []).append(row)
+            if asset == "rate_estimates" and (left_out := held.keys() - shown.keys()):
+                what = f"says nothing of {', '.join(sorted(left_out))}"
+                yield Fault(what, "take the bundle's tables for right", file=_REPORT)
             for name, printed in shown.items():
                 figures = _printed(asset, printed)
                 rows = held.get(name, [])
@@ -251,6 +261,22 @@ class Bundle:
                     what = f"{name}: its figures are not those that {asset} holds"
                     yield Fault(what, "take the bundle's tables for right", file=_REPORT)
         yield from self._broken_off_faults(seals, shown)
+
+    def _other_report(self, seals: Seals, report: Mapping[str, Any]) -> Iterator[Fault]:
+        """A report that is not the one that was sealed with the bundle, of another release, or held
+        against fewer tables than the ledger seals."""
+        sealed = seals.of_kind(_BUNDLE, self.model)
+        found = hashlib.sha256(self.files[_REPORT]).hexdigest()
+        if sealed and sealed[-1].body["report"] != found:
+            what = "is not the report that was sealed with the bundle"
+            yield Fault(what, "ask for the whole bundle", file=_REPORT, record=sealed[-1].seq)
+        if report.get("model_version") != self.model:
+            yield Fault("is the report of another release", "ask for the right one", file=_REPORT)
+        for asset in _PRINTED:
+            newest = seals.newest.get(f"lake/{asset}/model_version={self.model}")
+            if newest is not None and asset not in self.contents["report_rests_on"]:
+                what = f"rests on no {asset}, which record {newest.seq} seals"
+                yield Fault(what, "ask for the whole bundle", file=_CONTENTS)
 
     def _broken_off_faults(
         self, seals: Seals, shown: Mapping[str, Mapping[str, Any]]
@@ -303,6 +329,11 @@ class Bundle:
             "answers, grades): `deploysim audit ledger` reads them where they are",
             "log files, journals and the files of deploysim.yaml: only their digests are here",
         ]
+        if not seals.of_kind(_BUNDLE, self.model):
+            said.append(
+                "verdicts, precision, counts of replies and summary of the report: an earlier "
+                "deploysim wrote the bundle, which sealed its tables alone"
+            )
         if not ledger.signing_keys(seals.records):
             said.append("who wrote the ledger: it is not signed")
         elif public_key is None:

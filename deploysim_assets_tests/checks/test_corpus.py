@@ -134,6 +134,17 @@ def test_an_identifier_in_a_step_or_a_tool_is_seen(what: str) -> None:
         ),
         ([conversation(1, messages=[message("user", "")])], "lengths_plausible"),
         ([conversation(i, training_allowed=None) for i in range(3)], "consent_known"),
+        (
+            [
+                conversation(
+                    i,
+                    messages=[message("user", "?" * 50)],
+                    started_at=datetime(2026, 1, 1, tzinfo=UTC),
+                )
+                for i in range(2)
+            ],
+            "conversations_shipped_once",
+        ),
     ],
 )
 def test_each_expectation_on_raw_logs_can_fail(rows: list[dict[str, Any]], check: str) -> None:
