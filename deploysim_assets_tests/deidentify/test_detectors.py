@@ -204,6 +204,22 @@ def test_identifiers_with_few_digits_at_a_line_break_are_found(parts: tuple[str,
     assert any(s.start <= start and s.end >= end for s in DETECTOR.spans(text)), parts
 
 
+@pytest.mark.parametrize(
+    "following", ["Best regards", "Kind", "The 12 of us", "I Think so", "and Then 12 more", "A Bee"]
+)
+@pytest.mark.parametrize("given", ["my number is 917-444-6321", "NIF: 12345678", "id 030 1234567"])
+def test_a_number_does_not_take_the_next_lines_word_with_it(given: str, following: str) -> None:
+    found = DETECTOR.spans(f"{given}\n{following}")
+    assert not [s for s in found if s.end > len(given)], found
+
+
+@pytest.mark.parametrize("parts", [("917444", "63Z21"), ("X1234567", "AB"), ("AB12345", "C7")])
+def test_a_national_id_is_found_over_a_line_break(parts: tuple[str, str]) -> None:
+    text = f"passport no {parts[0]}\n{parts[1]} it is"
+    end = len(text) - len(" it is")
+    assert any(s.start <= 12 and s.end >= end for s in DETECTOR.spans(text)), parts
+
+
 @given(st.text(max_size=60))
 def test_a_byte_leads_to_its_character(text: str) -> None:
     encoded = EncodedText(text)
