@@ -92,6 +92,8 @@ def _is_none(span: Span, text: str) -> bool:
 _RUNS_ON = {"API_KEY": 6, "JWT": 6, "PHONE_NUMBER": 3, "NATIONAL_ID": 2}
 """Types whose first line often passes for a whole one, and the length that its rest on the next
 line has at least."""
+_NEXT_WORD = re.compile(r"(?:[A-Z] )?[A-Z]?[a-z]+(?![0-9A-Za-z])")
+"""What a line of prose begins with, and no rest of a national id."""
 
 
 class _Joined:
@@ -120,12 +122,16 @@ class _Joined:
                 continue  # a table: its numbers do not run on
             start, end = self.lines.original(s.start, s.end)
             whole = any(f.type == s.type and start < f.end and f.start < end for f in found)
-            tail = text[seam : s.end]
-            if not whole or (
-                len(tail) >= _RUNS_ON.get(s.type, len(tail) + 1) and not tail.islower()
-            ):
+            if not whole or self._runs_on(s, seam):
                 spans.add(Span(start, end, s.type))
         return spans
+
+    def _runs_on(self, span: Span, seam: int) -> bool:
+        """Whether the next line's start looks like the rest of what is found whole on this one."""
+        tail = self.lines.text[seam : span.end]
+        if len(tail) < _RUNS_ON.get(span.type, len(tail) + 1) or tail.islower():
+            return False
+        return span.type != "NATIONAL_ID" or not _NEXT_WORD.match(self.lines.text, seam)
 
 
 class _Scan:

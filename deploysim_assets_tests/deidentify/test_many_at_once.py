@@ -56,7 +56,7 @@ def alone(scrubber: Scrubber, one: Asked) -> Scrubbed | str:
         return str(why)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(TALKS, st.sampled_from((LEVEL_0, LEVEL_1)))
 def test_conversations_come_out_as_each_would_alone(
     talks: list[list[str]], policy: Deidentification
