@@ -263,6 +263,7 @@ def cut_off(there: SharedThere, since: float) -> None:
             f"{there.where}: could not be read and written for {silent:,.0f} s, so that this host "
             "may ask nothing more: other hosts may have its part of the pace and the budget by "
             "now. What was answered is kept: see that the bucket can be reached, and run again"
+            + (f" (it said: {there.wrong})" if there.wrong else "")
         )
 
 

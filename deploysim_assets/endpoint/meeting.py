@@ -13,7 +13,7 @@ from deploysim_assets.endpoint.budget import LOOK, Account, cut_off
 from deploysim_assets.endpoint.hosts import HostPace
 from deploysim_assets.endpoint.pacing import Pace
 from deploysim_assets.storage.objects import StoreError
-from deploysim_assets.storage.sharing_there import HOLDS
+from deploysim_assets.storage.sharing_there import HOLDS, SharedThere
 
 _AGAIN = 1.0
 
@@ -30,10 +30,11 @@ async def meet(
         try:
             if hosts and hosts.due(pace, time.monotonic()):
                 told = hosts.told(pace, time.monotonic())
-                learned = await _beside(partial(hosts.exchange, told))
+                learned = await _beside(hosts.there, partial(hosts.exchange, told))
                 pace.renew(hosts.learned(pace, told, *learned))
             if account.allotted and (needs := account.needs()):
-                found = await _beside(partial(account.allotted.exchange, needs))
+                there = account.allotted.there
+                found = await _beside(there, partial(account.allotted.exchange, needs))
                 for sentence in account.granted(needs, *found):
                     say(sentence)
                 account.renew()
@@ -45,8 +46,9 @@ async def meet(
         await asyncio.sleep(LOOK)
 
 
-async def _beside(ask: Callable[[], T]) -> T:
-    """What a function returns that blocks, without waiting for it where the run ends."""
+async def _beside(there: SharedThere, ask: Callable[[], T]) -> T:
+    """What a function returns that blocks, without waiting for it where the run ends; StoreError
+    where it takes so long that it is worth nothing."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[T] = loop.create_future()
 
@@ -61,4 +63,8 @@ async def _beside(ask: Callable[[], T]) -> T:
             tell(done.set_exception, wrong)
 
     threading.Thread(target=work, daemon=True, name="hosts").start()
-    return await done
+    try:
+        return await asyncio.wait_for(done, HOLDS / 2)
+    except TimeoutError:
+        there.give_up()
+        raise StoreError(there.where) from None

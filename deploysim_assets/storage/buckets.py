@@ -29,12 +29,11 @@ from deploysim_assets.storage.objects import (
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta, PutMode, PutResult, UpdateVersion
-    from obstore.store import ClientConfig, ObjectStore, RetryConfig
+    from obstore.store import ObjectStore, RetryConfig
 
 SCHEMES = ("s3", "gs", "az")
 _PARTS_AT_ONCE = 4
-_LONGEST = timedelta(seconds=4)
-_HASTY: "RetryConfig" = {"max_retries": 2, "retry_timeout": _LONGEST}
+_HASTY: "RetryConfig" = {"max_retries": 2, "retry_timeout": timedelta(seconds=4)}
 _PLAIN = "/=.,_-~@+:()"
 """What stands in a key as it is; all else is written as %XX, so that no store need take it."""
 _WRITER = "deploysimput"  # Azure takes identifiers only
@@ -58,8 +57,8 @@ class Bucket:
         self._store = store or _opened(url)
 
     def hasty(self) -> "Bucket":
-        """The same, whose requests fail within seconds where they are not answered."""
-        return Bucket(self.where, _opened(self.where, _HASTY, {"timeout": _LONGEST}))
+        """The same, whose requests are not tried again for long."""
+        return Bucket(self.where, _opened(self.where, _HASTY))
 
     def get(self, name: str) -> Held:
         """See Objects."""
@@ -205,9 +204,7 @@ def _name(key: str) -> str:
     return os.fsdecode(unquote_to_bytes(key))
 
 
-def _opened(
-    url: str, retry: "RetryConfig | None" = None, client: "ClientConfig | None" = None
-) -> "ObjectStore":
+def _opened(url: str, retry: "RetryConfig | None" = None) -> "ObjectStore":
     scheme = url.partition(":")[0].lower()
     if scheme not in SCHEMES:
         known = ", ".join(f"{one}://" for one in SCHEMES)
@@ -226,7 +223,7 @@ def _opened(
     except ModuleNotFoundError:
         raise ProjectError(f"{url}: a bucket needs `pip install 'deploysim[bucket]'`") from None
     try:
-        return from_url(url.rstrip("/"), retry_config=retry or Bucket.retry, client_options=client)
+        return from_url(url.rstrip("/"), retry_config=retry or Bucket.retry)
     except (BaseError, ValueError) as wrong:
         raise _failed(url, "", wrong) from None
 

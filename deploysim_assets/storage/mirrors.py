@@ -37,7 +37,7 @@ class Mirrored(Protocol):
 
     @property
     def hasty(self) -> Objects:
-        """The bucket, whose requests fail within seconds: for what is soon asked again."""
+        """The bucket, whose requests are not tried again for long: for what soon comes again."""
         ...
 
     @property

@@ -33,6 +33,7 @@ LONGEST = 60.0
 _FORMAT = 1
 _TRIES = 30
 _APART = 0.2
+_LONGEST_END = 5.0
 _FOLDER = f"{LOCKS}/shared"
 
 T = TypeVar("T")
@@ -48,6 +49,8 @@ class SharedThere:
         """`lead` is the file whose lock who leads holds; in it stands what the host is called."""
         self.where = f"{objects.where}/{name}"
         self.me = ""
+        self.wrong = ""
+        """What was last wrong with the bucket."""
         self._objects, self._name, self._clock = objects, name, clock
         self._process = secrets.token_hex(8)
         self._beat = 0
@@ -78,6 +81,13 @@ class SharedThere:
         former in place and depends on nothing else, for it is called again where another host was
         first. Returns what it returned, and until when the host holds what it wrote, by this one's
         clock. StoreError where the bucket does not answer."""
+        try:
+            return self._changed(change)
+        except StoreError as wrong:
+            self.wrong = str(wrong)
+            raise
+
+    def _changed(self, change: Callable[[State, list[State]], T]) -> tuple[T, float]:
         life = self._life
         for _ in range(_TRIES):
             begun = self._clock()
@@ -99,16 +109,22 @@ class SharedThere:
             time.sleep(random.uniform(0, _APART))  # noqa: S311 (jitter)
         raise StoreError(f"{self.where}: other hosts changed it {_TRIES} times in between")
 
+    def give_up(self) -> None:
+        """What a thread is still at comes too late: nothing waits for it."""
+        self._life += 1
+        self.wrong = "nothing, for seconds"
+
     def end(self, last: Callable[[], object], *, leave: bool) -> None:
         """Change it a last time, hold nothing any more where no process of this host is left, and
         let another take care. A bucket that cannot be reached is no error, for what a host holds
         ends by itself."""
-        with self._lock:
-            self._life += 1  # what a thread may still be at comes too late
-        with contextlib.suppress(StoreError):
-            last()
-            if leave:
-                self._leave()
+        self._life += 1
+        if self._lock.acquire(timeout=_LONGEST_END):  # else a thread is at it, and will be for long
+            self._lock.release()
+            with contextlib.suppress(StoreError):
+                last()
+                if leave:
+                    self._leave()
         self.let_go()
 
     def _leave(self) -> None:
@@ -119,12 +135,10 @@ class SharedThere:
 
     def let_go(self) -> None:
         """Leave it to another process of this host to take care; again is no error."""
-        with self._lock:
-            self._life += 1
-            if self.me:
-                fcntl.flock(self._lead, fcntl.LOCK_UN)
-            self.me, self._there = "", False
-            self._beats.clear()
+        self._life += 1
+        if self.me:
+            fcntl.flock(self._lead, fcntl.LOCK_UN)
+        self.me, self._there, self._beats = "", False, {}
 
     def _read(self) -> tuple[State, Content | None]:
         try:

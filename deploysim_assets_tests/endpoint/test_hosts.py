@@ -1,11 +1,12 @@
-"""Hosts of a home in a bucket at one endpoint and under one budget: what they hold is together never
-more than there is, whoever dies, is cut off or is overtaken; and what was spent is never forgotten."""
+"""Hosts of a home in a bucket at one endpoint and under one budget: what they hold is together
+never more than there is, whoever dies, is cut off or overtaken; what was spent is not forgotten."""
 
+import json
 import math
 import os
 import signal
-import time
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deploysim_assets.benchmarks.sharing import CONCURRENCY, Counted, command, counting_server
 from deploysim_assets.endpoint import budget
 from deploysim_assets.endpoint.allotments import HostBudget
 from deploysim_assets.endpoint.budget import cut_off
@@ -20,10 +22,16 @@ from deploysim_assets.endpoint.hosts import HostPace
 from deploysim_assets.endpoint.pacing import Pace
 from deploysim_assets.endpoint.sharing import EVERY, Sharing
 from deploysim_assets.endpoint.spending import Spending, Sum
+from deploysim_assets.evidence.copies import vouched
 from deploysim_assets.project import ProjectError
+from deploysim_assets.storage.copying import copy_home
 from deploysim_assets.storage.objects import Changed, Held, StoreError
 from deploysim_assets.storage.sharing import Shared
 from deploysim_assets.storage.sharing_there import EVERY_THERE, GONE, HOLDS, LONGEST, SharedThere
+from deploysim_assets_tests import warm
+from deploysim_assets_tests.endpoint.test_sharing import wait
+from deploysim_assets_tests.s3 import served
+from deploysim_assets_tests.support import least_project
 
 
 class Clock:
@@ -152,7 +160,7 @@ def test_no_order_of_events_gives_hosts_more_than_there_is(
         if what == "meet":
             host.meet()
         elif what == "overtaken":
-            bucket.first = other.meet
+            bucket.first = lambda host=host, other=other: (other.meet(), host.pace.renew())
             host.meet()
         elif what == "down":
             bucket.down = True
@@ -370,8 +378,6 @@ class Spender:
 
 
 def spent(bucket: Bucket) -> float:
-    import json
-
     return json.loads(bucket.content)["spent"][0] if bucket.content else 0.0
 
 
@@ -409,7 +415,10 @@ def test_no_order_of_events_spends_more_than_the_cap_on_all_hosts(
         elif what == "meet":
             one.meet(cap)
         elif what == "overtaken":
-            bucket.first = lambda other=other: other.meet(cap)
+            # and processes here go on meanwhile
+            bucket.first = lambda one=one, other=other: (
+                other.meet(cap), one.ask(cap, request), one.ask(cap, request)
+            )  # fmt: skip
             one.meet(cap)
         elif what == "down":
             bucket.down = True
@@ -494,3 +503,43 @@ def test_what_a_run_leaves_is_had_by_another_at_once(tmp_path: Path) -> None:
         spender.hosts.end(cap)
     assert sent == 5
     assert spent(bucket) == 100
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Generator[str]:
+    """A home in a bucket, over HTTP."""
+    with served() as s3:
+        folder = tmp_path / "made"
+        folder.mkdir()
+        least_project(folder)
+        copy_home(str(folder), s3.url("shared"), vouched, (), lambda _: None)
+        yield s3.url("shared")
+
+
+def start(seen: Counted, home: str, cache: Path, name: str, count: int, tokens: int = 0) -> Any:
+    line = command(seen.url, home, name, count, tokens)
+    environment = os.environ | {"DEPLOYSIM_CACHE": str(cache / name)}
+    return warm.start([sys.executable, *line[1:]], env=environment, cwd=Path.cwd())
+
+
+def test_two_hosts_without_a_shared_disk_keep_to_one_pace_and_one_budget(
+    tmp_path: Path, home: str
+) -> None:
+    cap = 20_000
+    with counting_server(latency=0.2) as seen:
+        run = [start(seen, home, tmp_path, f"h{i}", 100_000, cap) for i in range(2)]
+        try:
+            wait(lambda: len(seen.by_asker) == 2)
+            os.kill(run[0].pid, signal.SIGKILL)
+            assert run[0].wait(60) == -signal.SIGKILL
+            assert run[1].wait(300) == 3, "met the cap"
+            assert start(seen, home, tmp_path, "h2", 100, cap).wait(300) == 3, "nothing is left"
+        finally:
+            for one in run:
+                if one.poll() is None:
+                    os.kill(one.pid, signal.SIGKILL)
+    assert seen.peak <= CONCURRENCY
+    let_in = len(seen.let_in) * 10
+    # a twentieth of the cap at most was allotted to the one that was killed
+    assert 0.93 * cap <= let_in + 10 * CONCURRENCY <= cap + 10 * CONCURRENCY
+    assert set(seen.by_asker) == {"h0", "h1"}
