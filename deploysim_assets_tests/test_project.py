@@ -9,7 +9,7 @@ import yaml
 
 from deploysim_assets.behaviors import AppliesTo
 from deploysim_assets.project import Project, ProjectError
-from deploysim_assets.project.file import load_project
+from deploysim_assets.project.file import home_folder, home_place, load_project
 
 BEHAVIORS: list[dict[str, Any]] = [
     {"name": "harassment", "definition": "Insults the user.", "grader": "judge"}
@@ -226,3 +226,29 @@ def test_applies_to_takes_one_value_or_several() -> None:
     assert not AppliesTo.model_validate({"language": "en"}).covers(row), (
         "an unknown language is not English"
     )
+
+
+def test_the_environment_names_the_home_before_a_file_does_and_a_file_before_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DEPLOYSIM_HOME", raising=False)
+    monkeypatch.chdir(tmp_path)
+    config = tmp_path / "deploysim.yaml"
+    assert home_place() == (".", "the current folder")
+    config.write_text("releases: []\n# storage\n")
+    assert home_place() == (".", "the current folder")
+    config.write_text("storage: {url: s3://team/deploysim}\n")
+    assert home_place() == ("s3://team/deploysim", f"storage.url of {config}")
+    with pytest.raises(ProjectError, match=r"storage.url of .*: s3://... is a bucket, and this"):
+        home_folder()
+    for named in (str(tmp_path / "there"), "there"):
+        config.write_text(f"storage: {{url: {named}}}\n")
+        assert home_folder() == tmp_path / "there"
+    monkeypatch.setenv("DEPLOYSIM_HOME", str(tmp_path / "said"))
+    assert home_folder() == tmp_path / "said"
+    assert home_place().named_by == "DEPLOYSIM_HOME"
+    monkeypatch.setenv("DEPLOYSIM_HOME", "")
+    for wrong in ("storage: s3://x/y", "storage: {uri: s3://x/y}", "storage: {url: ''}"):
+        config.write_text(f"{wrong}\n")
+        with pytest.raises(ProjectError, match=r"deploysim.yaml: storage: .*; write `storage: "):
+            home_place()

@@ -1,10 +1,11 @@
 """A home in a bucket, two hosts that share no disk, one of them killed with -9 in mid-forecast:
 does the other one finish, with equal rates, a whole ledger, and what is billed twice?
 
-    python -m deploysim_assets.benchmarks.two_hosts s3://bucket/prefix --conversations 200
+    python -m deploysim_assets.benchmarks.two_hosts s3://bucket/prefix [--postgres URL]
 
-The bucket's credentials come from the environment; the prefix must be empty. The endpoint is a
-synthetic one on this machine.
+The bucket's credentials come from the environment; the prefix must be empty. With `--postgres`
+(postgresql+psycopg2://...) both hosts share one history of runs, pools and queue: the lost host's
+run must end, and give back its place in the pool. The endpoint is a synthetic one on this machine.
 """
 
 import argparse
@@ -27,6 +28,7 @@ import polars as pl
 
 from deploysim_assets.benchmarks.served import served
 from deploysim_assets.cli.demo import ship, write_project
+from deploysim_assets.cli.instance import made_dagster_home
 from deploysim_assets.storage.homes import CACHE
 from deploysim_assets.storage.sending import EVERY
 from deploysim_assets.storage.tables import Lake
@@ -55,11 +57,16 @@ class Endpoint:
 
 
 class Host:
-    """A host: a working folder and a Dagster of its own."""
+    """A host: a working folder, and a Dagster of its own or, in a database, of all hosts."""
 
-    def __init__(self, root: Path, home: str) -> None:
+    def __init__(self, root: Path, home: str, postgres: str = "") -> None:
         self.root = root
         root.mkdir()
+        if postgres:
+            folder = made_dagster_home(root / "dagster")
+            storage = f"storage: {{postgres: {{postgres_url: {json.dumps(postgres)}}}}}\n"
+            with (folder / "dagster.yaml").open("a") as settings:
+                settings.write(storage)
         self.environment = os.environ | {
             "DEPLOYSIM_HOME": home,
             CACHE: str(root),
@@ -105,8 +112,22 @@ def _rates(home: Path) -> list[dict[str, Any]]:
     return found.sort(pl.col("behavior")).collect().to_dicts()
 
 
+def _runs(host: Host) -> dict[str, int]:
+    """How many runs of which status there are."""
+    import dagster as dg
+
+    with dg.DagsterInstance.from_config(str(host.root / "dagster")) as instance:
+        return dict(Counter(run.status.value for run in instance.get_runs()))
+
+
 def measured(
-    url: str, conversations: int, seed: int, kill_at: float, latency: float, root: Path
+    url: str,
+    conversations: int,
+    seed: int,
+    kill_at: float,
+    latency: float,
+    root: Path,
+    postgres: str = "",
 ) -> dict[str, Any]:
     """Forecast on one host and its own disk; then on two hosts over the bucket, of which the first
     is killed once a share `kill_at` of all requests was answered."""
@@ -121,7 +142,7 @@ def measured(
         seconds, billed = time.monotonic() - begun, endpoint.asked.total()
         expected, again = _rates(root / "local"), endpoint.asked.total() - len(endpoint.asked)
         endpoint.asked.clear()
-        first, second = Host(root / "first", url), Host(root / "second", url)
+        first, second = (Host(root / name, url, postgres) for name in ("first", "second"))
         process = first.start("forecast", RELEASES[1])
         while endpoint.asked.total() < billed * kill_at and process.poll() is None:
             time.sleep(0.01)
@@ -146,6 +167,7 @@ def measured(
         "rates_equal": _rates(folder) == expected,
         "ledger_holds": audit["holds"],
         "records": audit["head"],
+        "runs_of_both" if postgres else "runs_of_the_second": _runs(second),
         "seconds_on_a_disk": round(seconds, 1),
         "seconds_of_the_second_host": round(finished, 1),
         "said_of_the_lost_host": [line for line in said.splitlines() if "was lost" in line],
@@ -156,6 +178,7 @@ def main() -> None:
     """Print what came to pass."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("url")
+    parser.add_argument("--postgres", default="", help="URL of a database for Dagster")
     parser.add_argument("--conversations", type=int, default=200)
     parser.add_argument("--seed", type=int, default=3)
     parser.add_argument("--kill-at", type=float, default=0.6)
@@ -169,6 +192,7 @@ def main() -> None:
             chosen.kill_at,
             chosen.latency_ms / 1e3,
             Path(folder),
+            chosen.postgres,
         )
     sys.stdout.write(f"{json.dumps(found, indent=1)}\n")
 

@@ -30,7 +30,11 @@ load_from:
 def dagster_home(home: Path) -> Path:
     """DAGSTER_HOME, by default a folder in the project's home; made, with telemetry off, where
     it is not there yet."""
-    folder = Path(os.environ.get("DAGSTER_HOME") or home / ".dagster").resolve()
+    return made_dagster_home(Path(os.environ.get("DAGSTER_HOME") or home / ".dagster").resolve())
+
+
+def made_dagster_home(folder: Path) -> Path:
+    """The same of a folder that is known."""
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "dagster.yaml").exists():
         (folder / "dagster.yaml").write_text(_DAGSTER_YAML)

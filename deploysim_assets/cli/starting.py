@@ -82,7 +82,7 @@ def init(path: str | None, **options: Any) -> None:
     from deploysim_assets.cli.instance import WORKSPACE_YAML, dagster_home
     from deploysim_assets.deidentify.keys import create_key_file
     from deploysim_assets.project import CONFIG_FILE, ProjectError
-    from deploysim_assets.project.file import BEHAVIORS_FILE, home_folder, load_project
+    from deploysim_assets.project.file import BEHAVIORS_FILE, home_folder, home_place, load_project
     from deploysim_assets.project.json_schema import first_line
 
     home = home_folder()
@@ -93,6 +93,7 @@ def init(path: str | None, **options: Any) -> None:
             "take it away"
         )
     home.mkdir(parents=True, exist_ok=True)
+    click.echo(f"home     {home}  ({home_place().named_by})")
     project = _for_logs(home, wanted) if wanted else (_TEMPLATES / CONFIG_FILE).read_text()
     files = {
         CONFIG_FILE: first_line("deploysim.schema.json") + project,

@@ -64,7 +64,9 @@ def status_document(home: "Home") -> dict[str, Any]:
     from deploysim_assets.assets.observed_logs import observations
     from deploysim_assets.assets.registry_lines import refused_lines
     from deploysim_assets.checks.waiting import waiting
+    from deploysim_assets.project.file import home_place
     from deploysim_assets.project.last_good import not_loaded_yet
+    from deploysim_assets.storage.objects import is_url
 
     project, lake = home
     logs = observations(project, {})
@@ -86,7 +88,14 @@ def status_document(home: "Home") -> dict[str, Any]:
         *refused_lines(project, project.home),
         *filter(None, [not_loaded_yet(project)]),
     ]
-    return {"home": str(project.home), "releases": releases, "notes": notes}
+    place, named_by = home_place()
+    return {
+        "home": str(project.home),
+        "place": place if is_url(place) else str(project.home),
+        "named_by": named_by,
+        "releases": releases,
+        "notes": notes,
+    }
 
 
 @click.command()
@@ -114,6 +123,7 @@ def status(home: "Home", *, as_json: bool) -> None:
         ]
         for line in document["releases"]
     ]
+    click.echo(f"home: {document['place']} ({document['named_by']})")
     print_table(str(home.project.home / CONFIG_FILE), header, rows)
     for sentence in document["notes"]:
         click.echo(sentence)

@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Hashable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
@@ -14,6 +14,7 @@ from deploysim_assets.behaviors import Behavior
 from deploysim_assets.project import CONFIG_FILE, Project, ProjectError
 from deploysim_assets.project.copies import kept_apart
 from deploysim_assets.project.nearest import nearest
+from deploysim_assets.project.running import Storage
 
 BEHAVIORS_FILE = "behaviors.yaml"
 
@@ -141,9 +142,38 @@ def local_folder(name: str | Path, where: str) -> Path:
     return Path(name).resolve()
 
 
+class Place(NamedTuple):
+    """A folder or a URL, and what names it."""
+
+    place: str
+    named_by: str
+
+
+def home_place() -> Place:
+    """Where the home is: what DEPLOYSIM_HOME says, else `storage.url` of the deploysim.yaml in the
+    current folder, else that folder. ProjectError where that cannot be read."""
+    if named := os.environ.get("DEPLOYSIM_HOME"):
+        return Place(named, "DEPLOYSIM_HOME")
+    path = Path(CONFIG_FILE).resolve()
+    if not path.exists() or b"storage" not in path.read_bytes():
+        return Place(".", "the current folder")
+    raw = _read_yaml(path)
+    said: Any = cast("dict[str, Any]", raw).get("storage") if isinstance(raw, dict) else None
+    try:
+        url = Storage.model_validate({} if said is None else said).url
+    except ValidationError as wrong:
+        raise ProjectError(
+            f"{path}: storage: {wrong.errors(include_input=False)[0]['msg']}; write `storage: "
+            "{url: s3://BUCKET/PREFIX}`, or a folder, or drop the key"
+        ) from None
+    if url is None:
+        return Place(".", "the current folder")
+    return Place(url if _URL.match(url) else str(path.parent / url), f"storage.url of {path}")
+
+
 def home_folder() -> Path:
-    """DEPLOYSIM_HOME, by default the current folder; ProjectError where it is a URL."""
-    return local_folder(os.environ.get("DEPLOYSIM_HOME") or ".", "DEPLOYSIM_HOME")
+    """The home where it must be a folder; ProjectError where it is a URL."""
+    return local_folder(*home_place())
 
 
 def load_project(home: Path) -> Project:

@@ -13,7 +13,7 @@ from deploysim_assets.project.errors import ProjectError
 from deploysim_assets.project.grading import EarlyStopping, Grading, Judge
 from deploysim_assets.project.measures import Awareness, Elicitation, Exploration, SelfReplay
 from deploysim_assets.project.releases import Release
-from deploysim_assets.project.running import Compute, Running
+from deploysim_assets.project.running import Compute, Running, Storage
 from deploysim_assets.project.sampling import Eligibility, Sampling
 
 CONFIG_FILE = "deploysim.yaml"
@@ -56,6 +56,7 @@ class Project(Frozen):
     automation: Automation = Automation()
     dagster: Running = Running()
     compute: Compute = Compute()
+    storage: Storage = Storage()
     agents: Agents | None = None
     self_replay: SelfReplay | None = None
     early_stopping: EarlyStopping | None = None

@@ -54,6 +54,15 @@ class Running(Frozen):
         return self
 
 
+class Storage(Frozen):
+    """Where the home is, where it is not the folder of this file: s3://BUCKET/PREFIX, gs://, az://
+    or a folder (a relative one from this file on). Of this file nothing else counts then: the
+    project is the deploysim.yaml of the home. DEPLOYSIM_HOME in the environment comes before it.
+    """
+
+    url: str | None = Field(default=None, min_length=1)
+
+
 class Compute(Frozen):
     """Where the CPU-heavy shards of de-identification are worked on: in processes of this machine,
     or on the Ray cluster at `address` (of the extra `ray`): "auto" for the one that this machine

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from deploysim_assets.project import CONFIG_FILE, ProjectError
 from deploysim_assets.project.copies import KEY_FILE, WORKED_IN
-from deploysim_assets.project.file import local_folder
+from deploysim_assets.project.file import home_place, local_folder
 from deploysim_assets.storage import mirrors
 from deploysim_assets.storage.buckets import Bucket
 from deploysim_assets.storage.folders import Folder
@@ -24,11 +24,10 @@ _NOT_OF_PEOPLE = (HOME, WITHDRAWALS_FILE, PLAN_FILE, KEY_FILE)
 
 
 def home_folder() -> Path:
-    """The folder of the home that DEPLOYSIM_HOME names, by default the current one. One in a bucket
-    is worked on in a folder of this host, which is brought to what the bucket holds; ProjectError
-    where it holds no home."""
-    place = os.environ.get("DEPLOYSIM_HOME") or "."
-    return opened(place).home if is_url(place) else local_folder(place, "DEPLOYSIM_HOME")
+    """The folder of the home (`home_place` says which). One in a bucket is worked on in a folder of
+    this host, which is brought to what the bucket holds; ProjectError where it holds no home."""
+    found = home_place()
+    return opened(found.place).home if is_url(found.place) else local_folder(*found)
 
 
 def is_worked_in(bucket: Bucket) -> bool:
@@ -69,7 +68,7 @@ def put(file: Path, name: str | None) -> str:
     """Bring a file that people write (the project's, logs) into the home in a bucket, under a name
     or its own; returns the name. ProjectError where the home is a folder, or writes such files
     itself."""
-    place = os.environ.get("DEPLOYSIM_HOME") or "."
+    place = home_place().place
     if not is_url(place):
         raise ProjectError(f"{place}: the home is a folder: put {file.name} there yourself")
     bucket = Bucket(place)
