@@ -55,8 +55,8 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_setupnodes(specs: list[Any]) -> None:
     """Workers are forked from the process that has the libraries: to load them takes each as long
-    as a tenth of its tests."""
-    if len(specs) > 1:
+    as a tenth of its tests. Not on macOS, whose own libraries need not outlive a fork."""
+    if len(specs) > 1 and sys.platform == "linux":
         for spec in specs:
             spec.python = warm.INTERPRETER
 

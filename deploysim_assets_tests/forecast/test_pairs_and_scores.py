@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from deploysim_assets.forecast import decomposition, scores
 from deploysim_assets.forecast.blend import Change, learned_drift_sd, second_forecasts
@@ -212,6 +213,14 @@ def test_a_chain_of_one_cell_starts_from_the_forecast_and_names_what_is_not_enou
     assert not decomposition.enough(
         *decomposition.chain([decomposition.Cell(2_000, 30, 1, 1)], few, (25, 2_000))
     )
+
+
+@given(st.lists(st.integers(-4, 4), min_size=1, max_size=8).filter(any))
+@settings(max_examples=25)
+def test_the_wilcoxon_p_value_of_few_with_ties_is_scipys_to_the_bit(gains: list[int]) -> None:
+    better = np.exp(np.array(gains, dtype=float) / 8)
+    _, _, p = scores.skill([str(i) for i in range(len(gains))], np.ones(len(gains)), better)
+    assert p == stats.wilcoxon(np.log(better)).pvalue
 
 
 def test_a_summary_says_what_it_cannot_say() -> None:
