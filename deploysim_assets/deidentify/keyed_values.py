@@ -144,10 +144,14 @@ _WORDS = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
 _IN_PERSON = frozenset({"EMAIL_ADDRESS", "PHONE_NUMBER", "US_SSN", "DATE_OF_BIRTH", "NATIONAL_ID"})
 
 
-@lru_cache(maxsize=20_000)
 def type_of_key(key: str) -> str | None:
     """The entity type that a key promises, or None."""
-    words = [w.lower() for w in _WORDS.findall(key[:120])]
+    return _type_of_start(key[:120])  # what is kept of keys stays small, however long they are
+
+
+@lru_cache(maxsize=20_000)
+def _type_of_start(key: str) -> str | None:
+    words = [w.lower() for w in _WORDS.findall(key)]
     if not words:
         return None
     for i in range(len(words)):
