@@ -2,12 +2,13 @@
 process was killed.
 
 Dagster's code server sees the death of the run workers that it started. What dies together with
-the code server, and every run of the command line, is known by the run's lease.
+the code server or its host, and every run of the command line, is known by the run's lease.
 """
 
 import contextlib
 import importlib
 import threading
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -187,18 +188,28 @@ _UNFINISHED = [
 ]
 
 
+_LONG_AGO = 86_400.0
+"""Seconds after which a run of a lost host that this instance does not know is nobody's."""
+
+
 def close_dead_runs(instance: dg.DagsterInstance, home: Path) -> list[str]:
     """Mark as failed the unfinished runs whose leading process was killed, and free what they held;
-    returns their ids. A run without a lease in this home is somebody else's to judge."""
+    returns their ids. Hosts of a home in a bucket that share an instance do so for each other; of
+    those that do not each leaves the others' runs alone. A run without a lease in this home is
+    somebody else's to judge."""
     closed: list[str] = []
-    for run_id in runs_left_behind(home):
+    for run_id, since in runs_left_behind(home).items():
         run = instance.get_run_by_id(run_id)
+        if run is None and since > time.time() - _LONG_AGO:
+            continue
         if run is not None and run.status in _UNFINISHED:
             instance.report_run_failed(
                 run,
-                "the process that led this run was killed; what it paid for is in the journal: run "
-                "it again to go on",
-            )
+                ("the host of this run was lost; what it paid for and had sent is in the journal: "
+                 if since else
+                 "the process that led this run was killed; what it paid for is in the journal: ")
+                + "run it again to go on",
+            )  # fmt: skip
             closed.append(run_id)
         instance.event_log_storage.free_concurrency_slots_for_run(run_id)
         settle(home, run_id)

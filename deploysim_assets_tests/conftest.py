@@ -1,9 +1,11 @@
 """Where the tests' homes lie."""
 
+import gc
 import os
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -48,3 +50,17 @@ def pytest_configure(config: pytest.Config) -> None:
     sys.dont_write_bytecode = False
     if (config.getoption("numprocesses", None) or 0) > 1 and not hasattr(config, "workerinput"):
         warm.share()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(specs: list[Any]) -> None:
+    """Workers are forked from the process that has the libraries: to load them takes each as long
+    as a tenth of its tests."""
+    if len(specs) > 1:
+        for spec in specs:
+            spec.python = warm.INTERPRETER
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What was loaded stays: the garbage collector need not walk over it again."""
+    gc.freeze()

@@ -12,6 +12,7 @@ import dagster as dg
 import pytest
 from dagster import DagsterRunStatus
 
+from deploysim_assets import runs
 from deploysim_assets.pools import wait_for_a_pool
 from deploysim_assets.project import Project, ProjectError, Running
 from deploysim_assets.runs import (
@@ -63,6 +64,24 @@ def test_only_an_unfinished_run_whose_leader_was_killed_is_closed(tmp_path: Path
             DagsterRunStatus.SUCCESS,
         ]
         assert close_dead_runs(instance, tmp_path) == []
+
+
+def test_a_run_of_a_lost_host_is_closed_by_the_instance_that_knows_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time()
+    with dg.DagsterInstance.ephemeral() as instance:
+        dead = instance.create_run_for_job(_job, status=DagsterRunStatus.STARTED).run_id
+        found = {dead: now - 100, "of another instance": now - 100, "long ago": now - 90_000}
+        settled: list[str] = []
+        monkeypatch.setattr(runs, "runs_left_behind", lambda _: found)
+        monkeypatch.setattr(runs, "settle", lambda _, run_id: settled.append(run_id))
+        assert close_dead_runs(instance, tmp_path) == [dead]
+        run = instance.get_run_by_id(dead)
+        assert run is not None and run.status is DagsterRunStatus.FAILURE
+        (said,) = [str(e.message) for e in instance.all_logs(dead) if "lost" in str(e.message)]
+        assert said.startswith("the host of this run was lost")
+    assert settled == [dead, "long ago"]
 
 
 def _executor(home: str, chosen: str = "in_process") -> dg.ExecutorDefinition:

@@ -7,7 +7,7 @@ loaded: the code location is imported by each anew. Tests of how a process start
 
     python -m deploysim_assets_tests.warm SOCKET
 
-serves until its standard input ends.
+serves until its standard input ends. The workers of pytest-xdist are such processes, too.
 """
 
 import atexit
@@ -20,6 +20,7 @@ import multiprocessing.context
 import os
 import runpy
 import selectors
+import shlex
 import signal
 import socket
 import subprocess
@@ -50,6 +51,7 @@ LIBRARIES = (
     "dagster._core.executor.in_process", "dagster._core.instance.factory",
     "dagster._core.storage.sqlite_storage", "dagster._core.definitions.external_asset",
     "dagster._core.instance.runs.run_domain", "PIL.JpegImagePlugin", "rich._emoji_codes",
+    "playwright.sync_api",
     # rooms, which read nothing when they are imported
     "deploysim_assets.deidentify.prefixes", "deploysim_assets.deidentify.audit",
     "deploysim_assets.deidentify.gate", "deploysim_assets.deidentify.earlier",
@@ -67,6 +69,14 @@ LIBRARIES = (
     "deploysim_assets.schema.meanings", "deploysim_assets.project.file",
     "deploysim_assets.cli.lazy", "deploysim_assets.cli.running", "deploysim_assets.cli.reporting",
 )  # fmt: skip
+RESULTS = (
+    ("deploysim_assets.deidentify.audit", "canaries"),
+    ("deploysim_assets.forecast.predictive", "_kernels"),
+    ("deploysim_assets.forecast.predictive", "_bias_densities"),
+    ("deploysim_assets.project.installed", "code"),
+    ("deploysim_assets.storage.manifests", "libraries"),
+)
+"""Functions of nothing but the code that is loaded, each of which keeps what it gave."""
 CODE_SERVER = (
     "from deploysim_assets_tests.warm import fork_from_here; fork_from_here(); "
     "from dagster._cli import main; main()"
@@ -151,21 +161,43 @@ def share() -> None:
     os.environ[_SHARED] = _server.start()
 
 
+INTERPRETER = f"{shlex.quote(sys.executable)} {shlex.quote(__file__)}"
+"""What pytest-xdist is told to be the interpreter of a worker."""
+
+
+def _stand_in(arguments: Sequence[str]) -> int:
+    """Carry out `-u -c CODE` in a warm process, with this one's standard streams; its exit code."""
+    _, *command = arguments
+    process = start(
+        [sys.executable, *command],
+        env=os.environ,
+        cwd=Path.cwd(),
+        stdin=sys.stdin,
+        stdout=sys.stdout,
+        stderr=sys.stderr,
+    )
+    for file in (0, 1):  # the worker's alone: that they are closed says that it is gone
+        os.close(file)
+    return process.wait()
+
+
 def start(
     command: Sequence[str],
     *,
     env: Mapping[str, str],
     cwd: Path,
+    stdin: IO[Any] | None = None,
     stdout: IO[Any] | None = None,
     stderr: IO[Any] | None = None,
 ) -> Process:
     """Start a Python command (a script of this environment, or the interpreter with -c, -m or a
-    file) in a session of its own; what it prints is lost where no file is given."""
+    file) in a session of its own; it reads nothing, and what it prints is lost, where no file is
+    given."""
     link = _server.connect()
-    with Path(os.devnull).open("wb") as nowhere:
-        out, err = stdout or nowhere, stderr or nowhere
+    with Path(os.devnull).open("r+b") as nowhere:
+        files = [(file or nowhere).fileno() for file in (stdin, stdout, stderr)]
         said = json.dumps({"command": list(command), "env": dict(env), "cwd": str(cwd)}).encode()
-        socket.send_fds(link, [len(said).to_bytes(8, "big")], [out.fileno(), err.fileno()])
+        socket.send_fds(link, [len(said).to_bytes(8, "big")], files)
         link.sendall(said)
         return Process(link)
 
@@ -277,6 +309,8 @@ def load() -> None:
     for name in LIBRARIES:
         importlib.import_module(name)
     _keep_migrations()
+    for module, name in RESULTS:
+        getattr(importlib.import_module(module), name)()
     importlib.import_module("phonenumbers").PhoneMetadata.load_all()
     gc.collect()
     gc.freeze()
@@ -314,7 +348,7 @@ def _serve(path: str) -> list[str]:
 
 def _keep(link: socket.socket) -> list[str]:
     """Fork once more, and tell the pid and how the command ended; returns it in that process."""
-    size, files, _, _ = socket.recv_fds(link, 8, 2)
+    size, files, _, _ = socket.recv_fds(link, 8, 3)
     said = b""
     while len(said) < int.from_bytes(size, "big"):
         said += link.recv(_MANY)
@@ -337,12 +371,9 @@ def _keep(link: socket.socket) -> list[str]:
         os._exit(0)
     link.close()
     os.setsid()
-    for target, file in enumerate(files, 1):
+    for target, file in enumerate(files):
         os.dup2(file, target)
         os.close(file)
-    nowhere = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nowhere, 0)
-    os.close(nowhere)
     os.chdir(asked["cwd"])
     os.environ.clear()
     os.environ.update(asked["env"])
@@ -372,6 +403,8 @@ def _become(command: Sequence[str]) -> None:
 
 def main() -> None:
     """Serve until standard input ends; in the processes forked meanwhile, their commands."""
+    if sys.argv[1] == "-u":
+        os._exit(_stand_in(sys.argv[1:]))
     load()
     command = _serve(sys.argv[1])
     code: Any = 0

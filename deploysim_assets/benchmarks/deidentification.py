@@ -23,13 +23,14 @@ from presidio_analyzer.predefined_recognizers import PhoneRecognizer
 
 from deploysim_assets.benchmarks.chat_texts import chat_text
 from deploysim_assets.deidentify.encoded import EncodedText
-from deploysim_assets.deidentify.patterns import (
+from deploysim_assets.deidentify.patterns import PatternDetector
+from deploysim_assets.deidentify.phones import REGIONS, FastPhoneRecognizer
+from deploysim_assets.deidentify.presidio import (
     THRESHOLD,
     AnyDomainEmail,
-    PatternDetector,
+    Recognizers,
     recognizers,
 )
-from deploysim_assets.deidentify.phones import REGIONS, FastPhoneRecognizer
 from deploysim_assets.deidentify.scrub import Asked, Scrubber
 from deploysim_assets.project import Deidentification, packaged_ner
 from deploysim_assets.report.tables import console, rich_table
@@ -185,14 +186,12 @@ def main() -> None:
         "JSON": [json_text(i, asked.size) for i in range(asked.texts)],
         "floats": [float_text(i, asked.size) for i in range(-(-FLOATS // asked.size))],
     }
-    engine, detector = presidio_engine(), PatternDetector()
+    engine, own, detector = presidio_engine(), Recognizers(), PatternDetector()
     loops: dict[str, Callable[[list[str]], Iterable[object]]] = {
         "presidio's analyzer, level 0's recognizers": lambda ts: (
             engine.analyze(t, "en", score_threshold=THRESHOLD) for t in ts
         ),
-        "deploysim, the same recognizers": lambda ts: (
-            detector.presidio_spans(EncodedText(t)) for t in ts
-        ),
+        "deploysim, the same recognizers": lambda ts: (own.spans(EncodedText(t)) for t in ts),
         "deploysim level 0, own rules too": lambda ts: (detector.spans(t) for t in ts),
         "deploysim level 0, whole scrubber": partial(scrubbed, scrubber_at(0)),
     }

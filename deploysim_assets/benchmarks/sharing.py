@@ -21,14 +21,21 @@ from typing import NamedTuple
 import orjson
 
 from deploysim_assets.benchmarks.served import served
-from deploysim_assets.endpoint.budget import Account, BudgetError, counted, spent
+from deploysim_assets.endpoint.budget import (
+    Account,
+    BudgetError,
+    counted,
+    spending_of,
+    spent,
+)
 from deploysim_assets.endpoint.client import ask_all
-from deploysim_assets.endpoint.spending import Spending, Sum
+from deploysim_assets.endpoint.spending import Sum
 from deploysim_assets.project import Budget, Endpoint
 from deploysim_assets.report.tables import console, rich_table
+from deploysim_assets.storage.homes import opened
 from deploysim_assets.storage.journal import open_journal
 from deploysim_assets.storage.journals import journal_files
-from deploysim_assets.storage.sharing import shared_budget
+from deploysim_assets.storage.objects import is_url
 
 CONCURRENCY = 32
 LATENCY = 0.05
@@ -93,15 +100,14 @@ def counting_server(allowed: float = 1e9, latency: float = LATENCY) -> Generator
         yield seen
 
 
-def ask(url: str, home: Path, name: str, count: int, tokens: int | None) -> int:
+def ask(url: str, place: str, name: str, count: int, tokens: int | None) -> int:
     """What one process does: ask `count` times, under a budget if there is one. How much CPU it
     took per request goes to standard output."""
+    home = opened(place).home if is_url(place) else Path(place)
     account = Account(
         {},
         Budget(tokens=tokens) if tokens else None,
-        Spending(
-            lambda: Sum(*spent(journal_files(home), {}, counted)), shared_budget(home)
-        ),
+        spending_of(home, lambda: Sum(*spent(journal_files(home), {}, counted))),
         home,
     )  # fmt: skip
     path = home / "journal" / "asked" / f"{name}.jsonl"
@@ -124,7 +130,7 @@ def ask(url: str, home: Path, name: str, count: int, tokens: int | None) -> int:
     return 0
 
 
-def command(url: str, home: Path, name: str, count: int, tokens: int = 0) -> list[str]:
+def command(url: str, home: Path | str, name: str, count: int, tokens: int = 0) -> list[str]:
     """The command line of one process."""
     return [
         sys.executable, "-m", "deploysim_assets.benchmarks.sharing", "ask", url, str(home), name,
@@ -197,7 +203,7 @@ def main() -> None:
     """Print the table."""
     if sys.argv[1:2] == ["ask"]:
         url, home, name, count, tokens = sys.argv[2:]
-        raise SystemExit(ask(url, Path(home), name, int(count), int(tokens) or None))
+        raise SystemExit(ask(url, home, name, int(count), int(tokens) or None))
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--processes", type=int, default=4)
     parser.add_argument("--allowed", type=float, default=200)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from deploysim_assets.deidentify.finds import Found
 from deploysim_assets.deidentify.leaves import Leaf
 from deploysim_assets.deidentify.rules import Span
 
@@ -12,7 +13,7 @@ _COUNTED = re.compile(r"[a-z]{0,8}[_-]?[0-9]{1,5}")
 
 
 def add_named(
-    messages: Sequence[Mapping[str, Any]], leaves: list[Leaf], spans: list[list[Span]]
+    messages: Sequence[Mapping[str, Any]], leaves: list[Leaf], spans: list[Found]
 ) -> None:
     """Add to `spans` where texts name ids of calls; those that are counted lead nowhere."""
     calls = [c.get("id") for m in messages for c in m["tool_calls"] or ()]
@@ -23,7 +24,7 @@ def add_named(
     for i, leaf in enumerate(leaves):
         if not leaf.type:
             named = [m for m in _CALL_ID.finditer(leaf.text) if m.group() in ids]
-            spans[i] = spans[i] + [Span(m.start(), m.end(), "ACCOUNT") for m in named]
+            spans[i] += tuple(Span(m.start(), m.end(), "ACCOUNT") for m in named)
 
 
 def numbered(message: dict[str, Any], ids: dict[str, str]) -> dict[str, Any]:

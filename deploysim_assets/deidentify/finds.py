@@ -19,6 +19,8 @@ _MOST_AHEAD = 4_000_000
 """So many characters at most are scanned ahead: the memo must still hold them when they are asked
 for."""
 Key = tuple[str, str, str | None]
+Found = tuple[Span, ...]
+"""What is found in most texts is nothing: of that there is one for all of them."""
 
 
 class _Memo:
@@ -26,21 +28,21 @@ class _Memo:
 
     def __init__(self, limit: int) -> None:
         self._limit, self._size = limit, 0
-        self._found: OrderedDict[Key, list[Span]] = OrderedDict()
+        self._found: OrderedDict[Key, Found] = OrderedDict()
 
-    def get(self, key: Key) -> list[Span] | None:
+    def get(self, key: Key) -> Found | None:
         return self._found.get(key)
 
-    def put(self, key: Key, spans: list[Span]) -> None:
+    def put(self, key: Key, spans: Iterable[Span]) -> None:
         if key in self._found:
             return
-        self._found[key] = spans
-        self._size += self._bytes(key, spans)
+        found = self._found[key] = tuple(spans)
+        self._size += self._bytes(key, found)
         while self._size > self._limit and self._found:
             self._size -= self._bytes(*self._found.popitem(last=False))
 
     @staticmethod
-    def _bytes(key: Key, spans: list[Span]) -> int:
+    def _bytes(key: Key, spans: Found) -> int:
         return 4 * len(key[1]) + _BYTES_OF_SPAN * (1 + len(spans))
 
 
@@ -51,28 +53,27 @@ class Finds:
         self.detectors = found_by
         self._memo = _Memo(_MEMO_BYTES)
 
-    def of_text(self, detector: Detector, text: str, language: str | None) -> list[Span]:
+    def of_text(self, detector: Detector, text: str, language: str | None) -> Found:
         """What one detector finds in a text; DetectionError where it could not scan all of it."""
         key = _key(detector, text, language)
         found = self._memo.get(key)
         if found is None:
             try:
-                found = detector.spans(text, language)
+                found = tuple(detector.spans(text, language))
             except TimeoutError:
                 raise DetectionError("time_out") from None
             self._memo.put(key, found)
         return found
 
-    def of_leaf(self, leaf: Leaf, language: str | None, level: int) -> list[Span]:
+    def of_leaf(self, leaf: Leaf, language: str | None, level: int) -> Found:
         """What the detectors up to a level find in a text, those that may read it."""
         if leaf.type:
-            return [Span(0, len(leaf.text), leaf.type)]
-        return [
-            span
-            for detector in self.detectors
-            if detector.level <= level and _may_read(detector, leaf)
-            for span in self.of_text(detector, leaf.text, language)
-        ]
+            return (Span(0, len(leaf.text), leaf.type),)
+        found: Found = ()
+        for detector in self.detectors:
+            if detector.level <= level and _may_read(detector, leaf):
+                found += self.of_text(detector, leaf.text, language)
+        return found
 
     def read_ahead(self, leaves: Iterable[tuple[Leaf, str | None]]) -> None:
         """Scan texts that `of_leaf` will be asked about, with their languages, in batches, equal

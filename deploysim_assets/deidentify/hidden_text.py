@@ -8,8 +8,8 @@ from typing import NamedTuple
 from deploysim_assets.deidentify.encoded import EncodedText
 from deploysim_assets.deidentify.linear import Linear
 
-_BASE64 = Linear(r"[A-Za-z0-9+/_-]{12,}={0,2}")
-_HEX = Linear(
+BASE64 = Linear(r"[A-Za-z0-9+/_-]{12,}={0,2}")
+HEX = Linear(
     r"(?:0x)?(?:[0-9a-fA-F]{2}){8,}|\b[0-9a-fA-F]{2}(?:[ :][0-9a-fA-F]{2}){7,}\b"
     r"|(?:\\x[0-9a-fA-F]{2}){8,}|0x[0-9a-fA-F]{2}(?:,? ?0x[0-9a-fA-F]{2}){7,}"
 )
@@ -30,12 +30,12 @@ def hidden_texts(encoded: EncodedText, bare: EncodedText) -> Iterator[Hidden]:
     """What runs of base64 and hex decode to, where that is text; `bare` is the text without floats
     and hashes, in which base64 is looked for."""
     for pattern, decode, where in (
-        (_BASE64, _from_base64, bare),
-        (_HEX, _from_hex, encoded),
+        (BASE64, _from_base64, bare),
+        (HEX, _from_hex, encoded),
     ):
         for start, end in pattern.finditer(where.data):
             run = where.data[start:end]
-            if pattern is _BASE64 and run.isdigit() and len(run) < 20:
+            if pattern is BASE64 and run.isdigit() and len(run) < 20:
                 continue
             head = decode(run[:16])
             if head is None or not _may_be_text(head):

@@ -10,7 +10,7 @@ from deploysim_assets.deidentify.keyed_values import is_of_a_thing, type_of_key,
 from deploysim_assets.deidentify.linear import Linear
 from deploysim_assets.deidentify.rules import Span
 
-_STEM = Linear(
+STEM = Linear(
     r"(?i)pass|pwd|secret|token|key|auth|cred|cookie|dsn|conn|database|ssn|social|nation"
     r"|passport|licen|tax|"
     r"phone|tel|mobil|cell|fax|whatsapp|mail|name|login|handle|nick|birth|dob|address|street|zip"
@@ -55,7 +55,7 @@ _NEAR = 300
 
 def keyed_spans(encoded: EncodedText) -> Iterator[Span]:
     """Values in a text whose key tells what they are."""
-    if _STEM.search(encoded.data) is None:
+    if STEM.search(encoded.data) is None:
         return
     text = encoded.text
     yield from table_spans(encoded)

@@ -2,6 +2,7 @@
 with the key that they stand under."""
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
 import orjson
@@ -92,7 +93,7 @@ def _schema(value: Any, replace: Replace, name: str | None, depth: int) -> Any:
     if isinstance(value, str):
         return replace(Leaf(value)) if value else value
     if not isinstance(value, dict):
-        return _rebuilt(value, replace, None, depth, _Beside())
+        return _rebuilt(value, replace, None, depth, _ALONE)
     held = cast("dict[str, Any]", value)
     out: dict[str, Any] = {}
     for key, inner in held.items():
@@ -110,7 +111,7 @@ def _schema(value: Any, replace: Replace, name: str | None, depth: int) -> Any:
         elif key in _GRAMMAR and isinstance(inner, str) and inner:
             out[key] = replace(Leaf(inner, None, is_key=True))
         elif key in _VALUED:
-            out[key] = _rebuilt(inner, replace, name, depth + 1, _Beside())
+            out[key] = _rebuilt(inner, replace, name, depth + 1, _ALONE)
         else:
             # any other word of a schema may as well be a text that somebody put there
             out[replace(Leaf(key, None, is_key=True))] = _schema(inner, replace, name, depth + 1)
@@ -131,7 +132,7 @@ def _json_or_text(value: str | None, replace: Replace, depth: int = 0) -> str | 
             parsed = orjson.loads(value)
         except ValueError:
             return replace(Leaf(value))
-        rebuilt = _rebuilt(parsed, replace, None, depth, _Beside())
+        rebuilt = _rebuilt(parsed, replace, None, depth, _ALONE)
         return value if rebuilt == parsed else orjson.dumps(rebuilt).decode()
     return _text(value, replace)
 
@@ -143,9 +144,20 @@ class _Beside(NamedTuple):
     thing: bool = False
 
 
+_ALONE = _Beside()
+
+
 def _rebuilt(value: Any, replace: Replace, key: str | None, depth: int, beside: _Beside) -> Any:
     if depth > _MAX_DEPTH:
         raise DetectionError("too_deep")
+    if isinstance(value, str):
+        promised = type_of_key(key) if key else None
+        kind = promised and type_of_value(
+            promised, value, key or "", beside_person=beside.person, of_a_thing=beside.thing
+        )
+        if not kind and len(value) > 2 and value.lstrip()[:1] in _OPENING:
+            return _json_or_text(value, replace, depth + 1)
+        return replace(Leaf(value, kind or None))
     if isinstance(value, dict):
         return _object(value, replace, key, depth)  # pyright: ignore[reportUnknownArgumentType]
     if isinstance(value, list):
@@ -153,38 +165,69 @@ def _rebuilt(value: Any, replace: Replace, key: str | None, depth: int, beside: 
         if columns := _headed(listed):
             return [listed[0], *_table(listed[1:], replace, columns, depth)]
         return [_rebuilt(v, replace, key, depth + 1, beside) for v in listed]
-    promised = type_of_key(key) if key else None
-    if isinstance(value, str):
-        kind = promised and type_of_value(
-            promised, value, key or "", beside_person=beside.person, of_a_thing=beside.thing
-        )
-        if not kind and value.lstrip()[:1] in ("{", "[") and len(value) > 2:
-            return _json_or_text(value, replace, depth + 1)
-        return replace(Leaf(value, kind or None))
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        written = str(value)
-        kind = promised and type_of_value(promised, written, key or "")
-        if kind or (isinstance(value, int) and len(written) >= _SHORTEST_NUMBER):
-            scanned = replace(Leaf(written, kind or None))
-            if scanned == written:
-                return value
-            try:
-                return type(value)(scanned)
-            except ValueError:
-                return scanned  # a card or an SSN may be written as a number
+    if isinstance(value, _NUMBERS) and not isinstance(value, bool):
+        return _number(value, replace, key)
     return value
+
+
+_OPENING = ("{", "[")
+_NUMBERS = (int, float)
+
+
+def _number(value: float, replace: Replace, key: str | None) -> Any:
+    """A card or an SSN may be written as a number."""
+    promised = type_of_key(key) if key else None
+    if not promised and not isinstance(value, int):
+        return value
+    written = str(value)
+    kind = promised and type_of_value(promised, written, key or "")
+    if not kind and (not isinstance(value, int) or len(written) < _SHORTEST_NUMBER):
+        return value
+    scanned = replace(Leaf(written, kind or None))
+    if scanned == written:
+        return value
+    try:
+        return type(value)(scanned)
+    except ValueError:
+        return scanned
+
+
+class _Keys(NamedTuple):
+    """What the keys of an object say: of it, which of them may name the key of its `value`, and
+    which may hold the names of columns."""
+
+    beside: _Beside
+    telling: tuple[str, ...]
+    heads: tuple[str, ...]
+
+
+_MOST_KEYS = 64
+
+
+def _keys(value: dict[str, Any]) -> _Keys:
+    return (_known_keys if len(value) <= _MOST_KEYS else _said)(tuple(value))
+
+
+def _said(keys: tuple[str, ...]) -> _Keys:
+    return _Keys(
+        _Beside(any(type_of_key(k) in _PERSONAL for k in keys), is_of_a_thing(keys)),
+        tuple(k for k in ("key", "name", "field", "header") if k in keys),
+        tuple(k for k in _HEADS if k in keys),
+    )
+
+
+_known_keys = lru_cache(maxsize=64)(_said)
+"""A list holds a thousand objects with the same keys."""
 
 
 def _object(value: dict[str, Any], replace: Replace, key: str | None, depth: int) -> dict[str, Any]:
     """Keys that say nothing pass on the one above; `{"name": "password", "value": ..}` is a key
     and its value."""
-    told = next(
-        (v for k in ("key", "name", "field", "header") if isinstance(v := value.get(k), str)), None
-    )
+    beside, telling, heads = _keys(value)
+    told = next((v for k in telling if isinstance(v := value[k], str)), None)
     if told is not None and (type_of_key(told) is None or "value" not in value):
         told = None
-    beside = _Beside(any(type_of_key(k) in _PERSONAL for k in value), is_of_a_thing(value))
-    columns = next((c for k in _HEADS if (c := _columns(value.get(k)))), None)
+    columns = next((c for k in heads if (c := _columns(value[k]))), None)
     out: dict[str, Any] = {}
     for k, v in value.items():
         if columns and k not in _HEADS and _is_table(v, columns):

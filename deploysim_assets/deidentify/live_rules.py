@@ -4,7 +4,7 @@ find."""
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import re2
 
@@ -12,26 +12,32 @@ from deploysim_assets.deidentify.encoded import EncodedText
 from deploysim_assets.deidentify.gate import Gate
 from deploysim_assets.deidentify.id_rules import ID_RULES
 from deploysim_assets.deidentify.linear import Linear
-from deploysim_assets.deidentify.rules import CONTACT_RULES, SPLIT_TYPES, Clock, Span
+from deploysim_assets.deidentify.rules import CONTACT_RULES, SPLIT_TYPES, Clock, Rule, Span
 from deploysim_assets.deidentify.secret_rules import SECRET_RULES
+from deploysim_assets.deidentify.sheets import Sheet
 
 RULES = (*CONTACT_RULES, *SECRET_RULES, *ID_RULES)
 """In the order in which they are tried."""
 _CLOSE_DIGITS = Linear(r"[0-9](?:[^0-9\n]{0,4}[0-9]){4}")
 
 
+def _gate(rule: Rule) -> str:
+    words = "|".join(f"(?i:{re2.escape(w.decode())})" for w in rule.keywords)
+    return rule.gate or words or rule.core.pattern
+
+
 _OF_DIGITS = Gate(
-    {i: rule.core.pattern for i, rule in enumerate(RULES) if rule.digits and not rule.part}, sets=2
+    {i: rule.core.pattern for i, rule in enumerate(RULES) if rule.digits and not rule.part}
 )
-OF_WORDS = Gate(
+_OF_WORDS = Gate(
     {
-        i: rule.gate
-        or "|".join(f"(?i:{re2.escape(w.decode())})" for w in rule.keywords)
-        or rule.core.pattern
+        i: _gate(rule)
         for i, rule in enumerate(RULES)
         if not rule.long_runs and (rule.part or not rule.digits)
     }
 )
+_STARTS = [rule.core if rule.core.pattern == _gate(rule) else Linear(_gate(rule)) for rule in RULES]
+"""What tells a text of a sheet that a rule may find something in."""
 _OF_RUNS = frozenset(i for i, rule in enumerate(RULES) if rule.long_runs)
 ALL_RULES = frozenset(range(len(RULES)))
 DIGIT_RULES = frozenset(i for i, rule in enumerate(RULES) if rule.digits)
@@ -55,8 +61,21 @@ _ALPHANUMERIC = Linear(r"[+-]?[0-9A-Za-z]*")
 def without_numbers(encoded: EncodedText) -> EncodedText:
     """The text with blanks for the numbers that are nobody's, which every recognizer of numbers
     would look at otherwise."""
-    if not _CLOSE_DIGITS.search(encoded.data):
-        return encoded
+    return all_without_numbers([encoded], Sheet([encoded.data]))[0]
+
+
+def all_without_numbers(texts: Sequence[EncodedText], sheet: Sheet) -> list[EncodedText]:
+    """`without_numbers` of the texts of a sheet."""
+    bare = list(texts)
+    if close := sheet.touched(_CLOSE_DIGITS):
+        may_be_none = set(sheet.touched(_MAY_BE_NONE))
+        for i in close:
+            if i in may_be_none:
+                bare[i] = _blanked(texts[i])
+    return bare
+
+
+def _blanked(encoded: EncodedText) -> EncodedText:
     text, parts, kept, at = encoded.text, list[str](), 0, 0
     while hit := _MAY_BE_NONE.search(encoded.data, at):
         begin = hit[0]
@@ -89,13 +108,29 @@ def _near_digits(data: bytes) -> bytes:
 
 def live_rules(encoded: EncodedText, bare: EncodedText, rules: frozenset[int]) -> list[int]:
     """Those of `rules` whose core or keywords a text holds; rules of numbers look at `bare`."""
-    live = OF_WORDS.passing(encoded.data)
-    live.update(i for i in _OF_RUNS & rules if RULES[i].core.search(encoded.data))
+    return [i for i, _ in live_on(Sheet([encoded.data]), Sheet([bare.data]), rules)]
+
+
+def live_on(sheet: Sheet, bare: Sheet, rules: frozenset[int]) -> Iterator[tuple[int, list[int]]]:
+    """`live_rules` of the texts of a sheet: each rule, in order, with the numbers of the texts
+    that it may find something in."""
+    live = _OF_WORDS.passing(sheet.data) | _OF_RUNS
+    close = set[int]()
     if rules & DIGIT_RULES and (near := _near_digits(bare.data)):
         live |= _OF_DIGITS.passing(near)
-    else:
-        live -= DIGIT_RULES
-    return sorted(live & rules)
+        close.update(bare.touched(_RUN_OF_DIGITS))
+    for i in sorted(live & rules):
+        rule = RULES[i]
+        if rule.digits and not close:
+            continue
+        if sheet.count == 1 and not rule.long_runs:  # its core is searched for soon enough
+            texts = [0]
+        else:
+            texts = (bare if rule.digits else sheet).touched(_STARTS[i])
+        if rule.digits:
+            texts = [t for t in texts if t in close]
+        if texts:
+            yield i, texts
 
 
 def rule_spans(

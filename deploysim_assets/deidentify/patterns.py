@@ -1,117 +1,36 @@
-"""Level 0 detection: presidio's recognizers without a model and without the network, and our own
-rules, behind one gate pass."""
+"""Level 0 detection: presidio's recognizers and our own rules, for many texts at a time."""
 
-# pyright: reportArgumentType=false, reportMissingTypeStubs=false, reportUnknownMemberType=false, reportIncompatibleMethodOverride=false
-# pyright: reportUnknownParameterType=false, reportMissingParameterType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
-
-import logging
 import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
-import regex
-from presidio_analyzer import EntityRecognizer
-from presidio_analyzer.predefined_recognizers import (
-    CreditCardRecognizer,
-    CryptoRecognizer,
-    EmailRecognizer,
-    IbanRecognizer,
-    IpRecognizer,
-    MacAddressRecognizer,
-    UsSsnRecognizer,
-)
-from presidio_analyzer.predefined_recognizers.generic.iban_patterns import regex_per_country
-
 from deploysim_assets.deidentify.encoded import EncodedText
-from deploysim_assets.deidentify.gate import Gate
-from deploysim_assets.deidentify.hidden_text import hidden_texts
-from deploysim_assets.deidentify.keyed_text import keyed_spans
+from deploysim_assets.deidentify.hidden_text import BASE64, HEX, hidden_texts
+from deploysim_assets.deidentify.keyed_text import STEM, keyed_spans
 from deploysim_assets.deidentify.linear import Linear
 from deploysim_assets.deidentify.live_rules import (
     ALL_RULES,
     CARD_RULES,
     DIGIT_RULES,
-    OF_WORDS,
+    RULES,
     SPLIT_RULES,
+    all_without_numbers,
+    live_on,
     live_rules,
     rule_spans,
     spans_of,
     without_numbers,
 )
-from deploysim_assets.deidentify.phones import REGIONS, FastPhoneRecognizer
+from deploysim_assets.deidentify.presidio import Recognizers
 from deploysim_assets.deidentify.rules import Clock, DetectionError, Span
-from deploysim_assets.deidentify.scan_copy import JoinedLines, joined_lines, scan_copy
-
-FLAGS = (
-    regex.IGNORECASE | regex.MULTILINE | regex.DOTALL | regex.ASCII
-)  # ASCII: else CJK text has no boundary next to an identifier
-THRESHOLD = 0.35
-
-
-class AnyDomainEmail(EmailRecognizer):
-    """Keeps addresses in domains that the public-suffix list does not know (corp.internal), and
-    asks no list, hence no network."""
-
-    def validate_result(self, pattern_text):
-        return None
-
-
-class AddressNotSlice(IpRecognizer):
-    """Passes over `x[1::2]`: an IPv6 address has three groups, or one of three digits."""
-
-    def invalidate_result(self, pattern_text):
-        groups = [g for g in pattern_text.split(":") if g]
-        slice_like = ":" in pattern_text and len(groups) < 3 and all(len(g) < 3 for g in groups)
-        return slice_like or super().invalidate_result(pattern_text)
-
-
-_HEX2, _HEX4 = "[0-9A-Fa-f]{2}", "[0-9A-Fa-f]{4}"
-_GATES = {
-    AnyDomainEmail: (
-        r"[!#$%&'*+/=?^_`{|}~A-Za-z0-9-]@[A-Za-z0-9_]+(?:-+[A-Za-z0-9_]+)*\.[A-Za-z0-9_]"
-    ),
-    CreditCardRecognizer: r"[13456][0-9]{3}[- ]?[0-9]{3,4}[- ]?[0-9]{3,4}[- ]?[0-9]{3}",
-    AddressNotSlice: (
-        r"(?:[0-9]{1,3}\.){3}[0-9]|::[0-9A-Fa-f]|[0-9A-Fa-f]::|(?:[0-9A-Fa-f]{1,4}:){7}"
-    ),
-    UsSsnRecognizer: r"[0-9]{3}[- .][0-9]{2}[- .][0-9]{4}",
-    IbanRecognizer: (
-        rf"(?i)(?:{'|'.join(sorted(regex_per_country))})[0-9]{{2}}(?:[ -]?[A-Z0-9]{{4}}){{2}}"
-    ),
-    CryptoRecognizer: r"(?i)(?:bc1|[13])[a-zA-HJ-NP-Z0-9]{25}",
-    MacAddressRecognizer: rf"{_HEX2}[:-](?:{_HEX2}[:-]){{4}}{_HEX2}|{_HEX4}\.{_HEX4}\.{_HEX4}",
-}
-"""What a find of at least THRESHOLD must hold (RE2, linear in the text)."""
-_KINDS = tuple(_GATES)
-_OF_PRESIDIO = Gate(dict(enumerate(_GATES.values())))
-_MAY_HOLD_SPACES = (CreditCardRecognizer, UsSsnRecognizer, IbanRecognizer)
-
-
-def _window(recognizer: type[EntityRecognizer]) -> Linear:
-    """The word, or the line for what is written with spaces, that holds all a find can:
-    presidio's own pattern is tried on these only."""
-    around = r"[^\n]*" if recognizer in _MAY_HOLD_SPACES else r"\S*"
-    return Linear(f"{around}(?:{_GATES[recognizer]}){around}")
-
-
-def recognizers() -> list[EntityRecognizer]:
-    """Presidio's recognizers as level 0 uses them; the phone recognizer is presidio's, result
-    for result."""
-    found: list[EntityRecognizer] = [FastPhoneRecognizer(supported_regions=REGIONS)]
-    for kind in (
-        AnyDomainEmail,
-        CreditCardRecognizer,
-        AddressNotSlice,
-        UsSsnRecognizer,
-        IbanRecognizer,
-        CryptoRecognizer,
-        MacAddressRecognizer,
-    ):
-        recognizer = kind()
-        recognizer.global_regex_flags = FLAGS
-        found.append(recognizer)
-    return found
-
+from deploysim_assets.deidentify.scan_copy import (
+    JoinedLines,
+    ScanCopy,
+    joined_lines,
+    scan_copies,
+    scan_copy,
+)
+from deploysim_assets.deidentify.sheets import Sheet
 
 _NO_ONES = re.compile(
     r"(?:127\.|0\.0\.0\.0|255\.255\.|192\.0\.[02]\.|198\.51\.100\.|203\.0\.113\.|2001:db8:|::1?$)",
@@ -123,22 +42,6 @@ _POINT = re.compile(r"[0-9]\.$")
 _CELLS = (",", ";", "\t", "|")
 _SHORTEST_CARD = 13
 _NUMBERS = frozenset({"CREDIT_CARD", "PHONE_NUMBER", "US_SSN", "NATIONAL_ID"})
-
-
-_SIGNS = Linear(
-    r"[@:=<\n]|\p{Nd}[^\p{Nd}\n]{1,4}\p{Nd}|\p{Nd}{5}|[0-9A-Za-z+/_-]{12}"
-    r"|[0-9a-fA-F]{2}(?:[ :][0-9a-fA-F]{2}){7}|(?i:insert\s{1,4}into)"
-)
-
-
-def _is_plain(encoded: EncodedText) -> bool:
-    """Whether a text, such as a word of JSON, holds nothing that any recognizer, rule, key or
-    encoding starts from."""
-    return not (
-        _SIGNS.search(encoded.data)
-        or OF_WORDS.passing(encoded.data)
-        or _OF_PRESIDIO.passing(encoded.data)
-    )
 
 
 _GAP = r"[^0-9\n]{0,4}"
@@ -189,19 +92,8 @@ def _is_none(span: Span, text: str) -> bool:
 _RUNS_ON = {"API_KEY": 6, "JWT": 6, "PHONE_NUMBER": 3, "NATIONAL_ID": 2}
 """Types whose first line often passes for a whole one, and the length that its rest on the next
 line has at least."""
-
-
-class _TimeOuts(logging.Handler):
-    """Counts presidio's skipped patterns: on a time-out it logs a line and goes on, which would
-    pass an unscanned text as clean."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.count = 0
-
-    def emit(self, record: logging.LogRecord) -> None:
-        said = str(record.msg).lower()
-        self.count += "timed out" in said or "timeout" in said
+_NEXT_WORD = re.compile(r"(?:[A-Z] )?[A-Z]?[a-z]+(?![0-9A-Za-z])")
+"""What a line of prose begins with, and no rest of a national id."""
 
 
 class _Joined:
@@ -230,60 +122,98 @@ class _Joined:
                 continue  # a table: its numbers do not run on
             start, end = self.lines.original(s.start, s.end)
             whole = any(f.type == s.type and start < f.end and f.start < end for f in found)
-            tail = text[seam : s.end]
-            if not whole or (
-                len(tail) >= _RUNS_ON.get(s.type, len(tail) + 1) and not tail.islower()
-            ):
+            if not whole or self._runs_on(s, seam):
                 spans.add(Span(start, end, s.type))
         return spans
 
+    def _runs_on(self, span: Span, seam: int) -> bool:
+        """Whether the next line's start looks like the rest of what is found whole on this one."""
+        tail = self.lines.text[seam : span.end]
+        if len(tail) < _RUNS_ON.get(span.type, len(tail) + 1) or tail.islower():
+            return False
+        return span.type != "NATIONAL_ID" or not _NEXT_WORD.match(self.lines.text, seam)
+
 
 class _Scan:
-    """A text that is being scanned: its copy, what was found in it so far, in the places of the
-    text itself, and how much time it may take yet."""
+    """A text that is being scanned: its copy and that without numbers, and what was found in it
+    so far, in the places of the text itself."""
 
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.clock = Clock()
+    def __init__(self, copy: ScanCopy, bare: EncodedText) -> None:
+        self.copy, self.encoded, self.bare = copy, copy.encoded, bare
         self.places = set[Span]()
-        self.ended = self.failed = False
+        self.joined: _Joined | None = None
+
+
+class _Scans:
+    """Texts that are scanned together, on one sheet, and how much time they may take yet."""
+
+    def __init__(self, texts: list[str]) -> None:
+        self.texts = texts
+        self.clock = Clock()
+        self.failed = False
 
     def begin(self) -> None:
-        """Make the copy and see whether there is anything to look for."""
-        self.copy = scan_copy(self.text)
-        self.encoded = self.copy.encoded
-        self.ended = _is_plain(self.encoded)
-        if not self.ended:
-            self.bare = without_numbers(self.encoded)
+        """Make the copies."""
+        copies = scan_copies(self.texts)
+        encoded = [copy.encoded for copy in copies]
+        self.sheet = Sheet([e.data for e in encoded])
+        bare = all_without_numbers(encoded, self.sheet)
+        self.bare = Sheet([e.data for e in bare])
+        self.scans = list(map(_Scan, copies, bare))
 
-    def add(self, spans: Iterable[Span]) -> None:
-        """Note down what is an identifier among finds in the copy."""
+    def add(self, scan: _Scan, spans: Iterable[Span]) -> None:
+        """Note down what is an identifier among finds in a copy."""
         for span in spans:
             self.clock.check()
-            if not _is_none(span, self.encoded.text):
-                self.places.add(Span(*self.copy.original(span.start, span.end), span.type))
+            if not _is_none(span, scan.encoded.text):
+                scan.places.add(Span(*scan.copy.original(span.start, span.end), span.type))
 
     def pass_gates(self) -> None:
-        """See which of our own rules may find something."""
-        self.live = live_rules(self.encoded, self.bare, ALL_RULES)
+        """See which of our own rules may find something where."""
+        self.live = list(live_on(self.sheet, self.bare, ALL_RULES))
 
     def add_rules(self) -> None:
         """What our own rules find."""
-        self.add(spans_of(self.live, self.encoded, self.bare, self.clock))
+        for rule, touched in self.live:
+            self.clock.check()
+            for i in touched:
+                scan = self.scans[i]
+                of_numbers = rule in DIGIT_RULES
+                self.add(scan, RULES[rule].spans(scan.bare if of_numbers else scan.encoded))
 
     def add_keyed(self) -> None:
         """Values whose key tells what they are."""
-        self.add(keyed_spans(self.encoded))
+        for i in self.sheet.touched(STEM):
+            self.add(self.scans[i], keyed_spans(self.scans[i].encoded))
 
     def join_lines(self) -> None:
-        """The text without its line breaks."""
-        lines = joined_lines(self.copy)
-        self.joined = _Joined(lines, self.encoded) if lines else None
+        """The texts without their line breaks."""
+        for scan in self.scans:
+            if lines := joined_lines(scan.copy):
+                scan.joined = _Joined(lines, scan.encoded)
 
     def add_over_breaks(self) -> None:
         """Identifiers that a line break cuts in two."""
-        if self.joined:
-            self.places |= self.joined.spans(self.places, self.clock)
+        for scan in self.scans:
+            if scan.joined:
+                scan.places |= scan.joined.spans(scan.places, self.clock)
+
+
+_SHORT, _SHEET = 400, 8_000
+"""Longest text that shares a sheet, and length of a sheet, in characters."""
+
+
+def _sheets(texts: Sequence[str]) -> Iterator[list[str]]:
+    """The texts, in order, those of each sheet together."""
+    some, length = list[str](), 0
+    for text in texts:
+        if some and length + len(text) > (_SHEET if len(text) <= _SHORT else 0):
+            yield some
+            some, length = [], 0
+        some.append(text)
+        length += len(text) if len(text) <= _SHORT else _SHEET
+    if some:
+        yield some
 
 
 class PatternDetector:
@@ -292,17 +222,7 @@ class PatternDetector:
     name, level = "patterns", 0
 
     def __init__(self) -> None:
-        found = recognizers()
-        self._phones = next(r for r in found if isinstance(r, FastPhoneRecognizer))
-        self._recognizers = {
-            _KINDS.index(type(r)): (_window(type(r)), r) for r in found if r is not self._phones
-        }
-        log = logging.getLogger("presidio-analyzer")
-        log.handlers[:] = [
-            timeouts := _TimeOuts()
-        ]  # the IBAN recognizer logs text that it could not validate
-        log.propagate = False
-        self._timeouts = timeouts
+        self._recognizers = Recognizers()
 
     def spans(self, text: str, language: str | None = None) -> list[Span]:
         """All entities of a text, overlapping ones included; DetectionError where a pattern
@@ -316,46 +236,59 @@ class PatternDetector:
         """`spans` of many texts, in order; None for one that takes too long.
 
         One step after the other goes over all of them, so that each finds its automata in the
-        processor's caches: that takes a fifth less time than text after text.
+        processor's caches: that takes a fifth less time than text after text. Short ones share a
+        sheet; where that takes too long, each is scanned alone.
         """
-        scans = [_Scan(text) for text in texts]
+        sheets = [_Scans(some) for some in _sheets(texts)]
         for step in (
-            _Scan.begin,
+            _Scans.begin,
             self._add_presidios,
-            _Scan.pass_gates,
-            _Scan.add_rules,
-            _Scan.add_keyed,
+            _Scans.pass_gates,
+            _Scans.add_rules,
+            _Scans.add_keyed,
             self._add_hidden,
-            _Scan.join_lines,
-            _Scan.add_over_breaks,
+            _Scans.join_lines,
+            _Scans.add_over_breaks,
         ):
             now = time.thread_time()
-            for scan in scans:
-                if scan.ended:
+            for scans in sheets:
+                if scans.failed:
                     continue
-                scan.clock.start(now)
+                scans.clock.start(now)
                 try:
-                    step(scan)
-                    scan.clock.check()
+                    step(scans)
+                    scans.clock.check()
                 except (TimeoutError, DetectionError):
-                    scan.ended = scan.failed = True
-                now = scan.clock.stop()
-        return [None if scan.failed else sorted(scan.places) for scan in scans]
+                    scans.failed = True
+                now = scans.clock.stop()
+        found = list[list[Span] | None]()
+        for scans in sheets:
+            if not scans.failed:
+                found += (sorted(scan.places) for scan in scans.scans)
+            elif len(scans.texts) == 1:
+                found.append(None)
+            else:
+                found += (self.batch([text])[0] for text in scans.texts)
+        return found
 
-    def _add_presidios(self, scan: "_Scan") -> None:
-        scan.add(self.presidio_spans(scan.bare, bare_numbers=False))
+    def _add_presidios(self, scans: "_Scans") -> None:
+        bare = [scan.bare for scan in scans.scans]
+        for i, spans in self._recognizers.on(scans.bare, bare, bare_numbers=False):
+            scans.add(scans.scans[i], spans)
 
-    def _add_hidden(self, scan: "_Scan") -> None:
+    def _add_hidden(self, scans: "_Scans") -> None:
         """What runs of base64 or hex hold, whole."""
-        for hidden in hidden_texts(scan.encoded, scan.bare):
-            inside = scan_copy(hidden.text).encoded
-            known = next(self._scan(inside, without_numbers(inside), scan.clock), None)
-            if known:
-                scan.add([Span(hidden.start, hidden.end, "ENCODED")])
+        for i in sorted({*scans.bare.touched(BASE64), *scans.sheet.touched(HEX)}):
+            scan = scans.scans[i]
+            for hidden in hidden_texts(scan.encoded, scan.bare):
+                inside = scan_copy(hidden.text).encoded
+                known = next(self._scan(inside, without_numbers(inside), scans.clock), None)
+                if known:
+                    scans.add(scan, [Span(hidden.start, hidden.end, "ENCODED")])
 
     def _scan(self, encoded: EncodedText, bare: EncodedText, clock: Clock) -> Iterator[Span]:
         for part in (
-            self.presidio_spans(bare, bare_numbers=False),
+            self._recognizers.spans(bare, bare_numbers=False),
             rule_spans(encoded, bare, clock),
             keyed_spans(encoded),
         ):
@@ -363,28 +296,3 @@ class PatternDetector:
                 clock.check()
                 if not _is_none(span, encoded.text):
                     yield span
-
-    def presidio_spans(self, encoded: EncodedText, *, bare_numbers: bool = True) -> list[Span]:
-        """What presidio's recognizers find in a text, each run only where its gate lets it match
-        at all."""
-        before = self._timeouts.count
-        found = [
-            (0, result)
-            for result in self._phones.analyze_encoded(encoded, bare_numbers=bare_numbers)
-        ]
-        for i in sorted(_OF_PRESIDIO.passing(encoded.data)):
-            window, recognizer = self._recognizers[i]
-            for begin, stop in window.finditer(encoded.data):
-                start, end = encoded.index(begin), encoded.index(stop)
-                found += [
-                    (start, r)
-                    for r in recognizer.analyze(
-                        encoded.text[start:end], recognizer.supported_entities, None
-                    )
-                    or ()
-                ]
-        if self._timeouts.count != before:
-            raise DetectionError("time_out")
-        return [
-            Span(at + r.start, at + r.end, r.entity_type) for at, r in found if r.score >= THRESHOLD
-        ]

@@ -31,7 +31,7 @@ _LETTER, _DIGIT = re.compile(r"[^\W\d_]"), re.compile(r"\d")
 _TRUNK = re.compile("0[01]")
 _MEMO_SIZE = 100_000
 _BETWEEN = rf"[{_VALID_PUNCTUATION}]"
-_RUN = Linear(
+RUN = Linear(
     rf"(?i)(?:[+＋(\[（［]{_BETWEEN}{{0,4}}){{0,2}}\p{{Nd}}(?:{_BETWEEN}{{0,4}}\p{{Nd}}){{3}}(?:{_BETWEEN}{{0,4}}\p{{Nd}})*"
 )
 """Where a candidate of at least _SHORTEST_ANYWHERE digits can be."""
@@ -148,7 +148,7 @@ class FastPhoneRecognizer(PhoneRecognizer):
         """
         if not bare_numbers:
             return self._likely(encoded)
-        runs = [(encoded.index(a), encoded.index(b)) for a, b in _RUN.finditer(encoded.data)]
+        runs = [(encoded.index(a), encoded.index(b)) for a, b in RUN.finditer(encoded.data)]
         if runs and _EXTENSION.search(encoded.data):
             runs = [(0, len(encoded.text))]
         text, results = encoded.text, []
@@ -158,7 +158,7 @@ class FastPhoneRecognizer(PhoneRecognizer):
 
     def _likely(self, encoded: EncodedText) -> list[RecognizerResult]:
         text, data, results = encoded.text, encoded.data, []
-        for begin, stop in _RUN.finditer(data):
+        for begin, stop in RUN.finditer(data):
             if not _SHORTEST_CUED <= stop - begin <= _LONGEST_RUN:
                 continue
             start, end = encoded.index(begin), encoded.index(stop)

@@ -7,10 +7,12 @@ import html
 import re
 import unicodedata
 from bisect import bisect_right
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from deploysim_assets.deidentify.encoded import EncodedText
 from deploysim_assets.deidentify.linear import Linear
+from deploysim_assets.deidentify.sheets import Sheet
 
 _AS_THEY_ARE = frozenset("：！（），；？［］＂＇＜＞｛｝")
 """Marks of Chinese and Japanese prose that no identifier holds; a plain colon would run into the
@@ -128,9 +130,18 @@ def _decoded(piece: str) -> str:
 def scan_copy(text: str) -> ScanCopy:
     """Full-width forms and other compatibility characters as plain ones (NFKC), escapes such as
     %40 decoded, invisible ones left out."""
-    encoded = EncodedText(text)
-    if not _HIDES.search(encoded.data):
-        return ScanCopy(encoded)
+    return scan_copies([text])[0]
+
+
+def scan_copies(texts: Sequence[str]) -> list[ScanCopy]:
+    """`scan_copy` of many short texts."""
+    copies = [ScanCopy(EncodedText(text)) for text in texts]
+    for i in Sheet([copy.encoded.data for copy in copies]).touched(_HIDES):
+        copies[i] = _plain(texts[i])
+    return copies
+
+
+def _plain(text: str) -> ScanCopy:
     out: list[str] = []
     starts: list[int] = []
     ends: list[int] = []

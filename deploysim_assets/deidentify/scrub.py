@@ -8,11 +8,10 @@ from typing import Any, NamedTuple
 
 from deploysim_assets.deidentify import call_ids
 from deploysim_assets.deidentify.detectors import detectors
-from deploysim_assets.deidentify.finds import Finds
+from deploysim_assets.deidentify.finds import Finds, Found
 from deploysim_assets.deidentify.leaves import (
     MAX_MESSAGE_BYTES,
     Leaf,
-    Replace,
     rewritten,
     rewritten_tool,
 )
@@ -95,8 +94,9 @@ class _Talk:
         self.asked, self.treatment = asked, treatment
         self.leaves = list[Leaf]()
         self.of_message = list[int]()
-        self.changes = list[list[Change]]()
-        self.outputs = list[Output]()
+        self.changes = list[Sequence[Change]]()
+        self.outputs = list[Output | None]()
+        """None for a text in which nothing is to be changed."""
         self.result: Scrubbed | None = None
         self.why: str | None = None
 
@@ -155,7 +155,11 @@ class Scrubber:
         talks = self._read(conversations, ahead=ahead)
         _each(talks, self._replace)
         self._replacer.read_ahead(
-            one for t in talks if not t.why for one in zip(t.leaves, t.outputs, strict=True)
+            (leaf, output)
+            for t in talks
+            if not t.why
+            for leaf, output in zip(t.leaves, t.outputs, strict=True)
+            if output
         )
         _each(talks, self._finish)
         return [t.result or Quarantined(t.why) for t in talks]
@@ -174,34 +178,31 @@ class Scrubber:
             talk.leaves, talk.of_message, asked.messages, asked.language, talk.treatment
         )
         talk.outputs = [
-            self._replacer.applied(leaf.text, todo)
+            self._replacer.applied(leaf.text, todo) if todo else None
             for leaf, todo in zip(talk.leaves, talk.changes, strict=True)
         ]
 
     def _finish(self, talk: _Talk) -> None:
         """The conversation with its texts, once these were looked at again."""
-        at = iter(zip(talk.leaves, talk.changes, talk.outputs, strict=True))
-        entities: list[Counter[str]] = []
+        texts = iter(
+            [
+                self._replacer.rid(leaf, output, talk.treatment) if output else leaf.text
+                for leaf, output in zip(talk.leaves, talk.outputs, strict=True)
+            ]
+        )
+
+        def put(_: Leaf) -> str:
+            return next(texts)
+
         ids: dict[str, str] = {}
-        cleaned: list[dict[str, Any]] = []
-
-        def putting(counter: Counter[str]) -> Replace:
-            def put(_: Leaf) -> str:
-                leaf, todo, output = next(at)
-                counter.update(c.type for c in todo if c.new != leaf.text[c.start : c.end])
-                return self._replacer.rid(leaf, output, talk.treatment)
-
-            return put
-
-        for message in talk.asked.messages:
-            counter: Counter[str] = Counter()
-            done = rewritten(message, putting(counter))
-            cleaned.append(call_ids.numbered(done, ids))
-            entities.append(counter)
-        of_tools: Counter[str] = Counter()
-        put = putting(of_tools)
+        cleaned = [call_ids.numbered(rewritten(m, put), ids) for m in talk.asked.messages]
         tools = [rewritten_tool(tool, put) for tool in talk.asked.tools]
-        talk.result = Scrubbed(cleaned, entities, tools, of_tools)
+        entities = [Counter[str]() for _ in (*cleaned, "of the tools")]
+        of_text = (*talk.of_message, *(-1 for _ in talk.leaves[len(talk.of_message) :]))
+        for i, leaf, todo in zip(of_text, talk.leaves, talk.changes, strict=True):
+            if todo:
+                entities[i].update(c.type for c in todo if c.new != leaf.text[c.start : c.end])
+        talk.result = Scrubbed(cleaned, entities[:-1], tools, entities[-1])
 
     def moved(self, time: datetime | None) -> datetime | None:
         """A log's own time under the policy: kept, moved by weeks that are the same for the whole
@@ -244,21 +245,17 @@ class Scrubber:
         leaves: list[Leaf] = []
         of_message: list[int] = []
 
-        def kept(leaf: Leaf) -> str:
+        def keep(leaf: Leaf) -> str:
             if _size(leaf.text) > MAX_MESSAGE_BYTES:
                 raise DetectionError("message_too_long")
             leaves.append(leaf)
             return leaf.text
 
         for i, message in enumerate(messages):
-
-            def keep(leaf: Leaf, i: int = i) -> str:
-                of_message.append(i)
-                return kept(leaf)
-
             rewritten(message, keep)
+            of_message += [i] * (len(leaves) - len(of_message))
         for tool in tools:
-            rewritten_tool(tool, kept)
+            rewritten_tool(tool, keep)
         return leaves, of_message
 
     def _treatment(self, scope: str, user: str | None) -> Treatment:
@@ -276,22 +273,22 @@ class Scrubber:
         messages: Sequence[Mapping[str, Any]],
         language: str | None,
         treatment: Treatment,
-    ) -> list[list[Change]]:
+    ) -> list[Sequence[Change]]:
         """For each text what is replaced in it."""
         spans = [self._finds.of_leaf(leaf, language, self.level) for leaf in leaves]
         clock = Clock()
         try:
             of_messages = leaves[: len(of_message)]
             for i, found in split_spans(messages, of_messages, of_message, clock).items():
-                spans[i] = spans[i] + found
+                spans[i] += tuple(found)
             self._add_mentions(leaves, spans, clock)
             call_ids.add_named(messages, leaves, spans)
         except TimeoutError:
             raise DetectionError("time_out") from None
-        out: list[list[Change]] = []
+        out: list[Sequence[Change]] = []
         for leaf, found in zip(leaves, spans, strict=True):
             if not found:
-                out.append([])
+                out.append(())
                 continue
             if len(found) > 2 * MAX_ENTITIES:
                 raise DetectionError("too_many_entities")
@@ -306,24 +303,13 @@ class Scrubber:
             )
         return out
 
-    def _add_mentions(self, leaves: list[Leaf], spans: list[list[Span]], clock: Clock) -> None:
+    def _add_mentions(self, leaves: list[Leaf], spans: list[Found], clock: Clock) -> None:
         """A person, a place or a code that was found once is found wherever it comes up again."""
-        people: dict[str, None] = {}
-        again: dict[str, str] = {}
-        for leaf, found in zip(leaves, spans, strict=True):
-            for s in found:
-                words = leaf.text[s.start : s.end]
-                if s.type == "PERSON" and self._policy.action("PERSON") != "keep":
-                    people[words] = None
-                elif (
-                    s.type in _AGAIN
-                    and len(words) >= _SHORTEST_AGAIN
-                    and (words[0].isupper() or any(c.isdigit() for c in words))
-                    and len(words) < 200
-                ):
-                    again.setdefault(words, s.type)
+        people, again = self._mentioned(leaves, spans)
         if len(people) > _MAX_PEOPLE:
             raise DetectionError("too_many_entities")
+        if not people and not again:
+            return
         forms = Forms(people) if people else None
         for i, leaf in enumerate(leaves):
             if leaf.type or leaf.is_key:
@@ -339,7 +325,27 @@ class Scrubber:
                     if len(more) > 2 * MAX_ENTITIES:
                         raise DetectionError("too_many_entities")
             if more:
-                spans[i] = spans[i] + more
+                spans[i] += tuple(more)
+
+    def _mentioned(
+        self, leaves: list[Leaf], spans: list[Found]
+    ) -> tuple[dict[str, None], dict[str, str]]:
+        """People, and the words of whatever else is looked for again with its type."""
+        people: dict[str, None] = {}
+        again: dict[str, str] = {}
+        for leaf, found in zip(leaves, spans, strict=True):
+            for s in found:
+                words = leaf.text[s.start : s.end]
+                if s.type == "PERSON" and self._policy.action("PERSON") != "keep":
+                    people[words] = None
+                elif (
+                    s.type in _AGAIN
+                    and len(words) >= _SHORTEST_AGAIN
+                    and (words[0].isupper() or any(c.isdigit() for c in words))
+                    and len(words) < 200
+                ):
+                    again.setdefault(words, s.type)
+        return people, again
 
 
 def _each(talks: Iterable[_Talk], step: Callable[[_Talk], None]) -> None:

@@ -41,6 +41,8 @@ _WORDS = re.compile(r"[A-Z]?[a-z]{3,}")
 def _is_random(found: str) -> bool:
     """Drawn and not named: small letters, capitals and digits that take turns at nearly every
     character, where a name such as `camelCase2Name` is made of words."""
+    if found.islower():
+        return False
     kinds = [1 if c.isdigit() else 2 if c.isupper() else 3 for c in found if c.isalnum()]
     turns = sum(a != b for a, b in pairwise(kinds))
     return (

@@ -2,6 +2,7 @@
 submitted is written down before and after, so that a restart re-attaches."""
 
 import asyncio
+import contextlib
 import io
 import secrets
 import time
@@ -312,7 +313,12 @@ def ask_batched(
     where the provider lost a batch, or where no request has an answer.
     """
     say = log or _unheard
-    with Provider(endpoint) as provider, open_journal(batches_file(journal_file)) as file:
+    with (
+        Provider(endpoint) as provider,
+        open_journal(batches_file(journal_file)) as file,
+        contextlib.ExitStack() as ending,
+    ):
+        ending.callback(account.finish)
         writer = Writer(file)
         record = Record.load(journal_file)
         known = record.open or record.intents

@@ -1,25 +1,41 @@
 """What asking costs: estimates before, a running total, and a cap at which a run stops so that a
 later one can go on."""
 
+import contextlib
 import hashlib
 import math
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
 import orjson
 
+from deploysim_assets.endpoint.allotments import Granted, HostBudget, Needs
+from deploysim_assets.endpoint.hosts import HostPace
 from deploysim_assets.endpoint.sharing import Sharing
 from deploysim_assets.endpoint.spending import Spending, Sum
 from deploysim_assets.project import Budget, Endpoint, Price, Project, ProjectError
 from deploysim_assets.storage.journal import lines
 from deploysim_assets.storage.journals import journal_files
+from deploysim_assets.storage.objects import StoreError
 from deploysim_assets.storage.sharing import shared_budget, shared_pace
+from deploysim_assets.storage.sharing_there import (
+    HOLDS,
+    LONGEST,
+    SharedThere,
+    budget_there,
+    pace_there,
+)
 
 _BYTES_PER_TOKEN = 4
 _GUESSED_COMPLETION = 500
 _AT_ONCE = 64
 """Requests whose cost is set aside with one look at what others spend."""
+
+
+LOOK = 0.1
+"""Seconds between two looks whether the other hosts are to be asked, or have answered."""
 
 
 class BudgetError(ProjectError):
@@ -104,13 +120,16 @@ class Account:
         self.money = 0.0
         self._reserved = Sum()
 
-    def sharing(self, endpoint: Endpoint) -> Sharing | None:
+    def sharing(self, endpoint: Endpoint) -> tuple[Sharing | None, HostPace | None]:
         """A part of the endpoint's pace, of which all processes that ask it from the same home have
-        one."""
+        one; and the part of this host, where the home is in a bucket."""
         if self._home is None:
-            return None
+            return None, None
         named = f"{endpoint.base_url.rstrip('/')} {endpoint.api_key_env or ''}"
-        return Sharing(shared_pace(self._home, hashlib.sha256(named.encode()).hexdigest()[:16]))
+        name = hashlib.sha256(named.encode()).hexdigest()[:16]
+        there = pace_there(self._home, name)
+        sharing = Sharing(shared_pace(self._home, name), among_hosts=there is not None)
+        return sharing, HostPace(there, sharing) if there else None
 
     def price(self, model: str, prompt: int, completion: int, *, batched: bool = False) -> float:
         """Money for so many tokens of a model; 0 for one without a price."""
@@ -122,15 +141,55 @@ class Account:
         return model in self._prices
 
     def reserve(self, body: dict[str, Any]) -> None:
-        """Set a request's estimate aside; BudgetError where it would pass the cap."""
+        """Set a request's estimate aside; BudgetError where it would pass the cap, StoreError where
+        the home's bucket cannot be asked."""
+        begun = time.monotonic()
+        while not self.reserved(body):
+            if self.allotted and (needs := self.needs()):
+                with contextlib.suppress(StoreError):
+                    self.granted(needs, *self.allotted.exchange(needs))
+            self.check(begun)
+            time.sleep(LOOK)
+
+    def reserved(self, body: dict[str, Any]) -> bool:
+        """The same; False where other hosts are to be asked first (`needs`)."""
         request = self._estimate(body)
         if (spending := self._spending) is not None:
             then = self._reserved.plus(request)
             if not spending.covers(then):
                 spending.ask(self._cap, self._reserved, request, request.times(_AT_ONCE))
+                if spending.waits:
+                    return False
                 if spending.lacks:
                     raise self._reached(spending)
         self._reserved = self._reserved.plus(request)
+        return True
+
+    @property
+    def allotted(self) -> HostBudget | None:
+        """The part of this host, where the home is in a bucket."""
+        return self._spending.hosts if self._spending else None
+
+    def needs(self) -> Needs | None:
+        """What the processes of this host need of the budget, where this one is to ask the other
+        hosts for it just now, by `allotted.exchange`."""
+        allotted = self.allotted
+        return allotted.needs(self._cap) if allotted and allotted.due() else None
+
+    def granted(self, needs: Needs, found: Granted, until: float) -> list[str]:
+        """Let the processes of this host have what other hosts left them; what is to be said."""
+        if self.allotted:
+            self.allotted.take(needs, found, until)
+        return [
+            f"{one.tokens:,.0f} tokens ({one.money:,.2f}) that a lost host, or a killed run of "
+            "this one, had set aside count as spent"
+            for one in found.lost
+        ]
+
+    def check(self, begun: float) -> None:
+        """StoreError where this host has had no part of the budget for a minute."""
+        if self.allotted is not None:
+            cut_off(self.allotted.there, max(begun, self.allotted.until - HOLDS))
 
     def _estimate(self, body: dict[str, Any]) -> Sum:
         prompt, completion = estimated_tokens(body)
@@ -149,6 +208,14 @@ class Account:
         """Tell other processes what was spent, and leave them what is not under way."""
         if self._spending is not None:
             self._spending.renew(self._cap, self._reserved)
+
+    def finish(self) -> None:
+        """The same at the end of a run, where nobody waits any more."""
+        if self.allotted is not None:
+            self.allotted.give_up()
+        self.renew()
+        if self.allotted is not None:
+            self.allotted.end(self._cap)
 
     def settle(self, body: dict[str, Any], answered: dict[str, Any] | None) -> None:
         """Take the estimate back, and charge what the answer really took."""
@@ -180,7 +247,24 @@ def open_account(project: Project) -> Account:
     def before() -> Sum:
         return Sum(*spent(journal_files(home), project.prices, counted))
 
-    return Account(project.prices, budget, Spending(before, shared_budget(home)), home)
+    return Account(project.prices, budget, spending_of(home, before), home)
+
+
+def spending_of(home: Path, before: Callable[[], Sum]) -> Spending:
+    """A process's hold on the budget of a home; `before` reads what its journals say was spent."""
+    shared, there = shared_budget(home), budget_there(home)
+    return Spending(before, shared, HostBudget(there, shared, before) if there else None)
+
+
+def cut_off(there: SharedThere, since: float) -> None:
+    """StoreError where the bucket has not been reached for so long that a run ends."""
+    if (silent := time.monotonic() - since) > LONGEST:
+        raise StoreError(
+            f"{there.where}: could not be read and written for {silent:,.0f} s, so that this host "
+            "may ask nothing more: other hosts may have its part of the pace and the budget by "
+            "now. What was answered is kept: see that the bucket can be reached, and run again"
+            + (f" (it said: {there.wrong})" if there.wrong else "")
+        )
 
 
 def _reported(row: dict[str, Any]) -> tuple[int, int]:

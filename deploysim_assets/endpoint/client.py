@@ -10,8 +10,16 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, cast
 from urllib.parse import urlsplit
 
-from deploysim_assets.endpoint.budget import Account, BudgetError, estimated_tokens, with_usage
+from deploysim_assets.endpoint.budget import (
+    LOOK,
+    Account,
+    BudgetError,
+    estimated_tokens,
+    with_usage,
+)
 from deploysim_assets.endpoint.errors import EndpointError, api_key
+from deploysim_assets.endpoint.hosts import HostPace
+from deploysim_assets.endpoint.meeting import meet
 from deploysim_assets.endpoint.pacing import Pace
 from deploysim_assets.endpoint.progress import Progress, Reporter
 from deploysim_assets.endpoint.sharing import EVERY
@@ -58,14 +66,15 @@ class _Run:
     """The state that the workers of one `ask_all` share."""
 
     def __init__(
-        self, tries: Tries, journal: Journal, follow_up: FollowUp, account: Account
+        self,
+        tries: Tries,
+        journal: Journal,
+        follow_up: FollowUp,
+        account: Account,
+        hosts: HostPace | None,
     ) -> None:
-        self.tries, self.journal, self.follow_up, self.account = (
-            tries,
-            journal,
-            follow_up,
-            account,
-        )
+        self.tries, self.journal, self.follow_up = tries, journal, follow_up
+        self.account, self.hosts = account, hosts
         self.endpoint = tries.endpoint
         self.failures: dict[str, str] = {}
         self.in_a_row = 0
@@ -113,8 +122,16 @@ class _Run:
             done.set_result(None)
 
     async def _ask(self, key: str, body: dict[str, Any]) -> None:
-        self.account.reserve(body)
         self.in_flight[key] = done = asyncio.get_running_loop().create_future()
+        try:
+            while not self.account.reserved(body):  # noqa: ASYNC110 (others here may have asked)
+                await asyncio.sleep(LOOK)
+            await self._answer(key, body)
+        finally:
+            del self.in_flight[key]
+            done.set_result(None)
+
+    async def _answer(self, key: str, body: dict[str, Any]) -> None:
         found: dict[str, Any] | None = None
         try:
             found = with_usage(estimated_tokens(body)[0], await self.tries.answered(body))
@@ -128,8 +145,6 @@ class _Run:
                 self.give_up()
         finally:
             self.account.settle(body, found)
-            del self.in_flight[key]
-            done.set_result(None)
 
     async def renew(self) -> None:
         """Hold on to a part of the pace and of the budget, also while nothing is answered."""
@@ -241,7 +256,11 @@ async def _ask_all(
         async with asyncio.TaskGroup() as group:
             count = min(run.endpoint.max_concurrency, max(total, 1))
             workers = [group.create_task(guarded()) for _ in range(count)]
-            beside = [group.create_task(watch()), group.create_task(run.renew())]
+            beside = [
+                group.create_task(watch()),
+                group.create_task(run.renew()),
+                group.create_task(meet(run.hosts, run.tries.pace, run.account, reporter.note)),
+            ]
             await asyncio.wait(workers)
             for task in beside:
                 task.cancel()
@@ -353,13 +372,16 @@ async def _with_client(
         proxy=_proxy(endpoint.base_url),
         cookie_jar=aiohttp.DummyCookieJar(),
     ) as session:
-        pace = Pace(endpoint.max_concurrency, sharing=account.sharing(endpoint))
+        sharing, hosts = account.sharing(endpoint)
+        pace = Pace(endpoint.max_concurrency, sharing=sharing)
         errors = (aiohttp.ClientError, TimeoutError, OSError)
-        run = _Run(Tries(endpoint, key, session, errors, pace), journal, follow_up, account)
+        run = _Run(Tries(endpoint, key, session, errors, pace), journal, follow_up, account, hosts)
         try:
             await _ask_all(run, iter(requests()), total, reporter)
         finally:
             journal.sync()
+            if hosts:
+                hosts.end(pace, time.monotonic())
             pace.stop_sharing()
-            account.renew()
+            account.finish()
         return run

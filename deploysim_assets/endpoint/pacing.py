@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from deploysim_assets.endpoint.rate_refusals import RateRefusals
-from deploysim_assets.endpoint.sharing import Sharing
+from deploysim_assets.endpoint.sharing import Share, Sharing
 
 _START = 16
 _CUT_THROTTLED, _CUT_OVERLOADED = 0.8, 0.7
@@ -127,10 +127,11 @@ class Pace:
         waiting = sum(not turn.done() for turn in self._waiting)
         return min(self.in_flight + waiting, self.ceiling)
 
-    def renew(self) -> None:
-        """Tell the other processes what was learned, and take one's part of both limits."""
+    def renew(self, share: Share | None = None) -> None:
+        """Tell the other processes what was learned, and take one's part of both limits, of which
+        their host has a `share` from now on."""
         if self._sharing:
-            self._sharing.renew(self, self._clock())
+            self._sharing.renew(self, self._clock(), share)
             self._let_in()
 
     def stop_sharing(self) -> None:
@@ -140,7 +141,7 @@ class Pace:
 
     async def enter(self) -> None:
         """Wait for a place under both limits."""
-        if self._sharing and self._sharing.lapsed:
+        if self._sharing and (self._sharing.lapsed or self._sharing.over(self._clock())):
             self.renew()
         while self.in_flight >= self.places:
             turn = asyncio.get_running_loop().create_future()
@@ -297,6 +298,7 @@ class Pace:
         self.limit, self.rate = min(limit, self.ceiling), rate
         self.slow_start_to = slow_start_to
         if cut:
+            self.cuts_made += 1
             self._cut_at = self._clock()
             self._refusals.cut(self._cut_at, self.in_flight)
 

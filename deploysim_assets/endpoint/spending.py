@@ -1,15 +1,21 @@
 """What all processes of a home spend under one budget: what was spent, and what each has set aside
-for its requests under way, together never more than the cap."""
+for its requests under way, together never more than the cap. In a home in a bucket that is so among
+its hosts, and each host's processes divide what it has set aside."""
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from deploysim_assets.storage.sharing import Shared, State
 
-_MORE_OF_ROOM = 20
+if TYPE_CHECKING:
+    from deploysim_assets.endpoint.allotments import HostBudget
+
+MORE_OF_ROOM = 20
 _ROUNDING = 1e-9
+
+Lacks = Literal["", "tokens", "money"]
 
 
 @dataclass(frozen=True)
@@ -41,19 +47,42 @@ class Sum:
         """The lesser tokens and the lesser money."""
         return Sum(min(self.tokens, other.tokens), min(self.money, other.money))
 
+    def greater(self, other: "Sum") -> "Sum":
+        """The greater tokens and the greater money."""
+        return Sum(max(self.tokens, other.tokens), max(self.money, other.money))
+
+    def lack(self, room: "Sum") -> Lacks:
+        """Of what there is no room for this."""
+        if self.within(room):
+            return ""
+        return "tokens" if self.tokens > room.tokens + _ROUNDING else "money"
+
+
+def listed(of: Sum) -> list[float]:
+    """As it stands in an object."""
+    return [of.tokens, of.money]
+
 
 class Spending:
     """One process's hold on the budget: what was granted covers what it spent since it last told
     and what it has under way."""
 
-    def __init__(self, before: Callable[[], Sum], shared: Shared | None = None) -> None:
-        """`before` reads what the journals say was spent, where no other process is spending."""
-        self._before, self._shared = before, shared
+    def __init__(
+        self,
+        before: Callable[[], Sum],
+        shared: Shared | None = None,
+        hosts: "HostBudget | None" = None,
+    ) -> None:
+        """`before` reads what the journals say was spent, where no other process is spending.
+        With `hosts` the processes here have what their host was allotted, and nothing else."""
+        self._before, self._shared, self.hosts = before, shared, hosts
         self._alone: State = {"members": {}}
         self._untold = Sum()
         self.granted = self.spent = Sum()
-        self.lacks: Literal["", "tokens", "money"] = ""
+        self.lacks: Lacks = ""
         """What the cap has no room of for the request last asked for."""
+        self.waits = False
+        """Whether the other hosts are to be asked before that is known."""
 
     def spend(self, what: Sum) -> None:
         """Count what an answer took."""
@@ -62,6 +91,8 @@ class Spending:
     def covers(self, under_way: Sum) -> bool:
         """Whether what was granted is enough for what is under way, and still is granted."""
         if self._shared is not None and self._shared.lapsed:
+            return False
+        if self.hosts is not None and self.hosts.over():
             return False
         return self._untold.plus(under_way).within(self.granted)
 
@@ -79,25 +110,29 @@ class Spending:
         def change(state: State, gone: list[State]) -> None:
             members: dict[str, State] = state["members"]
             me = self._shared.me if self._shared else ""
-            if not members:
-                spent = self._before()  # holds what was not yet told, too
-            else:
+            if members:
                 spent = Sum(*state["spent"]).plus(self._untold)
                 for member in gone:  # what became of it only its journal says
                     spent = spent.plus(Sum(*member["aside"]))
-            room = cap.minus(spent)
+            elif self.hosts is None:
+                spent = self._before()  # holds what was not yet told, too
+            else:
+                spent = Sum()
+            room = (self.hosts.room(state) if self.hosts else cap).minus(spent)
             for member, theirs in members.items():
                 if member != me:
                     room = room.minus(Sum(*theirs["aside"]))
             wanted = under_way.plus(request)
-            aside, self.lacks = under_way, ""
-            if not wanted.within(room):
-                self.lacks = "tokens" if wanted.tokens > room.tokens + _ROUNDING else "money"
-            else:
-                aside = wanted.plus(more.lesser(room.minus(wanted).times(1 / _MORE_OF_ROOM)))
-            members.setdefault(me, {})["aside"] = [aside.tokens, aside.money]
-            state["spent"] = [spent.tokens, spent.money]
+            aside, self.lacks = under_way, wanted.lack(room)
+            if not self.lacks:
+                aside = wanted.plus(more.lesser(room.minus(wanted).times(1 / MORE_OF_ROOM)))
+            mine = members.setdefault(me, {})
+            mine["aside"] = listed(aside)
+            state["spent"] = listed(spent)
             self._untold, self.granted, self.spent = Sum(), aside, spent
+            if self.hosts is not None:
+                self.waits, self.lacks = self.hosts.noted(state, mine, self.lacks, request, more)
+                self.spent = Sum(*state["host"]["spent"])
 
         if self._shared is None:
             change(self._alone, [])

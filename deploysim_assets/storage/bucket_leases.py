@@ -6,6 +6,7 @@ more than the clocks of two hosts may differ has died.
 """
 
 import json
+import math
 import os
 import socket
 import threading
@@ -112,6 +113,22 @@ class Leases:
         except StoreError:
             return
 
+    def left_behind(self, below: str) -> dict[str, float]:
+        """The leases below a name whose holders have all died -> until when the last one held it
+        (seconds since 1970)."""
+        found: dict[str, float] = {}
+        for one in self._objects.list(_folder(below)):
+            name = one.name.removeprefix(f"{FOLDER}/").removesuffix(".json")
+            holders, _ = self._read(name)
+            until = max((h["until"] for h in holders.values()), default=math.inf)
+            if until + self._skew <= self._clock():
+                found[name] = until
+        return found
+
+    def drop(self, name: str) -> None:
+        """Take a lease's object away, once nobody holds it."""
+        self._objects.delete(_place(name))
+
     def check(self, lease: Lease) -> None:
         """ProjectError where a lease is not held any more: another host may work on the same."""
         if lease.lost or self._clock() >= lease.until:
@@ -201,6 +218,10 @@ class Leases:
         except (Changed, FileExistsError):
             return False
         return True
+
+
+def _folder(below: str) -> str:
+    return f"{FOLDER}/{below}"
 
 
 def _place(name: str) -> str:

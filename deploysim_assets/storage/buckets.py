@@ -5,6 +5,7 @@ import os
 import re
 import uuid
 from collections.abc import Generator, Iterable, Mapping
+from datetime import timedelta
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 SCHEMES = ("s3", "gs", "az")
 _PARTS_AT_ONCE = 4
+_HASTY: "RetryConfig" = {"max_retries": 2, "retry_timeout": timedelta(seconds=4)}
 _PLAIN = "/=.,_-~@+:()"
 """What stands in a key as it is; all else is written as %XX, so that no store need take it."""
 _WRITER = "deploysimput"  # Azure takes identifiers only
@@ -53,6 +55,10 @@ class Bucket:
     def __init__(self, url: str, store: "ObjectStore | None" = None) -> None:
         self.where = url.rstrip("/")
         self._store = store or _opened(url)
+
+    def hasty(self) -> "Bucket":
+        """The same, whose requests are not tried again for long."""
+        return Bucket(self.where, _opened(self.where, _HASTY))
 
     def get(self, name: str) -> Held:
         """See Objects."""
@@ -198,7 +204,7 @@ def _name(key: str) -> str:
     return os.fsdecode(unquote_to_bytes(key))
 
 
-def _opened(url: str) -> "ObjectStore":
+def _opened(url: str, retry: "RetryConfig | None" = None) -> "ObjectStore":
     scheme = url.partition(":")[0].lower()
     if scheme not in SCHEMES:
         known = ", ".join(f"{one}://" for one in SCHEMES)
@@ -217,7 +223,7 @@ def _opened(url: str) -> "ObjectStore":
     except ModuleNotFoundError:
         raise ProjectError(f"{url}: a bucket needs `pip install 'deploysim[bucket]'`") from None
     try:
-        return from_url(url.rstrip("/"), retry_config=Bucket.retry)
+        return from_url(url.rstrip("/"), retry_config=retry or Bucket.retry)
     except (BaseError, ValueError) as wrong:
         raise _failed(url, "", wrong) from None
 

@@ -3,6 +3,7 @@ when its holder dies, however it dies: what is free was left, what is held is al
 
 import contextlib
 import fcntl
+import math
 import os
 import time
 import weakref
@@ -12,15 +13,21 @@ from pathlib import Path
 from deploysim_assets.project import ProjectError
 from deploysim_assets.storage.locks import LOCKS, LONGEST_WAIT
 from deploysim_assets.storage.mirrors import mirror_of
+from deploysim_assets.storage.objects import StoreError
 
 _TELL_EVERY = 60.0
 _LOOK_EVERY = 0.5
+LOOK_THERE_EVERY = 5.0
+"""Seconds between two looks into the bucket for runs of hosts that were lost."""
+_RUNS = "runs"
+_looked: dict[Path, float] = {}
 
 
 @contextlib.contextmanager
 def run_lease(home: Path, run_id: str) -> Generator[None]:
     """Held by the process that leads a run for as long as it does. Its file is gone once the run
-    has ended, so one that lies there unlocked is of a run whose process was killed."""
+    has ended, so one that lies there unlocked is of a run whose process was killed. In a home in a
+    bucket other hosts know by a lease there that the run's host is alive."""
     path = _runs(home) / run_id
     path.parent.mkdir(parents=True, exist_ok=True)
     # locked before it has its name: who looks never finds the file of a living run unlocked
@@ -29,16 +36,50 @@ def run_lease(home: Path, run_id: str) -> Generator[None]:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         partial.rename(path)
-        yield
+        with _run_among_hosts(home, run_id):
+            yield
     finally:
         path.unlink(missing_ok=True)
         partial.unlink(missing_ok=True)
         os.close(descriptor)
 
 
-def runs_left_behind(home: Path) -> list[str]:
-    """The ids of the runs whose leading process was killed."""
-    return sorted(path.name for path in _runs(home).glob("[!.]*") if _left_behind(path))
+@contextlib.contextmanager
+def _run_among_hosts(home: Path, run_id: str) -> Generator[None]:
+    mirror = mirror_of(home)
+    if mirror is None:
+        yield
+        return
+    name = f"{_RUNS}/{run_id}"
+
+    def busy(owner: str) -> str:
+        return f"run {run_id} is led by another process ({owner}); start a new run"
+
+    try:
+        with mirror.leases.held(name, alone=True, longest=0, busy=busy):
+            yield
+    finally:
+        with contextlib.suppress(StoreError):
+            mirror.leases.drop(name)
+
+
+def runs_left_behind(home: Path) -> dict[str, float]:
+    """The ids of the runs whose leading process was killed -> since when that is known (seconds
+    since 1970; 0 of a run of this host). Of other hosts' runs, which are looked at every few
+    seconds, those that gave no sign of life for so long that they cannot write to the home any
+    more; a bucket that does not answer tells of none."""
+    here = {p.name: 0.0 for p in sorted(_runs(home).glob("[!.]*")) if _left_behind(p)}
+    mirror, now = mirror_of(home), time.monotonic()
+    if mirror is None or now < _looked.get(home, -math.inf) + LOOK_THERE_EVERY:
+        return here
+    _looked[home] = now
+    living = {p.name for p in _runs(home).glob("[!.]*")} - here.keys()
+    try:
+        found = mirror.leases.left_behind(_RUNS)
+    except StoreError:
+        return here
+    there = {name.removeprefix(f"{_RUNS}/"): until for name, until in found.items()}
+    return {run: until for run, until in there.items() if run not in living} | here
 
 
 def _left_behind(path: Path) -> bool:
@@ -59,10 +100,13 @@ def _left_behind(path: Path) -> bool:
 def settle(home: Path, run_id: str) -> None:
     """Drop the lease of a run that was left behind, once its end is recorded."""
     (_runs(home) / run_id).unlink(missing_ok=True)
+    if mirror := mirror_of(home):
+        with contextlib.suppress(StoreError):
+            mirror.leases.drop(f"{_RUNS}/{run_id}")
 
 
 def _runs(home: Path) -> Path:
-    return home / LOCKS / "runs"
+    return home / LOCKS / _RUNS
 
 
 class Lease:

@@ -53,6 +53,7 @@ class Mirror:
 
     def __init__(self, home: Path, bucket: Bucket) -> None:
         self.home, self.bucket, self.where = home, bucket, bucket.where
+        self.hasty = bucket.hasty()
         self.leases = Leases(bucket)
         self._known = Known(home)
         self._here = Folder(home)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from deploysim_assets.storage.bucket_leases import Leases
+from deploysim_assets.storage.objects import Objects
 
 
 class JournalsThere(Protocol):
@@ -32,6 +33,11 @@ class Mirrored(Protocol):
     @property
     def leases(self) -> Leases:
         """Locks among hosts."""
+        ...
+
+    @property
+    def hasty(self) -> Objects:
+        """The bucket, whose requests are not tried again for long: for what soon comes again."""
         ...
 
     @property

@@ -19,7 +19,7 @@ from deploysim_assets.deidentify.keys import load_keys
 from deploysim_assets.evidence.collecting import collect, collectable
 from deploysim_assets.evidence.copies import vouched
 from deploysim_assets.project import ProjectError
-from deploysim_assets.storage import homes, ledger, mirrors, sending
+from deploysim_assets.storage import homes, leases, ledger, mirrors, sending
 from deploysim_assets.storage.copying import copy_home
 from deploysim_assets.storage.forgetting import Removal
 from deploysim_assets.storage.journal import framed, journal_file, open_journal, set_aside
@@ -429,3 +429,34 @@ def test_a_table_that_is_damaged_in_the_bucket_comes_down_on_no_host(host: Host)
         host()
     one.bucket.send(part, [content])
     assert numbers(host().home) == [1]
+
+
+def test_a_run_of_a_lost_host_is_left_behind_once_its_lease_is_over_and_no_sooner(
+    host: Host, s3: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "LOOK_THERE_EVERY", 0.0)
+    one, other = host(), host()
+    with leases.run_lease(one.home, "ended"):
+        assert not leases.runs_left_behind(other.home)
+    assert not [o for o in one.bucket.list("locks") if "ended" in o.name]
+    lost = leases.run_lease(one.home, "lost")
+    lost.__enter__()
+    # a host that is lost renews nothing
+    held = dict(one.leases._held)
+    one.leases._held.clear()
+    for seconds in (0, 31, 60, 89):
+        monkeypatch.setattr(other.leases, "_clock", lambda s=seconds: time.time() + s)
+        assert not leases.runs_left_behind(other.home), seconds
+    monkeypatch.setattr(other.leases, "_clock", lambda: time.time() + 91)
+    assert set(leases.runs_left_behind(other.home)) == {"lost"}
+    monkeypatch.setattr(one.leases, "_clock", lambda: time.time() + 91)
+    assert not leases.runs_left_behind(one.home), "its process lives: it is not this host that died"
+    s3.fault = lambda _method, _path: "500"
+    assert not leases.runs_left_behind(other.home), "who cannot look knows nothing"
+    s3.fault = lambda _method, _path: None
+    one.leases._held.update(held)
+    with pytest.raises(ProjectError, match="lease on runs/lost was lost"):
+        write(one.home, 5)
+    leases.settle(other.home, "lost")
+    assert not leases.runs_left_behind(other.home)
+    lost.__exit__(None, None, None)
