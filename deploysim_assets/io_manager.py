@@ -152,6 +152,6 @@ class LakeIOManager(dg.ConfigurableIOManager):
         context.add_output_metadata(table_metadata(lake, asset, key))
 
     def load_input(self, context: dg.InputContext) -> pl.LazyFrame:
-        lake, asset = Lake(Path(self.base)), context.asset_key.to_user_string()
+        lake, asset = Lake(Path(self.base)).held(), context.asset_key.to_user_string()
         keys = context.asset_partition_keys if context.has_asset_partitions else [None]
         return pl.concat([lake.scan(asset, key) for key in keys])

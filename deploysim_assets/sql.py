@@ -236,7 +236,7 @@ def _tests(model: Model) -> dg.AssetChecksDefinition:
     def run(
         context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]
     ) -> Iterator[dg.AssetCheckResult]:
-        frame = lake.scan(model.name, context.partition_key).collect()
+        frame = lake.held().scan(model.name, context.partition_key).collect()
         broken = failing_rows(model, frame)
         lake.keep_verdict(model.name, context.partition_key, {t: n == 0 for t, n in broken.items()})
         for test, rows in broken.items():

@@ -203,6 +203,14 @@ def test_two_behaviors_of_one_name_are_refused(tmp_path: Path) -> None:
         _load(tmp_path, _config(), [*BEHAVIORS, {"name": "HARASSMENT", "definition": "d"}])
 
 
+@pytest.mark.parametrize("name", ["Status", "WEIGHT", "live_flags", "shown"])
+def test_a_behavior_that_would_be_counted_under_another_name_is_refused(
+    tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(ProjectError, match=f"'{name}' is the name of a column"):
+        _load(tmp_path, _config(), [*BEHAVIORS, {"name": name, "definition": "d"}])
+
+
 def test_yaml_that_does_not_parse_or_repeats_a_key_names_the_line(tmp_path: Path) -> None:
     with pytest.raises(ProjectError, match=r"deploysim\.yaml, line 2"):
         _load(tmp_path, "releases:\n  - {model_version: a, predecessor: [}\n")

@@ -151,7 +151,9 @@ def draw(
     """Write a sheet of MODEL's replies to label: flagged and unflagged ones, mixed, without what
     the grader said."""
     operations.project.release(model)
-    count = write_sheet(out, drawn(operations.project, operations.lake, model, flags, others, seed))
+    count = write_sheet(
+        out, drawn(operations.project, operations.lake.held(), model, flags, others, seed)
+    )
     click.echo(
         f"{count} replies written to {out} (readable by you alone). Label them in a spreadsheet, "
         f"or with `deploysim audit graders label {out}`."
@@ -199,11 +201,12 @@ def _show(operations: "Home | Operations", *, as_json: bool = False) -> None:
     from deploysim_assets.cli.tables import print_table
     from deploysim_assets.report.tables import console
 
-    if not operations.lake.current("grader_quality", None):
+    lake = operations.lake.held()
+    if not lake.current("grader_quality", None):
         raise ProjectError("no labels yet; draw a sheet with `deploysim audit graders draw MODEL`")
 
     if as_json:
-        show_json(list(operations.lake.rows("grader_quality", None)))
+        show_json(list(lake.rows("grader_quality", None)))
         return
 
     def figure(row: dict[str, Any], name: str) -> str:
@@ -212,7 +215,7 @@ def _show(operations: "Home | Operations", *, as_json: bool = False) -> None:
         return f"{row[name]:.2f} ({row[f'{name}_low']:.2f}-{row[f'{name}_high']:.2f})"
 
     rows: list[list[str]] = []
-    for row in operations.lake.rows("grader_quality", None):
+    for row in lake.rows("grader_quality", None):
         audited = (
             "stale" if row["stale"] else f"{row['audited_flags']} + {row['audited_unflagged']}"
         )

@@ -161,11 +161,11 @@ def plan(
     from deploysim_assets.cli.shares import lines_of, propose_shares
 
     project = home.project
-    found = make_plan(project, home.lake, factor, ratio)
+    found = make_plan(project, home.lake.held(), factor, ratio)
     candidates = [r for r in project.releases if r.predecessor]
     count = prefixes or found.prefixes_now
     costs = costs_of(project, candidates[-1] if candidates else None, count)
-    proposal = propose_shares(project, home.lake)
+    proposal = propose_shares(project, home.lake.held())
     if plot:
         write_plot(found, plot)
     if as_json:

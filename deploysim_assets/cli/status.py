@@ -31,7 +31,8 @@ def next_step(home: "Home", release: "Release", with_logs: Collection[str]) -> s
         return f"waits for logs of {model}"
     realized = lake.current("realized_rates", model)
     scored = lake.manifest("calibration_report", model) if release.predecessor else None
-    over = {i.version for i in scored.inputs if i.asset == "realized_rates"} if scored else set()
+    inputs = scored.inputs if scored else []
+    over = {given.version for given in inputs if given.asset == "realized_rates"}
     # a run that was killed between the two leaves a score over the rates of before
     if not realized or (release.predecessor and not scored) or (over and realized not in over):
         return f"deploysim backfill {model}"

@@ -130,6 +130,8 @@ _REASONING = ("reasoning", "reasoning_content", "thinking", "thinking_blocks", "
 
 def _chat_answer(body: dict[str, Any]) -> dict[str, Any]:
     choice: dict[str, Any] = body["choices"][0]
+    if body.get("error") or choice.get("error"):  # of a gateway: what came before it is a part
+        raise _WrongError("an error stands beside the answer")
     message: dict[str, Any] = choice["message"]
     parts = _Parts()
     content: Any = message.get("content")

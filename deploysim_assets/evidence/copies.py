@@ -12,13 +12,15 @@ from deploysim_assets.storage.ledger import Record
 from deploysim_assets.storage.manifests import MANIFEST, MANIFEST_TYPE
 from deploysim_assets.storage.statements import parsed
 from deploysim_assets.storage.tables import POINTER
+from deploysim_assets.storage.withdrawals import WITHDRAWALS_FILE
 
 
 def vouched(
     records: list[Record], names: Collection[str], read: Callable[[str], bytes]
 ) -> Mapping[str, str]:
     """The digest that each file of a table must have today, withdrawals counted in. SealError where
-    a file or a sealed version is missing, or a manifest is not the one that is sealed or current.
+    a file or a sealed version is missing, a manifest is not the one that is sealed or current, or
+    the list of who withdrew lacks somebody.
     """
     seals = Seals(records)
     here = set(names)
@@ -42,10 +44,26 @@ def vouched(
                 f"{version}: is sealed by record {record.seq}, and is gone or has another "
                 f"manifest; {RESTORE}"
             )
+    _hold_withdrawals(seals, here, read)
     for pointer, digest in _pointers(here, read):
         if digest and found.get(pointer) != digest:
             raise SealError(f"{pointer}: is current, and is gone or another; {RESTORE}")
     return digests
+
+
+def _hold_withdrawals(seals: Seals, names: Collection[str], read: Callable[[str], bytes]) -> None:
+    """SealError where somebody withdrew, by the ledger, who is not on the list: an earlier copy
+    that has them there would be written over."""
+    try:
+        held: dict[str, list[str]] = (
+            orjson.loads(read(WITHDRAWALS_FILE)) if WITHDRAWALS_FILE in names else {}
+        )
+        listed = {one for kind in ("users", "conversations") for one in held.get(kind, ())}
+    except (ValueError, AttributeError, TypeError):
+        listed = set[str]()
+    missing = set[str]().union(*seals.withdrawals()) - listed
+    if missing:
+        raise SealError(f"{WITHDRAWALS_FILE}: lacks {len(missing)} who withdrew; {RESTORE}")
 
 
 def _pointers(

@@ -22,7 +22,7 @@ def grades_funnel(
     context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]
 ) -> Iterator[dg.AssetCheckResult]:
     """Registered prefixes = graded + those in each other state, in the counts and in the rows."""
-    candidate = context.partition_key
+    candidate, lake = context.partition_key, lake.held()
     registered = Registration.load(lake, candidate)
     stats = lake.stats("grades", candidate)
     found = {state: stats[state] for state in GRADE_STATES}

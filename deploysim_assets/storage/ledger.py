@@ -108,15 +108,16 @@ _held: dict[Path, tuple[tuple[Any, ...], list[Record]]] = {}
 """What this process has verified, with the names, sizes and times of the files it was read from."""
 
 
-def _marks(home: Path) -> tuple[tuple[str, int, int, int], ...]:
-    # names as strings: sorting ten thousand paths took longer than reading them
+def _marks(home: Path) -> tuple[tuple[str, int, int, int, int], ...]:
+    # names as strings: sorting ten thousand paths took longer than reading them. The change time,
+    # too: `touch` can set the other one back after an edit in place
     old = home / LEDGER_FILE
     stats = [(str(old), old.stat())] if old.exists() else []
     if (home / LEDGER).is_dir():
         with os.scandir(home / LEDGER) as found:
             entries = [entry for entry in found if not entry.name.startswith(".")]
         stats += [(e.path, e.stat()) for e in sorted(entries, key=lambda entry: entry.name)]
-    return tuple((file, s.st_size, s.st_mtime_ns, s.st_ino) for file, s in stats)
+    return tuple((file, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino) for file, s in stats)
 
 
 def read(home: Path) -> list[Record]:
@@ -140,7 +141,7 @@ def read(home: Path) -> list[Record]:
     return held[1]
 
 
-def _files(marks: Iterable[tuple[str, int, int, int]]) -> Iterator[tuple[Path, bytes]]:
+def _files(marks: Iterable[tuple[str, int, int, int, int]]) -> Iterator[tuple[Path, bytes]]:
     for name, *_ in marks:
         try:
             with open(name, "rb", buffering=0) as file:  # noqa: PTH123 (ten thousand of them)

@@ -180,7 +180,7 @@ def test_batches_come_to_what_was_asked_online(
     online, _ = made
     home = tmp_path / "home"
     shutil.copytree(online, home)
-    shutil.rmtree(home / "lake" / "simulation_fidelity")
+    (lake(home).folder("simulation_fidelity", "m2") / "_CURRENT").unlink()
     _journal(home).unlink()
     agents, judge = Batches(Server()), Batches(Judging())
     judge.name = "judge"

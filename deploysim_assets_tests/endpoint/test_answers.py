@@ -78,6 +78,8 @@ def test_refusals_filters_and_cut_off_answers_are_told_apart() -> None:
         b'{"choices": [{}]}',
         b'{"choices": [{"message": "text"}]}',
         b'{"error": {"message": "in a 200"}}',
+        b'{"choices": [{"message": {"content": "half"}}], "error": {"message": "overloaded"}}',
+        b'{"choices": [{"message": {"content": "half a sen"}, "error": {"code": 502}}]}',
     ],
 )
 def test_what_is_no_answer_is_said_to_be_none(api: Any, raw: bytes) -> None:

@@ -3,11 +3,13 @@ the record."""
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from deploysim_assets.evidence.copies import vouched
 from deploysim_assets.evidence.seals import Seals, clock_notes, unchecked_faults
 from deploysim_assets.project import SealError
 from deploysim_assets.storage import ledger, verdicts
@@ -139,3 +141,27 @@ def test_a_record_is_no_older_than_those_it_follows(tmp_path: Path) -> None:
     assert note.startswith("record 4 says")
     ledger.append(tmp_path, "forecast", "m", {}, at=ago)  # its table was lost: sealed again
     assert len(list(clock_notes(ledger.read(tmp_path)))) == 1
+
+
+def test_a_record_edited_in_place_is_seen_by_a_process_that_read_it_before(tmp_path: Path) -> None:
+    record = ledger.append(tmp_path, "registration", "m", {"rate": 1})
+    assert ledger.read(tmp_path)
+    was = record.path.stat()
+    whole = record.path.read_bytes()
+    with record.path.open("r+b") as file:
+        file.write(whole.replace(b"sha256", b"sha265"))
+    os.utime(record.path, ns=(was.st_atime_ns, was.st_mtime_ns))
+    with pytest.raises(SealError, match="not a ledger record"):
+        ledger.read(tmp_path)
+
+
+@pytest.mark.parametrize("held", ['{"users": []}', "null", None])
+def test_a_copy_is_not_begun_over_from_a_home_that_lost_who_withdrew(
+    tmp_path: Path, held: str | None
+) -> None:
+    body = {"users": ["u"], "conversations": []}
+    records = [ledger.append(tmp_path, "withdrawal", "", body)]
+    names = [] if held is None else ["withdrawn.json"]
+    with pytest.raises(SealError, match="withdrawn.json: lacks 1 who withdrew"):
+        vouched(records, names, lambda _: (held or "").encode())
+    assert vouched(records, ["withdrawn.json"], lambda _: b'{"users": ["u"]}') == {}
