@@ -73,7 +73,9 @@ class Host:
             "DAGSTER_HOME": str(root / "dagster"),
             "DEPLOYSIM_ID_KEY": "ab" * 32,
             "DEPLOYSIM_SURROGATE_KEY": "cd" * 32,
-            "PYTHONPATH": str(Path(__file__).parents[2]),
+            "PYTHONPATH": os.pathsep.join(
+                [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
+            ),
         }
 
     def start(self, *arguments: str) -> "subprocess.Popen[str]":

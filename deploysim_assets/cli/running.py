@@ -72,6 +72,7 @@ def operations() -> "Generator[Operations]":
     home = home_folder()
     project = load_project(home)
     import dagster as dg
+    from dagster._check import CheckError
 
     from deploysim_assets.cli.instance import dagster_home
     from deploysim_assets.cli.operations import Operations
@@ -80,13 +81,17 @@ def operations() -> "Generator[Operations]":
     os.environ["DAGSTER_HOME"] = str(folder)
     try:
         opened = dg.DagsterInstance.get()
-    except ModuleNotFoundError as missing:
-        if missing.name not in {"psycopg", "psycopg2", "dagster_postgres"}:
+    except (ModuleNotFoundError, CheckError) as missing:
+        # Dagster says so of a storage's own module by a check
+        none = [
+            name for name in ("dagster_postgres", "psycopg2", "psycopg") if name in str(missing)
+        ]
+        if not none:
             raise
         raise ProjectError(
             f"{folder / 'dagster.yaml'}: storage: PostgreSQL needs `pip install "
             "'deploysim[postgres]'`, and a URL that starts with postgresql+psycopg2:// (with "
-            f"postgres_db: `scheme: postgresql+psycopg2`); there is no module {missing.name}"
+            f"postgres_db: `scheme: postgresql+psycopg2`); there is no module {none[0]}"
         ) from None
     with opened as instance:
         yield Operations(project, instance, tell)
