@@ -1,6 +1,7 @@
 """A table version while it is written, and what its folder says of that."""
 
 import contextlib
+import io
 import json
 import shutil
 from collections.abc import Mapping
@@ -140,7 +141,13 @@ class Version:
 
 
 def write_part(frame: pl.DataFrame, path: Path) -> None:
-    """Write one file of a table."""
+    """Write one file of a table: the same rows give the same bytes."""
+    # Where a page of Parquet ends, polars tells by the buffers behind a column, which hold rows,
+    # too, that a slice has left behind: after this they hold what is written, and nothing else.
+    copied = io.BytesIO()
+    frame.write_ipc(copied, compat_level=pl.CompatLevel.oldest())
+    copied.seek(0)
+    frame = pl.read_ipc(copied)
     frame.write_parquet(path, compression="zstd", row_group_size=ROW_GROUP)
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from deploysim_assets.project import ProjectError
 from deploysim_assets.storage.tables import Lake
+from deploysim_assets.storage.versions import write_part
 
 SCHEMA = {"model_version": pl.String, "x": pl.Int64}
 
@@ -75,3 +76,25 @@ def test_raw_logs_are_their_owners_alone(tmp_path: Path) -> None:
     with lake.new_version("raw_logs", "a", SCHEMA, "run"):
         pass
     assert (tmp_path / "lake" / "raw_logs").stat().st_mode & 0o077 == 0
+
+
+def test_the_same_rows_give_the_same_bytes_whatever_they_were_cut_out_of(tmp_path: Path) -> None:
+    rows = [
+        {"texts": [{"content": text * (300_000 if i == 2 else 1)} for text in (f"text {i}", "said")]}
+        for i in range(6)
+    ]
+    schema = {"texts": pl.List(pl.Struct({"content": pl.String}))}
+    made, whole = pl.DataFrame(rows[3:], schema=schema), pl.DataFrame(rows, schema=schema)
+    whole.write_parquet(tmp_path / "whole")
+    frames = [
+        made,
+        whole[3:],
+        pl.read_parquet(tmp_path / "whole")[3:],
+        pl.concat([made[:1], whole[4:]]),
+    ]
+    found = set[bytes]()
+    for i, frame in enumerate(frames):
+        write_part(frame, tmp_path / f"{i}.parquet")
+        found.add((tmp_path / f"{i}.parquet").read_bytes())
+    assert len(found) == 1
+    assert pl.read_parquet(tmp_path / "0.parquet").to_dicts() == rows[3:]
