@@ -80,7 +80,11 @@ def test_raw_logs_are_their_owners_alone(tmp_path: Path) -> None:
 
 def test_the_same_rows_give_the_same_bytes_whatever_they_were_cut_out_of(tmp_path: Path) -> None:
     rows = [
-        {"texts": [{"content": text * (300_000 if i == 2 else 1)} for text in (f"text {i}", "said")]}
+        {
+            "texts": [
+                {"content": text * (300_000 if i == 2 else 1)} for text in (f"text {i}", "said")
+            ]
+        }
         for i in range(6)
     ]
     schema = {"texts": pl.List(pl.Struct({"content": pl.String}))}
