@@ -18,6 +18,7 @@ FIRST = (
     "end_to_end/test_graphql_operations.py", "end_to_end/test_self_replay.py",
     "end_to_end/test_predecessor_edge.py", "end_to_end/test_demo_and_ui.py",
     "end_to_end/test_kill_and_faults.py", "test_style.py", "end_to_end/test_llmdrift.py",
+    "endpoint/test_hosts.py",
     "end_to_end/test_audit_ledger.py", "end_to_end/test_dagster_operations.py",
     "end_to_end/test_adopt.py", "end_to_end/test_batches.py", "end_to_end/test_evidence.py",
     "end_to_end/test_dagster_multiprocess.py", "end_to_end/",

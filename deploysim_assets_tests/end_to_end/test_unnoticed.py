@@ -251,7 +251,7 @@ def test_a_forecast_that_was_dated_back_is_a_backtest(home: Path) -> None:
     scored, prospective = scored_forecast(lake(home), MODEL)
     assert (scored.hash, prospective) == (sealed.hash, True)
     try:
-        dated = sealed.at + timedelta(microseconds=1)
+        dated = sealed.at - timedelta(days=1)
         ledger.append(home, "forecast", MODEL, sealed.body, sealed.seals, dated)
         assert scored_forecast(lake(home), MODEL)[0].hash == sealed.hash
         assert any("a clock was wrong" in note for note in audited(home).notes)
