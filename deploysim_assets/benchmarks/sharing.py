@@ -29,7 +29,7 @@ from deploysim_assets.endpoint.budget import (
     spent,
 )
 from deploysim_assets.endpoint.client import ask_all
-from deploysim_assets.endpoint.spending import Sum
+from deploysim_assets.endpoint.sums import Sum
 from deploysim_assets.project import Budget, Endpoint
 from deploysim_assets.report.tables import console, rich_table
 from deploysim_assets.storage.homes import opened

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from deploysim_assets.endpoint.spending import MORE_OF_ROOM, Lacks, Sum, listed
+from deploysim_assets.endpoint.sums import MORE_OF_ROOM, Lacks, Sum, listed
 from deploysim_assets.storage.sharing import Shared, State
 from deploysim_assets.storage.sharing_there import EVERY_THERE, SharedThere
 

@@ -14,7 +14,8 @@ import orjson
 from deploysim_assets.endpoint.allotments import Granted, HostBudget, Needs
 from deploysim_assets.endpoint.hosts import HostPace
 from deploysim_assets.endpoint.sharing import Sharing
-from deploysim_assets.endpoint.spending import Spending, Sum
+from deploysim_assets.endpoint.spending import Spending
+from deploysim_assets.endpoint.sums import Sum
 from deploysim_assets.project import Budget, Endpoint, Price, Project, ProjectError
 from deploysim_assets.storage.journal import lines
 from deploysim_assets.storage.journals import journal_files

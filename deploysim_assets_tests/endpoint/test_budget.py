@@ -17,7 +17,8 @@ from deploysim_assets.endpoint.budget import (
     with_usage,
 )
 from deploysim_assets.endpoint.client import Outcome, ask_all
-from deploysim_assets.endpoint.spending import Spending, Sum
+from deploysim_assets.endpoint.spending import Spending
+from deploysim_assets.endpoint.sums import Sum
 from deploysim_assets.project import Budget, Endpoint, Price, Project
 from deploysim_assets.storage.journal import journal_file, open_journal, set_aside
 from deploysim_assets_tests.endpoint.test_client import Seen, echo, request, serving

@@ -21,7 +21,8 @@ from deploysim_assets.endpoint.budget import cut_off
 from deploysim_assets.endpoint.hosts import HostPace
 from deploysim_assets.endpoint.pacing import Pace
 from deploysim_assets.endpoint.sharing import EVERY, Sharing
-from deploysim_assets.endpoint.spending import Spending, Sum
+from deploysim_assets.endpoint.spending import Spending
+from deploysim_assets.endpoint.sums import Sum
 from deploysim_assets.evidence.copies import vouched
 from deploysim_assets.project import ProjectError
 from deploysim_assets.storage.copying import copy_home

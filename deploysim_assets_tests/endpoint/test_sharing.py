@@ -21,7 +21,8 @@ from deploysim_assets.endpoint import sharing
 from deploysim_assets.endpoint.budget import counted, spent
 from deploysim_assets.endpoint.pacing import Pace
 from deploysim_assets.endpoint.sharing import EVERY, Sharing, fair
-from deploysim_assets.endpoint.spending import Spending, Sum
+from deploysim_assets.endpoint.spending import Spending
+from deploysim_assets.endpoint.sums import Sum
 from deploysim_assets.project import ProjectError
 from deploysim_assets.storage.journals import journal_files
 from deploysim_assets.storage.sharing import LEASE, Shared, State, shared_budget
