@@ -49,12 +49,13 @@ def scored_forecast(lake: Lake, candidate: str) -> tuple[ledger.Record, bool]:
             f"{lake.home / ledger.LEDGER}: no sealed forecast of {candidate}; restore the ledger "
             f"from a copy, or run `deploysim forecast {candidate}`"
         )
-    before = [record for record in found if _before_production(lake, records, record)]
+    first = first_message_at(lake, candidate)
+    before = [record for record in found if _is_before(first, records, record)]
     return (before or found)[-1], bool(before)
 
 
-def _before_production(lake: Lake, records: list[ledger.Record], record: ledger.Record) -> bool:
-    first = first_message_at(lake, record.model_version)
+def _is_before(first: datetime | None, records: list[ledger.Record], record: ledger.Record) -> bool:
+    """Whether a record was there before the first message of production."""
     return first is not None and ledger.there_since(records, record) < first
 
 
@@ -133,7 +134,7 @@ def other_forecasts(
 ) -> Iterator[tuple[ledger.Record, str, list[dict[str, Any]]]]:
     """Every other sealed forecast of the release with the reason of its registration and its score;
     no rows where production was not graded by its graders."""
-    records = ledger.read(lake.home)
+    first, records = first_message_at(lake, candidate), ledger.read(lake.home)
     for record in forecasts_of(lake, candidate):
         if record.hash == scored.hash:
             continue
@@ -141,7 +142,7 @@ def other_forecasts(
             (r.body.get("reason", "") for r in records if r.hash == record.body["registration"]),
             "",
         )
-        before = _before_production(lake, records, record)
+        before = _is_before(first, records, record)
         try:
             yield record, reason, score_forecast(lake, candidate, record, prospective=before)
         except ProjectError:
